@@ -1,0 +1,82 @@
+"""The exact optimum of a tabular CMDP, by the linear program over occupancies."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import linprog
+
+from safe_envs.tabular_model import TabularCMDP
+
+
+class Optimum(NamedTuple):
+    """An optimal policy of a `TabularCMDP`, with its value and the price of each constraint."""
+
+    value: float  # V_r*
+    costs: np.ndarray  # (m,) V_c of the policy
+    multipliers: np.ndarray  # (m,) lambda* >= 0
+    policy: np.ndarray  # (S, A)
+
+
+def linear_program(cmdp: TabularCMDP) -> Optimum:
+    """Return the exact optimum of max V_r s.t. V_c <= limits.
+
+    The variables are the unnormalised occupancies mu(s, a) = sum_t discount^t Pr(s_t, a_t):
+
+        max <mu, r>  s.t.  <mu, c_i> <= limit_i,  mu >= 0,
+        sum_a mu(s, a) = initial(s) + discount sum_{s', a'} P(s | s', a') mu(s', a').
+
+    Source: Altman, "Constrained Markov Decision Processes" (1999), chapter 3; Problem 2 of the
+    augmented-Lagrangian paper (arXiv 2605.11694). Solved by HiGHS. Value and costs are those of
+    the returned policy by exact evaluation; states of zero occupancy get the uniform policy.
+
+    Raises:
+        ValueError: if no policy meets the limits; the message tells the least cost of each.
+    """
+    flow, start = _flow_equations(cmdp)
+    solution = _highs(
+        -cmdp.reward.ravel(), flow, start, cmdp.costs.reshape(len(cmdp.limits), -1), cmdp.limits
+    )
+    if solution.status == 2:
+        least = [_highs(cost.ravel(), flow, start).fun for cost in cmdp.costs]
+        raise ValueError(
+            f"no policy meets the limits {cmdp.limits.tolist()}: the least each cost can be by "
+            f"itself is {[round(float(c), 6) for c in least]}; raise the limits"
+        )
+    if not solution.success:
+        raise ValueError(f"HiGHS did not solve the occupancy program: {solution.message}")
+    policy = policy_of(solution.x.reshape(cmdp.reward.shape))
+    evaluation = cmdp.evaluate(policy)
+    multipliers = np.maximum(-solution.ineqlin.marginals, 0.0)
+    return Optimum(evaluation.value, evaluation.costs, multipliers, policy)
+
+
+def least_cost(cmdp: TabularCMDP, constraint: int = 0) -> float:
+    """Return the least expected discounted sum of one cost that any policy reaches."""
+    flow, start = _flow_equations(cmdp)
+    return float(_highs(cmdp.costs[constraint].ravel(), flow, start).fun)
+
+
+def policy_of(occupancy: np.ndarray) -> np.ndarray:
+    """Return the (S, A) policy with the given (S, A) occupancy; uniform where it is zero."""
+    occupancy = np.maximum(occupancy, 0.0)
+    mass = occupancy.sum(axis=1, keepdims=True)
+    uniform = np.full_like(occupancy, 1.0 / occupancy.shape[1])
+    return np.where(mass > 1e-13, occupancy / np.maximum(mass, 1e-13), uniform)
+
+
+def _flow_equations(cmdp: TabularCMDP) -> tuple[sparse.csr_array, np.ndarray]:
+    outflow = sparse.kron(
+        sparse.identity(cmdp.num_states), np.ones((1, cmdp.num_actions)), format="csr"
+    )
+    inflow = sparse.csr_array(cmdp.P.reshape(-1, cmdp.num_states).T)
+    return sparse.csr_array(outflow - cmdp.discount * inflow), cmdp.initial
+
+
+def _highs(objective, flow, start, costs=None, limits=None):  # type: ignore[no-untyped-def]
+    options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    return linprog(
+        objective, costs, limits, flow, start, bounds=(0, None), method="highs", options=options
+    )

@@ -1,0 +1,108 @@
+"""What a tabular solver returns: the course of its iterates and the last policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+
+
+@dataclass(frozen=True, eq=False)
+class SolverTrace:
+    """One row per exact policy evaluation, and the LAST policy (never an average).
+
+    Row t belongs to the policy that would be returned if the solver stopped there.
+    """
+
+    value: np.ndarray  # (evaluations,) V_r
+    violation: np.ndarray  # (evaluations, m) V_c - limit; feasible if <= 0
+    multipliers: np.ndarray  # (evaluations, m)
+    policy: np.ndarray  # (S, A)
+
+    def errors(self, optimal_value: float) -> np.ndarray:
+        """Return max(|optimal_value - value|, violation, 0) of every row, (evaluations,)."""
+        gap = np.abs(optimal_value - self.value)
+        return np.maximum(gap, np.maximum(self.violation.max(axis=1), 0.0))
+
+    def tail_error(self, optimal_value: float, fraction: float = 0.2) -> float:
+        """Return the worst of `errors` over the last `fraction` of the rows.
+
+        An oscillating solver can end at a lucky phase; its tail cannot hide.
+        """
+        count = max(1, round(fraction * len(self.value)))
+        return float(self.errors(optimal_value)[-count:].max())
+
+
+class TraceRecorder:
+    """Evaluates policies within a budget and writes down one row for each."""
+
+    def __init__(self, cmdp: TabularCMDP, evaluations: int) -> None:
+        if evaluations < 1:
+            raise ValueError(f"evaluations is {evaluations}; pass a whole number >= 1")
+        self.cmdp = cmdp
+        self.used = 0
+        self._value = np.empty(evaluations)
+        self._violation = np.empty((evaluations, cmdp.num_constraints))
+        self._multipliers = np.empty((evaluations, cmdp.num_constraints))
+
+    @property
+    def open(self) -> bool:
+        """Whether the budget allows another evaluation."""
+        return self.used < len(self._value)
+
+    def evaluate(
+        self, policy: np.ndarray, multipliers: np.ndarray, extra: np.ndarray | None = None
+    ) -> PolicyEvaluation:
+        """Return the exact evaluation of the current policy and write its row."""
+        evaluation = self.cmdp.evaluate(policy, extra)
+        self.write(evaluation, multipliers)
+        return evaluation
+
+    def write(self, evaluation: PolicyEvaluation, multipliers: np.ndarray) -> None:
+        """Write the next row; one row stands for one policy evaluation."""
+        self._value[self.used] = evaluation.value
+        self._violation[self.used] = evaluation.costs - self.cmdp.limits
+        self._multipliers[self.used] = multipliers
+        self.used += 1
+
+    def trace(self, policy: np.ndarray) -> SolverTrace:
+        """Return all rows with the last policy."""
+        return SolverTrace(self._value, self._violation, self._multipliers, policy)
+
+
+def starting_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) -> np.ndarray:
+    """Return a checked copy of the start, the uniform policy if it is None.
+
+    Raises:
+        ValueError: if the start is no (S, A) table of probability rows.
+    """
+    if initial_policy is None:
+        return cmdp.uniform_policy()
+    policy = np.array(initial_policy, dtype=np.float64)
+    shape = (cmdp.num_states, cmdp.num_actions)
+    rows_are_distributions = (
+        policy.shape == shape
+        and (policy >= 0).all()
+        and np.allclose(policy.sum(axis=1), 1.0, rtol=0, atol=1e-9)
+    )
+    if not rows_are_distributions:
+        raise ValueError(
+            f"initial_policy of shape {policy.shape} is no policy of this CMDP; pass an array of "
+            f"shape {shape} whose rows are >= 0 and sum to 1"
+        )
+    return policy
+
+
+def random_policy(cmdp: TabularCMDP, seed: int) -> np.ndarray:
+    """Return an (S, A) policy with every row drawn uniformly from the simplex."""
+    rng = np.random.default_rng(seed)
+    return rng.dirichlet(np.ones(cmdp.num_actions), size=cmdp.num_states)
+
+
+def check_positive(**arguments: float) -> None:
+    """Raise ValueError naming the first argument that is not a positive finite number."""
+    for name, value in arguments.items():
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{name} is {value}; pass a positive number")
