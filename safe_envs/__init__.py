@@ -1,0 +1,63 @@
+"""Safe reinforcement learning environments for Gymnasium, with cost signals and exact optima.
+
+Importing this package registers the environments: `gymnasium.make("Safe/CliffWorld-v0")`.
+"""
+
+from gymnasium.envs.registration import register
+
+from safe_envs.check_constrained_env import ContractReport, check_constrained_env
+from safe_envs.constrained_wrapper import ConstrainedWrapper
+from safe_envs.cost_signal import (
+    ConstraintSpec,
+    CostSignalError,
+    NonFiniteEnvError,
+    declared_constraints,
+    read_costs,
+)
+from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConstrainedWrapper",
+    "ConstraintSpec",
+    "ContractReport",
+    "CostSignalError",
+    "NonFiniteEnvError",
+    "PolicyEvaluation",
+    "TabularCMDP",
+    "check_constrained_env",
+    "declared_constraints",
+    "read_costs",
+]
+
+register(
+    id="Safe/CliffWorld-v0",
+    entry_point="safe_envs.cliff_world:CliffWorldEnv",
+    vector_entry_point="safe_envs.cliff_world:CliffWorldVectorEnv",
+    max_episode_steps=100,
+)
+register(
+    id="Safe/DeepSeaTreasure-v0",
+    entry_point="safe_envs.deep_sea_treasure:DeepSeaTreasureEnv",
+    vector_entry_point="safe_envs.deep_sea_treasure:DeepSeaTreasureVectorEnv",
+    max_episode_steps=100,
+)
+register(
+    id="Safe/RandomCMDP-v0",
+    entry_point="safe_envs.random_cmdp:RandomCMDPEnv",
+    vector_entry_point="safe_envs.random_cmdp:RandomCMDPVectorEnv",
+    max_episode_steps=100,
+)
+register(
+    id="Safe/ConstrainedRegression-v0",
+    entry_point="safe_envs.constrained_regression:ConstrainedRegressionEnv",
+    vector_entry_point="safe_envs.constrained_regression:ConstrainedRegressionVectorEnv",
+    max_episode_steps=1,
+)
+register(
+    id="Safe/DoubleIntegrator-v0",
+    entry_point="safe_envs.double_integrator:DoubleIntegratorEnv",
+    vector_entry_point="safe_envs.double_integrator:DoubleIntegratorVectorEnv",
+    max_episode_steps=150,
+)

@@ -1,0 +1,57 @@
+"""NPG-PD: natural policy gradient in the policy, projected gradient in the multipliers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.tabular.multiplier_step import multiplier_step
+from agents.tabular.softmax_policy import log_softmax, starting_log_policy
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from safe_envs.tabular_model import TabularCMDP
+
+
+def npg_pd(
+    cmdp: TabularCMDP,
+    evaluations: int = 10_000,
+    *,
+    step_size: float = 0.1,
+    dual_step_size: float = 0.1,
+    multiplier_cap: float = 10.0,
+    initial_policy: np.ndarray | None = None,
+) -> SolverTrace:
+    """Return the trace of NPG-PD on an exactly known CMDP.
+
+    Both updates use the same evaluation of (pi_t, lambda_t):
+
+        pi_{t+1}     ~ pi_t exp(eta / (1 - discount) Q_{r - lambda_t . c}),
+        lambda_{t+1} = clip(lambda_t + eta_l (V_c(pi_t) - limit), 0, U).
+
+    Source: Ding, Zhang, Basar and Jovanovic, "Natural policy gradient primal-dual method for
+    constrained Markov decision processes" (NeurIPS 2020), softmax parametrisation. The average of
+    its iterates converges; the last iterate goes round the optimum for good.
+
+    Args:
+        cmdp: the problem, with any number of constraints.
+        evaluations: budget of exact policy evaluations.
+        step_size: eta; the default is the middle of the grid 1e-3, 1e-2, ..., 10.
+        dual_step_size: eta_l; the default is the middle of the same grid.
+        multiplier_cap: U, has to be above the optimal multipliers.
+        initial_policy: (S, A) start with entries > 0; uniform if None.
+
+    Raises:
+        ValueError: for an argument out of its range, saying which.
+    """
+    check_positive(
+        step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap
+    )
+    log_policy = starting_log_policy(cmdp, initial_policy)
+    multipliers = np.zeros(cmdp.num_constraints)
+    rate = step_size / (1.0 - cmdp.discount)
+    record = TraceRecorder(cmdp, evaluations)
+    while record.open:
+        policy = np.exp(log_policy)
+        evaluation = record.evaluate(policy, multipliers)
+        log_policy = log_softmax(log_policy + rate * evaluation.priced_q(multipliers))
+        violation = evaluation.costs - cmdp.limits
+        multipliers = multiplier_step(multipliers, violation, dual_step_size, multiplier_cap)
+    return record.trace(policy)

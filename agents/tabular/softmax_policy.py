@@ -1,0 +1,47 @@
+"""Policies kept as logarithms, so that no probability of a softmax policy rounds to zero."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.tabular.solver_trace import starting_policy
+from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return log(exp(logits) / sum_a exp(logits)) of every row, shape (S, A)."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    normaliser = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted - normaliser
+
+
+def starting_log_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) -> np.ndarray:
+    """Return the logarithm of the start, of the uniform policy if it is None.
+
+    Raises:
+        ValueError: if the start is no policy, or gives an action probability 0.
+    """
+    policy = starting_policy(cmdp, initial_policy)
+    if (policy == 0.0).any():
+        raise ValueError(
+            f"initial_policy has {int((policy == 0.0).sum())} entries equal to 0, which a "
+            "multiplicative step can never raise; pass probabilities > 0, for example a mixture "
+            "with the uniform policy"
+        )
+    return np.log(policy)
+
+
+def regularised_q(
+    evaluation: PolicyEvaluation, multipliers: np.ndarray, entropy_coefficient: float
+) -> np.ndarray:
+    """Return Q of r - lambda . c - tau_e log policy, shape (S, A).
+
+    The evaluation has to hold -log policy as its extra signal. The result includes the immediate
+    -tau_e log policy(a | s).
+    """
+    return evaluation.priced_q(multipliers) + entropy_coefficient * evaluation.q_extra
+
+
+def advantage(policy: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return Q(s, a) - sum_a' policy(a' | s) Q(s, a'), shape (S, A)."""
+    return q - (policy * q).sum(axis=1, keepdims=True)

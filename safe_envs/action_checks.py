@@ -1,0 +1,73 @@
+"""What environments do with actions outside their action space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, Space
+
+
+def checked_discrete(action: Any, space: Discrete) -> int:
+    """Return the action as an int.
+
+    Raises:
+        ValueError: if it is not one whole number inside the space.
+    """
+    array = np.asarray(action)
+    first = int(space.start)
+    if array.shape in ((), (1,)) and np.issubdtype(array.dtype, np.integer):
+        number = int(array.reshape(()))
+        if first <= number < first + int(space.n):
+            return number
+    raise ValueError(
+        f"action {action!r} is not in {space}; pass one whole number from {first} to "
+        f"{first + int(space.n) - 1}"
+    )
+
+
+def checked_box(action: Any, space: Box) -> np.ndarray:
+    """Return the action as a float64 array of the space's shape, clipped into its bounds.
+
+    Raises:
+        ValueError: if the shape is wrong, the entries are no numbers, or one of them is NaN.
+    """
+    return _checked_numbers(action, space.shape, space.low, space.high)
+
+
+def checked_batch(actions: Any, space: Space, num_envs: int) -> np.ndarray:
+    """Return a batch of actions, one row per environment, checked as single actions are.
+
+    Raises:
+        ValueError: if the batch has another shape or a row is no action of the space.
+        TypeError: if the space is neither Discrete nor Box.
+    """
+    if isinstance(space, Discrete):
+        array = np.asarray(actions)
+        first = int(space.start)
+        if array.shape != (num_envs,) or not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(
+                f"actions of shape {array.shape} and type {array.dtype} are no batch of {space}; "
+                f"pass {num_envs} whole numbers, shape ({num_envs},)"
+            )
+        if array.min() < first or array.max() >= first + int(space.n):
+            row = int(np.argmax((array < first) | (array >= first + int(space.n))))
+            checked_discrete(array[row], space)
+        return array
+    if isinstance(space, Box):
+        return _checked_numbers(actions, (num_envs, *space.shape), space.low, space.high)
+    raise TypeError(f"actions of {space} cannot be checked; use a Discrete or Box action space")
+
+
+def _checked_numbers(
+    given: Any, shape: tuple[int, ...], low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
+    try:
+        array = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"action {given!r} holds entries that are not numbers") from None
+    if array.shape != shape:
+        raise ValueError(f"action has shape {array.shape}; pass an array of shape {shape}")
+    if np.isnan(array).any():
+        raise ValueError(f"action {given!r} holds NaN; pass numbers (they are clipped to bounds)")
+    return np.minimum(np.maximum(array, low), high)

@@ -1,0 +1,170 @@
+"""The cost contract: how environments declare constraints and how costs are read.
+
+`step` returns Gymnasium's five values. `info["cost"]` is the step's total cost, a float >= 0, on
+every step, the last one of an episode included, and 0.0 after reset. With m > 1 constraints
+`info["costs"]` holds one cost each, shape (m,), and sums to `info["cost"]`. `info["episode_cost"]`
+is the undiscounted sum since reset. `info["constraint_values"]`, where an environment has signed
+margins, holds one number per margin, <= 0 if satisfied.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+CostLimits = float | Sequence[float] | None
+
+
+class CostSignalError(RuntimeError):
+    """An environment broke the cost contract; the message names environment, step and value."""
+
+
+class NonFiniteEnvError(RuntimeError):
+    """An environment returned NaN or an infinity as observation or reward."""
+
+
+@dataclass(frozen=True)
+class ConstraintSpec:
+    """One constraint: E[sum_t discount^t cost_t] over an episode is at most `limit`.
+
+    Args:
+        name: what is limited, such as "chasm" or "velocity".
+        limit: upper bound of the expected discounted sum of the cost.
+        discount: 1.0 is the plain sum.
+
+    Raises:
+        ValueError: if the limit is not finite or the discount is outside (0, 1].
+    """
+
+    name: str
+    limit: float
+    discount: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.limit):
+            raise ValueError(f"limit of {self.name!r} is {self.limit}; pass a finite number")
+        if not 0.0 < self.discount <= 1.0:
+            raise ValueError(
+                f"discount of {self.name!r} is {self.discount}; pass a number in (0, 1]"
+            )
+
+
+def with_limits(
+    constraints: tuple[ConstraintSpec, ...], cost_limits: CostLimits
+) -> tuple[ConstraintSpec, ...]:
+    """Return the constraints with other limits; None keeps the declared ones.
+
+    Raises:
+        ValueError: if there is not exactly one limit per constraint.
+    """
+    if cost_limits is None:
+        return constraints
+    limits = np.atleast_1d(np.asarray(cost_limits, dtype=np.float64))
+    if limits.shape != (len(constraints),):
+        names = ", ".join(repr(c.name) for c in constraints)
+        raise ValueError(
+            f"cost_limits has {limits.size} entries but the environment declares "
+            f"{len(constraints)} constraints ({names}); pass {len(constraints)} numbers"
+        )
+    return tuple(
+        replace(c, limit=float(limit)) for c, limit in zip(constraints, limits, strict=True)
+    )
+
+
+def cost_space_of(
+    constraints: tuple[ConstraintSpec, ...], high: float | np.ndarray = np.inf
+) -> gym.spaces.Box:
+    """Return the space of one step's costs, Box(0, high, (m,)), where `high` bounds each cost."""
+    upper = np.broadcast_to(np.asarray(high, dtype=np.float64), (len(constraints),)).copy()
+    return gym.spaces.Box(np.zeros(len(constraints)), upper, dtype=np.float64)
+
+
+def declared_constraints(env: gym.Env | gym.vector.VectorEnv) -> tuple[ConstraintSpec, ...]:
+    """Return the constraints an environment declares on `env.unwrapped`.
+
+    Raises:
+        CostSignalError: if it declares none.
+    """
+    try:
+        constraints: tuple[ConstraintSpec, ...] = env.unwrapped.constraints  # type: ignore
+    except AttributeError:
+        constraints = ()
+    if not constraints:
+        raise CostSignalError(
+            f"{env} declares no constraints; wrap it: "
+            "safe_envs.ConstrainedWrapper(env, constraints=..., cost_fn=...)"
+        )
+    return constraints
+
+
+def read_costs(
+    infos: Mapping[str, Any] | Sequence[Mapping[str, Any]], num_envs: int, num_constraints: int
+) -> np.ndarray:
+    """Return the costs of the step just taken, shape (num_envs, num_constraints), float64.
+
+    Reads what Gymnasium's vector environments return (a dict of arrays, both autoreset modes), a
+    list of infos as from Stable-Baselines3, and the native vector environments. Under SAME_STEP
+    autoreset an ended row's `info` belongs to the next episode; its last cost is in `final_info`,
+    which is read first. A row whose mask is False was reset by this step and cost nothing.
+
+    Raises:
+        CostSignalError: if a row that was stepped has no cost, or one of another shape.
+    """
+    key = "cost" if num_constraints == 1 else "costs"
+    if not isinstance(infos, Mapping):
+        return _read_list(infos, key, num_envs, num_constraints)
+    costs = np.zeros((num_envs, num_constraints))
+    final = infos.get("final_info")
+    ended = np.zeros(num_envs, dtype=np.bool_) if final is None else infos["_final_info"]
+    if final is not None and ended.any():
+        if isinstance(final, Mapping):
+            costs[ended] = _rows(final, key, num_envs, num_constraints)[ended]
+        else:  # Gymnasium 0.29 gives one info per ended row
+            rows = [info for info, over in zip(final, ended, strict=True) if over]
+            costs[ended] = _read_list(rows, key, len(rows), num_constraints)
+    if not ended.all():
+        running = ~ended
+        costs[running] = _rows(infos, key, num_envs, num_constraints)[running]
+    return costs
+
+
+def _rows(infos: Mapping[str, Any], key: str, num_envs: int, num_constraints: int) -> np.ndarray:
+    if key not in infos:
+        raise CostSignalError(
+            f"info has no {key!r} (it has {sorted(infos)}); an environment reports its cost on "
+            "every step and after reset: wrap it with safe_envs.ConstrainedWrapper"
+        )
+    values = np.asarray(infos[key], dtype=np.float64)
+    if values.size != num_envs * num_constraints:
+        raise CostSignalError(
+            f"info[{key!r}] has shape {values.shape} but {num_envs} environments with "
+            f"{num_constraints} constraints need ({num_envs}, {num_constraints})"
+        )
+    values = values.reshape(num_envs, num_constraints)
+    stepped = infos.get(f"_{key}")
+    return values if stepped is None else np.where(np.asarray(stepped)[:, None], values, 0.0)
+
+
+def _read_list(
+    infos: Sequence[Mapping[str, Any]], key: str, num_envs: int, num_constraints: int
+) -> np.ndarray:
+    if len(infos) != num_envs:
+        raise CostSignalError(f"{len(infos)} infos were given for {num_envs} environments")
+    for row, info in enumerate(infos):
+        if key not in info:
+            raise CostSignalError(
+                f"info of environment {row} has no {key!r} (it has {sorted(info)}); wrap the "
+                "environment with safe_envs.ConstrainedWrapper"
+            )
+    values = np.asarray([info[key] for info in infos], dtype=np.float64)
+    if values.size != num_envs * num_constraints:
+        raise CostSignalError(
+            f"{key!r} of {num_envs} infos has shape {values.shape}; expected {num_constraints} "
+            "costs each"
+        )
+    return values.reshape(num_envs, num_constraints)
