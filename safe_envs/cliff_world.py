@@ -24,6 +24,7 @@ CHASM, GOAL, TERMINAL = (1, 2, 3), 4, 20  # states; state = 5 column + row, then
 NUM_STATES, NUM_ACTIONS = 21, 4
 DISCOUNT = 0.9
 COST_LIMIT = 0.175  # between the least cost, 0.1613, and that of the best return, 0.1927
+CELL_LIMITS = (0.0654, 0.0548, 0.0548)  # of each chasm cell; their sum is the limit above
 
 _PICTURE = GridPicture(
     columns=COLUMNS,
@@ -56,7 +57,7 @@ class CliffWorldEnv(TabularEnv):
     1 on the step taken from a chasm cell, else 0. The limit, 0.175, bounds the expected sum of
     costs discounted by 0.9 and averaged over uniformly drawn first states: an undiscounted
     episode cost is a different number. `per_constraint=True` declares one constraint per chasm
-    cell, with a third of the limit each.
+    cell, with limits 0.0654, 0.0548 and 0.0548.
 
     ## Starting State
     Uniform over all 21 states; `reset(options={"state": s})` starts in state s.
@@ -143,7 +144,7 @@ def _problem(
     costs = np.zeros((len(CHASM), NUM_STATES, NUM_ACTIONS))
     costs[range(len(CHASM)), CHASM] = 1.0
     names = tuple(f"chasm_{state}" for state in CHASM)
-    limits = (COST_LIMIT / len(CHASM),) * len(CHASM)
+    limits: tuple[float, ...] = CELL_LIMITS
     if not per_constraint:
         costs, names, limits = costs.sum(axis=0, keepdims=True), ("chasm",), (COST_LIMIT,)
     declared = tuple(

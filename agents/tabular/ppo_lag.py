@@ -27,7 +27,7 @@ def ppo_lag(
 
     The multipliers move first, lambda <- clip(lambda + eta_l (V_c - limit), 0, U). Then the
     logits take `gradient_steps` steps of size alpha up the clipped surrogate of the policy just
-    evaluated, with d its normalised state occupancy and A = A_r - lambda . A_c:
+    evaluated, with d its state occupancy, summing to 1 / (1 - discount), and A = A_r - lambda . A_c:
 
         sum_s d(s) sum_a pi_t(a | s) min(ratio A, clip(ratio, 1 - eps, 1 + eps) A).
 
@@ -64,7 +64,7 @@ def ppo_lag(
         violation = evaluation.costs - cmdp.limits
         multipliers = multiplier_step(multipliers, violation, dual_step_size, multiplier_cap)
         advantages = evaluation.priced_advantage(multipliers)
-        state_weights = (1.0 - cmdp.discount) * evaluation.state_occupancy
+        state_weights = evaluation.state_occupancy
         old = log_policy
         for _ in range(gradient_steps):
             gradient = clip_surrogate_gradient(log_policy, old, state_weights, advantages, clip)
