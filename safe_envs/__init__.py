@@ -53,7 +53,6 @@ register(
     id="Safe/ConstrainedRegression-v0",
     entry_point="safe_envs.constrained_regression:ConstrainedRegressionEnv",
     vector_entry_point="safe_envs.constrained_regression:ConstrainedRegressionVectorEnv",
-    max_episode_steps=1,
 )
 register(
     id="Safe/DoubleIntegrator-v0",

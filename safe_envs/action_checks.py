@@ -45,7 +45,7 @@ def checked_batch(actions: Any, space: Space, num_envs: int) -> np.ndarray:
     if isinstance(space, Discrete):
         array = np.asarray(actions)
         first = int(space.start)
-        if array.shape != (num_envs,) or not np.issubdtype(array.dtype, np.integer):
+        if array.shape != (num_envs,) or array.dtype.kind not in "iu":
             raise ValueError(
                 f"actions of shape {array.shape} and type {array.dtype} are no batch of {space}; "
                 f"pass {num_envs} whole numbers, shape ({num_envs},)"

@@ -164,10 +164,10 @@ class TabularBatch:
         self._tables = TransitionTables(model)
         width = self._tables.successors.shape[2]
         self._actions = model.num_actions
-        self._successors = self._tables.successors.reshape(-1, width)  # (S * A, width)
-        # One column per boundary, read column by column: faster than a row of boundaries a state.
+        self._pairs = model.num_states * model.num_actions
+        # Column by column: entry k of the pair p stands at k * pairs + p.
+        self._successors = self._tables.successors.reshape(-1, width).T.reshape(-1).copy()
         self._boundaries = self._tables.cumulative.reshape(-1, width).T[: width - 1].copy()
-        self._flat_successors = self._successors.T.reshape(-1).copy()  # (width * S * A,)
         self._reward = self._tables.reward.reshape(-1)
         self._costs = self._tables.costs.reshape(-1, len(constraints))  # (S * A, m)
 
@@ -183,21 +183,22 @@ class TabularBatch:
             raise ValueError(f"state has shape {array.shape}; pass one state each, ({count},)")
         return np.array([checked_state(s, len(self._tables.absorbing)) for s in array])
 
-    def step(
-        self, states: np.ndarray, actions: np.ndarray, rng: np.random.Generator
-    ) -> BatchStep:
-        """Advance all states by one step."""
+    def draws(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw one uniform number per environment."""
+        return rng.random(count)
+
+    def step(self, states: np.ndarray, actions: np.ndarray, draws: np.ndarray) -> BatchStep:
+        """Look all transitions up."""
         pairs = states * self._actions + actions
-        uniforms = rng.random(len(states))
-        reached = np.zeros(len(states), dtype=np.int64)
+        entries = pairs
         for boundary in self._boundaries:
-            reached += uniforms >= boundary.take(pairs)
-        next_states = self._flat_successors.take(reached * len(self._reward) + pairs)
+            entries = entries + self._pairs * (draws >= boundary[pairs])
+        next_states = self._successors[entries]
         return BatchStep(
             next_states,
-            self._reward.take(pairs),
+            self._reward[pairs],
             self._costs[pairs],
-            self._tables.absorbing.take(next_states),
+            self._tables.absorbing[next_states],
         )
 
     def observe(self, states: np.ndarray) -> np.ndarray:

@@ -45,8 +45,12 @@ class BatchDynamics(Protocol):
         """Return `count` states given by the user, or raise ValueError."""
         ...
 
-    def step(self, states: np.ndarray, actions: np.ndarray, rng: np.random.Generator) -> BatchStep:
-        """Advance all states by one step."""
+    def draws(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw the random numbers that one step of `count` environments consumes, (count, ...)."""
+        ...
+
+    def step(self, states: np.ndarray, actions: np.ndarray, draws: np.ndarray) -> BatchStep:
+        """Return one step of all states, in fresh arrays; no randomness but `draws`."""
         ...
 
     def observe(self, states: np.ndarray) -> np.ndarray:
@@ -136,16 +140,16 @@ class NativeVectorEnv(VectorEnv):
             raise ValueError("a native vector environment takes one seed, not a list; pass an int")
         super().reset(seed=seed)
         options = options or {}
-        rows = self._reset_rows(options.get("reset_mask"))
-        if self._states is None and not rows.all():
+        rows = self._rows_to_reset(options.get("reset_mask"))
+        if self._states is None and len(rows) < self.num_envs:
             raise gym.error.ResetNeeded("the first reset has to reset all rows, without a mask")
         self._start(rows, options.get("state"))
+        assert self._states is not None
         self._ended[rows] = False
-        return self._dynamics.observe(self._states), self._info(  # type: ignore[arg-type]
-            np.zeros((self.num_envs, len(self.constraints))),
-            self._dynamics.margins(self._states),  # type: ignore[arg-type]
-            self._all_rows,
-        )
+        costs = np.zeros((self.num_envs, len(self.constraints)))
+        margins = self._dynamics.margins(self._states)
+        info = self._info(costs.sum(axis=1), costs, margins, self._all_rows)
+        return self._dynamics.observe(self._states), info
 
     def step(
         self, actions: Any
@@ -154,29 +158,32 @@ class NativeVectorEnv(VectorEnv):
         if self._states is None:
             raise gym.error.ResetNeeded("call reset() before step()")
         actions = checked_batch(actions, self.single_action_space, self.num_envs)
-        if not self._ended.any():
-            result = self._dynamics.step(self._states, actions, self.np_random)
-            stepped = self._all_rows
-        elif self.autoreset_mode == AutoresetMode.NEXT_STEP:
-            stepped = ~self._ended
-            result = self._step_some(stepped, actions)
-        else:
-            rows = np.flatnonzero(self._ended).tolist()
+        ended = np.flatnonzero(self._ended)
+        if len(ended) and self.autoreset_mode != AutoresetMode.NEXT_STEP:
             raise gym.error.ResetNeeded(
-                f"episodes of rows {rows} have ended; call reset(options={{'reset_mask': mask}})"
+                f"episodes of rows {ended.tolist()} have ended; call "
+                "reset(options={'reset_mask': mask})"
             )
-        self._states = result.states
+        draws = self._draws_of_running_rows(len(ended))
+        result = self._dynamics.step(self._states, actions, draws)
+        self._states, reward, costs, terminated, margins = result
+        cost = costs[:, 0].copy() if costs.shape[1] == 1 else costs.sum(axis=1)
+        stepped = self._all_rows
+        if len(ended):
+            stepped = ~self._ended
+            self._start(ended)
+            reward[ended] = cost[ended] = costs[ended] = 0.0
+            terminated[ended] = False
+            if margins is not None:
+                margins[ended] = self._dynamics.margins(self._states[ended])
         self._steps += stepped
-        self._episode_cost += result.costs.sum(axis=1)
+        self._episode_cost += cost
         truncated = self._steps >= self._limit
-        info = self._info(result.costs, result.margins, stepped)
-        ended = result.terminated | truncated
-        if self.autoreset_mode != AutoresetMode.SAME_STEP:
-            self._ended = ended
-        elif ended.any():
-            self._finish(ended, info)
-        observations = self._dynamics.observe(self._states)
-        return observations, result.reward, result.terminated, truncated, info
+        info = self._info(cost, costs, margins, stepped)
+        self._ended = terminated | truncated
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            self._finish(np.flatnonzero(self._ended), info)
+        return self._dynamics.observe(self._states), reward, terminated, truncated, info
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return one frame per row."""
@@ -185,72 +192,64 @@ class NativeVectorEnv(VectorEnv):
             return None
         return tuple(self._dynamics.draw(state) for state in self._states)
 
-    def _reset_rows(self, mask: Any) -> np.ndarray:
+    def _draws_of_running_rows(self, ended: int) -> np.ndarray:
+        """Draw for the rows that really step, so that a row's reset does not shift the others."""
+        drawn = self._dynamics.draws(self.np_random, self.num_envs - ended)
+        if not ended:
+            return drawn
+        draws = np.zeros((self.num_envs, *drawn.shape[1:]))
+        draws[~self._ended] = drawn
+        return draws
+
+    def _rows_to_reset(self, mask: Any) -> np.ndarray:
         if mask is None:
-            return self._all_rows
+            return np.arange(self.num_envs)
         rows = np.asarray(mask)
         if rows.shape != (self.num_envs,) or rows.dtype != np.bool_ or not rows.any():
             raise ValueError(
                 f"reset_mask has shape {rows.shape} and type {rows.dtype}; pass a bool array of "
                 f"shape ({self.num_envs},) with at least one True"
             )
-        return rows
+        return np.flatnonzero(rows)
 
     def _start(self, rows: np.ndarray, given: Any = None) -> None:
-        count = int(rows.sum())
+        """Start new episodes in the rows with these numbers, from given or drawn states."""
         if given is None:
-            fresh = self._dynamics.initial_states(self.np_random, count)
+            fresh = self._dynamics.initial_states(self.np_random, len(rows))
         else:
-            fresh = self._dynamics.checked_states(given, count)
-        if count == self.num_envs:
+            fresh = self._dynamics.checked_states(given, len(rows))
+        if self._states is None:
             self._states = fresh
         else:
-            assert self._states is not None
             self._states[rows] = fresh
         self._steps[rows] = 0
         self._episode_cost[rows] = 0.0
 
-    def _step_some(self, stepped: np.ndarray, actions: np.ndarray) -> BatchStep:
-        """Step the rows still running and reset the others, which earn and cost nothing."""
-        assert self._states is not None
-        states, reward = self._states, np.zeros(self.num_envs)
-        costs = np.zeros((self.num_envs, len(self.constraints)))
-        terminated = np.zeros(self.num_envs, dtype=np.bool_)
-        margins: np.ndarray | None = None
-        self._start(~stepped)
-        states = self._states
-        if stepped.any():
-            part = self._dynamics.step(states[stepped], actions[stepped], self.np_random)
-            states[stepped] = part.states
-            reward[stepped], costs[stepped] = part.reward, part.costs
-            terminated[stepped] = part.terminated
-        margins = self._dynamics.margins(states)
-        if margins is not None and stepped.any():
-            margins[stepped] = part.margins
-        return BatchStep(states, reward, costs, terminated, margins)
-
-    def _finish(self, ended: np.ndarray, info: dict[str, Any]) -> None:
+    def _finish(self, rows: np.ndarray, info: dict[str, Any]) -> None:
         """Keep the last observation and infos of the ended rows, then start them anew."""
+        if len(rows) == 0:
+            return
         assert self._states is not None
-        last = self._dynamics.observe(self._states)
+        last = self._dynamics.observe(self._states[rows])
         final_obs = np.full(self.num_envs, None, dtype=object)
-        for row in np.flatnonzero(ended):
-            final_obs[row] = last[row]
+        for row, observation in zip(rows, last, strict=True):
+            final_obs[row] = observation
         final_info: dict[str, Any] = {}
         for key, values in info.items():
             if not key.startswith("_"):
                 masked = np.zeros_like(values)
-                masked[ended] = values[ended]
-                final_info[key], final_info[f"_{key}"] = masked, ended.copy()
-        info["final_obs"], info["_final_obs"] = final_obs, ended.copy()
-        info["final_info"], info["_final_info"] = final_info, ended.copy()
-        self._start(ended)
+                masked[rows] = values[rows]
+                final_info[key], final_info[f"_{key}"] = masked, self._ended.copy()
+        info["final_obs"], info["_final_obs"] = final_obs, self._ended.copy()
+        info["final_info"], info["_final_info"] = final_info, self._ended
+        self._start(rows)
+        self._ended = np.zeros(self.num_envs, dtype=np.bool_)
 
     def _info(
-        self, costs: np.ndarray, margins: np.ndarray | None, rows: np.ndarray
+        self, cost: np.ndarray, costs: np.ndarray, margins: np.ndarray | None, rows: np.ndarray
     ) -> dict[str, Any]:
         info: dict[str, Any] = {
-            "cost": costs.sum(axis=1),
+            "cost": cost,
             "_cost": rows,
             "episode_cost": self._episode_cost.copy(),
             "_episode_cost": rows,

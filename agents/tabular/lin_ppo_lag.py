@@ -1,0 +1,70 @@
+"""Log-linear PPO-Lag: the clipped surrogate climbed in the parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.tabular.clip_surrogate import clip_surrogate_gradient
+from agents.tabular.log_linear import LogLinearPolicies
+from agents.tabular.multiplier_step import multiplier_step
+from agents.tabular.solver_arguments import check_clip, check_count
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from safe_envs.tabular_model import TabularCMDP
+
+
+def lin_ppo_lag(
+    cmdp: TabularCMDP,
+    evaluations: int = 10_000,
+    *,
+    features: np.ndarray | str = "tile_coding",
+    step_size: float = 1.0,
+    dual_step_size: float = 1.0,
+    clip: float = 0.1,
+    gradient_steps: int = 10,
+    multiplier_cap: float = 10.0,
+    initial_parameters: np.ndarray | None = None,
+) -> SolverTrace:
+    """Return the trace of PPO-Lag over policies pi(a | s) ~ exp(<theta, phi(s, a)>).
+
+    As `ppo_lag`: the multipliers move first, then theta takes `gradient_steps` steps of size
+    alpha up the clipped surrogate, whose gradient is that in the logits times the features. With
+    `features="one_hot"` it is `ppo_lag` itself.
+
+    Source: as `ppo_lag`; the log-linear form is the baseline of arXiv 2605.11694.
+
+    Args:
+        cmdp: the problem, with any number of constraints.
+        evaluations: budget of exact policy evaluations.
+        features: (S, A, d) table, "tile_coding" (needs `cmdp.coordinates`) or "one_hot".
+        step_size: alpha; default as in `ppo_lag`.
+        dual_step_size: eta_l; default as in `ppo_lag`.
+        clip: eps, in (0, 1); default as in `ppo_lag`.
+        gradient_steps: steps up one surrogate; default as in `ppo_lag`.
+        multiplier_cap: U, has to be above the optimal multipliers.
+        initial_parameters: (d,) start; zeros, the uniform policy, if None.
+
+    Raises:
+        ValueError: for an argument out of its range, saying which.
+    """
+    check_positive(
+        step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap
+    )
+    check_clip(clip)
+    check_count(gradient_steps=gradient_steps)
+    policies = LogLinearPolicies(cmdp, features)
+    parameters = policies.starting_parameters(initial_parameters)
+    multipliers = np.zeros(cmdp.num_constraints)
+    record = TraceRecorder(cmdp, evaluations)
+    while record.open:
+        log_policy = policies.log_policy(parameters)
+        policy = np.exp(log_policy)
+        evaluation = record.evaluate(policy, multipliers)
+        violation = evaluation.costs - cmdp.limits
+        multipliers = multiplier_step(multipliers, violation, dual_step_size, multiplier_cap)
+        advantages = evaluation.priced_advantage(multipliers)
+        weights, old = evaluation.state_occupancy, log_policy
+        for _ in range(gradient_steps):
+            gradient = clip_surrogate_gradient(log_policy, old, weights, advantages, clip)
+            parameters = parameters + step_size * policies.pull_back(gradient)
+            log_policy = policies.log_policy(parameters)
+    return record.trace(policy)

@@ -1,0 +1,89 @@
+"""Log-linear policies: softmax over linear scores, pi(a | s) ~ exp(<theta, phi(s, a)>)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.tabular.features import feature_table
+from agents.tabular.softmax_policy import log_softmax
+from safe_envs.tabular_model import TabularCMDP
+
+
+class LogLinearPolicies:
+    """The class of all policies that are log-linear in given features.
+
+    Columns of the features that are zero everywhere are dropped; `parameters` has one number for
+    each of the others.
+    """
+
+    def __init__(self, cmdp: TabularCMDP, features: np.ndarray | str) -> None:
+        table = feature_table(cmdp, features)  # (S, A, d)
+        self.used = table.any(axis=(0, 1))  # (d,) features that occur
+        self.table = np.ascontiguousarray(table[:, :, self.used])  # (S, A, k)
+        self.flat = self.table.reshape(-1, self.table.shape[2])  # (S * A, k), the same memory
+        self.smoothness = float((self.flat**2).sum(axis=1).max())  # max |phi|^2
+
+    def starting_parameters(self, initial_parameters: np.ndarray | None) -> np.ndarray:
+        """Return the (k,) start for (d,) parameters of all features, zeros if None.
+
+        Raises:
+            ValueError: if there is not one finite number per feature.
+        """
+        if initial_parameters is None:
+            return np.zeros(self.table.shape[2])
+        parameters = np.array(initial_parameters, dtype=np.float64)
+        if parameters.shape != self.used.shape or not np.isfinite(parameters).all():
+            raise ValueError(
+                f"initial_parameters has shape {parameters.shape} but there are {self.used.size} "
+                f"features; pass finite numbers of shape ({self.used.size},)"
+            )
+        return parameters[self.used]
+
+    def log_policy(self, parameters: np.ndarray) -> np.ndarray:
+        """Return log pi_theta(a | s), shape (S, A)."""
+        return log_softmax((self.flat @ parameters).reshape(self.table.shape[:2]))
+
+    def pull_back(self, logit_gradient: np.ndarray) -> np.ndarray:
+        """Return the gradient in theta of a function with this (S, A) gradient in the logits."""
+        return logit_gradient.ravel() @ self.flat
+
+    def projection_gradient(
+        self, parameters: np.ndarray, target: np.ndarray, state_weights: np.ndarray
+    ) -> np.ndarray:
+        """Return the gradient in theta of sum_s d(s) KL(target(. | s) || pi_theta(. | s)).
+
+        It is sum_s d(s) sum_a (pi_theta - target)(a | s) phi(s, a) (arXiv 2605.11694, eq. 56).
+        """
+        policy = np.exp(self.log_policy(parameters))
+        return self.pull_back(state_weights[:, None] * (policy - target))
+
+    def project(
+        self,
+        parameters: np.ndarray,
+        target: np.ndarray,
+        state_weights: np.ndarray,
+        steps: int,
+    ) -> np.ndarray:
+        """Return theta after gradient steps on the KL divergence from the target policy.
+
+        The divergence is convex and max |phi|^2 smooth in theta for weights that sum to 1, so
+        each step has the size 1 / max |phi|^2.
+        """
+        for _ in range(steps):
+            gradient = self.projection_gradient(parameters, target, state_weights)
+            parameters = parameters - gradient / self.smoothness
+        return parameters
+
+    def natural_direction(
+        self, policy: np.ndarray, state_weights: np.ndarray, advantages: np.ndarray
+    ) -> np.ndarray:
+        """Return the natural policy gradient in theta, shape (k,).
+
+        The w of least norm that minimises the compatible regression (Kakade 2001)
+
+            sum_s d(s) sum_a pi(a | s) (<w, phi(s, a) - sum_a' pi(a' | s) phi(s, a')> - A(s, a))^2.
+        """
+        mean_feature = np.matmul(policy[:, None, :], self.table)  # (S, 1, k)
+        root_weights = np.sqrt(state_weights[:, None] * policy)  # (S, A)
+        design = (root_weights[:, :, None] * (self.table - mean_feature)).reshape(self.flat.shape)
+        return np.linalg.lstsq(design, (root_weights * advantages).ravel(), rcond=None)[0]

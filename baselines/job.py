@@ -1,0 +1,68 @@
+"""One job: an agent on an environment with a seed, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from baselines.environment_names import EnvironmentName
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that decides the result of a run."""
+
+    env: EnvironmentName
+    agent: str
+    seed: int
+    evaluations: int
+    hyperparameters: dict[str, Any]
+
+    def folder(self, out: Path) -> Path:
+        """Return the folder of this job's files."""
+        return out / self.env.slug / self.agent / f"seed_{self.seed}"
+
+    def config(self) -> dict[str, Any]:
+        """Return the job as JSON data; equal configurations give equal results."""
+        return {
+            "env": {"id": self.env.id, "kwargs": dict(self.env.kwargs)},
+            "agent": self.agent,
+            "seed": self.seed,
+            "evaluations": self.evaluations,
+            "hyperparameters": self.hyperparameters,
+        }
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a finished job measured, as it stands in result.json."""
+
+    value: float  # V_r of the last policy
+    costs: list[float]  # (m,) V_c of the last policy
+    violation: list[float]  # (m,) costs - limits; feasible if <= 0
+    multipliers: list[float]  # (m,) the last ones
+    gap: float  # optimal value - value
+    tail_error: float  # worst of |gap| and violation over the last 20 percent of the evaluations
+    optimum: dict[str, Any]  # value, costs, multipliers of the linear program
+    evaluations: int
+    cpu_seconds: float
+    seed: int
+    hyperparameters: dict[str, Any]
+    warnings: list[str]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job with its result, or with the traceback of its failure."""
+
+    job: Job
+    result: JobResult | None
+    error: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The last line of the traceback; empty if the job did not fail."""
+        lines = self.error.strip().splitlines()
+        return lines[-1] if lines else ""

@@ -1,0 +1,143 @@
+"""The convergence plot: gap and violation of the last iterate against policy evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from agents.tabular.solver_trace import SolverTrace
+
+BINS = 400
+FLOOR = 1e-16  # an error of zero, or below double precision, is drawn here
+
+# Okabe and Ito's colours, told apart with every common colour-vision deficiency. A log-linear
+# agent has the colour of its tabular counterpart and a dashed line.
+STYLES = {
+    "pqa_alm": ("#0072B2", "-"),
+    "npg_pd": ("#E69F00", "-"),
+    "rpg_pd": ("#CC79A7", "-"),
+    "npg_dd": ("#56B4E9", "-"),
+    "reload_pd": ("#009E73", "-"),
+    "ppo_lag": ("#D55E00", "-"),
+    "ppqa_alm": ("#0072B2", (0, (4, 1.5))),
+    "lin_npg_pd": ("#E69F00", (0, (4, 1.5))),
+    "lin_reload": ("#009E73", (0, (4, 1.5))),
+    "lin_ppo_lag": ("#D55E00", (0, (4, 1.5))),
+}
+OTHER_STYLE = ("#444444", (0, (1, 1)))
+
+
+def draw_convergence(
+    title: str,
+    traces: Mapping[str, Sequence[SolverTrace]],
+    optimal_value: float,
+    stem: Path,
+) -> None:
+    """Write stem.png and stem.svg with two panels, |gap| and the violation above zero.
+
+    Nothing is smoothed: evaluations share a bin of a logarithmic scale, the line is the worst
+    value in the bin over all seeds, and the band reaches down to the best.
+
+    Args:
+        title: of the figure.
+        traces: by agent, one per seed.
+        optimal_value: V_r of the linear program.
+        stem: path of the files without their ending.
+    """
+    settings = {"svg.hashsalt": "safe-envs", "font.size": 10, "axes.axisbelow": True}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(12, 5.2), layout="constrained")
+        panels = figure.subplots(1, 2, sharex=True)
+        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+        gaps = {a: [np.abs(optimal_value - t.value) for t in runs] for a, runs in traces.items()}
+        violations = {a: [t.violation.max(axis=1) for t in runs] for a, runs in traces.items()}
+        _panel(panels[0], f"|gap| to the LP optimum {optimal_value:.6f}", gaps)
+        _panel(panels[1], "violation of the constraint violated most", violations)
+        panels[1].text(
+            0.02, 0.02, "at the floor: feasible (violation 0 or less)",
+            transform=panels[1].transAxes, fontsize=8, color="#555555", va="bottom",
+        )  # fmt: skip
+        panels[0].text(
+            0.02, 0.02, "at the floor: equal to the LP optimum to double precision",
+            transform=panels[0].transAxes, fontsize=8, color="#555555", va="bottom",
+        )  # fmt: skip
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=len(labels), frameon=False,
+            handlelength=2.6, columnspacing=1.6,
+        )  # fmt: skip
+        figure.savefig(stem.with_name(f"{stem.name}.png"), dpi=150)
+        figure.savefig(stem.with_name(f"{stem.name}.svg"), metadata={"Date": None})
+
+
+def log_bins(length: int, bins: int = BINS) -> np.ndarray:
+    """Return the first index of each bin when 1 ... length is cut evenly on a log scale.
+
+    Every bin holds at least one index, so there are fewer than `bins` for short traces.
+    """
+    edges = np.geomspace(1, length + 1, bins + 1)[:-1]
+    return np.unique(np.floor(edges).astype(int)) - 1
+
+
+def bin_extremes(runs: Sequence[np.ndarray], bins: int = BINS) -> tuple[np.ndarray, ...]:
+    """Return (last evaluation, smallest, largest) of each bin over all runs of equal length."""
+    stacked = np.stack(runs)  # (seeds, evaluations)
+    starts = log_bins(stacked.shape[1], bins)
+    lowest = np.minimum.reduceat(stacked.min(axis=0), starts)
+    highest = np.maximum.reduceat(stacked.max(axis=0), starts)
+    return np.append(starts[1:], stacked.shape[1]), lowest, highest
+
+
+def spread(positions: np.ndarray, distance: float, lowest: float, highest: float) -> np.ndarray:
+    """Return positions moved as little as a single pass allows to lie `distance` apart.
+
+    They keep their order and stay within [lowest, highest] if there is room for all.
+    """
+    order = np.argsort(positions, kind="stable")
+    moved = np.array(positions, dtype=np.float64)[order]
+    for i in range(len(moved)):
+        moved[i] = max(moved[i], lowest if i == 0 else moved[i - 1] + distance)
+    ceiling = highest
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], ceiling)
+        ceiling = moved[i] - distance
+    result = np.empty_like(moved)
+    result[order] = moved
+    return result
+
+
+def _panel(axes: Axes, title: str, errors: Mapping[str, Sequence[np.ndarray]]) -> None:
+    ends: dict[str, float] = {}
+    evaluations = 1
+    for agent, runs in errors.items():
+        color, dashes = STYLES.get(agent, OTHER_STYLE)
+        x, lowest, highest = bin_extremes([np.maximum(run, FLOOR) for run in runs])
+        axes.fill_between(x, lowest, highest, color=color, alpha=0.10, linewidth=0)
+        axes.plot(x, highest, color=color, linestyle=dashes, linewidth=1.6, label=agent)
+        ends[agent] = float(highest[-1])
+        evaluations = int(x[-1])
+    axes.set(xscale="log", yscale="log", xlabel="policy evaluations")
+    axes.set_xlim(1, max(evaluations, 2))
+    axes.set_ylim(FLOOR / 3, max(axes.get_ylim()[1], 1.0))
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.axhline(FLOOR, color="#999999", linewidth=0.8, linestyle=":")
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    _label_ends(axes, ends)
+
+
+def _label_ends(axes: Axes, ends: Mapping[str, float]) -> None:
+    low, high = np.log10(axes.get_ylim())
+    heights = (np.log10(list(ends.values())) - low) / (high - low)  # in parts of the axis
+    for agent, height, label in zip(ends, heights, spread(heights, 0.048, 0.01, 0.98), strict=True):
+        color = STYLES.get(agent, OTHER_STYLE)[0]
+        axes.annotate(
+            agent, (1.0, height), (1.03, label), xycoords="axes fraction", fontsize=8.5,
+            color=color, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 1},
+        )  # fmt: skip
