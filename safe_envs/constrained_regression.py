@@ -93,7 +93,8 @@ class ConstrainedRegressionEnv(gym.Env[np.ndarray, np.ndarray]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 8}
 
     def __init__(self, cost_limits: CostLimits = None, render_mode: str | None = None) -> None:
-        self.observation_space, self.action_space = _spaces()
+        self.observation_space, self._action_space = _spaces()
+        self.action_space = self._action_space
         self.constraints = _constraints(cost_limits)
         self.reward_discount = 1.0
         self.cost_space = cost_space_of(self.constraints, 1.0)
@@ -128,7 +129,7 @@ class ConstrainedRegressionEnv(gym.Env[np.ndarray, np.ndarray]):
         if self._x is None:
             raise gym.error.ResetNeeded("call reset() before step()")
         x = np.array([self._x])
-        y = checked_box(action, self.action_space)  # type: ignore[arg-type]
+        y = checked_box(action, self._action_space)
         self._answer = float(y[0])
         residual = float(target(x)[0]) - self._answer
         margin = math.fabs(self._answer) - BOUND
@@ -145,7 +146,7 @@ class ConstrainedRegressionEnv(gym.Env[np.ndarray, np.ndarray]):
             self.render()
         return x, -(residual * residual), True, False, info
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """Return the curve, the band and the current question and answer."""
         x, answer = self._x, self._answer
         if x is None:
@@ -191,6 +192,8 @@ class RegressionBatch:
         self.constraints = constraints
         self.reward_discount = 1.0
         self.cost_high = np.ones(1)
+        self.single_observation_space: gym.Space
+        self.single_action_space: gym.Space
         self.single_observation_space, self.single_action_space = _spaces()
 
     def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A wrapper that makes any Gymnasium environment keep the cost contract, and checks that it does."""
+"""A wrapper that makes any Gymnasium environment keep the cost contract, checked at each step."""
 
 from __future__ import annotations
 

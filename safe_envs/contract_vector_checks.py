@@ -54,9 +54,7 @@ def check_native_form(
     return passed
 
 
-def check_dummy_vec_env(
-    make: EnvFactory, rollouts: Sequence[Rollout], num_constraints: int
-) -> str:
+def check_dummy_vec_env(make: EnvFactory, rollouts: Sequence[Rollout], num_constraints: int) -> str:
     """Replay the rollouts through Stable-Baselines3's DummyVecEnv, and return the check's name."""
     from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -68,7 +66,7 @@ def check_dummy_vec_env(
         _, reward, ended, infos = venv.step(np.stack([np.asarray(t.action) for t in row]))
         read = read_costs(infos, len(rollouts), num_constraints)
         _require_equal(name, step, "costs", read, np.stack([t.costs for t in row]))
-        _require_equal(name, step, "rewards", reward, np.float32([t.reward for t in row]))
+        _require_equal(name, step, "rewards", reward, np.array([t.reward for t in row], np.float32))
         _require_equal(name, step, "ends", ended, [t.terminated or t.truncated for t in row])
     venv.close()
     return name
@@ -99,7 +97,9 @@ def _replay(
             for i, t in enumerate(row):
                 last = final[i] if final is not None and final[i] is not None else seen[i]
                 require(
-                    data_equivalence(np.asarray(last), np.asarray(t.observation).astype(last.dtype)),
+                    data_equivalence(
+                        np.asarray(last), np.asarray(t.observation).astype(last.dtype)
+                    ),
                     f"{name}, step {step}: the observation is {last!r}, not {t.observation!r}",
                 )
     venv.close()
@@ -113,7 +113,8 @@ def _same_step_rows(rollouts: Sequence[Rollout]) -> list[tuple[Transition, ...]]
 
 def _batched(space: gym.Space, actions: list[Any]) -> Any:
     filled = [space.sample() if action is None else action for action in actions]
-    return concatenate(space, filled, create_empty_array(space, n=len(filled)))
+    batch: Any = create_empty_array(space, n=len(filled))
+    return concatenate(space, filled, batch)
 
 
 def _require_equal(name: str, step: int, what: str, given: Any, expected: Any) -> None:

@@ -94,7 +94,8 @@ class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
         render_mode: str | None = None,
     ) -> None:
         _check(reward, expert_noise_std)
-        self.observation_space, self.action_space = _spaces()
+        self.observation_space, self._action_space = _spaces()
+        self.action_space = self._action_space
         self.constraints = _constraints(cost_limits, per_constraint)
         self.reward_discount = 1.0
         self.cost_space = cost_space_of(self.constraints, 1.0)
@@ -129,7 +130,7 @@ class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
         """Push for 0.1 s; reward of the state left, cost of the state reached."""
         if self._state is None:
             raise gym.error.ResetNeeded("call reset() before step()")
-        force = float(checked_box(action, self.action_space)[0])  # type: ignore[arg-type]
+        force = float(checked_box(action, self._action_space)[0])
         position, velocity = self._state
         if self._imitates:
             noise = self._noise_std * self.np_random.standard_normal()
@@ -149,7 +150,7 @@ class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
             self.render()
         return np.array(self._state), reward, False, False, info
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """Return the phase plane with the current state, or show it in a window."""
         state = self._state
         if state is None:
@@ -218,6 +219,8 @@ class DoubleIntegratorBatch:
         self.constraints = constraints
         self.reward_discount = 1.0
         self.cost_high = np.ones(len(constraints))
+        self.single_observation_space: gym.Space
+        self.single_action_space: gym.Space
         self.single_observation_space, self.single_action_space = _spaces()
         self._imitates = imitates
         self._noise_std = noise_std

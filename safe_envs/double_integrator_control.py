@@ -2,8 +2,9 @@
 
     x1' = x1 + dt x2 + dt^2/2 u,   x2' = x2 + dt u,   |x_i| <= 15,   |u| <= 1,   dt = 0.1
 
-Source: "SCPO: safe reinforcement learning by weight-space projection" (arXiv 2512.13788), section
-VI-B, equation 32, with Q = I, R = 1. All functions take states of shape (n, 2).
+Source: Cao and Borrelli, "Constrained Policy Optimization via Sampling-Based Weight-Space
+Projection" (SCPO, arXiv 2512.13788), section VI-B, equation 32, with Q = I, R = 1.
+All functions take states of shape (n, 2).
 """
 
 from __future__ import annotations

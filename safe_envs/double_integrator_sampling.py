@@ -35,7 +35,7 @@ def safe_set_cover() -> Cover:
     safe[1:-1, 1:-1] = in_safe_set(grid).reshape(CELLS + 1, CELLS + 1)
     around = np.lib.stride_tricks.sliding_window_view(safe, (4, 4))  # (CELLS, CELLS, 4, 4)
     cells = np.argwhere(around.any(axis=(2, 3)))
-    inside = around.all(axis=(2, 3))[cells[:, 0], cells[:, 1]]
+    inside = np.asarray(around.all(axis=(2, 3)))[cells[:, 0], cells[:, 1]]
     return Cover(-BOX + WIDTH * cells, inside)
 
 

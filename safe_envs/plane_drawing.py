@@ -36,9 +36,9 @@ def draw_phase_plane(
     pygame.draw.line(surface, FAINT, (middle, 0), (middle, SIZE))
     pygame.draw.rect(surface, HAZARD, (middle - half, middle - half, 2 * half, 2 * half), width=3)
     pygame.draw.circle(surface, GOAL, (middle, middle), 6)
-    point = np.clip(
-        (SIZE / 2 + state[0] * scale, SIZE / 2 - state[1] * scale), 0, SIZE - 1
-    ).astype(int)
+    point = np.clip((SIZE / 2 + state[0] * scale, SIZE / 2 - state[1] * scale), 0, SIZE - 1).astype(
+        int
+    )
     pygame.draw.circle(surface, INK, point.tolist(), 10)
     pygame.draw.circle(surface, AGENT, point.tolist(), 8)
     return frame_of(surface)

@@ -13,9 +13,8 @@ SPARSE_BELOW_DENSITY = 0.02
 def sparse_solver_pays(P: np.ndarray) -> bool:
     """Return whether the (S, A, S) table is large and empty enough for the sparse path."""
     states = P.shape[0]
-    return (
-        states >= SPARSE_FROM_STATES and np.count_nonzero(P) <= SPARSE_BELOW_DENSITY * P.size
-    )
+    density = float(np.count_nonzero(P)) / P.size
+    return states >= SPARSE_FROM_STATES and density <= SPARSE_BELOW_DENSITY
 
 
 class SparseSolver:

@@ -50,7 +50,7 @@ def absorbing_states(model: TabularCMDP) -> np.ndarray:
     return stays & (model.reward == 0).all(axis=1) & (model.costs == 0).all(axis=(0, 2))
 
 
-class TabularEnv(gym.Env[int, int]):
+class TabularEnv(gym.Env):
     """One environment that samples a CMDP; reward and cost are those of the state left.
 
     An episode terminates on entering an absorbing state, which is exact: nothing is earned there.
@@ -72,7 +72,8 @@ class TabularEnv(gym.Env[int, int]):
         render_mode: str | None = None,
     ) -> None:
         self.observation_space = gym.spaces.Discrete(model.num_states)
-        self.action_space = gym.spaces.Discrete(model.num_actions)
+        self._action_space = gym.spaces.Discrete(model.num_actions)
+        self.action_space = self._action_space
         self.render_mode = render_mode
         self.constraints = constraints
         self.reward_discount = model.discount
@@ -119,7 +120,7 @@ class TabularEnv(gym.Env[int, int]):
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
         """Take one step; see the class for when reward and cost are charged."""
         if type(action) is not int or not 0 <= action < self._actions:
-            action = checked_discrete(action, self.action_space)  # type: ignore[arg-type]
+            action = checked_discrete(action, self._action_space)
         state = self._state
         if state is None:
             raise gym.error.ResetNeeded("call reset() before step()")
@@ -134,7 +135,7 @@ class TabularEnv(gym.Env[int, int]):
             self.render()
         return next_state, self._reward[state][action], self._absorbing[next_state], False, info
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """Return the frame of the current state, or show it in a window."""
         draw, state = self._draw, self._state
         if draw is None or state is None:
@@ -158,8 +159,8 @@ class TabularBatch:
         self.constraints = constraints
         self.reward_discount = model.discount
         self.cost_high = model.costs.max(axis=(1, 2))
-        self.single_observation_space = gym.spaces.Discrete(model.num_states)
-        self.single_action_space = gym.spaces.Discrete(model.num_actions)
+        self.single_observation_space: gym.Space = gym.spaces.Discrete(model.num_states)
+        self.single_action_space: gym.Space = gym.spaces.Discrete(model.num_actions)
         self._draw = draw
         self._tables = TransitionTables(model)
         width = self._tables.successors.shape[2]
@@ -220,4 +221,6 @@ def checked_state(state: Any, num_states: int) -> int:
     array = np.asarray(state)
     if array.shape == () and np.issubdtype(array.dtype, np.integer) and 0 <= array < num_states:
         return int(array)
-    raise ValueError(f"state {state!r} does not exist; pass a whole number from 0 to {num_states - 1}")
+    raise ValueError(
+        f"state {state!r} does not exist; pass a whole number from 0 to {num_states - 1}"
+    )

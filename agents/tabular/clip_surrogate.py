@@ -36,9 +36,7 @@ def clip_surrogate_gradient(
     pulls to, and 0 elsewhere, it is pi(a | s) (G(s, a) - sum_a' pi(a' | s) G(s, a')).
     """
     log_ratio = log_policy - old_log_policy
-    past_bound = np.where(
-        advantages > 0.0, log_ratio > np.log1p(clip), log_ratio < np.log1p(-clip)
-    )
+    past_bound = np.where(advantages > 0.0, log_ratio > np.log1p(clip), log_ratio < np.log1p(-clip))
     gain = np.where(past_bound, 0.0, state_weights[:, None] * advantages)
     policy = np.exp(log_policy)
     return policy * (gain - (policy * gain).sum(axis=1, keepdims=True))

@@ -24,7 +24,7 @@ def tile_coding(
         tile_i = floor((floor(n tiles z_i) + k (1 + 2 i)) / n),  i = 0, 1, ...
         z_i    = (coordinate_i - lowest) / (highest - lowest + smallest gap),
 
-    so n equidistant cells have z = 0, 1/n, ..., (n - 1)/n. Entries are numbered in order of first
+    so N equidistant cells have z = 0, 1/N, ..., (N - 1)/N. Entries are numbered in order of first
     use, state by state. Once all `size` numbers are taken further tiles share one, by a hash.
 
     Source: Sutton and Barto, "Reinforcement Learning" (2018), section 9.5.4; displacement and
@@ -35,7 +35,7 @@ def tile_coding(
     Reproduced: entries in use and rank of the (S A, size) table, for 21 cliff states with 4
     actions and 25 deep-sea states with 2:
 
-        cliff, one line   (80, 5, 3): 76, rank 60     (40, 5, 3): 40, rank 40 (256 hashed)
+        cliff, one line   (80, 5, 3): 76, rank 60     (40, 5, 3): 40, rank 40 (76 tiles)
         cliff, (x, y)    (200, 4, 3): 152, rank 80
         deep sea, one line (80, 5, 3): 38, rank 30    (x, y) (200, 4, 3): 84, rank 46
 
@@ -102,7 +102,9 @@ def _named_features(cmdp: TabularCMDP, name: str) -> np.ndarray:
     if name == "one_hot":
         return one_hot(cmdp.num_states, cmdp.num_actions)
     if name != "tile_coding":
-        raise ValueError(f"features is {name!r}; pass an array or one of {', '.join(FEATURE_NAMES)}")
+        raise ValueError(
+            f"features is {name!r}; pass an array or one of {', '.join(FEATURE_NAMES)}"
+        )
     if cmdp.coordinates is None:
         raise ValueError(
             "features is 'tile_coding' but this CMDP has no state coordinates; pass "

@@ -43,7 +43,8 @@ def npg_dd(
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
         step_size: eta; None for the largest, soft policy iteration.
-        dual_step_size: eta_l; the default converged on both grid worlds, 1.0 on one of them.
+        dual_step_size: eta_l; with the default both grid worlds converge, slowly; 1.0 is faster on
+            the cliff and circles for good on the deep sea.
         entropy_coefficient: tau_e; the default is the middle of the grid 1e-3, 1e-2, 1e-1.
         primal_steps: steps per dual step; from the grid 10, 50.
         multiplier_cap: U, has to be above the optimal multipliers.

@@ -27,7 +27,7 @@ def ppo_lag(
 
     The multipliers move first, lambda <- clip(lambda + eta_l (V_c - limit), 0, U). Then the
     logits take `gradient_steps` steps of size alpha up the clipped surrogate of the policy just
-    evaluated, with d its state occupancy, summing to 1 / (1 - discount), and A = A_r - lambda . A_c:
+    evaluated, with A = A_r - lambda . A_c and d its state occupancy (sum 1 / (1 - discount)):
 
         sum_s d(s) sum_a pi_t(a | s) min(ratio A, clip(ratio, 1 - eps, 1 + eps) A).
 

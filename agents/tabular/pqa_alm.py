@@ -12,23 +12,27 @@ import numpy as np
 
 from agents.tabular.augmented_lagrangian import augmented_lagrangian_gain, constraint_prices
 from agents.tabular.simplex import project_rows_to_simplex
+from agents.tabular.solver_arguments import check_count
 from agents.tabular.solver_trace import (
     SolverTrace,
     TraceRecorder,
     check_positive,
     starting_policy,
 )
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+
+StepRule = Literal["monotone", "fixed"]
 
 SMALLEST_MOVE = 1e-14  # a policy change below this is rounding: it is taken without a test
-LARGEST_STEP = 1e4
+STEP_GROWTH, LARGEST_STEP = 1.25, 1e4
+PENALTY_GROWTH, LARGEST_PENALTY = 1.5, 1e6
 
 
 def pqa_alm(
     cmdp: TabularCMDP,
     evaluations: int = 10_000,
     *,
-    step_rule: Literal["monotone", "fixed"] = "monotone",
+    step_rule: StepRule = "monotone",
     step_size: float = 1.0,
     penalty: float = 3.0,
     primal_steps: int = 20,
@@ -42,32 +46,42 @@ def pqa_alm(
 
     Dual step after every `primal_steps` of them (eq. 4): lambda <- w.
 
-    Differs from the paper: the default `step_rule="monotone"` keeps a step only if it does not
-    lower the augmented Lagrangian, then grows eta by 1.25, and halves eta otherwise. A fixed eta
-    suits one problem and limit-cycles on the next; the monotone rule needs no search. Every
-    trial, kept or not, counts as one evaluation. `step_rule="fixed"` is the paper's method; its
-    setting for the two grid worlds is step_size=1, penalty=10, primal_steps=20.
+    Differs from the paper: with the default `step_rule="monotone"` a step is taken only if it
+    does not lower the augmented Lagrangian; then eta grows by 1.25, otherwise it is halved. tau
+    grows by 1.5 at a dual step since whose predecessor the violation has not fallen by a tenth
+    and is above one percent of the largest limit. Fixed values suit one problem and limit-cycle
+    on the next; the monotone rule needs no search. Every trial, taken or not, counts as one
+    evaluation. `step_rule="fixed"` is the paper's method; the setting that suits both grid
+    worlds is step_size=1, penalty=10, primal_steps=20.
 
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
         step_rule: "monotone" or "fixed".
-        step_size: eta, the first one if the rule is monotone.
-        penalty: tau.
-        primal_steps: kept primal steps per dual step.
+        step_size: eta; the first one if the rule is monotone.
+        penalty: tau; the first one if the rule is monotone.
+        primal_steps: primal steps taken per dual step.
         initial_policy: (S, A) start; uniform if None.
 
     Raises:
         ValueError: for an argument out of its range, saying which.
     """
-    check_positive(step_size=step_size, penalty=penalty, primal_steps=primal_steps)
+    check_positive(step_size=step_size, penalty=penalty)
+    check_count(primal_steps=primal_steps)
     policy = starting_policy(cmdp, initial_policy)
     record = TraceRecorder(cmdp, evaluations)
-    if step_rule == "monotone":
-        return _monotone(cmdp, record, policy, step_size, penalty, primal_steps)
     if step_rule == "fixed":
         return _fixed(cmdp, record, policy, step_size, penalty, primal_steps)
+    if step_rule == "monotone":
+        return _monotone(cmdp, record, policy, step_size, penalty, primal_steps)
     raise ValueError(f"step_rule is {step_rule!r}; pass 'monotone' or 'fixed'")
+
+
+def projected_q_ascent(
+    policy: np.ndarray, evaluation: PolicyEvaluation, prices: np.ndarray, step_size: float
+) -> np.ndarray:
+    """Return Proj_simplex(pi + eta Q_{r - w . c}) of every state, shape (S, A) (eq. 7)."""
+    return project_rows_to_simplex(policy + step_size * evaluation.priced_q(prices))
 
 
 def _fixed(
@@ -79,16 +93,14 @@ def _fixed(
     primal_steps: int,
 ) -> SolverTrace:
     multipliers = np.zeros(cmdp.num_constraints)
-    next_policy = policy
+    current = record.evaluate(policy, multipliers)
     while record.open:
-        policy = next_policy
-        evaluation = cmdp.evaluate(policy)
-        prices = constraint_prices(evaluation.costs, cmdp.limits, multipliers, penalty)
-        if record.used and record.used % primal_steps == 0:
-            multipliers = prices
-            prices = constraint_prices(evaluation.costs, cmdp.limits, multipliers, penalty)
-        record.write(evaluation, multipliers)
-        next_policy = project_rows_to_simplex(policy + step_size * evaluation.priced_q(prices))
+        prices = constraint_prices(current.costs, cmdp.limits, multipliers, penalty)
+        policy = projected_q_ascent(policy, current, prices, step_size)
+        current = cmdp.evaluate(policy)
+        if record.used % primal_steps == 0:
+            multipliers = constraint_prices(current.costs, cmdp.limits, multipliers, penalty)
+        record.write(current, multipliers)
     return record.trace(policy)
 
 
@@ -100,26 +112,35 @@ def _monotone(
     penalty: float,
     primal_steps: int,
 ) -> SolverTrace:
-    multipliers = np.zeros(cmdp.num_constraints)
+    limits, multipliers = cmdp.limits, np.zeros(cmdp.num_constraints)
     current = record.evaluate(policy, multipliers)
-    kept = 0
+    taken, last_violation = 0, np.inf
     while record.open:
-        prices = constraint_prices(current.costs, cmdp.limits, multipliers, penalty)
-        trial_policy = project_rows_to_simplex(policy + step_size * current.priced_q(prices))
+        prices = constraint_prices(current.costs, limits, multipliers, penalty)
+        trial_policy = projected_q_ascent(policy, current, prices, step_size)
         trial = cmdp.evaluate(trial_policy)
         move = trial_policy - policy
         rounding_only = np.abs(move).max() < SMALLEST_MOVE
-        if rounding_only or 0.0 <= augmented_lagrangian_gain(
-            current, trial, move, cmdp.limits, multipliers, penalty
-        ):
+        gain = augmented_lagrangian_gain(current, trial, move, limits, multipliers, penalty)
+        if gain >= 0.0 or rounding_only:
             policy, current = trial_policy, trial
-            kept += 1
-            step_size = step_size if rounding_only else min(1.25 * step_size, LARGEST_STEP)
-            if kept % primal_steps == 0:
-                multipliers = constraint_prices(
-                    current.costs, cmdp.limits, multipliers, penalty
-                )
+            taken += 1
+            if not rounding_only:
+                step_size = min(STEP_GROWTH * step_size, LARGEST_STEP)
+            if taken % primal_steps == 0:
+                violation = _complementary_violation(current, limits, multipliers, penalty)
+                if violation > max(0.9 * last_violation, 0.01 * np.abs(limits).max()):
+                    penalty = min(PENALTY_GROWTH * penalty, LARGEST_PENALTY)
+                last_violation = violation
+                multipliers = constraint_prices(current.costs, limits, multipliers, penalty)
         else:
             step_size = 0.5 * step_size
         record.write(current, multipliers)
     return record.trace(policy)
+
+
+def _complementary_violation(
+    evaluation: PolicyEvaluation, limits: np.ndarray, multipliers: np.ndarray, penalty: float
+) -> float:
+    """Return max_i |max(V_c - limit, -lambda / tau)|, which is 0 where lambda stops moving."""
+    return float(np.abs(np.maximum(evaluation.costs - limits, -multipliers / penalty)).max())

@@ -15,6 +15,12 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - normaliser
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return exp(logits) / sum_a exp(logits) of every row, shape (S, A)."""
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
 def starting_log_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) -> np.ndarray:
     """Return the logarithm of the start, of the uniform policy if it is None.
 

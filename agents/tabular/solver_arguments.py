@@ -21,7 +21,7 @@ def check_not_negative(**arguments: float) -> None:
 
 def check_share(product: str, value: float, largest: float = 1.0) -> None:
     """Raise ValueError if a product of step size and coefficient exceeds what is stable."""
-    if value > largest:
+    if value > largest * (1.0 + 1e-12):  # rounding of the product is no error
         raise ValueError(
             f"{product} is {value:.6g}; it has to be <= {largest:g}, otherwise the regularised "
             "step overshoots; lower the step size or the coefficient"

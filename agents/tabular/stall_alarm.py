@@ -18,7 +18,7 @@ class MultiplierGrowthWarning(RuntimeWarning):
 
 
 class StallAlarm:
-    """Warns once if a solver is worse at its own inner problem than every feasible policy.
+    """Warns once if a solver does worse at its inner problem than every feasible policy.
 
     A policy that meets the limits has V_r - lambda . (V_c - limit) >= V_r >= min V_r. A current
     policy below that bound,
@@ -26,29 +26,29 @@ class StallAlarm:
         V_r - lambda . (V_c - limit) < min V_r,
 
     therefore has not solved its inner problem, or the policy class holds no feasible policy.
-    Five dual steps in a row of it, with the violation priced by lambda not falling, give the
-    warning; a single one happens to healthy runs whose multiplier has overshot.
+    That, after five dual steps in a row over which the violation did not fall by a tenth, gives
+    the warning; alone it happens to healthy runs whose multiplier has overshot.
     """
 
     def __init__(self, cmdp: TabularCMDP) -> None:
         self.cmdp = cmdp
         self._least_value: float | None = None
-        self._growing = 0
-        self._first_violation = np.inf
+        self._streak = 0  # dual steps in a row without the violation falling
+        self._first_violation = np.inf  # at the start of the streak
         self._warned = False
 
     def watch(self, evaluation: PolicyEvaluation, multipliers: np.ndarray) -> None:
         """Look at the policy reached under multipliers that were held; call before a dual step."""
         violation = evaluation.costs - self.cmdp.limits
-        worst = float(violation.max())
-        priced = float(multipliers @ violation)
-        if self._warned or priced <= 0.0 or worst < 0.9 * self._first_violation:
-            self._growing, self._first_violation = 0, worst if worst > 0.0 else np.inf
+        priced, worst = float(multipliers @ violation), float(violation.max())
+        if self._warned or priced <= 0.0:
+            self._streak = 0
             return
-        if evaluation.value - priced >= self._smallest_value():
-            return
-        self._growing += 1
-        if self._growing == DUAL_STEPS_IN_A_ROW:
+        if self._streak == 0 or worst < 0.9 * self._first_violation:
+            self._streak, self._first_violation = 0, worst
+        self._streak += 1
+        stalled = self._streak >= DUAL_STEPS_IN_A_ROW
+        if stalled and evaluation.value - priced < self._smallest_value():
             self._warned = True
             warnings.warn(
                 f"the multipliers have grown to {np.round(multipliers, 3).tolist()} and the "

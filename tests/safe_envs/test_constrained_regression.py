@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -8,13 +10,12 @@ from safe_envs.constrained_regression import ConstrainedRegressionEnv, optimal_l
 
 def normal_mean(function):
     """E[function(x)] for x ~ N(0, 1), by adaptive quadrature between the kinks at +-3."""
+
     def density(x):
         return function(x) * np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
 
     pieces = [-8.0, -3.0, 0.0, 3.0, 8.0]
-    return sum(
-        quad(density, a, b, limit=400)[0] for a, b in zip(pieces, pieces[1:], strict=False)
-    )
+    return sum(quad(density, a, b, limit=400)[0] for a, b in pairwise(pieces))
 
 
 def test_losses_that_need_no_policy():

@@ -10,6 +10,7 @@ from safe_envs import (
     check_constrained_env,
     declared_constraints,
 )
+from safe_envs.vector_env import AutoresetMode
 
 ENERGY = ConstraintSpec("energy", limit=5.0)
 SPEED = ConstraintSpec("speed", limit=1.0, discount=0.99)
@@ -70,7 +71,7 @@ def test_several_constraints():
 
 
 def test_reads_six_values_and_infos():
-    observation, reward, terminated, truncated, info = one_step(
+    _, reward, terminated, truncated, info = one_step(
         ConstrainedWrapper(Scripted(sixth=3.0), ENERGY)
     )
     assert (reward, terminated, truncated, info["cost"]) == (1.0, False, False, 3.0)
@@ -224,7 +225,8 @@ def test_the_checker_finds(fault, message):
 def test_the_checker_passes_the_same_environment_without_fault():
     report = check_constrained_env(lambda: LosesTheLastCost(None))
     assert "terminal costs" in report.passed
-    assert "native vector form: the environment has none" in report.skipped
+    if AutoresetMode is not None:
+        assert "native vector form: the environment has none" in report.skipped
     assert "passed   terminal costs" in str(report)
 
 

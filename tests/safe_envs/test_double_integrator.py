@@ -28,9 +28,7 @@ def test_regulator_satisfies_the_riccati_equation():
     k, p = regulator.gain[None], regulator.value_matrix
     np.testing.assert_allclose(k[0], [0.91707456, 1.63559619], atol=1e-8)
     closed = a - b @ k
-    np.testing.assert_allclose(
-        p, np.eye(2) + k.T @ k + closed.T @ p @ closed, rtol=0, atol=1e-9
-    )
+    np.testing.assert_allclose(p, np.eye(2) + k.T @ k + closed.T @ p @ closed, rtol=0, atol=1e-9)
     poles = np.sort_complex(np.linalg.eigvals(closed))
     np.testing.assert_allclose(poles, [0.91593 - 0.04585j, 0.91593 + 0.04585j], atol=1e-5)
     assert regulator.invariant_level == pytest.approx(6.674923, abs=1e-6)

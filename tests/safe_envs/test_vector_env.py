@@ -128,9 +128,7 @@ def test_autoreset_bookkeeping(mode):
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
 def test_truncation_is_inside(mode):
-    venv = gym.make_vec(
-        "Safe/RandomCMDP-v0", num_envs=3, autoreset_mode=mode, max_episode_steps=4
-    )
+    venv = gym.make_vec("Safe/RandomCMDP-v0", num_envs=3, autoreset_mode=mode, max_episode_steps=4)
     venv.reset(seed=0)
     period = 5 if mode == "NextStep" else 4
     for step in range(1, 21):

@@ -1,0 +1,43 @@
+# make demo | test | lint | format | docs | matrix
+#   PYTHON=python3.12     the interpreter the environment is made with
+#   TORCH_INDEX=<url>     an index with a CPU build of torch, if the default build is too large
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+RUN := $(BIN)/python
+INSTALLED := .venv/.installed
+
+.PHONY: demo test lint format docs matrix benchmark clean
+
+demo: $(INSTALLED)
+	$(RUN) -m baselines demo
+
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest
+
+lint: $(INSTALLED)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(INSTALLED)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+docs: $(INSTALLED)
+	$(RUN) docs/generate.py
+
+matrix: $(INSTALLED)
+	$(RUN) tests/gymnasium_matrix.py
+
+benchmark: $(INSTALLED)
+	$(RUN) -m baselines.benchmarks.environments
+	$(RUN) -m baselines.benchmarks.tabular
+
+clean:
+	rm -rf .venv runs dist
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[all]"
+	touch $(INSTALLED)
