@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from safe_envs.cost_signal import ConstraintSpec, CostLimits, with_limits
+from safe_envs.plane_drawing import draw_ring
 from safe_envs.tabular_env import TabularBatch, TabularEnv
 from safe_envs.tabular_model import TabularCMDP
 from safe_envs.vector_env import NativeVectorEnv
@@ -100,8 +102,6 @@ class RandomCMDPEnv(TabularEnv):
     - v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 8}
-
     def __init__(
         self,
         states: int = 20,
@@ -115,7 +115,9 @@ class RandomCMDPEnv(TabularEnv):
         model = random_cmdp(
             states, actions, constraints, model_seed, branching, cost_limits=cost_limits
         )
-        super().__init__(model, _constraints_of(model), None, render_mode)
+        super().__init__(
+            model, _constraints_of(model), partial(draw_ring, count=states), render_mode
+        )
 
 
 class RandomCMDPVectorEnv(NativeVectorEnv):
@@ -137,7 +139,8 @@ class RandomCMDPVectorEnv(NativeVectorEnv):
         model = random_cmdp(
             states, actions, constraints, model_seed, branching, cost_limits=cost_limits
         )
-        dynamics = TabularBatch(model, _constraints_of(model))
+        draw = partial(draw_ring, count=states)
+        dynamics = TabularBatch(model, _constraints_of(model), draw)
         super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
 
 

@@ -58,7 +58,7 @@ class TabularEnv(gym.Env):
     Args:
         model: the problem.
         constraints: its declared constraints, in the order of `model.costs`.
-        draw: draws the state for `render_mode` "rgb_array" and "human"; None if it has no picture.
+        draw: draws a state, for `render_mode` "rgb_array" and "human".
         render_mode: None, "rgb_array" or "human".
     """
 
@@ -68,7 +68,7 @@ class TabularEnv(gym.Env):
         self,
         model: TabularCMDP,
         constraints: tuple[ConstraintSpec, ...],
-        draw: FrameDrawer | None = None,
+        draw: FrameDrawer,
         render_mode: str | None = None,
     ) -> None:
         self.observation_space = gym.spaces.Discrete(model.num_states)
@@ -137,10 +137,10 @@ class TabularEnv(gym.Env):
 
     def render(self) -> np.ndarray | None:
         """Return the frame of the current state, or show it in a window."""
-        draw, state = self._draw, self._state
-        if draw is None or state is None:
-            raise ValueError("there is nothing to draw before reset(), or without a picture")
-        return self._renderer.render(lambda: draw(state))
+        state = self._state
+        if state is None:
+            raise gym.error.ResetNeeded("call reset() before render()")
+        return self._renderer.render(lambda: self._draw(state))
 
     def close(self) -> None:
         """Close the window, if one is open."""
@@ -154,7 +154,7 @@ class TabularBatch:
         self,
         model: TabularCMDP,
         constraints: tuple[ConstraintSpec, ...],
-        draw: FrameDrawer | None = None,
+        draw: FrameDrawer,
     ) -> None:
         self.constraints = constraints
         self.reward_discount = model.discount
@@ -211,8 +211,6 @@ class TabularBatch:
 
     def draw(self, state: Any) -> np.ndarray:
         """Return the frame of one state."""
-        if self._draw is None:
-            raise ValueError("this environment has no picture")
         return self._draw(int(state))
 
 
