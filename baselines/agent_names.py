@@ -6,9 +6,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from agents.tabular.lin_npg_pd import lin_npg_pd
+from agents.tabular.lin_ppo_lag import lin_ppo_lag
+from agents.tabular.lin_reload import lin_reload
 from agents.tabular.npg_dd import npg_dd
 from agents.tabular.npg_pd import npg_pd
 from agents.tabular.ppo_lag import ppo_lag
+from agents.tabular.ppqa_alm import ppqa_alm
 from agents.tabular.pqa_alm import pqa_alm
 from agents.tabular.reload_pd import reload_pd
 from agents.tabular.rpg_pd import rpg_pd
@@ -24,6 +28,10 @@ SOLVERS: dict[str, Solver] = {
     "npg_dd": npg_dd,
     "reload_pd": reload_pd,
     "ppo_lag": ppo_lag,
+    "ppqa_alm": ppqa_alm,
+    "lin_npg_pd": lin_npg_pd,
+    "lin_reload": lin_reload,
+    "lin_ppo_lag": lin_ppo_lag,
 }
 
 STARTING_POINTS = ("initial_policy", "initial_parameters")  # set by the runner from the seed

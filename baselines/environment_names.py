@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, urlencode
 
 import gymnasium as gym
@@ -80,11 +80,12 @@ def tabular_model_of(name: EnvironmentName) -> TabularCMDP:
     Raises:
         ValueError: if Gymnasium cannot make it, or it has no tabular model.
     """
+    arguments: dict[str, Any] = dict(name.kwargs)
     try:
-        env = gym.make(name.id, disable_env_checker=True, **dict(name.kwargs))
+        env = gym.make(name.id, disable_env_checker=True, **arguments)
     except (TypeError, ValueError, ImportError, gym.error.Error) as error:
         raise ValueError(
-            f"gymnasium.make({name.id!r}) with arguments {dict(name.kwargs)} failed: "
+            f"gymnasium.make({name.id!r}) with arguments {arguments} failed: "
             f"{type(error).__name__}: {error}"
         ) from error
     try:

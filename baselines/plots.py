@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from agents.tabular.solver_trace import SolverTrace
 
 BINS = 400
+LEGEND_COLUMNS = 7
 FLOOR = 1e-16  # an error of zero, or below double precision, is drawn here
 
 # Okabe and Ito's colours, told apart with every common colour-vision deficiency. A log-linear
@@ -49,28 +50,23 @@ def draw_convergence(
         optimal_value: V_r of the linear program.
         stem: path of the files without their ending.
     """
-    settings = {"svg.hashsalt": "safe-envs", "font.size": 10, "axes.axisbelow": True}
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(12, 5.2), layout="constrained")
-        panels = figure.subplots(1, 2, sharex=True)
-        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
-        gaps = {a: [np.abs(optimal_value - t.value) for t in runs] for a, runs in traces.items()}
-        violations = {a: [t.violation.max(axis=1) for t in runs] for a, runs in traces.items()}
-        _panel(panels[0], f"|gap| to the LP optimum {optimal_value:.6f}", gaps)
-        _panel(panels[1], "violation of the constraint violated most", violations)
-        panels[1].text(
-            0.02, 0.02, "at the floor: feasible (violation 0 or less)",
-            transform=panels[1].transAxes, fontsize=8, color="#555555", va="bottom",
-        )  # fmt: skip
-        panels[0].text(
-            0.02, 0.02, "at the floor: equal to the LP optimum to double precision",
-            transform=panels[0].transAxes, fontsize=8, color="#555555", va="bottom",
-        )  # fmt: skip
-        handles, labels = panels[0].get_legend_handles_labels()
+    gaps = {a: [np.abs(optimal_value - t.value) for t in runs] for a, runs in traces.items()}
+    violations = {a: [t.violation.max(axis=1) for t in runs] for a, runs in traces.items()}
+    with matplotlib.rc_context({"svg.hashsalt": "safe-envs", "font.size": 10}):
+        figure = Figure(figsize=(12, 5.4))  # fixed margins: a fitted layout doubles the time
+        figure.subplots_adjust(left=0.05, right=0.92, bottom=0.18, top=0.84, wspace=0.3)
+        left, right = figure.subplots(1, 2, sharex=True)
+        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, y=0.985, ha="left")
+        _panel(left, gaps, f"|gap| to the LP optimum {optimal_value:.6f}", "equal in float64")
+        _panel(right, violations, "violation of the constraint violated most", "feasible")
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=len(labels), frameon=False,
-            handlelength=2.6, columnspacing=1.6,
-        )  # fmt: skip
+            *left.get_legend_handles_labels(),
+            loc="lower center",
+            ncols=min(len(traces), LEGEND_COLUMNS),
+            frameon=False,
+            handlelength=2.6,
+            columnspacing=1.6,
+        )
         figure.savefig(stem.with_name(f"{stem.name}.png"), dpi=150)
         figure.savefig(stem.with_name(f"{stem.name}.svg"), metadata={"Date": None})
 
@@ -111,24 +107,60 @@ def spread(positions: np.ndarray, distance: float, lowest: float, highest: float
     return result
 
 
-def _panel(axes: Axes, title: str, errors: Mapping[str, Sequence[np.ndarray]]) -> None:
+def _panel(
+    axes: Axes, errors: Mapping[str, Sequence[np.ndarray]], title: str, floor_means: str
+) -> None:
     ends: dict[str, float] = {}
-    evaluations = 1
+    evaluations = 2
     for agent, runs in errors.items():
-        color, dashes = STYLES.get(agent, OTHER_STYLE)
         x, lowest, highest = bin_extremes([np.maximum(run, FLOOR) for run in runs])
-        axes.fill_between(x, lowest, highest, color=color, alpha=0.10, linewidth=0)
-        axes.plot(x, highest, color=color, linestyle=dashes, linewidth=1.6, label=agent)
+        _draw_agent(axes, agent, x, lowest, highest)
         ends[agent] = float(highest[-1])
-        evaluations = int(x[-1])
-    axes.set(xscale="log", yscale="log", xlabel="policy evaluations")
-    axes.set_xlim(1, max(evaluations, 2))
+        evaluations = max(evaluations, int(x[-1]))
+    axes.set(xscale="log", yscale="log", xlabel="policy evaluations", xlim=(1, evaluations))
     axes.set_ylim(FLOOR / 3, max(axes.get_ylim()[1], 1.0))
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(title, fontsize=10.5, loc="left", pad=18)
+    axes.text(
+        0.0,
+        1.015,
+        f"dotted floor at {FLOOR:g}: {floor_means}",
+        transform=axes.transAxes,
+        fontsize=8.5,
+        color="#555555",
+    )
     axes.axhline(FLOOR, color="#999999", linewidth=0.8, linestyle=":")
     axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     _label_ends(axes, ends)
+
+
+def _draw_agent(
+    axes: Axes, agent: str, x: np.ndarray, lowest: np.ndarray, highest: np.ndarray
+) -> None:
+    """Draw band and line; jumps to and from the floor are left open, they would fill the panel."""
+    color, dashes = STYLES.get(agent, OTHER_STYLE)
+    axes.fill_between(x, lowest, highest, color=color, alpha=0.09, linewidth=0)
+    is_above = highest > FLOOR
+    for chosen, label in ((is_above, agent), (~is_above, None)):
+        axes.plot(
+            x,
+            np.where(chosen, highest, np.nan),
+            color=color,
+            linestyle=dashes,
+            linewidth=1.6,
+            marker="o",
+            markevery=alone(chosen),
+            markersize=1.6,
+            markeredgewidth=0.0,
+            label=label,
+        )
+
+
+def alone(chosen: np.ndarray) -> np.ndarray:
+    """Return which chosen entries have no chosen neighbour, so that no line reaches them."""
+    padded = np.concatenate(([False], chosen, [False]))
+    return chosen & ~padded[:-2] & ~padded[2:]
 
 
 def _label_ends(axes: Axes, ends: Mapping[str, float]) -> None:
@@ -137,7 +169,19 @@ def _label_ends(axes: Axes, ends: Mapping[str, float]) -> None:
     for agent, height, label in zip(ends, heights, spread(heights, 0.048, 0.01, 0.98), strict=True):
         color = STYLES.get(agent, OTHER_STYLE)[0]
         axes.annotate(
-            agent, (1.0, height), (1.03, label), xycoords="axes fraction", fontsize=8.5,
-            color=color, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 1},
-        )  # fmt: skip
+            agent,
+            (1.0, height),
+            (1.03, label),
+            xycoords="axes fraction",
+            fontsize=8.5,
+            color=color,
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "linewidth": 0.7,
+                "shrinkA": 1,
+                "relpos": (0.0, 0.5),
+            },
+        )

@@ -14,9 +14,21 @@ from rich.table import Table
 from baselines.job import JobResult, Outcome
 
 CSV_COLUMNS = (
-    "env", "agent", "seed", "status", "value", "optimal_value", "gap", "violation",
-    "violations", "tail_error", "evaluations", "cpu_seconds", "warnings", "error",
-)  # fmt: skip
+    "env",
+    "agent",
+    "seed",
+    "status",
+    "value",
+    "optimal_value",
+    "gap",
+    "violation",
+    "violations",
+    "tail_error",
+    "evaluations",
+    "cpu_seconds",
+    "warnings",
+    "error",
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ def terminal_table(env: str, optimal_value: float | None, rows: Sequence[AgentSu
     for column in ("value", "gap", "violation", "TAIL", "worst TAIL", "cpu s"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        failed = f" [red]({len(row.failures)} of {row.seeds} failed)[/]" if row.failures else ""
+        failed = f"\n[red]{len(row.failures)} of {row.seeds} failed[/]" if row.failures else ""
         if not row.finished:
             table.add_row(escape(row.agent) + failed, *["-"] * 6)
             continue

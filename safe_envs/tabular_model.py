@@ -41,12 +41,19 @@ class PolicyEvaluation(NamedTuple):
 
     def priced_q(self, prices: np.ndarray) -> np.ndarray:
         """Return Q of reward - prices . costs, shape (S, A), for prices of shape (m,)."""
-        return self.q_reward - self.q[:, :, 1 : 1 + len(self.costs)] @ prices
+        return self.q @ self._exchange(prices)
 
     def priced_advantage(self, prices: np.ndarray) -> np.ndarray:
         """Return `priced_q` less its state value, shape (S, A)."""
-        baseline = self.state_values[:, 0] - self.state_values[:, 1 : 1 + len(self.costs)] @ prices
-        return self.priced_q(prices) - baseline[:, None]
+        exchange = self._exchange(prices)
+        return self.q @ exchange - (self.state_values @ exchange)[:, None]
+
+    def _exchange(self, prices: np.ndarray) -> np.ndarray:
+        """Return what the reward, each cost and the extra signal count for."""
+        exchange = np.zeros(self.q.shape[2])
+        exchange[0] = 1.0
+        exchange[1 : 1 + len(self.costs)] = -prices
+        return exchange
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,14 +55,15 @@ def augmented_lagrangian_gain(
     """
     visited = (after.state_occupancy[:, None] * move).ravel()  # (S * A,)
     advantages = (before.q - before.state_values[:, None, :]).reshape(visited.size, -1)
-    prices = constraint_prices(before.costs, limits, multipliers, penalty)
-    exchange = np.concatenate(([1.0], -prices))
-    first_order = visited @ (advantages @ exchange)
-    cost_change = visited @ advantages[:, 1:]  # (m,)
-    shifted = multipliers + penalty * (before.costs - limits)
-    shifted_after = shifted + penalty * cost_change
-    prices_after = np.maximum(0.0, shifted_after)
-    both_positive = (shifted > 0.0) & (shifted_after > 0.0)
-    across_the_kink = (prices_after**2 - prices**2) / (2.0 * penalty) - prices * cost_change
-    curvature = np.where(both_positive, 0.5 * penalty * cost_change**2, across_the_kink)
-    return float(first_order - curvature.sum())
+    shifted = (multipliers + penalty * (before.costs - limits)).tolist()
+    exchange = np.array([1.0, *(-max(0.0, s) for s in shifted)])
+    gain = float(visited @ (advantages @ exchange))  # of V_r - w . V_c at the prices before
+    cost_changes = (visited @ advantages).tolist()[1:]
+    for s, cost_change in zip(shifted, cost_changes, strict=True):
+        s_after = s + penalty * cost_change
+        if s > 0.0 and s_after > 0.0:
+            gain -= 0.5 * penalty * cost_change * cost_change
+        else:  # a price starts or ends at zero
+            price, price_after = max(0.0, s), max(0.0, s_after)
+            gain -= (price_after**2 - price**2) / (2.0 * penalty) - price * cost_change
+    return gain

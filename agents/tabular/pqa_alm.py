@@ -23,7 +23,7 @@ from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
 
 StepRule = Literal["monotone", "fixed"]
 
-SMALLEST_MOVE = 1e-14  # a policy change below this is rounding: it is taken without a test
+SMALLEST_MOVE = 1e-14  # a move of this length is rounding: it is taken without a test
 STEP_GROWTH, LARGEST_STEP = 1.25, 1e4
 PENALTY_GROWTH, LARGEST_PENALTY = 1.5, 1e6
 
@@ -120,7 +120,7 @@ def _monotone(
         trial_policy = projected_q_ascent(policy, current, prices, step_size)
         trial = cmdp.evaluate(trial_policy)
         move = trial_policy - policy
-        rounding_only = np.abs(move).max() < SMALLEST_MOVE
+        rounding_only = float(np.vdot(move, move)) < SMALLEST_MOVE**2
         gain = augmented_lagrangian_gain(current, trial, move, limits, multipliers, penalty)
         if gain >= 0.0 or rounding_only:
             policy, current = trial_policy, trial

@@ -1,0 +1,1 @@
+"""Benchmarks of cost; each is a command: `python -m baselines.benchmarks.tabular`."""

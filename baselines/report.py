@@ -1,0 +1,109 @@
+"""The comparison as one HTML file that needs nothing else: no network, no fonts, no scripts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from agents.tabular.linear_program import Optimum
+from baselines.job import Outcome
+from baselines.results_table import AgentSummary
+from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class ProblemSection:
+    """What the report shows about one environment."""
+
+    name: str
+    cmdp: TabularCMDP
+    uniform: PolicyEvaluation  # of the uniform policy
+    optimum: Optimum | None
+    no_optimum: str  # why there is none
+    plot: Path | None  # PNG or SVG file; None if no job finished
+    rows: Sequence[AgentSummary]
+    outcomes: Sequence[Outcome]
+
+
+def report_html(title: str, command: str, sections: Sequence[ProblemSection]) -> str:
+    """Return the report as HTML text; everything that comes from outside is escaped.
+
+    Args:
+        title: heading.
+        command: the command line that makes this report.
+        sections: one per environment.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        data_uri=data_uri, scientific=_scientific, error=_error, numbers=_numbers
+    )
+    outcomes = [outcome for section in sections for outcome in section.outcomes]
+    return environment.get_template("report.html.jinja").render(
+        title=title,
+        command=command,
+        sections=sections,
+        versions=_versions(outcomes),
+        agents=list(dict.fromkeys(outcome.job.agent for outcome in outcomes)),
+        seeds=list(dict.fromkeys(outcome.job.seed for outcome in outcomes)),
+        evaluations=max(outcome.job.evaluations for outcome in outcomes),
+        failed=[outcome for outcome in outcomes if outcome.result is None],
+        warned=[outcome for outcome in outcomes if outcome.result and outcome.result.warnings],
+        settings=_settings(outcomes),
+    )
+
+
+def data_uri(path: Path) -> str:
+    """Return the content of a PNG or SVG file as a data: address."""
+    kind = {".png": "image/png", ".svg": "image/svg+xml"}[path.suffix]
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _settings(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Return the hyperparameters of every agent, one entry per distinct setting."""
+    found: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        agent, settings = outcome.job.agent, outcome.job.hyperparameters
+        same = [s for s in found if s["agent"] == agent and s["settings"] == settings]
+        if not same:
+            same = [{"agent": agent, "settings": settings, "envs": []}]
+            found += same
+        if str(outcome.job.env) not in same[0]["envs"]:
+            same[0]["envs"].append(str(outcome.job.env))
+    return sorted(found, key=lambda setting: setting["agent"])
+
+
+def _versions(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return the versions the jobs ran with; several of one package if some jobs were kept."""
+    found: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for package, number in (outcome.result.versions if outcome.result else {}).items():
+            numbers = found.setdefault(package, [])
+            if number not in numbers:
+                numbers.append(number)
+    return {package: " and ".join(numbers) for package, numbers in found.items()}
+
+
+def _scientific(number: float) -> str:
+    return f"{number:+.1e}".replace("-", "\N{MINUS SIGN}")
+
+
+def _error(number: float) -> str:
+    return f"{number:.1e}".replace("-", "\N{MINUS SIGN}")
+
+
+def _numbers(array: np.ndarray) -> str:
+    return ", ".join(f"{number:.6g}" for number in array)

@@ -1,0 +1,151 @@
+"""Write the generated part of the documentation: `make docs`.
+
+Environment pages come from the classes' docstrings and declared constraints, solver pages from
+the solvers' docstrings, pictures from the environments themselves, and the figure of the README
+from the comparison that `make demo` runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium as gym
+import matplotlib.image
+from rich.console import Console
+
+import agents.tabular
+import safe_envs  # noqa: F401  registers the environments
+from baselines.agent_names import SOLVERS
+from baselines.demo import DemoOptions, demo
+
+DOCS = Path(__file__).resolve().parent
+README_FIGURE = "Safe_CliffWorld-v0.png"
+DRAWN_STATES = {"Safe/CliffWorld-v0": 5, "Safe/DeepSeaTreasure-v0": 18}
+
+
+def environment_ids() -> list[str]:
+    """Return the ids this project registers, sorted."""
+    return sorted(env_id for env_id in gym.registry if env_id.startswith("Safe/"))
+
+
+def page_name(env_id: str) -> str:
+    """Return an id as the stem of a file name: "Safe/CliffWorld-v0" is "cliff_world"."""
+    name = env_id.removeprefix("Safe/").split("-v")[0]
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def environment_page(env_id: str) -> str:
+    """Return the page of one environment as Markdown."""
+    env = gym.make(env_id, disable_env_checker=True)
+    steps = gym.spec(env_id).max_episode_steps
+    rows = [f"| `{c.name}` | {c.limit:.6g} | {c.discount:g} |" for c in env.unwrapped.constraints]
+    description = inspect.getdoc(type(env.unwrapped)) or ""
+    return "\n".join(
+        [
+            f"# {env_id}",
+            "",
+            f"![A frame of {env_id}](../images/{page_name(env_id)}.png)",
+            "",
+            "```python",
+            "import gymnasium as gym",
+            "import safe_envs",
+            "",
+            f'env = gym.make("{env_id}")',
+            f'batch = gym.make_vec("{env_id}", num_envs=1024)  # the native vector form',
+            "```",
+            "",
+            "| declared constraint | limit | discount |",
+            "|---|---|---|",
+            *rows,
+            "",
+            f"Return discount {env.unwrapped.reward_discount:g}; "
+            + (f"at most {steps} steps an episode." if steps else "episodes end by themselves."),
+            "",
+            description,
+            "",
+        ]
+    )
+
+
+def solver_page(name: str) -> str:
+    """Return the page of one tabular solver as Markdown."""
+    solver = vars(agents.tabular)[name]
+    module = inspect.getmodule(solver)
+    title = (inspect.getdoc(module) or name).splitlines()[0].rstrip(".")
+    return "\n".join(
+        [
+            f"# agents.tabular.{name}",
+            "",
+            f"{title}.",
+            "",
+            "```python",
+            _call(name, solver),
+            "```",
+            "",
+            "```text",
+            inspect.getdoc(solver) or "",
+            "```",
+            "",
+        ]
+    )
+
+
+def solver_names() -> list[str]:
+    """Return the names of the solvers that have a page."""
+    return ["linear_program", *sorted(SOLVERS)]
+
+
+def pages() -> dict[Path, str]:
+    """Return all generated pages, by path."""
+    written = {
+        DOCS / "environments" / f"{page_name(i)}.md": environment_page(i) for i in environment_ids()
+    }
+    written |= {DOCS / "agents" / f"{name}.md": solver_page(name) for name in solver_names()}
+    return written
+
+
+def draw_environments() -> None:
+    """Write one frame of every environment into images/."""
+    for env_id in environment_ids():
+        env = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True)
+        state = DRAWN_STATES.get(env_id)
+        env.reset(seed=4, options=None if state is None else {"state": state})
+        if env_id == "Safe/ConstrainedRegression-v0":
+            env.step([0.9])
+        matplotlib.image.imsave(DOCS / "images" / f"{page_name(env_id)}.png", env.render())
+        env.close()
+
+
+def draw_readme_figure() -> None:
+    """Run the demo and keep its figure of the cliff world."""
+    with tempfile.TemporaryDirectory() as folder:
+        if demo(DemoOptions(out=Path(folder)), Console()) != 0:
+            raise RuntimeError("the demo failed; its output above tells why")
+        shutil.copy(Path(folder) / "plots" / README_FIGURE, DOCS / "images" / "demo.png")
+
+
+def main() -> None:
+    """Write everything."""
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    draw_environments()
+    draw_readme_figure()
+
+
+def _call(name: str, solver: Callable[..., object]) -> str:
+    """Return a call of the solver with all arguments at their defaults, one a line."""
+    lines = []
+    for p in inspect.signature(solver).parameters.values():
+        default = f'"{p.default}"' if isinstance(p.default, str) else repr(p.default)
+        lines.append(p.name if p.default is p.empty else f"{p.name}={default}")
+    return f"{name}(\n" + "".join(f"    {line},\n" for line in lines) + ")"
+
+
+if __name__ == "__main__":
+    main()
