@@ -50,8 +50,9 @@ class SparseSolver:
         if not self.uses_factorisation:
             values = [_krylov(system, signal) for signal in signals.T]
             occupancy = _krylov(system.T.tocsr(), initial)
-            if occupancy is not None and all(v is not None for v in values):
-                return np.stack(values, axis=1), occupancy
+            converged = [v for v in values if v is not None]
+            if occupancy is not None and len(converged) == len(values):
+                return np.stack(converged, axis=1), occupancy
             self.uses_factorisation = True
         factors = splu(sparse.csc_matrix(system))
         return factors.solve(signals), factors.solve(initial, trans="T")

@@ -41,15 +41,16 @@ class PolicyEvaluation(NamedTuple):
 
     def priced_q(self, prices: np.ndarray) -> np.ndarray:
         """Return Q of reward - prices . costs, shape (S, A), for prices of shape (m,)."""
-        return self.q @ self._exchange(prices)
+        return (self.q.reshape(-1, self.q.shape[2]) @ self._exchange(prices)).reshape(
+            self.q.shape[:2]
+        )
 
     def priced_advantage(self, prices: np.ndarray) -> np.ndarray:
         """Return `priced_q` less its state value, shape (S, A)."""
-        exchange = self._exchange(prices)
-        return self.q @ exchange - (self.state_values @ exchange)[:, None]
+        return self.priced_q(prices) - (self.state_values @ self._exchange(prices))[:, None]
 
     def _exchange(self, prices: np.ndarray) -> np.ndarray:
-        """Return what the reward, each cost and the extra signal count for."""
+        """Return what the reward and each cost count for; the extra signal counts for nothing."""
         exchange = np.zeros(self.q.shape[2])
         exchange[0] = 1.0
         exchange[1 : 1 + len(self.costs)] = -prices
@@ -87,6 +88,7 @@ class TabularCMDP:
     coordinates: np.ndarray | None = None
     _signals: np.ndarray = field(init=False, repr=False)  # (S, A, 1 + m): reward, then costs
     _sparse: SparseSolver | None = field(init=False, repr=False)
+    _dense: np.ndarray | None = field(init=False, repr=False)  # (S, A, S + 1 + m)
 
     def __post_init__(self) -> None:
         for name in ("P", "reward", "costs", "initial", "limits", "coordinates"):
@@ -100,9 +102,12 @@ class TabularCMDP:
             names = tuple(f"cost_{i}" for i in range(self.num_constraints))
             object.__setattr__(self, "constraint_names", names)
         signals = np.concatenate([self.reward[None], self.costs]).transpose(1, 2, 0)
-        object.__setattr__(self, "_signals", np.ascontiguousarray(signals))
         pays = sparse_solver_pays(self.P)
-        object.__setattr__(self, "_sparse", SparseSolver(self.P, self.discount) if pays else None)
+        sparse = SparseSolver(self.P, self.discount) if pays else None
+        dense = None if pays else np.concatenate([-self.discount * self.P, signals], axis=2)
+        object.__setattr__(self, "_signals", np.ascontiguousarray(signals))
+        object.__setattr__(self, "_sparse", sparse)
+        object.__setattr__(self, "_dense", dense)
 
     @property
     def num_states(self) -> int:
@@ -144,12 +149,12 @@ class TabularCMDP:
         signals = self._signals  # (S, A, 1 + m)
         if extra is not None:
             signals = np.concatenate([signals, extra[:, :, None]], axis=2)
-        averaged = np.matmul(policy[:, None, :], signals)[:, 0, :]  # (S, 1 + m)
         if self._sparse is not None:
+            averaged = np.matmul(policy[:, None, :], signals)[:, 0, :]  # (S, 1 + m)
             values, occupancy = self._sparse.solve(policy, averaged, self.initial)
             next_values = self._sparse.expected_next(values)  # (S * A, 1 + m)
         else:
-            values, occupancy = self._solve_dense(policy, averaged)
+            values, occupancy = self._solve_dense(policy, extra)
             next_values = self.P.reshape(-1, self.num_states) @ values
         q = signals + self.discount * next_values.reshape(signals.shape)
         totals = self.initial @ values
@@ -157,14 +162,19 @@ class TabularCMDP:
         return PolicyEvaluation(float(totals[0]), costs, values, q, occupancy)
 
     def _solve_dense(
-        self, policy: np.ndarray, signals: np.ndarray
+        self, policy: np.ndarray, extra: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        system = np.matmul(policy[:, None, :], self.P)[:, 0, :]  # (S, S)
-        system *= -self.discount
-        system.ravel()[:: self.num_states + 1] += 1.0
+        states = self.num_states
+        assert self._dense is not None
+        mixed = np.matmul(policy[:, None, :], self._dense)[:, 0, :]  # (S, S + 1 + m)
+        averaged = mixed[:, states:]
+        if extra is not None:
+            averaged = np.column_stack([averaged, (policy * extra).sum(axis=1)])
+        system = mixed[:, :states]
+        mixed.ravel()[:: mixed.shape[1] + 1] += 1.0  # the diagonal of the system
         # LAPACK reads columns first, so it is handed the transpose, and the flags are swapped.
-        factors, pivots, _ = lapack.dgetrf(system.T, overwrite_a=True)
-        values, _ = lapack.dgetrs(factors, pivots, signals, trans=1)
+        factors, pivots, _ = lapack.dgetrf(system.T)
+        values, _ = lapack.dgetrs(factors, pivots, averaged, trans=1)
         occupancy, _ = lapack.dgetrs(factors, pivots, self.initial, trans=0)
         return values, occupancy
 

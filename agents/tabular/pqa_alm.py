@@ -23,8 +23,8 @@ from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
 
 StepRule = Literal["monotone", "fixed"]
 
-SMALLEST_MOVE = 1e-14  # a move of this length is rounding: it is taken without a test
-STEP_GROWTH, LARGEST_STEP = 1.25, 1e4
+ROUNDING = 1e-15  # times the size of eta Q: a shorter move is rounding and taken without a test
+STEP_GROWTH, LARGEST_STEP = 1.25, 1e3
 PENALTY_GROWTH, LARGEST_PENALTY = 1.5, 1e6
 
 
@@ -80,8 +80,12 @@ def pqa_alm(
 def projected_q_ascent(
     policy: np.ndarray, evaluation: PolicyEvaluation, prices: np.ndarray, step_size: float
 ) -> np.ndarray:
-    """Return Proj_simplex(pi + eta Q_{r - w . c}) of every state, shape (S, A) (eq. 7)."""
-    return project_rows_to_simplex(policy + step_size * evaluation.priced_q(prices))
+    """Return Proj_simplex(pi + eta Q_{r - w . c}) of every state, shape (S, A) (eq. 7).
+
+    The advantage stands for Q: they differ by a constant per state, which the projection takes
+    away, and the advantage rounds better.
+    """
+    return project_rows_to_simplex(policy + step_size * evaluation.priced_advantage(prices))
 
 
 def _fixed(
@@ -120,7 +124,8 @@ def _monotone(
         trial_policy = projected_q_ascent(policy, current, prices, step_size)
         trial = cmdp.evaluate(trial_policy)
         move = trial_policy - policy
-        rounding_only = float(np.vdot(move, move)) < SMALLEST_MOVE**2
+        rounding = ROUNDING * (1.0 + step_size * float(np.abs(current.q).max()))
+        rounding_only = float(np.vdot(move, move)) < rounding**2
         gain = augmented_lagrangian_gain(current, trial, move, limits, multipliers, penalty)
         if gain >= 0.0 or rounding_only:
             policy, current = trial_policy, trial
