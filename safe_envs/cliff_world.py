@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from safe_envs.cost_signal import ConstraintSpec, CostLimits, with_limits
+from safe_envs.cost_signal import ConstraintSpec, CostLimits, declare_constraints
 from safe_envs.grid_drawing import GridPicture
 from safe_envs.tabular_env import TabularBatch, TabularEnv
 from safe_envs.tabular_model import TabularCMDP
@@ -143,14 +143,10 @@ def _problem(
     reward[GOAL] = 1.0
     costs = np.zeros((len(CHASM), NUM_STATES, NUM_ACTIONS))
     costs[range(len(CHASM)), CHASM] = 1.0
-    names = tuple(f"chasm_{state}" for state in CHASM)
-    limits: tuple[float, ...] = CELL_LIMITS
+    limits = {f"chasm_{state}": limit for state, limit in zip(CHASM, CELL_LIMITS, strict=True)}
     if not per_constraint:
-        costs, names, limits = costs.sum(axis=0, keepdims=True), ("chasm",), (COST_LIMIT,)
-    declared = tuple(
-        ConstraintSpec(name, limit, DISCOUNT) for name, limit in zip(names, limits, strict=True)
-    )
-    constraints = with_limits(declared, cost_limits)
+        costs, limits = costs.sum(axis=0, keepdims=True), {"chasm": COST_LIMIT}
+    constraints = declare_constraints(limits, DISCOUNT, cost_limits)
     model = TabularCMDP(
         P=P,
         reward=reward,
@@ -158,7 +154,7 @@ def _problem(
         initial=np.full(NUM_STATES, 1.0 / NUM_STATES),
         discount=DISCOUNT,
         limits=np.array([c.limit for c in constraints]),
-        constraint_names=names,
+        constraint_names=tuple(limits),
         coordinates=np.array([divmod(state, ROWS) for state in range(NUM_STATES)]),
     )
     return model, constraints

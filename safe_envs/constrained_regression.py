@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.action_checks import checked_box
-from safe_envs.cost_signal import ConstraintSpec, CostLimits, cost_space_of, with_limits
+from safe_envs.cost_signal import ConstraintSpec, CostLimits, cost_space_of, declare_constraints
 from safe_envs.plane_drawing import draw_regression
 from safe_envs.rendering import FrameRenderer
 from safe_envs.vector_env import BatchStep, NativeVectorEnv
@@ -237,7 +237,7 @@ def _spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
 
 
 def _constraints(cost_limits: CostLimits) -> tuple[ConstraintSpec, ...]:
-    return with_limits((ConstraintSpec("outside_band", COST_LIMIT),), cost_limits)
+    return declare_constraints({"outside_band": COST_LIMIT}, 1.0, cost_limits)
 
 
 def _checked_states(given: Any, shape: tuple[int, ...]) -> np.ndarray:

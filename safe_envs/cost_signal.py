@@ -76,6 +76,18 @@ def with_limits(
     )
 
 
+def declare_constraints(
+    limits: Mapping[str, float], discount: float, cost_limits: CostLimits
+) -> tuple[ConstraintSpec, ...]:
+    """Return one constraint per name with its default limit, or with `cost_limits` in its place.
+
+    Raises:
+        ValueError: if `cost_limits` does not have one entry per constraint.
+    """
+    defaults = tuple(ConstraintSpec(name, limit, discount) for name, limit in limits.items())
+    return with_limits(defaults, cost_limits)
+
+
 def cost_space_of(
     constraints: tuple[ConstraintSpec, ...], high: float | np.ndarray = np.inf
 ) -> gym.spaces.Box:

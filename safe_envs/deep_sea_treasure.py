@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from safe_envs.cost_signal import ConstraintSpec, CostLimits, with_limits
+from safe_envs.cost_signal import ConstraintSpec, CostLimits, declare_constraints
 from safe_envs.grid_drawing import GridPicture
 from safe_envs.tabular_env import TabularBatch, TabularEnv
 from safe_envs.tabular_model import TabularCMDP
@@ -137,14 +137,10 @@ def _problem(
     reward[[1, size + 1], LEFT] = TREASURE_REWARD  # the two cells above and beside the treasure
     costs = np.zeros((len(mined), states, 2))
     costs[range(len(mined)), [size * column + row for column, row in mined]] = 1.0
-    names = tuple(f"mine_{column}_{row}" for column, row in mined)
-    limits = (COST_LIMIT / len(mined),) * len(mined)
+    limits = {f"mine_{column}_{row}": COST_LIMIT / len(mined) for column, row in mined}
     if not per_constraint:
-        costs, names, limits = costs.sum(axis=0, keepdims=True), ("mines",), (COST_LIMIT,)
-    declared = tuple(
-        ConstraintSpec(name, limit, DISCOUNT) for name, limit in zip(names, limits, strict=True)
-    )
-    constraints = with_limits(declared, cost_limits)
+        costs, limits = costs.sum(axis=0, keepdims=True), {"mines": COST_LIMIT}
+    constraints = declare_constraints(limits, DISCOUNT, cost_limits)
     model = TabularCMDP(
         P=P,
         reward=reward,
@@ -152,7 +148,7 @@ def _problem(
         initial=np.full(states, 1.0 / states),
         discount=DISCOUNT,
         limits=np.array([c.limit for c in constraints]),
-        constraint_names=names,
+        constraint_names=tuple(limits),
         coordinates=np.array([divmod(state, size) for state in range(states)]),
     )
     return model, constraints

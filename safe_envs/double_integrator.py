@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.action_checks import checked_box
-from safe_envs.cost_signal import ConstraintSpec, CostLimits, cost_space_of, with_limits
+from safe_envs.cost_signal import ConstraintSpec, CostLimits, cost_space_of, declare_constraints
 from safe_envs.double_integrator_control import (
     BOX,
     EXPERT_GAIN,
@@ -279,7 +279,7 @@ def _spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
 
 def _constraints(cost_limits: CostLimits, per_constraint: bool) -> tuple[ConstraintSpec, ...]:
     names = SIDES if per_constraint else ("outside_box",)
-    return with_limits(tuple(ConstraintSpec(name, COST_LIMIT) for name in names), cost_limits)
+    return declare_constraints(dict.fromkeys(names, COST_LIMIT), 1.0, cost_limits)
 
 
 def _check(reward: str, expert_noise_std: float) -> None:

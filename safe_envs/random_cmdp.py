@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from safe_envs.cost_signal import ConstraintSpec, CostLimits, with_limits
+from safe_envs.cost_signal import ConstraintSpec, CostLimits, declare_constraints
 from safe_envs.plane_drawing import draw_ring
 from safe_envs.tabular_env import TabularBatch, TabularEnv
 from safe_envs.tabular_model import TabularCMDP
@@ -59,8 +59,9 @@ def random_cmdp(
     best = free.evaluate(_greedy_optimum(free, reward)).costs
     limits = cheapest + slack * np.maximum(best - cheapest, 0.1)
     if cost_limits is not None:
-        declared = tuple(ConstraintSpec(f"cost_{i}", 0.0) for i in range(constraints))
-        limits = np.array([c.limit for c in with_limits(declared, cost_limits)])
+        defaults = {f"cost_{i}": 0.0 for i in range(constraints)}
+        declared = declare_constraints(defaults, 1.0, cost_limits)
+        limits = np.array([c.limit for c in declared])
     return TabularCMDP(P, reward, costs, initial, discount, limits)
 
 
@@ -145,8 +146,8 @@ class RandomCMDPVectorEnv(NativeVectorEnv):
 
 
 def _constraints_of(model: TabularCMDP) -> tuple[ConstraintSpec, ...]:
-    named = zip(model.constraint_names, model.limits.tolist(), strict=True)
-    return tuple(ConstraintSpec(name, limit, model.discount) for name, limit in named)
+    limits = dict(zip(model.constraint_names, model.limits.tolist(), strict=True))
+    return declare_constraints(limits, model.discount, None)
 
 
 def _check(
