@@ -41,13 +41,16 @@ class PolicyEvaluation(NamedTuple):
 
     def priced_q(self, prices: np.ndarray) -> np.ndarray:
         """Return Q of reward - prices . costs, shape (S, A), for prices of shape (m,)."""
-        return (self.q.reshape(-1, self.q.shape[2]) @ self._exchange(prices)).reshape(
-            self.q.shape[:2]
-        )
+        return self._priced(self._exchange(prices))
 
     def priced_advantage(self, prices: np.ndarray) -> np.ndarray:
         """Return `priced_q` less its state value, shape (S, A)."""
-        return self.priced_q(prices) - (self.state_values @ self._exchange(prices))[:, None]
+        exchange = self._exchange(prices)
+        return self._priced(exchange) - (self.state_values @ exchange)[:, None]
+
+    def _priced(self, exchange: np.ndarray) -> np.ndarray:
+        states, actions, signals = self.q.shape
+        return (self.q.reshape(-1, signals) @ exchange).reshape(states, actions)
 
     def _exchange(self, prices: np.ndarray) -> np.ndarray:
         """Return what the reward and each cost count for; the extra signal counts for nothing."""
@@ -164,18 +167,15 @@ class TabularCMDP:
     def _solve_dense(
         self, policy: np.ndarray, extra: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        states = self.num_states
         assert self._dense is not None
+        states = len(policy)
         mixed = np.matmul(policy[:, None, :], self._dense)[:, 0, :]  # (S, S + 1 + m)
+        mixed.ravel()[:: mixed.shape[1] + 1] += 1.0  # the diagonal of the system
         averaged = mixed[:, states:]
         if extra is not None:
             averaged = np.column_stack([averaged, (policy * extra).sum(axis=1)])
-        system = mixed[:, :states]
-        mixed.ravel()[:: mixed.shape[1] + 1] += 1.0  # the diagonal of the system
-        # LAPACK reads columns first, so it is handed the transpose, and the flags are swapped.
-        factors, pivots, _ = lapack.dgetrf(system.T)
-        values, _ = lapack.dgetrs(factors, pivots, averaged, trans=1)
-        occupancy, _ = lapack.dgetrs(factors, pivots, self.initial, trans=0)
+        factors, pivots, values, _ = lapack.dgesv(mixed[:, :states], averaged)
+        occupancy, _ = lapack.dgetrs(factors, pivots, self.initial, trans=1)
         return values, occupancy
 
     def _check(self) -> None:

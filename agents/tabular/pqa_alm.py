@@ -119,13 +119,15 @@ def _monotone(
 ) -> SolverTrace:
     limits, multipliers = cmdp.limits, np.zeros(cmdp.num_constraints)
     current = record.evaluate(policy, multipliers)
+    largest_signal = max(float(np.abs(cmdp.reward).max()), float(np.abs(cmdp.costs).max()))
+    largest_q = largest_signal / (1.0 - cmdp.discount)
     taken, slow_dual_steps, last_violation = 0, 0, np.inf
     while record.open:
         prices = constraint_prices(current.costs, limits, multipliers, penalty)
         trial_policy = projected_q_ascent(policy, current, prices, step_size)
         trial = cmdp.evaluate(trial_policy)
         move = trial_policy - policy
-        rounding = ROUNDING * (1.0 + step_size * float(np.abs(current.q).max()))
+        rounding = ROUNDING * (1.0 + step_size * largest_q)
         rounding_only = float(np.vdot(move, move)) < rounding**2
         gain = augmented_lagrangian_gain(current, trial, move, limits, multipliers, penalty)
         if gain >= 0.0 or rounding_only:
