@@ -1,1 +1,49 @@
-"""Constrained learners."""
+"""Agents that maximise return subject to limits on expected costs.
+
+`agents.PPOLag("MlpPolicy", env, cost_limit=25).learn(1_000_000)`; the tabular solvers are in
+`agents.tabular`. The deep agents need the extra `train` and are imported when first asked for,
+so that the tabular ones run without PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agents.constrained_agent import ConstrainedAgent
+    from agents.named_agents import PPO, PPOALM, PPOPID, SPMAALM, PPOLag, SPMALag
+    from agents.training_env import make_vec_env
+
+__all__ = [
+    "PPO",
+    "PPOALM",
+    "PPOPID",
+    "SPMAALM",
+    "ConstrainedAgent",
+    "PPOLag",
+    "SPMALag",
+    "make_vec_env",
+]
+
+HOMES = {
+    "PPO": "named_agents",
+    "PPOALM": "named_agents",
+    "PPOLag": "named_agents",
+    "PPOPID": "named_agents",
+    "SPMAALM": "named_agents",
+    "SPMALag": "named_agents",
+    "ConstrainedAgent": "constrained_agent",
+    "make_vec_env": "training_env",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'agents' has no attribute {name!r}; it has {__all__}")
+    try:
+        return getattr(import_module(f"agents.{HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name in ("torch", "stable_baselines3"):
+            raise ImportError(
+                f"agents.{name} needs {error.name}: pip install 'safe-envs[train]'"
+            ) from error
+        raise

@@ -1,0 +1,104 @@
+"""An agent's own arguments: the fields of the dataclasses it is put together from."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from agents.actor_critic import MlpPolicy
+from agents.batch import Batch, Measurement
+from agents.minibatch_descent import MinibatchDescent
+from agents.primal_dual import AdvantageScaling, PrimalDual
+
+Part = TypeVar("Part")
+NOT_ARGUMENTS = ("descent",)  # fields filled with another part
+
+
+class PolicyUpdate(Protocol):
+    """What an agent does with a batch."""
+
+    def start(self, num_constraints: int) -> None:
+        """Prepare for m constraints; raise ValueError if that number is not possible."""
+        ...
+
+    def update(
+        self,
+        policy: MlpPolicy,
+        batch: Batch,
+        measured: Measurement | None,
+        progress_remaining: float,
+    ) -> dict[str, float]:
+        """Update the policy and return what to log; `measured` is None if no episode ended."""
+        ...
+
+    def log(self) -> dict[str, np.ndarray]:
+        """Return what to log about the constraints: one number each, or one for all."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The parts of an agent and how to put them together.
+
+    Args:
+        parts: dataclasses whose fields are the agent's own arguments.
+        build: makes the update from all settings.
+        defaults: defaults of this agent where they differ from the parts'.
+    """
+
+    parts: tuple[type, ...]
+    build: Callable[[Mapping[str, Any]], PolicyUpdate]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the names and defaults of all settings."""
+        found: dict[str, Any] = {}
+        for part in self.parts:
+            for one in fields(part):
+                if one.name not in NOT_ARGUMENTS:
+                    found[one.name] = self.defaults.get(one.name, one.default)
+        return found
+
+    def settings(self, given: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all settings, given ones first.
+
+        Args:
+            given: what the user passed.
+            others: the agent's other arguments, for the error.
+
+        Raises:
+            TypeError: if a name is unknown, with the known ones and the closest.
+        """
+        known = self.arguments()
+        for name in given:
+            if name not in known:
+                names = sorted([*known, *others])
+                close = difflib.get_close_matches(name, names, 1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise TypeError(f"unknown argument {name!r}{hint} Known: {', '.join(names)}")
+        return {**known, **given}
+
+
+def make_part(kind: Callable[..., Part], settings: Mapping[str, Any], **given: Any) -> Part:
+    """Return a part made from those settings that it has fields for."""
+    names = inspect.signature(kind).parameters
+    return kind(**{n: v for n, v in settings.items() if n in names}, **given)
+
+
+def primal_dual(primal: type, dual: type, **defaults: Any) -> Recipe:
+    """Return the recipe of an agent with this primal and this dual."""
+
+    def build(settings: Mapping[str, Any]) -> PolicyUpdate:
+        descent = make_part(MinibatchDescent, settings)
+        return PrimalDual(
+            make_part(AdvantageScaling, settings),
+            make_part(primal, settings, descent=descent),
+            make_part(dual, settings),
+        )
+
+    return Recipe((MinibatchDescent, AdvantageScaling, primal, dual), build, defaults)

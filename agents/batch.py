@@ -1,0 +1,36 @@
+"""What an update of the policy learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+Observations = torch.Tensor | dict[str, torch.Tensor]
+
+
+class Batch(NamedTuple):
+    """n steps taken by one policy; the k = 1 + m signals are the reward and the m costs."""
+
+    observations: Observations  # (n, ...), or a dict of such tensors
+    actions: torch.Tensor  # (n, ...)
+    log_probs: torch.Tensor  # (n,) of the actions under the policy that took them
+    advantages: torch.Tensor  # (n, k)
+    targets: torch.Tensor  # (n, k) what the critics should have said
+
+
+class Measurement(NamedTuple):
+    """Constraints over the episodes that ended since the last update, at least one."""
+
+    violation: np.ndarray  # (m,) mean cost - limit; feasible if <= 0
+    horizon: np.ndarray  # (m,) mean discounted number of steps of an episode
+    episodes: int
+
+
+def rows(observations: Observations, index: torch.Tensor | slice) -> Observations:
+    """Return the chosen rows of observations."""
+    if isinstance(observations, Mapping):
+        return {key: value[index] for key, value in observations.items()}
+    return observations[index]

@@ -1,0 +1,353 @@
+"""The one training loop of all deep agents, on Stable-Baselines3's on-policy machinery."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
+from stable_baselines3.common.utils import obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
+from agents.agent_settings import PolicyUpdate, Recipe
+from agents.batch import Measurement
+from agents.episode_ledger import Episode, EpisodeLedger, mean_costs
+from agents.rollout import Rollout, checked_signals
+from agents.setting_checks import check_number
+from agents.training_env import AnyEnv, Contract, as_vec_env, contract_of, undeclared_constraints
+from safe_envs.cost_signal import ConstraintSpec, CostLimits
+
+SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
+USUAL_DISCOUNT = 0.99
+
+
+class ConstrainedAgent(OnPolicyAlgorithm):
+    """An on-policy agent that maximises the return subject to limits on expected costs.
+
+    Every update takes `n_steps` steps of each environment, estimates the advantages of the reward
+    and of all m costs, and hands them to the agent's own update with the constraints' violation:
+    mean cost - limit over the episodes that ended since the last update, measured with the
+    declared discounts. If none ended, the update is told so.
+
+    With several environments and rollouts shorter than an episode, the first episodes to end are
+    the short ones, and early deaths have low costs: keep `n_steps` at least as long as an episode,
+    with fewer environments rather than shorter rollouts.
+
+    Args:
+        policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy" or a subclass of
+            `agents.actor_critic.MlpPolicy`.
+        env: Gymnasium id, environment, Gymnasium vector environment with same-step autoreset, or
+            VecEnv. One without declared constraints needs `cost_limit` and is read from
+            `info["cost"]`.
+        cost_limit: None for the declared limits, one number, or one per constraint.
+        n_envs: copies to make if `env` is an id.
+        learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
+        n_steps: steps per environment and update.
+        gamma: discount of the advantages of the reward; None takes the declared discount if that
+            is below 1, else 0.99.
+        cost_gamma: the same for the costs.
+        gae_lambda: lambda of the reward's advantage estimates.
+        cost_gae_lambda: lambda of the costs' advantage estimates.
+        stats_window_size: episodes that Stable-Baselines3's own averages cover.
+        tensorboard_log: folder of TensorBoard's files.
+        policy_kwargs: arguments of the policy.
+        verbose: 0 quiet, 1 prints the log.
+        seed: of everything random.
+        device: "cpu" unless the observations are images.
+        **settings: arguments of the agent's parts; see the class.
+
+    Raises:
+        TypeError: for an unknown argument.
+        ValueError: for a setting out of range or a wrong number of limits.
+        CostSignalError: if the environment declares no constraints and no limit is given; in
+            `learn`, at a step whose cost breaks the contract.
+        NonFiniteEnvError: in `learn`, at a step whose reward or observation is not finite.
+        NonFiniteLossError: in `learn`, if a loss is not finite.
+    """
+
+    recipe: ClassVar[Recipe]
+    needs_constraints: ClassVar[bool] = True
+    policy: MlpPolicy
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[MlpPolicy],
+        env: AnyEnv | None,
+        *,
+        cost_limit: CostLimits = None,
+        n_envs: int = 1,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 2048,
+        gamma: float | None = None,
+        cost_gamma: float | None = None,
+        gae_lambda: float = 0.95,
+        cost_gae_lambda: float = 0.95,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "cpu",
+        _init_setup_model: bool = True,
+        **settings: Any,
+    ) -> None:
+        own = inspect.signature(ConstrainedAgent.__init__).parameters
+        self._ledger: EpisodeLedger | None = None
+        self.settings = self.recipe.settings(settings, own)
+        self._update: PolicyUpdate = self.recipe.build(self.settings)
+        check_number("n_steps", n_steps, low=1)
+        for name, value in (("gae_lambda", gae_lambda), ("cost_gae_lambda", cost_gae_lambda)):
+            check_number(name, value, low=0.0, high=1.0)
+        if isinstance(policy, type) and not issubclass(policy, MlpPolicy):
+            raise TypeError(
+                f"policy is {policy.__name__}; pass a name of {sorted(self.policy_aliases)} or a "
+                "subclass of agents.actor_critic.MlpPolicy, which has the critics of the costs"
+            )
+        prepared = None
+        if env is not None:
+            prepared = as_vec_env(env, n_envs, undeclared_constraints(cost_limit))
+        super().__init__(
+            policy,
+            prepared,  # type: ignore[arg-type]
+            learning_rate=learning_rate,
+            n_steps=int(n_steps),
+            gamma=USUAL_DISCOUNT,
+            gae_lambda=gae_lambda,
+            ent_coef=0.0,
+            vf_coef=0.0,
+            max_grad_norm=0.0,
+            use_sde=False,
+            sde_sample_freq=-1,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=False,
+        )
+        for unused in ("ent_coef", "vf_coef", "max_grad_norm"):
+            delattr(self, unused)  # they are settings of the parts, if at all
+        self.cost_gae_lambda = cost_gae_lambda
+        if self.env is not None and _init_setup_model:
+            contract = contract_of(self.env, cost_limit, self.needs_constraints)
+            self._hold_to(contract, gamma, cost_gamma)
+            self._update.start(len(self.constraints))
+            self._setup_model()
+
+    @property
+    def cost_limit(self) -> np.ndarray:
+        """The limits the agent is held to, (m,)."""
+        return np.array([constraint.limit for constraint in self.constraints])
+
+    def learn(
+        self: SelfAgent,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfAgent:
+        """Train for at least so many steps; as in Stable-Baselines3."""
+        return super().learn(
+            total_timesteps,
+            callback,
+            log_interval,
+            type(self).__name__ if tb_log_name is None else tb_log_name,
+            reset_num_timesteps,
+            progress_bar,
+        )
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: Any,
+        n_rollout_steps: int,
+    ) -> bool:
+        """Take `n_rollout_steps` steps of every environment; False if a callback stopped it."""
+        assert self._last_obs is not None, "learn() resets the environments first"
+        self.policy.set_training_mode(False)
+        rollout = Rollout()
+        if self._ledger is None:
+            discounts = [constraint.discount for constraint in self.constraints]
+            self._ledger = EpisodeLedger(env.num_envs, self.reward_discount, discounts)
+        callback.on_rollout_start()
+        for _ in range(n_rollout_steps):
+            with torch.no_grad():
+                seen = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
+                actions = self.policy.sample_actions(seen).cpu().numpy()
+            new_obs, rewards, dones, infos = env.step(self._within_bounds(actions))
+            self.num_timesteps += env.num_envs
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos, dones)
+            where = f"step {self.num_timesteps // env.num_envs} of training"
+            signals = checked_signals(rewards, infos, len(self.constraints), where)
+            rollout.add(self._last_obs, actions, signals, dones, infos, new_obs)  # type: ignore
+            self._ledger.add(self._unscaled(signals), dones)
+            self._last_obs = new_obs  # type: ignore[assignment]
+            self._last_episode_starts = dones
+        self._rollout = rollout
+        self._log_episodes()
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def train(self) -> None:
+        """Update the policy on the last rollout."""
+        assert self._ledger is not None
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        m = len(self.constraints)
+        batch, explained = self._rollout.batch(
+            self.policy,
+            np.array([self.gamma] + [self.cost_gamma] * m),
+            np.array([self.gae_lambda] + [self.cost_gae_lambda] * m),
+        )
+        self.policy.value_net.track(batch.targets)
+        measured = self._measure(self._ledger.take())
+        report = self._update.update(self.policy, batch, measured, self._current_progress_remaining)
+        self._n_updates += 1
+        with torch.no_grad():
+            log_ratio = self.policy.log_probs(batch.observations, batch.actions) - batch.log_probs
+            report["approx_kl"] = float((torch.expm1(log_ratio) - log_ratio).mean())
+        self._log_update(report, explained, measured)
+
+    def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
+        """Change the environments; they have to have as many constraints as the agent."""
+        prepared = as_vec_env(env, self.n_envs, self.constraints)
+        super().set_env(prepared, force_reset)
+        assert self.env is not None
+        self._check_same_number(self.env)
+        self._ledger = None
+
+    @classmethod
+    def load(
+        cls: type[SelfAgent],
+        path: Any,
+        env: AnyEnv | None = None,
+        device: torch.device | str = "cpu",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> SelfAgent:
+        """Load an agent; `env` may be anything that the constructor takes."""
+        prepared = None
+        if env is not None:
+            data, _, _ = load_from_zip_file(path, device=device, custom_objects=custom_objects)
+            assert data is not None
+            prepared = as_vec_env(env, data["n_envs"], data["constraints"])
+            if not isinstance(path, str) and hasattr(path, "seek"):
+                path.seek(0)
+        model = super().load(
+            path, prepared, device, custom_objects, print_system_info, force_reset, **kwargs
+        )
+        if model.env is not None:
+            model._check_same_number(model.env)
+        return model
+
+    def _hold_to(self, contract: Contract, gamma: float | None, cost_gamma: float | None) -> None:
+        self.constraints: tuple[ConstraintSpec, ...] = contract.constraints
+        self.reward_discount = contract.reward_discount
+        self.gamma = _discount(gamma, contract.reward_discount)
+        lowest = min((c.discount for c in contract.constraints), default=1.0)
+        self.cost_gamma = _discount(cost_gamma, lowest)
+        for name, value in (("gamma", self.gamma), ("cost_gamma", self.cost_gamma)):
+            check_number(name, value, low=0.0, high=1.0)
+        self.policy_kwargs = {**self.policy_kwargs, "num_costs": len(contract.constraints)}
+
+    def _setup_model(self) -> None:
+        """Make the policy; there is no buffer, a rollout is kept as it came."""
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        self.policy = self.policy_class(  # type: ignore[assignment]
+            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+        ).to(self.device)
+        self.rollout_buffer = None  # type: ignore[assignment]
+        self._rollout = Rollout()
+        self._ledger = None
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_rollout", "_ledger"]
+
+    def _check_same_number(self, env: VecEnv) -> None:
+        declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
+        if declared is not None and len(declared) != len(self.constraints):
+            raise ValueError(
+                f"the environment declares {len(declared)} constraints but the agent was made for "
+                f"{len(self.constraints)}; make a new agent"
+            )
+
+    def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
+        if isinstance(self.action_space, spaces.Box):
+            return np.clip(actions, self.action_space.low, self.action_space.high)
+        return actions
+
+    def _unscaled(self, signals: np.ndarray) -> np.ndarray:
+        """Return the signals with the reward as it was before VecNormalize scaled it."""
+        if self._vec_normalize_env is None or not self._vec_normalize_env.norm_reward:
+            return signals
+        raw = self._vec_normalize_env.get_original_reward()
+        return np.column_stack((raw, signals[:, 1:]))
+
+    def _measure(self, episodes: list[Episode]) -> Measurement | None:
+        if not episodes:
+            return None
+        horizon = np.mean([episode.horizon for episode in episodes], axis=0)
+        return Measurement(mean_costs(episodes) - self.cost_limit, horizon, len(episodes))
+
+    def _log_episodes(self) -> None:
+        assert self._ledger is not None
+        recent = list(self._ledger.recent)
+        if not recent:
+            return
+        self._record("rollout/ep_cost_mean", mean_costs(recent))
+        self.logger.record("rollout/ep_value_mean", float(np.mean([e.value for e in recent])))
+
+    def _log_update(
+        self, report: dict[str, float], explained: np.ndarray, measured: Measurement | None
+    ) -> None:
+        for name, number in report.items():
+            self.logger.record(f"train/{name}", number)
+        self.logger.record("train/explained_variance", explained[0])
+        self._record("train/cost_explained_variance", explained[1:])
+        if isinstance(self.action_space, spaces.Box):
+            self.logger.record("train/std", float(self.policy.log_std.exp().mean()))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("constraint/episodes", 0 if measured is None else measured.episodes)
+        self.logger.record("constraint/held", int(measured is None))
+        if measured is not None:
+            self._record("constraint/violation", measured.violation)
+        for name, numbers in self._update.log().items():
+            self._record(f"constraint/{name}", numbers)
+
+    def _record(self, key: str, numbers: np.ndarray) -> None:
+        """Record one number per constraint, or one for all of them."""
+        if len(numbers) == 1:
+            self.logger.record(key, float(numbers[0]))
+            return
+        for constraint, number in zip(self.constraints, numbers, strict=True):
+            self.logger.record(f"{key}/{constraint.name}", float(number))
+
+
+def _discount(given: float | None, declared: float) -> float:
+    if given is not None:
+        return given
+    return declared if declared < 1.0 else USUAL_DISCOUNT

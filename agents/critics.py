@@ -1,0 +1,111 @@
+"""Several value networks of one shape, evaluated and trained together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+SMALLEST_SCALE = 1e-4  # a signal that never varies keeps a usable scale
+MOMENTUM = 0.9  # weight of the past in the running moments of the targets
+
+
+class StackedCritics(nn.Module):
+    """k multilayer perceptrons R^n -> R that share a shape and no weights.
+
+    Each learns its signal in units of its own: outputs are mean + scale * network, and when the
+    running moments of the targets move, the last layer is rescaled so that the outputs stay
+    (van Hasselt et al. (2016), "Learning values across many orders of magnitude"). All weights
+    are one parameter of shape (k, number of weights), so that k networks cost one batched matrix
+    product per layer.
+
+    Args:
+        inputs: length n of the features.
+        hidden: widths of the hidden layers.
+        count: number of networks k.
+        activation: activation module class.
+        orthogonal: initialise weights orthogonally (Stable-Baselines3's gains), else PyTorch's
+            default for linear layers.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        count: int,
+        activation: type[nn.Module] = nn.Tanh,
+        orthogonal: bool = True,
+    ) -> None:
+        super().__init__()
+        widths = [inputs, *hidden, 1]
+        self.count = count
+        self._shapes = list(pairwise(widths))
+        self._sizes = [size for rows, columns in self._shapes for size in (rows * columns, columns)]
+        self.weight = nn.Parameter(torch.empty(count, sum(self._sizes)))
+        self.activation = activation()
+        self.mean: torch.Tensor
+        self.scale: torch.Tensor
+        self.second_moment: torch.Tensor
+        self.updates: torch.Tensor
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("scale", torch.ones(count))
+        self.register_buffer("second_moment", torch.ones(count))
+        self.register_buffer("updates", torch.zeros(()))
+        self._initialise(orthogonal)
+
+    def standardized(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the networks' outputs in their own units, (batch, n) -> (batch, k)."""
+        parts = self.weight.split(self._sizes, dim=1)
+        out = features.expand(self.count, *features.shape)  # (k, batch, n)
+        last = len(self._shapes) - 1
+        for layer, (rows, columns) in enumerate(self._shapes):
+            weight = parts[2 * layer].view(self.count, rows, columns)
+            bias = parts[2 * layer + 1].view(self.count, 1, columns)
+            out = torch.baddbmm(bias, out, weight)
+            if layer < last:
+                out = self.activation(out)
+        return out.squeeze(-1).t()
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the values, (batch, n) -> (batch, k)."""
+        return self.mean + self.scale * self.standardized(features)
+
+    def in_own_units(self, targets: torch.Tensor) -> torch.Tensor:
+        """Return targets as the networks see them, (batch, k) -> (batch, k)."""
+        return (targets - self.mean) / self.scale
+
+    @torch.no_grad()
+    def track(self, targets: torch.Tensor) -> None:
+        """Move mean and scale towards the targets', (batch, k), without changing any output."""
+        self.updates += 1
+        # Unbiased from the first call, as Adam's moments are.
+        rate = (1 - MOMENTUM) / (1 - MOMENTUM ** float(self.updates))
+        mean = torch.lerp(self.mean, targets.mean(0), rate)
+        self.second_moment.lerp_(targets.square().mean(0), rate)
+        variance = self.second_moment - mean.square()
+        scale = variance.clamp_min(SMALLEST_SCALE**2).sqrt()
+        parts = self.weight.split(self._sizes, dim=1)
+        parts[-2].mul_((self.scale / scale)[:, None])
+        parts[-1].mul_(self.scale[:, None]).add_((self.mean - mean)[:, None])
+        parts[-1].div_(scale[:, None])
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+
+    def _initialise(self, orthogonal: bool) -> None:
+        with torch.no_grad():
+            parts = self.weight.split(self._sizes, dim=1)
+            for layer, (rows, columns) in enumerate(self._shapes):
+                weights = parts[2 * layer].view(self.count, rows, columns)
+                bias = parts[2 * layer + 1]
+                gain = math.sqrt(2) if layer < len(self._shapes) - 1 else 1.0
+                bound = 1.0 / math.sqrt(rows)
+                for row in range(self.count):
+                    if orthogonal:
+                        nn.init.orthogonal_(weights[row].t(), gain)
+                        bias[row].zero_()
+                    else:
+                        weights[row].uniform_(-bound, bound)
+                        bias[row].uniform_(-bound, bound)

@@ -1,0 +1,1 @@
+"""Ways to price constraints: from measured violations to weights of the costs."""

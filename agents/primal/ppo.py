@@ -1,0 +1,58 @@
+"""The clipped surrogate of proximal policy optimisation.
+
+    loss = -mean min(rho A, clip(rho, 1 - epsilon, 1 + epsilon) A),   rho = pi / pi_old
+
+Source: Schulman et al. (2017), "Proximal policy optimization algorithms", equation 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from agents.actor_critic import MlpPolicy
+from agents.batch import Batch
+from agents.minibatch_descent import MinibatchDescent
+from agents.setting_checks import check_number
+
+
+@dataclass(frozen=True)
+class ClippedSurrogate:
+    """PPO's step.
+
+    Args:
+        descent: how the networks are fitted.
+        clip_range: epsilon, 0.2 as in the paper; or a function of the remaining progress, 1 to 0.
+    """
+
+    descent: MinibatchDescent
+    clip_range: float | Callable[[float], float] = 0.2
+
+    def __post_init__(self) -> None:
+        if not callable(self.clip_range):
+            check_number("clip_range", self.clip_range, low=0.0, open_low=True)
+
+    def improve(
+        self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, progress_remaining: float
+    ) -> dict[str, float]:
+        """Improve the policy on the advantage, (n,), and fit its critics."""
+        chosen = self.clip_range
+        epsilon = chosen(progress_remaining) if callable(chosen) else chosen
+
+        def loss(log_ratio: torch.Tensor, adv: torch.Tensor) -> torch.Tensor:
+            return clipped_loss(log_ratio, adv, epsilon)
+
+        report = self.descent.run(policy, batch, advantage, loss)
+        with torch.no_grad():
+            ratio = torch.exp(policy.log_probs(batch.observations, batch.actions) - batch.log_probs)
+            report["clip_fraction"] = float(((ratio - 1).abs() > epsilon).float().mean())
+        return report | {"clip_range": epsilon}
+
+
+def clipped_loss(log_ratio: torch.Tensor, advantage: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Return -min(rho A, clip(rho, 1 - epsilon, 1 + epsilon) A) of each sample, (b,)."""
+    ratio = torch.exp(log_ratio)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    return -torch.minimum(ratio * advantage, clipped * advantage)

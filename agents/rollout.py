@@ -1,0 +1,170 @@
+"""The steps of one rollout, checked as they come in and turned into a batch at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+
+from agents.actor_critic import MlpPolicy
+from agents.advantage import generalized_advantages
+from agents.batch import Batch, Observations, rows
+from safe_envs.cost_signal import CostSignalError, NonFiniteEnvError, read_costs
+
+Raw = np.ndarray | dict[str, np.ndarray]
+LARGEST_FORWARD = 8192  # rows of one forward pass over the rollout
+
+
+def checked_signals(
+    rewards: np.ndarray,
+    infos: Sequence[Mapping[str, Any]],
+    num_constraints: int,
+    where: str,
+) -> np.ndarray:
+    """Return reward and costs of one step of N environments, (N, 1 + m) float64.
+
+    Args:
+        rewards: (N,).
+        infos: one per environment.
+        num_constraints: m; 0 reads no cost.
+        where: names the step in errors.
+
+    Raises:
+        CostSignalError: if a cost is missing, not finite, negative or of the wrong shape.
+        NonFiniteEnvError: if a reward is not finite.
+    """
+    signals = np.empty((len(rewards), 1 + num_constraints))
+    signals[:, 0] = rewards
+    if not np.isfinite(signals[:, 0]).all():
+        row = int(np.flatnonzero(~np.isfinite(signals[:, 0]))[0])
+        raise NonFiniteEnvError(f"environment {row}, {where}: the reward is {rewards[row]}")
+    if num_constraints:
+        try:
+            costs = read_costs(infos, len(rewards), num_constraints)
+        except (CostSignalError, TypeError, ValueError) as error:
+            raise CostSignalError(f"{where}: {error}") from error
+        sound = np.isfinite(costs) & (costs >= 0)
+        if not sound.all():
+            row = int(np.flatnonzero(~sound.all(axis=1))[0])
+            raise CostSignalError(
+                f"environment {row}, {where}: the cost is {costs[row].tolist()}; costs are finite, "
+                ">= 0, and bad"
+            )
+        signals[:, 1:] = costs
+    return signals
+
+
+class Rollout:
+    """T steps of N environments under one policy."""
+
+    def __init__(self) -> None:
+        self._observations: list[Raw] = []
+        self._actions: list[np.ndarray] = []
+        self._signals: list[np.ndarray] = []
+        self._ended: list[np.ndarray] = []
+        self._terminated: list[np.ndarray] = []
+        self._truncated_at: list[tuple[int, int]] = []  # (step, environment)
+        self._truncated_obs: list[Raw] = []
+        self._last: Raw = np.empty(0)
+
+    def add(
+        self,
+        observations: Raw,
+        actions: np.ndarray,
+        signals: np.ndarray,
+        dones: np.ndarray,
+        infos: Sequence[Mapping[str, Any]],
+        next_observations: Raw,
+    ) -> None:
+        """Add one step of all environments; infos as Stable-Baselines3 gives them."""
+        terminated = dones.astype(np.bool_)
+        for row in np.flatnonzero(dones).tolist():
+            info = infos[row]
+            if info.get("TimeLimit.truncated", False):
+                terminated[row] = False
+                self._truncated_at.append((len(self._actions), int(row)))
+                self._truncated_obs.append(info["terminal_observation"])
+        self._observations.append(observations)
+        self._actions.append(actions)
+        self._signals.append(signals)
+        self._ended.append(dones.astype(np.bool_))
+        self._terminated.append(terminated)
+        self._last = next_observations
+
+    def batch(
+        self, policy: MlpPolicy, discounts: np.ndarray, lambdas: np.ndarray
+    ) -> tuple[Batch, np.ndarray]:
+        """Return the batch to learn from, and each critic's explained variance, (k,).
+
+        An episode cut off by a time limit, or by the end of the rollout, is continued by the
+        values of the observation it really reached.
+
+        Args:
+            policy: the one that acted, with the critics to use.
+            discounts: of reward and costs, (k,).
+            lambdas: of the advantage estimates, (k,).
+        """
+        device = policy.device
+        observations = _flattened(self._observations, device)
+        actions = torch.as_tensor(np.concatenate(self._actions), device=device)
+        signals = np.stack(self._signals)  # (T, N, k)
+        with torch.no_grad():
+            parts = [
+                (policy.all_values(seen), policy.log_probs(seen, done))
+                for seen, done in zip(
+                    _chunks(observations, len(actions)),
+                    actions.split(LARGEST_FORWARD),
+                    strict=True,
+                )
+            ]
+            values = torch.cat([value for value, _ in parts])
+            log_probs = torch.cat([log_prob for _, log_prob in parts])
+            last = policy.all_values(obs_as_tensor(self._last, device))
+            at_values = values.cpu().numpy().astype(np.float64).reshape(signals.shape)
+            next_values = np.concatenate((at_values[1:], last.cpu().numpy()[None]))
+            next_values[np.stack(self._terminated)] = 0.0
+            if self._truncated_at:
+                reached = obs_as_tensor(_stacked(self._truncated_obs), device)
+                where = tuple(np.array(self._truncated_at).T)
+                next_values[where] = policy.all_values(reached).cpu().numpy()
+        advantages = generalized_advantages(
+            signals, at_values, next_values, np.stack(self._ended), discounts, lambdas
+        )
+        targets = advantages + at_values
+        flat = (-1, signals.shape[2])
+        explained = [
+            explained_variance(at_values[..., i].ravel(), targets[..., i].ravel())
+            for i in range(signals.shape[2])
+        ]
+        batch = Batch(
+            observations,
+            actions,
+            log_probs,
+            torch.as_tensor(advantages.reshape(flat), dtype=torch.float32, device=device),
+            torch.as_tensor(targets.reshape(flat), dtype=torch.float32, device=device),
+        )
+        return batch, np.array(explained)
+
+
+def _flattened(steps: Sequence[Raw], device: torch.device) -> Observations:
+    """Return observations (T * N, ...) from T arrays (N, ...)."""
+    if isinstance(steps[0], dict):
+        joined: Raw = {key: np.concatenate([step[key] for step in steps]) for key in steps[0]}
+    else:
+        joined = np.concatenate(steps)  # type: ignore[arg-type]
+    return obs_as_tensor(joined, device)
+
+
+def _stacked(single: Sequence[Raw]) -> Raw:
+    """Return observations (k, ...) from k arrays (...)."""
+    if isinstance(single[0], dict):
+        return {key: np.stack([one[key] for one in single]) for key in single[0]}
+    return np.stack(single)  # type: ignore[arg-type]
+
+
+def _chunks(observations: Observations, length: int) -> list[Observations]:
+    starts = range(0, length, LARGEST_FORWARD)
+    return [rows(observations, slice(start, start + LARGEST_FORWARD)) for start in starts]

@@ -1,0 +1,101 @@
+"""What agents train on: ids, environments and vector environments as one kind of VecEnv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+import safe_envs  # noqa: F401  registers the ids
+from agents.native_vec_env import NativeVecEnv
+from safe_envs.constrained_wrapper import ConstrainedWrapper
+from safe_envs.cost_signal import ConstraintSpec, CostLimits, CostSignalError, with_limits
+
+AnyEnv = str | gym.Env | gym.vector.VectorEnv | VecEnv
+
+
+class Contract(NamedTuple):
+    """What the agent is held to."""
+
+    constraints: tuple[ConstraintSpec, ...]
+    reward_discount: float
+
+
+def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
+    """Return n copies of an environment as a VecEnv; the native vector form if there is one.
+
+    Args:
+        env_id: Gymnasium id.
+        n_envs: number of copies; 1 makes the single form, which is faster alone.
+        **kwargs: arguments of the environment.
+
+    Raises:
+        ValueError: if n_envs < 1.
+        gymnasium.error.Error: if Gymnasium cannot make it.
+    """
+    if n_envs < 1:
+        raise ValueError(f"n_envs is {n_envs}; pass a whole number >= 1")
+    if n_envs > 1 and gym.spec(env_id).vector_entry_point is not None:
+        venv = gym.make_vec(
+            env_id, num_envs=n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs
+        )
+        return NativeVecEnv(venv)
+    return DummyVecEnv([lambda: Monitor(gym.make(env_id, **kwargs)) for _ in range(n_envs)])
+
+
+def as_vec_env(
+    env: AnyEnv, n_envs: int, undeclared: tuple[ConstraintSpec, ...]
+) -> VecEnv | gym.Env:
+    """Return what Stable-Baselines3 takes, from an id, an environment or a vector environment.
+
+    A single environment that declares no constraints gets those in `undeclared`, read from
+    `info["cost"]` or from the third of six values of `step`.
+    """
+    if isinstance(env, str):
+        return make_vec_env(env, n_envs)
+    if isinstance(env, gym.vector.VectorEnv):
+        return NativeVecEnv(env)
+    if isinstance(env, VecEnv):
+        if env.num_envs < 1:
+            raise ValueError("the VecEnv holds no environment; give it at least one")
+        return env
+    if undeclared and not env.has_wrapper_attr("constraints"):
+        return ConstrainedWrapper(env, undeclared)
+    return env
+
+
+def undeclared_constraints(cost_limit: CostLimits) -> tuple[ConstraintSpec, ...]:
+    """Return constraints named for their place, for environments that declare none."""
+    if cost_limit is None:
+        return ()
+    if not isinstance(cost_limit, Sequence):
+        return (ConstraintSpec("cost", float(cost_limit)),)
+    return tuple(ConstraintSpec(f"cost_{i}", float(d)) for i, d in enumerate(cost_limit))
+
+
+def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contract:
+    """Return the constraints an agent on these environments is held to, and the return's discount.
+
+    Args:
+        venv: the environments.
+        cost_limit: limits that win over the declared ones; None keeps those.
+        required: whether having none is an error.
+
+    Raises:
+        CostSignalError: if none are declared, no limit is given, and some are required.
+        ValueError: if there is not one limit per declared constraint.
+    """
+    discount = venv.get_attr("reward_discount")[0] if venv.has_attr("reward_discount") else 1.0
+    if venv.has_attr("constraints"):
+        return Contract(with_limits(venv.get_attr("constraints")[0], cost_limit), discount)
+    constraints = undeclared_constraints(cost_limit)
+    if required and not constraints:
+        raise CostSignalError(
+            "the environment declares no constraints; pass cost_limit, which then bounds the sum "
+            'of info["cost"] over an episode, or wrap it with safe_envs.ConstrainedWrapper'
+        )
+    return Contract(constraints, discount)
