@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeVar
 
@@ -64,7 +64,7 @@ class Recipe:
                     found[one.name] = self.defaults.get(one.name, one.default)
         return found
 
-    def settings(self, given: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    def settings(self, given: Mapping[str, Any], others: Collection[str]) -> dict[str, Any]:
         """Return all settings, given ones first.
 
         Args:
@@ -79,8 +79,10 @@ class Recipe:
             if name not in known:
                 names = sorted([*known, *others])
                 close = difflib.get_close_matches(name, names, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"unknown argument {name!r}{hint} Known: {', '.join(names)}")
+                hint = f"did you mean {close[0]!r}? " if close else ""
+                raise TypeError(
+                    f"unknown argument {name!r}; {hint}the known ones are {', '.join(names)}"
+                )
         return {**known, **given}
 
 

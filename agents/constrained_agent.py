@@ -104,9 +104,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
         **settings: Any,
     ) -> None:
-        own = inspect.signature(ConstrainedAgent.__init__).parameters
         self._ledger: EpisodeLedger | None = None
-        self.settings = self.recipe.settings(settings, own)
+        self.settings = self.recipe.settings(settings, [*self._common_arguments(), "env"])
         self._update: PolicyUpdate = self.recipe.build(self.settings)
         check_number("n_steps", n_steps, low=1)
         for name, value in (("gae_lambda", gae_lambda), ("cost_gae_lambda", cost_gae_lambda)):
@@ -147,6 +146,11 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             self._hold_to(contract, gamma, cost_gamma)
             self._update.start(len(self.constraints))
             self._setup_model()
+
+    @classmethod
+    def arguments(cls) -> dict[str, Any]:
+        """Return the names and defaults of everything but policy and env that can be passed."""
+        return {**cls._common_arguments(), **cls.recipe.arguments()}
 
     @property
     def cost_limit(self) -> np.ndarray:
@@ -262,6 +266,15 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if model.env is not None:
             model._check_same_number(model.env)
         return model
+
+    @staticmethod
+    def _common_arguments() -> dict[str, Any]:
+        parameters = inspect.signature(ConstrainedAgent.__init__).parameters.values()
+        return {
+            p.name: p.default
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and not p.name.startswith("_")
+        }
 
     def _hold_to(self, contract: Contract, gamma: float | None, cost_gamma: float | None) -> None:
         self.constraints: tuple[ConstraintSpec, ...] = contract.constraints
