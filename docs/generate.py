@@ -25,12 +25,17 @@ from baselines.demo import DemoOptions, demo
 
 DOCS = Path(__file__).resolve().parent
 README_FIGURE = "Safe_CliffWorld-v0.png"
+DRAWN_AFTER = 8  # steps of a robot
 DRAWN_STATES = {"Safe/CliffWorld-v0": 5, "Safe/DeepSeaTreasure-v0": 18}
 
 
 def environment_ids() -> list[str]:
     """Return the ids this project registers, sorted."""
-    return sorted(env_id for env_id in gym.registry if env_id.startswith("Safe/"))
+    ours = sorted(env_id for env_id in gym.registry if env_id.startswith("Safe/"))
+    module = "safe_envs.velocity:"
+    return ours + sorted(
+        env_id for env_id, spec in gym.registry.items() if str(spec.entry_point).startswith(module)
+    )
 
 
 def page_name(env_id: str) -> str:
@@ -117,6 +122,10 @@ def draw_environments() -> None:
         env.reset(seed=4, options=None if state is None else {"state": state})
         if env_id == "Safe/ConstrainedRegression-v0":
             env.step([0.9])
+        if env_id.endswith("Velocity-v1"):
+            env.action_space.seed(0)
+            for _ in range(DRAWN_AFTER):
+                env.step(env.action_space.sample())
         matplotlib.image.imsave(DOCS / "images" / f"{page_name(env_id)}.png", env.render())
         env.close()
 

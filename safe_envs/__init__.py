@@ -60,3 +60,45 @@ register(
     vector_entry_point="safe_envs.double_integrator:DoubleIntegratorVectorEnv",
     max_episode_steps=150,
 )
+register(
+    id="SafetyAntVelocity-v1",
+    entry_point="safe_envs.velocity:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    max_episode_steps=1000,
+    kwargs={"robot": "Ant"},
+)
+register(
+    id="SafetyHalfCheetahVelocity-v1",
+    entry_point="safe_envs.velocity:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    max_episode_steps=1000,
+    kwargs={"robot": "HalfCheetah"},
+)
+register(
+    id="SafetyHopperVelocity-v1",
+    entry_point="safe_envs.velocity:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    max_episode_steps=1000,
+    kwargs={"robot": "Hopper"},
+)
+register(
+    id="SafetyHumanoidVelocity-v1",
+    entry_point="safe_envs.velocity:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    max_episode_steps=1000,
+    kwargs={"robot": "Humanoid"},
+)
+register(
+    id="SafetySwimmerVelocity-v1",
+    entry_point="safe_envs.velocity:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    max_episode_steps=1000,
+    kwargs={"robot": "Swimmer"},
+)
+register(
+    id="SafetyWalker2dVelocity-v1",
+    entry_point="safe_envs.velocity:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    max_episode_steps=1000,
+    kwargs={"robot": "Walker2d"},
+)

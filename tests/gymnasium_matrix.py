@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASES = ("0.29.1", "1.2.2", "1.4.0")
-TOOLS = ("pytest", "hypothesis", "pygame-ce")
+TOOLS = ("pytest", "hypothesis", "pygame-ce", "mujoco")
 
 
 def main() -> int:
