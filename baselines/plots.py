@@ -52,7 +52,7 @@ def draw_convergence(
     """
     gaps = {a: [np.abs(optimal_value - t.value) for t in runs] for a, runs in traces.items()}
     violations = {a: [t.violation.max(axis=1) for t in runs] for a, runs in traces.items()}
-    with matplotlib.rc_context({"svg.hashsalt": "safe-envs", "font.size": 10}):
+    with matplotlib.rc_context({"font.size": 10}):
         figure = Figure(figsize=(12, 5.4))  # fixed margins: a fitted layout doubles the time
         figure.subplots_adjust(left=0.05, right=0.92, bottom=0.18, top=0.84, wspace=0.3)
         left, right = figure.subplots(1, 2, sharex=True)
@@ -67,6 +67,12 @@ def draw_convergence(
             handlelength=2.6,
             columnspacing=1.6,
         )
+        save_png_and_svg(figure, stem)
+
+
+def save_png_and_svg(figure: Figure, stem: Path) -> None:
+    """Write stem.png and stem.svg; the same figure gives the same bytes."""
+    with matplotlib.rc_context({"svg.hashsalt": "safe-envs"}):
         figure.savefig(stem.with_name(f"{stem.name}.png"), dpi=150)
         figure.savefig(stem.with_name(f"{stem.name}.svg"), metadata={"Date": None})
 
@@ -129,10 +135,15 @@ def _panel(
         color="#555555",
     )
     axes.axhline(FLOOR, color="#999999", linewidth=0.8, linestyle=":")
+    clear_frame(axes)
+    label_ends(axes, ends, {agent: STYLES.get(agent, OTHER_STYLE)[0] for agent in ends})
+
+
+def clear_frame(axes: Axes) -> None:
+    """Leave the left and lower edge only, and a light grid behind the data."""
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    _label_ends(axes, ends)
 
 
 def _draw_agent(
@@ -163,23 +174,34 @@ def alone(chosen: np.ndarray) -> np.ndarray:
     return chosen & ~padded[:-2] & ~padded[2:]
 
 
-def _label_ends(axes: Axes, ends: Mapping[str, float]) -> None:
-    low, high = np.log10(axes.get_ylim())
-    heights = (np.log10(list(ends.values())) - low) / (high - low)  # in parts of the axis
-    for agent, height, label in zip(ends, heights, spread(heights, 0.048, 0.01, 0.98), strict=True):
-        color = STYLES.get(agent, OTHER_STYLE)[0]
+def label_ends(
+    axes: Axes, ends: Mapping[str, float], colors: Mapping[str, str], distance: float = 0.048
+) -> None:
+    """Write each name to the right of the axes at the height of its last value, none on another.
+
+    Args:
+        axes: with its final limits and scale.
+        ends: last value by name.
+        colors: by name.
+        distance: least distance of two names, in parts of the axis.
+    """
+    scaled = axes.yaxis.get_transform().transform
+    low, high = scaled(np.array(axes.get_ylim()))
+    heights = (scaled(np.array(list(ends.values()))) - low) / (high - low)  # in parts of the axis
+    labels = spread(heights, distance, 0.01, 0.98)
+    for name, height, label in zip(ends, heights, labels, strict=True):
         axes.annotate(
-            agent,
+            name,
             (1.0, height),
             (1.03, label),
             xycoords="axes fraction",
             fontsize=8.5,
-            color=color,
+            color=colors[name],
             va="center",
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": color,
+                "color": colors[name],
                 "linewidth": 0.7,
                 "shrinkA": 1,
                 "relpos": (0.0, 0.5),
