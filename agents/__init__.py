@@ -10,27 +10,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agents.constrained_agent import ConstrainedAgent
-    from agents.named_agents import PPO, PPOALM, PPOPID, SPMAALM, PPOLag, SPMALag
+    from agents.named_agents import (
+        CPO,
+        PPO,
+        PPOALM,
+        PPOPID,
+        SPMAALM,
+        TRPOALM,
+        PPOLag,
+        SPMALag,
+        TRPOLag,
+    )
     from agents.training_env import make_vec_env
 
 __all__ = [
+    "CPO",
     "PPO",
     "PPOALM",
     "PPOPID",
     "SPMAALM",
+    "TRPOALM",
     "ConstrainedAgent",
     "PPOLag",
     "SPMALag",
+    "TRPOLag",
     "make_vec_env",
 ]
 
 HOMES = {
+    "CPO": "named_agents",
     "PPO": "named_agents",
     "PPOALM": "named_agents",
     "PPOLag": "named_agents",
     "PPOPID": "named_agents",
     "SPMAALM": "named_agents",
     "SPMALag": "named_agents",
+    "TRPOALM": "named_agents",
+    "TRPOLag": "named_agents",
     "ConstrainedAgent": "constrained_agent",
     "make_vec_env": "training_env",
 }

@@ -29,6 +29,14 @@ class Measurement(NamedTuple):
     episodes: int
 
 
+def split(observations: Observations, size: int) -> list[Observations]:
+    """Return the observations in pieces of `size` rows; the last may be shorter."""
+    if isinstance(observations, Mapping):
+        pieces = (value.split(size) for value in observations.values())
+        return [dict(zip(observations, piece, strict=True)) for piece in zip(*pieces, strict=True)]
+    return list(observations.split(size))
+
+
 def rows(observations: Observations, index: torch.Tensor | slice) -> Observations:
     """Return the chosen rows of observations."""
     if isinstance(observations, Mapping):

@@ -152,6 +152,13 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         """Return the names and defaults of everything but policy and env that can be passed."""
         return {**cls._common_arguments(), **cls.recipe.arguments()}
 
+    def constraint_state(self) -> dict[str, np.ndarray]:
+        """Return the weights of the costs, multipliers and what else is logged of constraints.
+
+        Arrays of one number per constraint, or of one for all; "weight" is the price w.
+        """
+        return self._update.log()
+
     @property
     def cost_limit(self) -> np.ndarray:
         """The limits the agent is held to, (m,)."""
@@ -342,13 +349,13 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.logger.record("train/explained_variance", explained[0])
         self._record("train/cost_explained_variance", explained[1:])
         if isinstance(self.action_space, spaces.Box):
-            self.logger.record("train/std", float(self.policy.log_std.exp().mean()))
+            self.logger.record("train/std", float(self.policy.log_std.detach().exp().mean()))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("constraint/episodes", 0 if measured is None else measured.episodes)
         self.logger.record("constraint/held", int(measured is None))
         if measured is not None:
             self._record("constraint/violation", measured.violation)
-        for name, numbers in self._update.log().items():
+        for name, numbers in self.constraint_state().items():
             self._record(f"constraint/{name}", numbers)
 
     def _record(self, key: str, numbers: np.ndarray) -> None:

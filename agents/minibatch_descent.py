@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, rows
+from agents.batch import Batch, rows, split
 from agents.setting_checks import check_number
 
 ActorLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -74,18 +74,11 @@ class MinibatchDescent:
         passes = 0
         for _ in range(self.n_epochs):
             order = torch.randperm(len(advantage))
-            shuffled = (
-                batch.actions[order],
-                batch.log_probs[order],
-                advantage[order],
-                targets[order],
-            )
-            slices = (part.split(self.batch_size) for part in shuffled)
-            indices = order.split(self.batch_size)
-            for index, actions, old, adv, target in zip(indices, *slices, strict=True):
-                log_prob, entropy, values = policy.evaluate(
-                    rows(batch.observations, index), actions
-                )
+            shuffled = (batch.actions, batch.log_probs, advantage, targets)
+            parts = (part[order].split(self.batch_size) for part in shuffled)
+            seen = split(rows(batch.observations, order), self.batch_size)
+            for obs, actions, old, adv, target in zip(seen, *parts, strict=True):
+                log_prob, entropy, values = policy.evaluate(obs, actions)
                 log_ratio = log_prob - old
                 if self._is_too_far(log_ratio):
                     return _report(critic_loss, passes)

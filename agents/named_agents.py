@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from agents.agent_settings import primal_dual
 from agents.constrained_agent import ConstrainedAgent
+from agents.cpo import cpo_recipe
 from agents.dual.augmented_lagrangian import AugmentedLagrangian
 from agents.dual.lagrangian import Lagrangian
 from agents.dual.no_dual import NoDual
 from agents.dual.pid import PID
 from agents.primal.ppo import ClippedSurrogate
 from agents.primal.spma import MirrorAscentSurrogate
+from agents.primal.trpo import TrustRegionStep
 
 
 class PPO(ConstrainedAgent):
@@ -47,3 +49,21 @@ class SPMAALM(ConstrainedAgent):
     """SPMA with the augmented Lagrangian (Lu, Lin, Chen and Vaswani, 2026)."""
 
     recipe = primal_dual(MirrorAscentSurrogate, AugmentedLagrangian)
+
+
+class TRPOLag(ConstrainedAgent):
+    """TRPO with Lagrange multipliers (Ray, Achiam and Amodei, 2019)."""
+
+    recipe = primal_dual(TrustRegionStep, Lagrangian, batch_size=128)
+
+
+class TRPOALM(ConstrainedAgent):
+    """TRPO with the augmented Lagrangian of Lu, Lin, Chen and Vaswani (2026)."""
+
+    recipe = primal_dual(TrustRegionStep, AugmentedLagrangian, batch_size=128)
+
+
+class CPO(ConstrainedAgent):
+    """Constrained policy optimisation, for one constraint (Achiam et al., 2017)."""
+
+    recipe = cpo_recipe(batch_size=128)

@@ -11,7 +11,7 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 
 from agents.actor_critic import MlpPolicy
 from agents.advantage import generalized_advantages
-from agents.batch import Batch, Observations, rows
+from agents.batch import Batch, Observations, split
 from safe_envs.cost_signal import CostSignalError, NonFiniteEnvError, read_costs
 
 Raw = np.ndarray | dict[str, np.ndarray]
@@ -57,6 +57,16 @@ def checked_signals(
     return signals
 
 
+def check_observations(observations: Raw, where: str) -> None:
+    """Raise NonFiniteEnvError if an observation of N environments, (N, ...), is not finite."""
+    parts = observations.values() if isinstance(observations, dict) else (observations,)
+    for part in parts:
+        if part.dtype.kind != "f" or np.isfinite(part).all():
+            continue
+        row = int(np.argwhere(~np.isfinite(part))[0][0])
+        raise NonFiniteEnvError(f"environment {row}, {where}: the observation is {part[row]}")
+
+
 class Rollout:
     """T steps of N environments under one policy."""
 
@@ -78,13 +88,20 @@ class Rollout:
         dones: np.ndarray,
         infos: Sequence[Mapping[str, Any]],
         next_observations: Raw,
+        where: str = "a step of training",
     ) -> None:
-        """Add one step of all environments; infos as Stable-Baselines3 gives them."""
+        """Add one step of all environments; infos as Stable-Baselines3 gives them.
+
+        Raises:
+            NonFiniteEnvError: if an observation the step led to is not finite; `where` names it.
+        """
+        check_observations(next_observations, where)
         terminated = dones.astype(np.bool_)
         for row in np.flatnonzero(dones).tolist():
             info = infos[row]
             if info.get("TimeLimit.truncated", False):
                 terminated[row] = False
+                check_observations(_stacked([info["terminal_observation"]]), where)
                 self._truncated_at.append((len(self._actions), int(row)))
                 self._truncated_obs.append(info["terminal_observation"])
         self._observations.append(observations)
@@ -115,7 +132,7 @@ class Rollout:
             parts = [
                 (policy.all_values(seen), policy.log_probs(seen, done))
                 for seen, done in zip(
-                    _chunks(observations, len(actions)),
+                    split(observations, LARGEST_FORWARD),
                     actions.split(LARGEST_FORWARD),
                     strict=True,
                 )
@@ -163,8 +180,3 @@ def _stacked(single: Sequence[Raw]) -> Raw:
     if isinstance(single[0], dict):
         return {key: np.stack([one[key] for one in single]) for key in single[0]}
     return np.stack(single)  # type: ignore[arg-type]
-
-
-def _chunks(observations: Observations, length: int) -> list[Observations]:
-    starts = range(0, length, LARGEST_FORWARD)
-    return [rows(observations, slice(start, start + LARGEST_FORWARD)) for start in starts]

@@ -17,7 +17,7 @@ class NoDual:
 
     def weights(self) -> np.ndarray:
         """Return zeros, (m,)."""
-        return self._weights
+        return self._weights.copy()
 
     def update(self, violation: np.ndarray) -> None:
         """Do nothing."""

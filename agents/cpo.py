@@ -1,0 +1,132 @@
+"""Constrained policy optimisation: the best step that keeps one constraint, in a trust region.
+
+    max_x g . x   s.t.   c / T + b . x <= 0,   x . H x / 2 <= delta
+
+g and b are the gradients of mean[rho A_reward] and mean[rho A_cost], c is the measured violation
+of the episode's cost and T the mean (discounted) number of steps of an episode: a step changes
+the expected cost of an episode by about T mean[rho A_cost], so that c / T is the violation in the
+units of b . x. Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization",
+equations 10 to 14 and algorithm 1. (OmniSafe 0.5.0 uses c undivided.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.actor_critic import MlpPolicy
+from agents.agent_settings import Recipe, make_part
+from agents.batch import Batch, Measurement
+from agents.cpo_step import CpoCase, CpoStep, cpo_step
+from agents.minibatch_descent import MinibatchDescent
+from agents.primal.trpo import Acceptance, TrustRegionStep, inner
+
+NO_STEP_YET = -1
+
+
+class ConstrainedPolicyOptimization:
+    """CPO's update of a policy under one constraint.
+
+    If no episode ended since the last update, the violation measured last is held. Until the
+    first episode has ended nothing is known of the constraint, and only the critics are fitted.
+
+    Differs from the paper: where the constraint is violated, the line search asks that the cost's
+    surrogate does not rise, not that it falls to the limit at once, and asks nothing of the
+    reward's.
+
+    Args:
+        trust_region: radius, linear solver and line search.
+    """
+
+    def __init__(self, trust_region: TrustRegionStep) -> None:
+        self._trust_region = trust_region
+        self._violation: float | None = None  # per step
+        self._multiplier = 0.0
+        self._case = NO_STEP_YET
+
+    def start(self, num_constraints: int) -> None:
+        """Prepare for one constraint.
+
+        Raises:
+            ValueError: for any other number.
+        """
+        if num_constraints != 1:
+            raise ValueError(
+                f"CPO handles one constraint; the environment declares {num_constraints}: make it "
+                "with per_constraint=False if it has that argument, or use an agent for several, "
+                "such as PPOLag or PPOALM"
+            )
+
+    def update(
+        self,
+        policy: MlpPolicy,
+        batch: Batch,
+        measured: Measurement | None,
+        progress_remaining: float,
+    ) -> dict[str, float]:
+        """Take the step, fit the critics and return what to log.
+
+        Raises:
+            NonFiniteLossError: if a gradient or loss is NaN or infinite.
+        """
+        if measured is not None:
+            self._violation = float(measured.violation[0] / measured.horizon[0])
+        report: dict[str, float] = {}
+        if self._violation is not None:
+            report = self._improve(policy, batch, self._violation)
+        return report | self._trust_region.descent.fit_critics(policy, batch)
+
+    def log(self) -> dict[str, np.ndarray]:
+        """Return the price nu of the cost, in reward per cost, and the case of the last step.
+
+        The price is infinite in a recovery step; the cases are those of `CpoCase`, and -1 before
+        the first step.
+        """
+        return {"weight": np.array([self._multiplier]), "case": np.array([float(self._case)])}
+
+    def _improve(self, policy: MlpPolicy, batch: Batch, violation: float) -> dict[str, float]:
+        """Move the policy by the step for this violation per step."""
+        advantages = batch.advantages - batch.advantages.mean(0)  # (n, 2)
+        region = self._trust_region
+        (g, b), (along_g, along_b) = region.natural_gradients(policy, batch, advantages)
+        solution = cpo_step(
+            inner(g, along_g), inner(b, along_g), inner(b, along_b), violation, region.max_kl
+        )
+        self._multiplier, self._case = solution.cost_multiplier, int(solution.case)
+        step = solution.along_reward * along_g + solution.along_cost * along_b
+        trial = region.search(policy, batch, advantages, step, _acceptance(solution, violation))
+        return {
+            "surrogate_gain": float(trial.gains[0]),
+            "cost_surrogate_gain": float(trial.gains[1]),
+            "step_fraction": trial.fraction,
+            "kl": trial.divergence,
+        }
+
+
+def cpo_recipe(**defaults: Any) -> Recipe:
+    """Return the recipe of CPO."""
+
+    def build(settings: Mapping[str, Any]) -> ConstrainedPolicyOptimization:
+        descent = make_part(MinibatchDescent, settings)
+        return ConstrainedPolicyOptimization(make_part(TrustRegionStep, settings, descent=descent))
+
+    return Recipe((MinibatchDescent, TrustRegionStep), build, defaults)
+
+
+def _acceptance(solution: CpoStep, violation: float) -> Acceptance:
+    """Return whether changes of the reward's and the cost's surrogate will do.
+
+    The cost may rise to the limit and, above it, not at all. The reward has to rise unless the
+    constraint is violated.
+    """
+    allowed = max(-violation, 0.0)
+    has_to_rise = solution.case not in (CpoCase.UNRECOVERABLE, CpoCase.RECOVERABLE)
+
+    def acceptable(gains: torch.Tensor) -> bool:
+        reward, cost = float(gains[0]), float(gains[1])
+        return cost <= allowed and (reward > 0 or not has_to_rise)
+
+    return acceptable

@@ -1,0 +1,167 @@
+"""The trust-region step: the natural gradient, as far as a divergence allows.
+
+    max_x g . x   s.t.   x . H x / 2 <= delta      =>      x = sqrt(2 delta / g . H^-1 g) H^-1 g
+
+with g the gradient of the surrogate mean[rho A] and H the Fisher matrix, followed by a
+backtracking line search on the true divergence and surrogate. Source: Schulman et al. (2015),
+"Trust region policy optimization", section 6 and appendix C.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from agents.actor_critic import MlpPolicy
+from agents.batch import Batch, rows
+from agents.minibatch_descent import MinibatchDescent, NonFiniteLossError
+from agents.primal.conjugate_gradient import (
+    action_distribution,
+    conjugate_gradient,
+    fisher_product,
+    flat_values,
+    mean_divergence,
+    set_flat_values,
+    surrogate_gains,
+    surrogate_gradients,
+)
+from agents.setting_checks import check_number
+
+Acceptance = Callable[[torch.Tensor], bool]
+
+
+class Trial(NamedTuple):
+    """The step a line search took."""
+
+    fraction: float  # of the proposed step; 0 if none was acceptable
+    gains: torch.Tensor  # (j,) changes of the surrogates
+    divergence: float  # mean KL(pi_old || pi)
+
+
+@dataclass(frozen=True)
+class TrustRegionStep:
+    """TRPO's step; the defaults are OmniSafe's.
+
+    Args:
+        descent: how the critics are fitted; the actor takes no descent steps.
+        max_kl: delta, the largest mean divergence from the old policy.
+        cg_iterations: products with the Fisher matrix per solution.
+        cg_damping: added to the Fisher matrix's diagonal. What a step loses to it shows as a
+            divergence far below `max_kl`; a table of logits needs less than a network.
+        line_search_steps: fractions of the step to try.
+        backtrack: factor between one fraction and the next.
+        fisher_every: every so-manieth observation counts in the Fisher matrix; 1 takes all.
+    """
+
+    descent: MinibatchDescent
+    max_kl: float = 0.01
+    cg_iterations: int = 15
+    cg_damping: float = 0.1
+    line_search_steps: int = 15
+    backtrack: float = 0.8
+    fisher_every: int = 1
+
+    def __post_init__(self) -> None:
+        check_number("max_kl", self.max_kl, low=0.0, open_low=True)
+        check_number("cg_iterations", self.cg_iterations, low=1)
+        check_number("cg_damping", self.cg_damping, low=0.0)
+        check_number("line_search_steps", self.line_search_steps, low=1)
+        check_number("backtrack", self.backtrack, low=0.0, high=1.0, open_low=True)
+        check_number("fisher_every", self.fisher_every, low=1)
+        if self.descent.target_kl is not None:
+            raise ValueError(
+                f"target_kl is {self.descent.target_kl}, but a trust region has no passes to stop; "
+                "pass max_kl"
+            )
+        if self.descent.ent_coef != 0.0:
+            raise ValueError(
+                f"ent_coef is {self.descent.ent_coef}, but the trust region's surrogate has no "
+                "entropy bonus; leave it at 0"
+            )
+
+    def improve(
+        self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, progress_remaining: float
+    ) -> dict[str, float]:
+        """Improve the policy on the advantage, (n,), and fit its critics.
+
+        Raises:
+            NonFiniteLossError: if a gradient or loss is NaN or infinite.
+        """
+        advantages = advantage[:, None]
+        (gradient,), (direction,) = self.natural_gradients(policy, batch, advantages)
+        curvature = inner(gradient, direction)
+        length = math.sqrt(2 * self.max_kl / curvature) if curvature > 0 else 0.0
+        trial = self.search(policy, batch, advantages, length * direction, lambda g: bool(g[0] > 0))
+        report = self.descent.fit_critics(policy, batch)
+        return report | {
+            "surrogate_gain": float(trial.gains[0]),
+            "step_fraction": trial.fraction,
+            "kl": trial.divergence,
+        }
+
+    def natural_gradients(
+        self, policy: MlpPolicy, batch: Batch, advantages: torch.Tensor
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return the surrogate's gradient g and H^-1 g for each advantage, lists of (d,).
+
+        Args:
+            policy: the one that took the batch's steps.
+            batch: n steps.
+            advantages: (n, j).
+
+        Raises:
+            NonFiniteLossError: if a gradient is NaN or infinite.
+        """
+        gradients = surrogate_gradients(policy, batch, advantages)
+        if not all(torch.isfinite(gradient).all() for gradient in gradients):
+            raise NonFiniteLossError(
+                "the surrogate's gradient is not finite; look at the scale of rewards, costs and "
+                "observations (VecNormalize)"
+            )
+        seen = rows(batch.observations, slice(None, None, self.fisher_every))
+        product = fisher_product(policy, seen, self.cg_damping)
+        solutions = [conjugate_gradient(product, g, self.cg_iterations) for g in gradients]
+        return gradients, solutions
+
+    @torch.no_grad()
+    def search(
+        self,
+        policy: MlpPolicy,
+        batch: Batch,
+        advantages: torch.Tensor,
+        step: torch.Tensor,
+        acceptable: Acceptance,
+    ) -> Trial:
+        """Move the policy by the largest acceptable fraction of a step, and return which it was.
+
+        A fraction is acceptable if the divergence is within `max_kl` and `acceptable` agrees to
+        the surrogates' changes. If none is, the policy stays.
+
+        Args:
+            policy: changed in place.
+            batch: n steps of the policy.
+            advantages: (n, j), one surrogate each.
+            step: of the actor's parameters, (d,).
+            acceptable: from changes of the surrogates, (j,), to whether they will do.
+        """
+        parameters = policy.actor_parameters()
+        start = flat_values(parameters)
+        old = action_distribution(policy, batch.observations)
+        for attempt in range(self.line_search_steps):
+            fraction = self.backtrack**attempt
+            set_flat_values(parameters, start + fraction * step)
+            divergence = float(mean_divergence(old, policy, batch.observations))
+            gains = surrogate_gains(policy, batch, advantages)
+            if divergence <= self.max_kl and acceptable(gains):
+                return Trial(fraction, gains, divergence)
+        set_flat_values(parameters, start)
+        return Trial(0.0, torch.zeros_like(advantages[0]), 0.0)
+
+
+def inner(left: torch.Tensor, right: torch.Tensor) -> float:
+    """Return the inner product of two flat vectors, summed in double precision."""
+    return float(left.double().dot(right.double()))

@@ -1,0 +1,259 @@
+import math
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+from scipy.optimize import minimize
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents import CPO
+from agents.actor_critic import MlpPolicy
+from agents.batch import Batch, Measurement
+from agents.cpo import ConstrainedPolicyOptimization
+from agents.cpo_step import CpoCase, cpo_step
+from agents.minibatch_descent import MinibatchDescent
+from agents.primal.conjugate_gradient import flat_values
+from agents.primal.trpo import TrustRegionStep
+
+RADIUS = 0.02  # delta of the random problems
+DEEP_SEA = "Safe/DeepSeaTreasure-v0"
+
+
+def random_problem(seed, share):
+    """Return H, g, b and a violation that is `share` of the cost's range in the region."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(3, 3))
+    h = root @ root.T + 0.1 * np.eye(3)
+    g, b = rng.normal(size=(2, 3))
+    return h, g, b, share * math.sqrt(2 * RADIUS * b @ np.linalg.solve(h, b))
+
+
+def solve(h, g, b, c):
+    """Return the step x, (3,), and the solution it comes from."""
+    along_g, along_b = np.linalg.solve(h, g), np.linalg.solve(h, b)
+    found = cpo_step(g @ along_g, g @ along_b, b @ along_b, c, RADIUS)
+    return found.along_reward * along_g + found.along_cost * along_b, found
+
+
+def numerical_solution(h, g, b, c):
+    """Return max g . x by sequential quadratic programming, in coordinates where H is 2 delta I."""
+    to_x = math.sqrt(2 * RADIUS) * np.linalg.inv(np.linalg.cholesky(h)).T
+    gain, cost = g @ to_x / np.linalg.norm(g @ to_x), b @ to_x
+    scale = np.linalg.norm(cost)
+    constraints = [
+        {"type": "ineq", "fun": lambda y: 1 - y @ y, "jac": lambda y: -2 * y},
+        {"type": "ineq", "fun": lambda y: -(c + cost @ y) / scale, "jac": lambda y: -cost / scale},
+    ]
+    start = -max(c, 0.0) / scale**2 * cost
+    found = minimize(
+        lambda y: -gain @ y, start, jac=lambda y: -gain, constraints=constraints, tol=1e-9
+    )
+    assert found.success
+    return to_x @ found.x
+
+
+SHARES = {
+    -1.5: CpoCase.INSIDE,
+    -0.9: CpoCase.CROSSING,
+    -0.3: CpoCase.CROSSING,
+    0.0: CpoCase.CROSSING,
+    0.3: CpoCase.RECOVERABLE,
+    0.9: CpoCase.RECOVERABLE,
+}
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("seed", range(8))
+def test_step_is_the_optimum(seed, share):
+    h, g, b, c = random_problem(seed, share)
+    x, found = solve(h, g, b, c)
+    assert found.case is SHARES[share]
+    assert x @ h @ x / 2 <= RADIUS * (1 + 1e-9)
+    assert c + b @ x <= 1e-12
+    assert g @ x == pytest.approx(g @ numerical_solution(h, g, b, c), rel=1e-5)
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("seed", range(8))
+def test_prices_close_the_duality_gap(seed, share):
+    """min over lambda, nu >= 0 of (q - 2 nu r + nu^2 s) / (2 lambda) - nu c + lambda delta."""
+    h, g, b, c = random_problem(seed, share)
+    x, found = solve(h, g, b, c)
+    lam, nu = found.divergence_multiplier, found.cost_multiplier
+    assert lam > 0
+    assert nu >= 0
+    priced = g - nu * b
+    dual = priced @ np.linalg.solve(h, priced) / (2 * lam) - nu * c + lam * RADIUS
+    assert g @ x == pytest.approx(dual, rel=1e-9)
+    np.testing.assert_allclose(x, np.linalg.solve(h, priced) / lam, rtol=1e-9)
+
+
+def test_some_problems_have_an_idle_constraint_and_some_do_not():
+    prices = [solve(*random_problem(seed, -0.3))[1].cost_multiplier for seed in range(8)]
+    assert 0 < sum(price == 0 for price in prices) < 8
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_recovery_reduces_the_cost_most(seed):
+    h, g, b, c = random_problem(seed, 1.5)
+    x, found = solve(h, g, b, c)
+    assert found.case is CpoCase.UNRECOVERABLE
+    np.testing.assert_allclose(x, numerical_solution(h, -b, -b, -1e9 * c), rtol=1e-4, atol=1e-7)
+    assert x @ h @ x / 2 == pytest.approx(RADIUS)
+    assert found.cost_multiplier == math.inf
+
+
+@pytest.mark.parametrize(
+    ("problem", "along", "case"),
+    [
+        # g = b: up to the plane, and no further
+        ((4.0, 4.0, 4.0, -0.1, 0.5), (0.0, 0.025), CpoCase.CROSSING),
+        # g = b and nothing to regain but the limit
+        ((4.0, 4.0, 4.0, 0.1, 0.5), (0.0, -0.025), CpoCase.RECOVERABLE),
+        # g = -b: both want the same
+        ((4.0, -4.0, 4.0, 0.1, 0.5), (0.5, 0.0), CpoCase.RECOVERABLE),
+        # no reward to gain
+        ((0.0, 0.0, 4.0, -0.1, 0.5), (0.0, 0.0), CpoCase.CROSSING),
+        ((0.0, 0.0, 4.0, 0.1, 0.5), (0.0, -0.025), CpoCase.RECOVERABLE),
+        # the cost does not depend on the step
+        ((4.0, 0.0, 0.0, -0.1, 0.5), (0.5, 0.0), CpoCase.FLAT),
+        ((4.0, 0.0, 0.0, 0.1, 0.5), (0.0, 0.0), CpoCase.UNRECOVERABLE),
+        # the half-space touches the region from outside: -b sqrt(2 delta / s)
+        ((4.0, 0.0, 4.0, 2.0, 0.5), (0.0, -0.5), CpoCase.UNRECOVERABLE),
+        # g and b at right angles, x = 0 on the plane
+        ((4.0, 0.0, 9.0, 0.0, 0.5), (0.5, 0.0), CpoCase.CROSSING),
+    ],
+)
+def test_steps_by_hand(problem, along, case):
+    found = cpo_step(*problem)
+    assert found.case is case
+    assert (found.along_reward, found.along_cost) == pytest.approx(along)
+
+
+def make_policy_and_batch():
+    torch.manual_seed(0)
+    policy = MlpPolicy(
+        Box(-1, 1, (3,)), Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[8], num_costs=1
+    )
+    observations = torch.randn(400, 3)
+    with torch.no_grad():
+        actions = policy.sample_actions(observations)
+        log_probs = policy.log_probs(observations, actions)
+    advantages = torch.randn(400, 2) + actions @ torch.tensor([[1.0, 0.5], [0.0, 1.0]])
+    return policy, Batch(observations, actions, log_probs, advantages, advantages)
+
+
+def make_update():
+    update = ConstrainedPolicyOptimization(
+        TrustRegionStep(MinibatchDescent(n_epochs=1), cg_damping=1e-3)
+    )
+    update.start(1)
+    return update
+
+
+def measured(violation, horizon):
+    return Measurement(np.array([violation]), np.array([horizon]), 3)
+
+
+@pytest.mark.parametrize("horizon", [10.0, 1000.0])
+def test_step_takes_back_the_violation_of_an_episode(horizon):
+    """An episode has `horizon` steps: a violation v asks for mean[(rho - 1) A_c] = -v / horizon."""
+    (policy, batch), update = make_policy_and_batch(), make_update()
+    report = update.update(policy, batch, measured(0.02 * horizon, horizon), 1.0)
+    assert update.log()["case"].tolist() == [CpoCase.RECOVERABLE]
+    taken_back = -0.02 * report["step_fraction"]
+    assert report["cost_surrogate_gain"] == pytest.approx(taken_back, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("violation", "case"),
+    [
+        (-100.0, CpoCase.INSIDE),
+        (-0.1, CpoCase.CROSSING),
+        (0.5, CpoCase.RECOVERABLE),
+        (100.0, CpoCase.UNRECOVERABLE),
+    ],
+)
+def test_line_search_keeps_divergence_and_cost(violation, case):
+    (policy, batch), update = make_policy_and_batch(), make_update()
+    report = update.update(policy, batch, measured(violation, 10.0), 1.0)
+    assert update.log()["case"].tolist() == [case]
+    assert 0 < report["kl"] <= 0.01
+    assert report["cost_surrogate_gain"] <= max(-violation / 10.0, 0.0)
+    if violation < 0:
+        assert report["surrogate_gain"] > 0
+
+
+def test_price_is_the_linear_programs_where_the_reward_is_twice_the_cost():
+    """With A_r = 2 A_c a unit of cost is worth 2."""
+    (policy, batch), update = make_policy_and_batch(), make_update()
+    cost = batch.advantages[:, 1:]
+    batch = batch._replace(advantages=torch.cat((2 * cost, cost), 1))
+    update.update(policy, batch, measured(-0.1, 10.0), 1.0)
+    assert update.log()["weight"].tolist() == pytest.approx([2.0], rel=1e-3)
+
+
+def test_violation_is_held_while_no_episode_ends():
+    (policy, batch), update = make_policy_and_batch(), make_update()
+    start = flat_values(policy.actor_parameters())
+    critics = policy.value_net.weight.detach().clone()
+    report = update.update(policy, batch, None, 1.0)
+    assert torch.equal(flat_values(policy.actor_parameters()), start)
+    assert not torch.equal(policy.value_net.weight, critics)
+    assert "kl" not in report
+    assert {name: v.tolist() for name, v in update.log().items()} == {"weight": [0], "case": [-1]}
+    update.update(policy, batch, measured(100.0, 10.0), 1.0)
+    with torch.no_grad():
+        again = batch._replace(log_probs=policy.log_probs(batch.observations, batch.actions))
+    update.update(policy, again, None, 1.0)
+    assert update.log()["case"].tolist() == [CpoCase.UNRECOVERABLE]
+
+
+def test_refuses_several_constraints():
+    message = "^CPO handles one constraint; the environment declares 2: make it with per_constraint"
+    with pytest.raises(ValueError, match=message):
+        CPO("MlpPolicy", gym.make(DEEP_SEA, per_constraint=True))
+
+
+class ExactCosts(BaseCallback):
+    """Evaluates the policy exactly before every rollout."""
+
+    def __init__(self):
+        super().__init__()
+        self.model_of = gym.make(DEEP_SEA).unwrapped.tabular_model()
+        self.trace = []
+
+    def _on_rollout_start(self):
+        with torch.no_grad():
+            states = torch.arange(self.model_of.num_states)
+            probs = self.model.policy.get_distribution(states).distribution.probs.double().numpy()
+        found = self.model_of.evaluate(probs / probs.sum(1, keepdims=True))
+        price = float(self.model.constraint_state()["weight"][0])
+        self.trace.append((found.value, found.costs[0], price))
+
+    def _on_step(self):
+        return True
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_learns_deep_sea_treasure(seed):
+    """V_r* = 0.37370596 at V_c = 0.15, with multiplier 1.00222222."""
+    agent = CPO(
+        "MlpPolicy",
+        DEEP_SEA,
+        n_envs=64,
+        n_steps=16,
+        batch_size=1024,
+        learning_rate=0.01,
+        policy_kwargs={"net_arch": {"pi": [], "vf": []}},
+        seed=seed,
+    )
+    exact = ExactCosts()
+    agent.learn(50_000, callback=exact)
+    tail = np.array(exact.trace[-len(exact.trace) // 5 :])
+    value, cost, _ = tail.mean(0)
+    assert value == pytest.approx(0.37370596, abs=0.04)
+    assert cost - 0.15 <= 0.03
+    assert np.median(tail[:, 2]) == pytest.approx(1.00222222, abs=0.2)
