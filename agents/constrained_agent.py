@@ -27,6 +27,7 @@ from safe_envs.cost_signal import ConstraintSpec, CostLimits
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_DISCOUNT = 0.99
+USUAL_LEARNING_RATE = 3e-4
 
 
 class ConstrainedAgent(OnPolicyAlgorithm):
@@ -49,7 +50,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             `info["cost"]`.
         cost_limit: None for the declared limits, one number, or one per constraint.
         n_envs: copies to make if `env` is an id.
-        learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
+        learning_rate: of Adam, or a function of the remaining progress, 1 to 0; None is 3e-4, as
+            in Stable-Baselines3, or the recipe's own.
         n_steps: steps per environment and update.
         gamma: discount of the advantages of the reward; None takes the declared discount if that
             is below 1, else 0.99.
@@ -89,7 +91,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         *,
         cost_limit: CostLimits = None,
         n_envs: int = 1,
-        learning_rate: float | Schedule = 3e-4,
+        learning_rate: float | Schedule | None = None,
         n_steps: int = 2048,
         gamma: float | None = None,
         cost_gamma: float | None = None,
@@ -121,7 +123,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         super().__init__(
             policy,
             prepared,  # type: ignore[arg-type]
-            learning_rate=learning_rate,
+            learning_rate=self._learning_rate() if learning_rate is None else learning_rate,
             n_steps=int(n_steps),
             gamma=USUAL_DISCOUNT,
             gae_lambda=gae_lambda,
@@ -150,7 +152,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     @classmethod
     def arguments(cls) -> dict[str, Any]:
         """Return the names and defaults of everything but policy and env that can be passed."""
-        return {**cls._common_arguments(), **cls.recipe.arguments()}
+        common = {**cls._common_arguments(), "learning_rate": cls._learning_rate()}
+        return {**common, **cls.recipe.arguments()}
 
     def constraint_state(self) -> dict[str, np.ndarray]:
         """Return the weights of the costs, multipliers and what else is logged of constraints.
@@ -273,6 +276,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if model.env is not None:
             model._check_same_number(model.env)
         return model
+
+    @classmethod
+    def _learning_rate(cls) -> float:
+        return float(cls.recipe.defaults.get("learning_rate", USUAL_LEARNING_RATE))
 
     @staticmethod
     def _common_arguments() -> dict[str, Any]:

@@ -82,10 +82,13 @@ class ConstrainedPolicyOptimization:
     def log(self) -> dict[str, np.ndarray]:
         """Return the price nu of the cost, in reward per cost, and the case of the last step.
 
-        The price is infinite in a recovery step; the cases are those of `CpoCase`, and -1 before
-        the first step.
+        A recovery step looks at the cost alone and has no price; the cases are those of `CpoCase`,
+        and -1 before the first step.
         """
-        return {"weight": np.array([self._multiplier]), "case": np.array([float(self._case)])}
+        shown = {"case": np.array([float(self._case)])}
+        if np.isfinite(self._multiplier):
+            shown["weight"] = np.array([self._multiplier])
+        return shown
 
     def _improve(self, policy: MlpPolicy, batch: Batch, violation: float) -> dict[str, float]:
         """Move the policy by the step for this violation per step."""

@@ -15,55 +15,103 @@ from agents.primal.trpo import TrustRegionStep
 
 
 class PPO(ConstrainedAgent):
-    """PPO that measures the costs and ignores them: the unconstrained reference."""
+    """PPO that measures the costs and ignores them: the unconstrained reference.
+
+    It runs the loop of the constrained agents, critics of the costs included, so that the price
+    of safety is measured like with like. Source: Schulman et al. (2017), "Proximal policy
+    optimization algorithms".
+    """
 
     recipe = primal_dual(ClippedSurrogate, NoDual)
     needs_constraints = False
 
 
 class PPOLag(ConstrainedAgent):
-    """PPO with Lagrange multipliers (Ray, Achiam and Amodei, 2019)."""
+    """PPO with Lagrange multipliers.
+
+    Source: Ray, Achiam and Amodei (2019), "Benchmarking safe exploration in deep reinforcement
+    learning".
+
+    Differs from OmniSafe's PPO-Lag: the combined advantage is standardised, not the reward's part
+    alone, and is not divided by 1 + lambda (`normalize_advantage="separate"`,
+    `normalize_lagrangian=True`); the violation comes from the episodes since the last update, not
+    from the last hundred.
+    """
 
     recipe = primal_dual(ClippedSurrogate, Lagrangian)
 
 
 class PPOPID(ConstrainedAgent):
-    """PPO with PID-controlled multipliers (Stooke, Achiam and Abbeel, 2020)."""
+    """PPO with PID-controlled multipliers.
+
+    Source: Stooke, Achiam and Abbeel (2020), "Responsive safety in reinforcement learning by PID
+    Lagrangian methods".
+    """
 
     recipe = primal_dual(ClippedSurrogate, PID)
 
 
 class PPOALM(ConstrainedAgent):
-    """PPO with the augmented Lagrangian (Lu, Lin, Chen and Vaswani, 2026)."""
+    """PPO with the augmented Lagrangian.
+
+    Source: Lu, Lin, Chen and Vaswani (2026), "Augmented Lagrangian methods for constrained MDPs"
+    (arXiv 2605.11694), appendix F.
+
+    Differs from the paper: the dual step is the penalty itself, as in its equation 4, and not a
+    separate step of Adam; the combined advantage is standardised.
+    """
 
     recipe = primal_dual(ClippedSurrogate, AugmentedLagrangian)
 
 
 class SPMALag(ConstrainedAgent):
-    """SPMA with Lagrange multipliers."""
+    """Softmax policy mirror ascent with Lagrange multipliers.
+
+    A combination of Asad et al. (2024), "Fast convergence of softmax policy mirror ascent", with
+    the multipliers of PPO-Lag; no paper proposes it.
+    """
 
     recipe = primal_dual(MirrorAscentSurrogate, Lagrangian)
 
 
 class SPMAALM(ConstrainedAgent):
-    """SPMA with the augmented Lagrangian (Lu, Lin, Chen and Vaswani, 2026)."""
+    """Softmax policy mirror ascent with the augmented Lagrangian.
+
+    Source: Lu, Lin, Chen and Vaswani (2026), "Augmented Lagrangian methods for constrained MDPs"
+    (arXiv 2605.11694), appendix F.3.
+
+    Differs from the paper: as `PPOALM` does, and the advantage is bounded below so that the
+    surrogate has a minimum.
+    """
 
     recipe = primal_dual(MirrorAscentSurrogate, AugmentedLagrangian)
 
 
 class TRPOLag(ConstrainedAgent):
-    """TRPO with Lagrange multipliers (Ray, Achiam and Amodei, 2019)."""
+    """TRPO with Lagrange multipliers.
 
-    recipe = primal_dual(TrustRegionStep, Lagrangian, batch_size=128)
+    Source: Ray, Achiam and Amodei (2019), "Benchmarking safe exploration in deep reinforcement
+    learning"; Schulman et al. (2015), "Trust region policy optimization".
+    """
+
+    recipe = primal_dual(TrustRegionStep, Lagrangian, batch_size=128, learning_rate=1e-3)
 
 
 class TRPOALM(ConstrainedAgent):
-    """TRPO with the augmented Lagrangian of Lu, Lin, Chen and Vaswani (2026)."""
+    """TRPO with the augmented Lagrangian.
 
-    recipe = primal_dual(TrustRegionStep, AugmentedLagrangian, batch_size=128)
+    Lu, Lin, Chen and Vaswani (2026, arXiv 2605.11694) name TRPO as one of the policy optimisers
+    that their framework admits.
+    """
+
+    recipe = primal_dual(TrustRegionStep, AugmentedLagrangian, batch_size=128, learning_rate=1e-3)
 
 
 class CPO(ConstrainedAgent):
-    """Constrained policy optimisation, for one constraint (Achiam et al., 2017)."""
+    """Constrained policy optimisation, for one constraint.
 
-    recipe = cpo_recipe(batch_size=128)
+    Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization". Batch size
+    and the critics' learning rate are OmniSafe's.
+    """
+
+    recipe = cpo_recipe(batch_size=128, learning_rate=1e-3)
