@@ -20,7 +20,7 @@ from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
 from agents.batch import Measurement
 from agents.episode_ledger import Episode, EpisodeLedger, mean_costs
-from agents.rollout import Rollout, checked_signals
+from agents.rollout import Rollout, check_observations, checked_signals
 from agents.setting_checks import check_number
 from agents.training_env import AnyEnv, Contract, as_vec_env, contract_of, undeclared_constraints
 from safe_envs.cost_signal import ConstraintSpec, CostLimits
@@ -200,6 +200,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if self._ledger is None:
             discounts = [constraint.discount for constraint in self.constraints]
             self._ledger = EpisodeLedger(env.num_envs, self.reward_discount, discounts)
+        check_observations(self._last_obs, "before the rollout")  # type: ignore[arg-type]
         callback.on_rollout_start()
         for _ in range(n_rollout_steps):
             with torch.no_grad():
@@ -213,7 +214,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             self._update_info_buffer(infos, dones)
             where = f"step {self.num_timesteps // env.num_envs} of training"
             signals = checked_signals(rewards, infos, len(self.constraints), where)
-            rollout.add(self._last_obs, actions, signals, dones, infos, new_obs)  # type: ignore
+            rollout.add(self._last_obs, actions, signals, dones, infos, new_obs, where)  # type: ignore
             self._ledger.add(self._unscaled(signals), dones)
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
