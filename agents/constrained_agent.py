@@ -200,7 +200,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if self._ledger is None:
             discounts = [constraint.discount for constraint in self.constraints]
             self._ledger = EpisodeLedger(env.num_envs, self.reward_discount, discounts)
-        check_observations(self._last_obs, "before the rollout")  # type: ignore[arg-type]
+        check_observations(self._last_obs, "before the rollout")
         callback.on_rollout_start()
         for _ in range(n_rollout_steps):
             with torch.no_grad():

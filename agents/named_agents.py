@@ -54,8 +54,8 @@ class PPOPID(ConstrainedAgent):
 class PPOALM(ConstrainedAgent):
     """PPO with the augmented Lagrangian.
 
-    Source: Lu, Lin, Chen and Vaswani (2026), "Augmented Lagrangian methods for constrained MDPs"
-    (arXiv 2605.11694), appendix F.
+    Source: Lu, Lin, Chen and Vaswani (2026), "Augmented Lagrangian method for last-iterate
+    convergence for constrained MDPs" (arXiv 2605.11694), appendix F.
 
     Differs from the paper: the dual step is the penalty itself, as in its equation 4, and not a
     separate step of Adam; the combined advantage is standardised.
@@ -77,8 +77,8 @@ class SPMALag(ConstrainedAgent):
 class SPMAALM(ConstrainedAgent):
     """Softmax policy mirror ascent with the augmented Lagrangian.
 
-    Source: Lu, Lin, Chen and Vaswani (2026), "Augmented Lagrangian methods for constrained MDPs"
-    (arXiv 2605.11694), appendix F.3.
+    Source: Lu, Lin, Chen and Vaswani (2026), "Augmented Lagrangian method for last-iterate
+    convergence for constrained MDPs" (arXiv 2605.11694), appendix F.3.
 
     Differs from the paper: as `PPOALM` does, and the advantage is bounded below so that the
     surrogate has a minimum.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import agents
@@ -44,7 +45,7 @@ def deep_agent_page(name: str) -> str:
         lines += [f"### {part.__name__}", "", "```text", _module_text(part), "```", ""]
     lines += ["## Arguments of its own", "", "| argument | default | meaning and origin |"]
     lines += ["|---|---|---|"]
-    lines += _rows(agent.recipe.arguments(), [d for part in parts for d in [part]])
+    lines += _rows(agent.recipe.arguments(), parts)
     lines += ["", f"## {OWN_ARGUMENTS}", "", "```text", inspect.getdoc(ConstrainedAgent) or ""]
     lines += ["```", "", "## Tuned settings", "", *_tuned(name), ""]
     return "\n".join(lines)
@@ -61,7 +62,7 @@ def described_arguments(documented: Any) -> dict[str, str]:
     return {name.strip(): " ".join(meaning.split()) for name, meaning in pairs}
 
 
-def _rows(defaults: dict[str, Any], parts: list[type]) -> list[str]:
+def _rows(defaults: dict[str, Any], parts: Sequence[type]) -> list[str]:
     meanings = {name: text for part in parts for name, text in described_arguments(part).items()}
     return [
         f"| `{name}` | `{default!r}` | {meanings.get(name, '').replace('|', chr(92) + '|')} |"

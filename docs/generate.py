@@ -16,6 +16,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import matplotlib.image
+from deep_agent_pages import deep_agent_names, deep_agent_page
 from rich.console import Console
 
 import agents.tabular
@@ -111,6 +112,7 @@ def pages() -> dict[Path, str]:
         DOCS / "environments" / f"{page_name(i)}.md": environment_page(i) for i in environment_ids()
     }
     written |= {DOCS / "agents" / f"{name}.md": solver_page(name) for name in solver_names()}
+    written |= {DOCS / "agents" / f"{n}.md": deep_agent_page(n) for n in deep_agent_names()}
     return written
 
 

@@ -1,0 +1,216 @@
+"""Broken environments stop training where they broke, and wrong settings say what is right."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import agents
+from agents.batch import Batch
+from agents.minibatch_descent import MinibatchDescent, NonFiniteLossError
+from safe_envs import ConstraintSpec, CostSignalError, NonFiniteEnvError
+
+DICT_SPACE = gym.spaces.Dict(
+    {
+        "place": gym.spaces.Box(-1.0, 1.0, (2,), np.float32),
+        "camera": gym.spaces.Box(0, 255, (3,), np.uint8),
+    }
+)
+
+
+class BreaksAtStep(gym.Env):
+    """Keeps the contract until step `at` since it was made, and then reports `broken`."""
+
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    constraints = (ConstraintSpec("harm", limit=1.0),)
+
+    def __init__(self, at=None, with_dict=False, **broken):
+        self.at, self.broken, self.with_dict = at, broken, with_dict
+        self.observation_space = DICT_SPACE if with_dict else DICT_SPACE["place"]
+        self.steps = 0
+
+    def observation(self, place=0.0):
+        array = np.full(2, place, np.float32)
+        return {"place": array, "camera": np.zeros(3, np.uint8)} if self.with_dict else array
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation(), {"cost": 0.0}
+
+    def step(self, action):
+        self.steps += 1
+        broken = self.broken if self.steps == self.at else {}
+        info = {"cost": broken.get("cost", 0.5)}
+        if broken.get("cost", 0.0) is None:
+            info = {}
+        over = self.steps % 10 == 0
+        return (
+            self.observation(broken.get("place", 0.0)),
+            broken.get("reward", 1.0),
+            False,
+            over,
+            info,
+        )
+
+
+def training(env, policy="MlpPolicy", **settings):
+    return agents.PPOLag(policy, env, n_steps=64, batch_size=64, n_epochs=1, seed=0, **settings)
+
+
+@pytest.mark.parametrize("at", [3, 70])
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (float("nan"), r"the cost is \[nan\]"),
+        (float("inf"), r"the cost is \[inf\]"),
+        (-0.5, r"the cost is \[-0.5\]; costs are finite, >= 0, and bad"),
+        (None, "has no 'cost'"),
+        (np.zeros(2), "expected 1 costs each|inhomogeneous"),
+    ],
+)
+def test_a_wrong_cost_stops_training_at_that_step(cost, message, at):
+    sound, broken = BreaksAtStep(), BreaksAtStep(at, cost=cost)
+    agent = training(DummyVecEnv([lambda: sound, lambda: broken]))
+    with pytest.raises(CostSignalError, match=message) as caught:
+        agent.learn(400)
+    assert f"step {at} of training" in str(caught.value)
+    if cost is None or np.ndim(cost) == 0:
+        assert "environment 1" in str(caught.value)
+    assert broken.steps == at
+
+
+@pytest.mark.parametrize("at", [3, 10, 70])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_reward_that_is_not_finite_stops_training_at_that_step(value, at):
+    broken = BreaksAtStep(at, reward=value)
+    agent = training(DummyVecEnv([BreaksAtStep, lambda: broken]))
+    message = f"environment 1, step {at} of training: the reward is {value}"
+    with pytest.raises(NonFiniteEnvError, match=message):
+        agent.learn(400)
+    assert broken.steps == at
+
+
+@pytest.mark.parametrize("at", [3, 10, 70])  # step 10 ends an episode
+@pytest.mark.parametrize("with_dict", [False, True])
+def test_an_observation_that_is_not_finite_stops_training_at_that_step(with_dict, at):
+    broken = BreaksAtStep(at, with_dict, place=np.nan)
+    agent = training(
+        DummyVecEnv([lambda: broken]), "MultiInputPolicy" if with_dict else "MlpPolicy"
+    )
+    with pytest.raises(NonFiniteEnvError, match=r"the observation is \[nan nan\]"):
+        agent.learn(400)
+    assert broken.steps == at
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_leaves_the_policy_as_it_was(value):
+    policy = training(DummyVecEnv([BreaksAtStep])).policy
+    batch = Batch(
+        torch.zeros(8, 2), torch.zeros(8, 1), torch.zeros(8), torch.zeros(8, 2), torch.zeros(8, 2)
+    )
+    before = {name: array.clone() for name, array in policy.state_dict().items()}
+    with pytest.raises(NonFiniteLossError, match="the loss is (nan|inf); lower learning_rate, or"):
+        MinibatchDescent().run(
+            policy, batch, torch.ones(8), lambda log_ratio, advantage: log_ratio + value
+        )
+    assert not policy.optimizer.state
+    for name, array in policy.state_dict().items():
+        assert torch.equal(array, before[name]), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "message"),
+    [
+        (
+            {"cost_limit": [1.0, 2.0]},
+            ValueError,
+            "has 2 entries but the environment declares 1 constraints .*; pass 1 numbers",
+        ),
+        ({"n_steps": 0}, ValueError, "n_steps is 0; pass a number >= 1"),
+        ({"gae_lambda": 1.5}, ValueError, "gae_lambda is 1.5; pass a number >= 0 and <= 1"),
+        ({"gamma": -0.1}, ValueError, "gamma is -0.1; pass a number"),
+        ({"cost_gamma": 2.0}, ValueError, "cost_gamma is 2.0; pass a number"),
+        ({"batch_size": 0}, ValueError, "batch_size is 0; pass a number >= 1"),
+        ({"target_kl": 0.0}, ValueError, "target_kl is 0.0; pass a number > 0"),
+        ({"clip_range": 0.0}, ValueError, "clip_range is 0.0; pass a number > 0"),
+        ({"multiplier_lr": -1.0}, ValueError, "multiplier_lr is -1.0; pass a number >= 0"),
+        (
+            {"multiplier_optimizer": "sgd"},
+            ValueError,
+            "multiplier_optimizer is 'sgd'; pass one of 'adam', 'ascent'",
+        ),
+        (
+            {"normalize_advantage": "both"},
+            ValueError,
+            "normalize_advantage is 'both'; pass True, False or 'separate'",
+        ),
+        (
+            {"multiplier_lrate": 0.1},
+            TypeError,
+            "unknown argument 'multiplier_lrate'; did you mean 'multiplier_lr'.*the known ones "
+            "are .*batch_size.*cost_limit.*multiplier_lr",
+        ),
+        ({"penalty": 0.1}, TypeError, "unknown argument 'penalty'.*the known ones are"),
+        ({"policy_kwargs": {"use_sde": True}}, ValueError, "use_sde is not supported"),
+    ],
+)
+def test_wrong_settings(settings, kind, message):
+    arguments = {"n_steps": 64, **settings}
+    with pytest.raises(kind, match=message):
+        agents.PPOLag("MlpPolicy", "Safe/DeepSeaTreasure-v0", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("agent", "settings", "message"),
+    [
+        (agents.PPOALM, {"penalty": 0.0}, "penalty is 0.0; pass a number > 0"),
+        (agents.PPOALM, {"penalty_growth": 0.5}, "penalty_growth is 0.5; pass a number >= 1"),
+        (agents.SPMAALM, {"step_size": 0.0}, "step_size is 0.0; pass a number > 0"),
+        (agents.PPOPID, {"smoothing": 1.5}, "smoothing is 1.5; pass a number >= 0 and <= 1"),
+        (agents.PPOPID, {"derivative_delay": 0}, "derivative_delay is 0; pass a number >= 1"),
+    ],
+)
+def test_wrong_settings_of_the_parts(agent, settings, message):
+    with pytest.raises(ValueError, match=message):
+        agent("MlpPolicy", "Safe/DeepSeaTreasure-v0", **settings)
+
+
+def test_no_environments():
+    with pytest.raises(ValueError, match="n_envs is 0; pass a whole number >= 1"):
+        agents.PPOLag("MlpPolicy", "Safe/DeepSeaTreasure-v0", n_envs=0)
+    empty = DummyVecEnv([BreaksAtStep])
+    empty.num_envs = 0
+    with pytest.raises(ValueError, match="the VecEnv holds no environment"):
+        agents.PPOLag("MlpPolicy", empty)
+
+
+def test_policies_without_critics_of_the_costs():
+    with pytest.raises(TypeError, match="policy is ActorCriticPolicy; .*MlpPolicy.*which has the"):
+        agents.PPOLag(ActorCriticPolicy, "Safe/DeepSeaTreasure-v0")
+    with pytest.raises(ValueError, match="Policy LstmPolicy unknown"):
+        agents.PPOLag("LstmPolicy", "Safe/DeepSeaTreasure-v0")
+
+
+def test_no_constraints_and_no_limit():
+    with pytest.raises(CostSignalError, match="declares no constraints; pass cost_limit, which"):
+        agents.PPOLag("MlpPolicy", gym.make("CartPole-v1"))
+
+
+def test_vector_environments_that_reset_in_the_next_step():
+    venv = gym.make_vec("Safe/DeepSeaTreasure-v0", num_envs=2)
+    with pytest.raises(ValueError, match="autoreset_mode=AutoresetMode.SAME_STEP"):
+        agents.PPOLag("MlpPolicy", venv)
+
+
+def test_another_number_of_constraints():
+    agent = agents.PPOLag("MlpPolicy", "Safe/CliffWorld-v0")
+    several = gym.make("Safe/CliffWorld-v0", per_constraint=True)
+    with pytest.raises(ValueError, match="declares 3 constraints but the agent was made for 1"):
+        agent.set_env(several)
+
+
+def test_unknown_agents_name_the_known_ones():
+    with pytest.raises(AttributeError, match="no attribute 'PPOlag'; it has .*'PPOLag'"):
+        agents.PPOlag  # noqa: B018

@@ -1,0 +1,240 @@
+"""Agents against optima known from linear programs, quadratic programs and probability."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+import agents
+from agents.native_vec_env import NativeVecEnv
+from agents.tabular import linear_program
+from safe_envs import ConstraintSpec
+from safe_envs.vector_env import BatchStep, NativeVectorEnv
+
+LINEAR = {"net_arch": {"pi": [], "vf": []}}
+
+
+class QuadraticBandit:
+    """One question, one answer: reward -|a - a0|^2, costs C a + 5, which are >= 0 in the box.
+
+    With limits b on the mean costs the best mean answer solves a quadratic program. Where both
+    constraints are active: 2 (a0 - a) = C^T lambda and C a + 5 = b.
+    """
+
+    target = np.array([1.0, 0.5])
+    offset = 5.0
+
+    def __init__(self, slopes, active_at):
+        self.slopes, self.active_at = np.array(slopes), np.array(active_at)
+        limits = self.offset + self.active_at
+        self.constraints = tuple(
+            ConstraintSpec(f"cost_{i}", float(limit)) for i, limit in enumerate(limits)
+        )
+        self.reward_discount = 1.0
+        self.cost_high = np.full(len(limits), 10.0)
+        self.single_observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float64)
+        self.single_action_space = gym.spaces.Box(-2.0, 2.0, (2,), np.float32)
+
+    def optimum(self):
+        """Return the best mean answer and the multipliers, all constraints active."""
+        gram = self.slopes @ self.slopes.T
+        multipliers = np.linalg.solve(gram, 2 * (self.slopes @ self.target - self.active_at))
+        return self.target - self.slopes.T @ multipliers / 2, multipliers
+
+    def initial_states(self, rng, count):
+        return np.ones(count)
+
+    def draws(self, rng, count):
+        return np.empty((count, 0))
+
+    def step(self, states, actions, draws):
+        rewards = -np.square(actions - self.target).sum(1)
+        costs = actions @ self.slopes.T + self.offset
+        return BatchStep(states.copy(), rewards, costs, np.ones(len(states), bool), None)
+
+    def observe(self, states):
+        return states[:, None].copy()
+
+    def margins(self, states):
+        return None
+
+
+ONE = QuadraticBandit([[1.0, 1.0]], [0.5])
+TWO = QuadraticBandit([[1.0, 0.5], [-0.2, 1.0]], [0.4, 0.0])
+
+
+class Track(BaseCallback):
+    """Keeps a quantity of the policy, and the weights of the costs, after every rollout."""
+
+    def __init__(self, quantity):
+        super().__init__()
+        self.quantity = quantity
+        self.seen, self.seen_weights = [], []
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_end(self):
+        self.seen.append(self.quantity(self.model))
+        self.seen_weights.append(self.model.constraint_state()["weight"])
+
+    def last(self, share):
+        return np.mean(self.seen[-int(share * len(self.seen)) :], axis=0)
+
+    def weights(self, share):
+        return np.mean(self.seen_weights[-int(share * len(self.seen)) :], axis=0)
+
+
+BANDIT_AGENTS = {
+    "PPOALM": {"penalty": 0.5, "primal_steps_per_dual_step": 2},
+    "SPMAALM": {"penalty": 0.5, "primal_steps_per_dual_step": 2, "step_size": 0.5},
+    "PPOLag": {"multiplier_optimizer": "ascent", "multiplier_lr": 0.2},
+}
+
+
+@pytest.mark.parametrize("problem", [ONE, TWO], ids=["one", "two"])
+@pytest.mark.parametrize("name", BANDIT_AGENTS)
+def test_bandit_with_a_quadratic_program_for_an_answer(name, problem):
+    """The entropy bonus keeps the Gaussian from collapsing early; it does not move its mean."""
+    agent = getattr(agents, name)(
+        "MlpPolicy",
+        NativeVecEnv(NativeVectorEnv(problem, 256, None, "SameStep")),
+        n_steps=2,
+        batch_size=256,
+        n_epochs=5,
+        learning_rate=lambda remaining: 0.03 * remaining,
+        ent_coef=0.8,
+        policy_kwargs=LINEAR | {"log_std_init": -1.0},
+        seed=0,
+        **BANDIT_AGENTS[name],
+    )
+    track = Track(lambda agent: agent.predict(np.ones(1), deterministic=True)[0])
+    agent.learn(512 * 100, callback=track)
+    answer, multipliers = problem.optimum()
+    assert (multipliers > 0).all()
+    assert np.linalg.norm(track.last(0.2) - answer) < 0.05 * np.linalg.norm(answer)
+    off = np.linalg.norm(track.weights(0.2) - multipliers)
+    assert off < 0.05 * np.linalg.norm(multipliers)
+
+
+DIVERS = {
+    "PPOALM": {"penalty": 6.0},
+    "SPMAALM": {"penalty": 6.0, "step_size": 0.5},
+}
+
+
+def visited(agent):
+    """Return the exact value and cost of an agent's policy in the deep sea."""
+    model = gym.make("Safe/DeepSeaTreasure-v0").unwrapped.tabular_model()
+    with torch.no_grad():
+        states = torch.arange(len(model.initial))
+        policy = agent.policy.get_distribution(states).distribution.probs.double().numpy()
+    evaluation = model.evaluate(policy / policy.sum(axis=1, keepdims=True))
+    return evaluation.value, evaluation.costs[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", DIVERS)
+def test_deep_sea_ends_at_the_optimum_of_the_linear_program(name, seed):
+    """The weight is averaged, for it follows the noise of the measured cost."""
+    agent = getattr(agents, name)(
+        "MlpPolicy",
+        "Safe/DeepSeaTreasure-v0",
+        n_envs=256,
+        n_steps=16,
+        batch_size=4096,
+        learning_rate=lambda remaining: 0.03 * remaining,
+        policy_kwargs=LINEAR,
+        seed=seed,
+        **DIVERS[name],
+    )
+    track = Track(visited)
+    agent.learn(250_000, callback=track)
+    value, cost = visited(agent)
+    assert value == pytest.approx(0.37370596, abs=0.04)
+    assert cost - 0.15 <= 0.03
+    assert track.weights(0.2) == pytest.approx([1.0022], rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_multipliers_alone_circle_around_the_optimum_of_the_deep_sea(seed):
+    """Gradient ascent on the multiplier does not settle on a bilinear problem; its average does.
+
+    The entropy bonus keeps the policy from saturating between the turns.
+    """
+    agent = agents.PPOLag(
+        "MlpPolicy",
+        "Safe/DeepSeaTreasure-v0",
+        n_envs=64,
+        n_steps=8,
+        batch_size=512,
+        n_epochs=5,
+        learning_rate=0.03,
+        ent_coef=0.25,
+        multiplier_optimizer="ascent",
+        multiplier_lr=1.0,
+        policy_kwargs=LINEAR,
+        seed=seed,
+    )
+    track = Track(visited)
+    agent.learn(100_000, callback=track)
+    value, cost = track.last(0.2)
+    assert value == pytest.approx(0.37370596, abs=0.04)
+    assert cost - 0.15 <= 0.03
+
+
+def test_deep_sea_optimum():
+    """The figures above are the linear program's."""
+    optimum = linear_program(gym.make("Safe/DeepSeaTreasure-v0").unwrapped.tabular_model())
+    assert optimum.value == pytest.approx(0.37370596, abs=1e-8)
+    assert optimum.multipliers == pytest.approx([1.0022], abs=1e-4)
+
+
+REGRESSION_AGENTS = {
+    "PPOALM": {"penalty": 10.0, "primal_steps_per_dual_step": 5},
+    "SPMAALM": {"penalty": 10.0, "primal_steps_per_dual_step": 5},
+    "PPOLag": {"multiplier_optimizer": "ascent", "multiplier_lr": 2.0},
+    "PPO": {},
+}
+
+
+def regression_cost(name):
+    """Train; return mean cost and mean reward of 8,192 fresh stochastic answers."""
+    agent = getattr(agents, name)(
+        "MlpPolicy",
+        "Safe/ConstrainedRegression-v0",
+        n_envs=256,
+        n_steps=8,
+        batch_size=512,
+        learning_rate=lambda remaining: 1e-2 * remaining,
+        policy_kwargs={"log_std_init": -1.0},
+        seed=0,
+        **REGRESSION_AGENTS[name],
+    )
+    agent.learn(2048 * 60)
+    venv = agents.make_vec_env("Safe/ConstrainedRegression-v0", 1024)
+    venv.seed(1)
+    observations = venv.reset()
+    costs, rewards = [], []
+    for _ in range(8):
+        actions, _ = agent.predict(observations)
+        observations, reward, _, infos = venv.step(actions)
+        costs += [info["cost"] for info in infos]
+        rewards += reward.tolist()
+    return np.mean(costs), np.mean(rewards)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REGRESSION_AGENTS)
+def test_regression(name):
+    """Limit 0.05; the deviation of a mean of 8,192 costs is sqrt(0.05 0.95 / 8192) = 0.0024.
+
+    Answering 0 everywhere is feasible too and earns -1.56767, the mean of -f^2.
+    """
+    cost, reward = regression_cost(name)
+    assert reward > -1.4
+    if name == "PPO":
+        assert cost > 0.1
+    else:
+        assert cost < 0.05 + 3 * 0.0024
