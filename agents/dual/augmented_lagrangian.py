@@ -4,8 +4,8 @@
     lambda <- w                       at every `primal_steps_per_dual_step`-th of them
 
 Source: Lu, Lin, Chen and Vaswani (2026), "Augmented Lagrangian method for last-iterate
-convergence for constrained MDPs" (arXiv 2605.11694), equations 4 and 6 and appendix F, in cost form. The dual step is the penalty
-tau itself, and the multiplier needs no upper bound.
+convergence for constrained MDPs" (arXiv 2605.11694), equations 4 and 6 and appendix F, in cost
+form. The dual step is the penalty tau itself, and the multiplier needs no upper bound.
 """
 
 from __future__ import annotations
