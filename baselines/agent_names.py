@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import agents
 from agents.tabular.lin_npg_pd import lin_npg_pd
 from agents.tabular.lin_ppo_lag import lin_ppo_lag
 from agents.tabular.lin_reload import lin_reload
@@ -34,6 +35,22 @@ SOLVERS: dict[str, Solver] = {
     "lin_ppo_lag": lin_ppo_lag,
 }
 
+# Deep agents of the package `agents`, which are imported only when one is asked for: they need
+# PyTorch, and the solvers do not.
+_DEEP = (
+    *("PPO", "PPOLag", "PPOPID", "PPOALM", "SPMALag", "SPMAALM"),
+    *("TRPOLag", "TRPOALM", "CPO", "SCPO"),
+)
+DEEP_AGENTS = tuple(name for name in _DEEP if name in agents.__all__)
+
+# Arguments of a deep agent that the runner sets itself, and settings of the runner beside them.
+SET_BY_RUNNER = ("seed", "tensorboard_log", "verbose", "stats_window_size")
+RUNNER_SETTINGS: dict[str, Any] = {
+    "n_envs": 1,
+    "normalize_observation": False,
+    "policy": None,  # MultiInputPolicy for observations that are dictionaries, else MlpPolicy
+}
+
 STARTING_POINTS = ("initial_policy", "initial_parameters")  # set by the runner from the seed
 
 
@@ -48,8 +65,27 @@ def solver_named(agent: str) -> Solver:
     return SOLVERS[agent]
 
 
+def is_deep(agent: str) -> bool:
+    """Return whether the agent is a deep one; False for a solver.
+
+    Raises:
+        ValueError: if there is no agent of that name, with the known names and the closest one.
+    """
+    if agent not in SOLVERS and agent not in DEEP_AGENTS:
+        raise ValueError(unknown_name("agent", agent, [*SOLVERS, *DEEP_AGENTS]))
+    return agent in DEEP_AGENTS
+
+
 def default_hyperparameters(agent: str) -> dict[str, Any]:
-    """Return the solver's keyword-only arguments and their defaults, without starting points."""
+    """Return all hyperparameters of an agent and their defaults.
+
+    A solver's are its keyword-only arguments without starting points; a deep agent's are its
+    arguments and `RUNNER_SETTINGS`.
+    """
+    if is_deep(agent):
+        kind: type[agents.ConstrainedAgent] = getattr(agents, agent)
+        own = {k: v for k, v in kind.arguments().items() if k not in SET_BY_RUNNER}
+        return {**own, **RUNNER_SETTINGS}
     return {
         name: parameter.default
         for name, parameter in inspect.signature(solver_named(agent)).parameters.items()

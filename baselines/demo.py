@@ -1,46 +1,66 @@
-"""The command `demo`: all tabular agents on two grid worlds and three random problems."""
+"""The command `demo`: tabular solvers on five small problems, and deep agents on one of them."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from baselines.compare import CompareOptions, compare
+from baselines.compare import Comparison, run_comparison
+from baselines.comparison_plan import CompareOptions, Plan, plan
 
+DEEP_SEA = "Safe/DeepSeaTreasure-v0"
 ENVIRONMENTS = (
     "Safe/CliffWorld-v0",
-    "Safe/DeepSeaTreasure-v0",
+    DEEP_SEA,
     "Safe/RandomCMDP-v0?constraints=1&model_seed=1",
     "Safe/RandomCMDP-v0?constraints=2&model_seed=2",
     "Safe/RandomCMDP-v0?constraints=3&model_seed=3",
 )
 EVALUATIONS = 4_000  # PQA-ALM needs 2,500 on deep sea; ppqa_alm takes most of the time
-AGENTS = ("pqa_alm", "npg_pd", "rpg_pd", "npg_dd", "reload_pd", "ppo_lag", "ppqa_alm")
+SOLVERS = ("pqa_alm", "npg_pd", "rpg_pd", "npg_dd", "reload_pd", "ppo_lag", "ppqa_alm")
+DEEP_AGENTS = ("PPO", "PPOLag", "SPMAALM")
+TIMESTEPS = 100_000  # ten dual steps of SPMAALM; ten seconds of one core
+EVALUATION_EPISODES = 2_000  # of two steps on average
+SEEDS = (0, 1)
+TITLE = "Demo: constrained agents on problems with a known optimum"
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Compare all tabular agents on five small problems and write a report, in two minutes."""
+    """Compare constrained agents on five small problems and write a report, in three minutes."""
 
     out: Path = Path("runs/demo")
     """Folder of the results; a second run with the same folder does only what is missing."""
     workers: int = 2
-    """Worker processes, one BLAS thread each."""
+    """Worker processes, one thread each."""
+
+    def command(self) -> str:
+        """Return the shell command with these options."""
+        words = ["python", "-m", "baselines", "demo", "--out", str(self.out)]
+        return shlex.join([*words, "--workers", str(self.workers)])
 
 
 def demo(options: DemoOptions, console: Console) -> int:
     """Run the demo's comparison and return its exit code."""
-    return compare(
-        CompareOptions(
-            envs=ENVIRONMENTS,
-            agents=AGENTS,
-            out=options.out,
-            seeds=(0, 1),
-            evaluations=EVALUATIONS,
-            workers=options.workers,
-            title="Demo: constrained agents on problems with a known optimum",
-        ),
-        console,
+    how = Comparison(options.out, options.workers, TITLE, options.command())
+    return run_comparison(demo_plan(options.out), how, console)
+
+
+def demo_plan(out: Path) -> Plan:
+    """Return all jobs of the demo, the longest first."""
+    deep = CompareOptions(
+        envs=(DEEP_SEA,),
+        agents=DEEP_AGENTS,
+        out=out,
+        seeds=SEEDS,
+        total_timesteps=TIMESTEPS,
+        eval_episodes=EVALUATION_EPISODES,
     )
+    tabular = CompareOptions(
+        envs=ENVIRONMENTS, agents=SOLVERS, out=out, seeds=SEEDS, evaluations=EVALUATIONS
+    )
+    solvers = plan(tabular)
+    return Plan([*plan(deep).jobs, *solvers.jobs], solvers.models)

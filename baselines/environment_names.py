@@ -80,6 +80,22 @@ def tabular_model_of(name: EnvironmentName) -> TabularCMDP:
     Raises:
         ValueError: if Gymnasium cannot make it, or it has no tabular model.
     """
+    model = find_tabular_model(name)
+    if model is None:
+        raise ValueError(
+            f"{name} has no tabular_model(), so its policies cannot be evaluated exactly and "
+            "tabular agents cannot run on it; take an environment with a known model, for "
+            "example Safe/CliffWorld-v0, or deep agents, for example PPOLag"
+        )
+    return model
+
+
+def find_tabular_model(name: EnvironmentName) -> TabularCMDP | None:
+    """Return the exactly known CMDP of an environment, None if it has none.
+
+    Raises:
+        ValueError: if Gymnasium cannot make the environment.
+    """
     arguments: dict[str, Any] = dict(name.kwargs)
     try:
         env = gym.make(name.id, disable_env_checker=True, **arguments)
@@ -89,13 +105,8 @@ def tabular_model_of(name: EnvironmentName) -> TabularCMDP:
             f"{type(error).__name__}: {error}"
         ) from error
     try:
-        if not isinstance(env.unwrapped, HasTabularModel):
-            raise ValueError(
-                f"{name} has no tabular_model(), so its policies cannot be evaluated exactly and "
-                "tabular agents cannot run on it; take an environment with a known model, for "
-                "example Safe/CliffWorld-v0"
-            )
-        return env.unwrapped.tabular_model()
+        known = env.unwrapped
+        return known.tabular_model() if isinstance(known, HasTabularModel) else None
     finally:
         env.close()
 

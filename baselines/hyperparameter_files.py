@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from baselines.agent_names import default_hyperparameters, solver_named
+from baselines.agent_names import default_hyperparameters
 from baselines.unknown_name import unknown_name
 
 if sys.version_info >= (3, 11):
@@ -31,7 +31,7 @@ def hyperparameters_for(
     """Return all hyperparameters of an agent on an environment.
 
     Args:
-        agent: a name of `agent_names.SOLVERS`.
+        agent: a name of `agent_names.SOLVERS` or `agent_names.DEEP_AGENTS`.
         env_id: Gymnasium id without arguments.
         overrides: settings that win over the file, from `parse_overrides`.
         folder: where the TOML files are; an agent without a file runs with its own defaults.
@@ -59,9 +59,9 @@ def parse_overrides(texts: Sequence[str]) -> Overrides:
         agent, dot, key = target.strip().partition(".")
         if not (equals and dot and key):
             raise ValueError(f"{text!r} is no setting; write agent.argument=value")
-        solver_named(agent)
+        known = default_hyperparameters(agent)
         setting = {key: _toml_value(value.strip())}
-        _check_keys(setting, default_hyperparameters(agent), f"of {agent}")
+        _check_keys(setting, known, f"of {agent}")
         overrides.setdefault(agent, {}).update(setting)
     return overrides
 

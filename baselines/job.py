@@ -4,14 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from baselines.environment_names import EnvironmentName
 
 
+class AnyJob(Protocol):
+    """What all kinds of jobs have in common."""
+
+    @property
+    def env(self) -> EnvironmentName:
+        """Where the agent runs."""
+
+    @property
+    def agent(self) -> str:
+        """Name of the agent."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Settings of the agent."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that a finished job has beside config.json and result.json."""
+
+    @property
+    def other_files(self) -> tuple[str, ...]:
+        """Names of files and folders that it may have."""
+
+    def folder(self, out: Path) -> Path:
+        """Return the folder of this job's files."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the job as JSON data; equal configurations give equal results."""
+
+
 @dataclass(frozen=True)
 class Job:
-    """Everything that decides the result of a run."""
+    """Everything that decides the result of a tabular solver."""
 
     env: EnvironmentName
     agent: str
@@ -19,9 +53,12 @@ class Job:
     evaluations: int
     hyperparameters: dict[str, Any]
 
+    files: ClassVar[tuple[str, ...]] = ("trace.npz",)
+    other_files: ClassVar[tuple[str, ...]] = ()
+
     def folder(self, out: Path) -> Path:
         """Return the folder of this job's files."""
-        return out / self.env.slug / self.agent / f"seed_{self.seed}"
+        return job_folder(out, self.env, self.agent, self.seed)
 
     def config(self) -> dict[str, Any]:
         """Return the job as JSON data; equal configurations give equal results."""
@@ -53,12 +90,16 @@ class JobResult:
     versions: dict[str, str]
 
 
+AJob = TypeVar("AJob", bound=AnyJob)
+AResult = TypeVar("AResult")
+
+
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Generic[AJob, AResult]):
     """A job with its result, or with the traceback of its failure."""
 
-    job: Job
-    result: JobResult | None
+    job: AJob
+    result: AResult | None
     error: str = ""
 
     @property
@@ -66,3 +107,11 @@ class Outcome:
         """The last line of the traceback; empty if the job did not fail."""
         lines = self.error.strip().splitlines()
         return lines[-1] if lines else ""
+
+
+TabularOutcome = Outcome[Job, JobResult]
+
+
+def job_folder(out: Path, env: EnvironmentName, agent: str, seed: int) -> Path:
+    """Return the folder of one job within the folder of a comparison."""
+    return out / env.slug / agent / f"seed_{seed}"

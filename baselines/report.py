@@ -12,16 +12,20 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agents.tabular.linear_program import Optimum
-from baselines.job import Outcome
+from baselines.job import TabularOutcome
 from baselines.results_table import AgentSummary
+from baselines.training_job import TrainingOutcome
+from baselines.training_section import TrainingSection
+from baselines.training_summary import MODES
 from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
 
+AnyOutcome = TabularOutcome | TrainingOutcome
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
 class ProblemSection:
-    """What the report shows about one environment."""
+    """What the report shows about an environment with a known model, and its tabular solvers."""
 
     name: str
     cmdp: TabularCMDP
@@ -30,10 +34,19 @@ class ProblemSection:
     no_optimum: str  # why there is none
     plot: Path | None  # PNG or SVG file; None if no job finished
     rows: Sequence[AgentSummary]
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[TabularOutcome]
 
 
-def report_html(title: str, command: str, sections: Sequence[ProblemSection]) -> str:
+@dataclass(frozen=True)
+class ReportSection:
+    """What the report shows about one environment."""
+
+    name: str
+    problem: ProblemSection | None  # None if the environment has no tabular model
+    training: TrainingSection | None  # None if no deep agent ran there
+
+
+def report_html(title: str, command: str, sections: Sequence[ReportSection]) -> str:
     """Return the report as HTML text; everything that comes from outside is escaped.
 
     Args:
@@ -49,17 +62,28 @@ def report_html(title: str, command: str, sections: Sequence[ProblemSection]) ->
         lstrip_blocks=True,
     )
     environment.filters.update(
-        data_uri=data_uri, scientific=_scientific, error=_error, numbers=_numbers
+        data_uri=data_uri,
+        scientific=_scientific,
+        error=_error,
+        numbers=_numbers,
+        short=_short,
+        signed=_signed,
     )
-    outcomes = [outcome for section in sections for outcome in section.outcomes]
+    tabular = [o for section in sections if section.problem for o in section.problem.outcomes]
+    deep = [o for section in sections if section.training for o in section.training.outcomes]
+    outcomes: list[AnyOutcome] = [*tabular, *deep]
     return environment.get_template("report.html.jinja").render(
         title=title,
         command=command,
         sections=sections,
         versions=_versions(outcomes),
-        agents=list(dict.fromkeys(outcome.job.agent for outcome in outcomes)),
-        seeds=list(dict.fromkeys(outcome.job.seed for outcome in outcomes)),
-        evaluations=max(outcome.job.evaluations for outcome in outcomes),
+        solvers=list(dict.fromkeys(outcome.job.agent for outcome in tabular)),
+        deep_agents=list(dict.fromkeys(outcome.job.agent for outcome in deep)),
+        starts=list(dict.fromkeys(outcome.job.seed for outcome in tabular)),
+        deep_seeds=list(dict.fromkeys(outcome.job.seed for outcome in deep)),
+        evaluations=max((outcome.job.evaluations for outcome in tabular), default=0),
+        timesteps=max((outcome.job.total_timesteps for outcome in deep), default=0),
+        modes=MODES,
         failed=[outcome for outcome in outcomes if outcome.result is None],
         warned=[outcome for outcome in outcomes if outcome.result and outcome.result.warnings],
         settings=_settings(outcomes),
@@ -72,7 +96,7 @@ def data_uri(path: Path) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _settings(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def _settings(outcomes: Sequence[AnyOutcome]) -> list[dict[str, Any]]:
     """Return the hyperparameters of every agent, one entry per distinct setting."""
     found: list[dict[str, Any]] = []
     for outcome in outcomes:
@@ -86,7 +110,7 @@ def _settings(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda setting: setting["agent"])
 
 
-def _versions(outcomes: Sequence[Outcome]) -> dict[str, str]:
+def _versions(outcomes: Sequence[AnyOutcome]) -> dict[str, str]:
     """Return the versions the jobs ran with; several of one package if some jobs were kept."""
     found: dict[str, list[str]] = {}
     for outcome in outcomes:
@@ -103,6 +127,14 @@ def _scientific(number: float) -> str:
 
 def _error(number: float) -> str:
     return f"{number:.1e}".replace("-", "\N{MINUS SIGN}")
+
+
+def _short(number: float) -> str:
+    return f"{number:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _numbers(array: np.ndarray) -> str:

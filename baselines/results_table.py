@@ -11,7 +11,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from baselines.job import JobResult, Outcome
+from baselines.job import JobResult, TabularOutcome
 
 CSV_COLUMNS = (
     "env",
@@ -50,7 +50,7 @@ class AgentSummary:
         return self.seeds - len(self.failures)
 
 
-def summarise(outcomes: Sequence[Outcome]) -> list[AgentSummary]:
+def summarise(outcomes: Sequence[TabularOutcome]) -> list[AgentSummary]:
     """Return one summary per agent of the outcomes on one environment, best tail error first.
 
     An agent with a failed seed comes after all agents without, so that losing its worst seeds
@@ -85,7 +85,7 @@ def terminal_table(env: str, optimal_value: float | None, rows: Sequence[AgentSu
     return table
 
 
-def csv_text(outcomes: Sequence[Outcome]) -> str:
+def csv_text(outcomes: Sequence[TabularOutcome]) -> str:
     """Return one CSV row per job, failed ones included."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, CSV_COLUMNS, restval="", lineterminator="\n")
@@ -94,7 +94,7 @@ def csv_text(outcomes: Sequence[Outcome]) -> str:
     return buffer.getvalue()
 
 
-def _summary(agent: str, outcomes: Sequence[Outcome]) -> AgentSummary:
+def _summary(agent: str, outcomes: Sequence[TabularOutcome]) -> AgentSummary:
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
     gaps = np.array([result.gap for result in results])
     worst_gap = float(gaps[np.abs(gaps).argmax()]) if results else float("nan")
@@ -116,7 +116,7 @@ def _median_and_worst(numbers: Sequence[float] | np.ndarray) -> tuple[float, flo
     return float(np.median(numbers)), float(np.max(numbers))
 
 
-def _csv_row(outcome: Outcome) -> dict[str, object]:
+def _csv_row(outcome: TabularOutcome) -> dict[str, object]:
     job = outcome.job
     row: dict[str, object] = {"env": str(job.env), "agent": job.agent, "seed": job.seed}
     if outcome.result is None:

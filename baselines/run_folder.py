@@ -1,4 +1,4 @@
-"""The files of one job: config.json, trace.npz and, written last, result.json.
+"""The files of one job: config.json, what the job leaves and, written last, result.json.
 
 Every file appears under its name only when complete, so that a kill at any moment leaves a job
 either done (result.json is there) or to be run again. A failed job has error.txt instead.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from agents.tabular.solver_trace import SolverTrace
-from baselines.job import Job, JobResult, Outcome
+from baselines.job import AJob, AnyJob, AResult, Job, JobResult, Outcome, TabularOutcome
+from baselines.training_job import TrainingJob, TrainingOutcome, TrainingResult
 
+PROVENANCE = ("command", "versions")  # in config.json, but they do not decide the result
 TRACE_ARRAYS = ("value", "violation", "multipliers", "policy")
 
 
@@ -31,12 +35,20 @@ def write_atomically(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
-def open_run(folder: Path, job: Job) -> None:
-    """Drop what an earlier run left in the folder and write the job's configuration."""
+def open_run(folder: Path, job: AnyJob, provenance: Mapping[str, Any] | None = None) -> None:
+    """Drop what an earlier run left in the folder and write the job's configuration.
+
+    Args:
+        folder: of the job.
+        job: what will run.
+        provenance: entries of `PROVENANCE` to keep beside the configuration.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in ("result.json", "error.txt", "trace.npz"):
+    for leftover in ("result.json", "error.txt", *job.files, *job.other_files):
+        if (folder / leftover).is_dir():
+            shutil.rmtree(folder / leftover)
         (folder / leftover).unlink(missing_ok=True)
-    _write_json(folder / "config.json", job.config())
+    write_json(folder / "config.json", {**job.config(), **(provenance or {})})
 
 
 def close_run(folder: Path, trace: SolverTrace, result: JobResult) -> None:
@@ -50,7 +62,7 @@ def close_run(folder: Path, trace: SolverTrace, result: JobResult) -> None:
         policy=trace.policy,
     )
     write_atomically(folder / "trace.npz", buffer.getvalue())
-    _write_json(folder / "result.json", asdict(result))
+    write_json(folder / "result.json", asdict(result))
 
 
 def write_error(folder: Path, message: str) -> None:
@@ -59,19 +71,31 @@ def write_error(folder: Path, message: str) -> None:
     write_atomically(folder / "error.txt", message.encode())
 
 
-def is_done(folder: Path, job: Job) -> bool:
+def is_done(folder: Path, job: AnyJob) -> bool:
     """Return whether the folder holds the result of this very job."""
-    complete = (folder / "result.json").exists() and (folder / "trace.npz").exists()
-    return complete and _read_json(folder / "config.json") == _as_json(job.config())
+    complete = all((folder / name).exists() for name in ("result.json", *job.files))
+    return complete and read_config(folder) == json.loads(json.dumps(job.config()))
 
 
-def read_outcome(folder: Path, job: Job) -> Outcome:
-    """Return the result of a job, or why it has none."""
-    if is_done(folder, job):
-        return Outcome(job, JobResult(**json.loads((folder / "result.json").read_text("utf-8"))))
-    error = folder / "error.txt"
-    text = error.read_text("utf-8") if error.exists() else ""
-    return Outcome(job, None, text or "the job left no result and no error.txt")
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """Return the configuration of the job in the folder, None if there is none to be read."""
+    try:
+        found = json.loads((folder / "config.json").read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return {key: value for key, value in found.items() if key not in PROVENANCE}
+
+
+def read_outcome(folder: Path, job: Job) -> TabularOutcome:
+    """Return the result of a tabular job, or why it has none."""
+    return _outcome(folder, job, lambda data: JobResult(**data))
+
+
+def read_training_outcome(folder: Path, job: TrainingJob) -> TrainingOutcome:
+    """Return the result of a training run, or why it has none."""
+    return _outcome(folder, job, TrainingResult.from_json)
 
 
 def read_trace(folder: Path) -> SolverTrace:
@@ -80,17 +104,17 @@ def read_trace(folder: Path) -> SolverTrace:
         return SolverTrace(**{name: arrays[name] for name in TRACE_ARRAYS})
 
 
-def _write_json(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write JSON data atomically; ValueError if a number is not finite."""
     text = json.dumps(data, indent=2, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def _as_json(data: dict[str, Any]) -> Any:
-    return json.loads(json.dumps(data))
+def _outcome(
+    folder: Path, job: AJob, build: Callable[[dict[str, Any]], AResult]
+) -> Outcome[AJob, AResult]:
+    if is_done(folder, job):
+        return Outcome(job, build(json.loads((folder / "result.json").read_text("utf-8"))))
+    error = folder / "error.txt"
+    text = error.read_text("utf-8") if error.exists() else ""
+    return Outcome(job, None, text or "the job left no result and no error.txt")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import time
 import traceback
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from baselines.agent_names import solver_named, takes_parameters
 from baselines.environment_names import tabular_model_of
 from baselines.job import Job, JobResult
 from baselines.run_folder import close_run, open_run, write_error
+from baselines.versions import versions
 from safe_envs.tabular_model import TabularCMDP
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "scipy")
@@ -76,7 +75,7 @@ def solve(job: Job) -> tuple[SolverTrace, JobResult]:
         seed=job.seed,
         hyperparameters=job.hyperparameters,
         warnings=[],
-        versions=versions(),
+        versions=versions(PACKAGES),
     )
 
 
@@ -93,17 +92,6 @@ def starting_point(job: Job, cmdp: TabularCMDP) -> dict[str, Any]:
         rng = np.random.default_rng(job.seed)
         return {"initial_parameters": rng.normal(0.0, PARAMETER_SPREAD, size)}
     return {"initial_policy": random_policy(cmdp, job.seed)}
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide the numbers."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def _check_trace(trace: SolverTrace, evaluations: int, final_value: float) -> None:

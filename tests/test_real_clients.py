@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 from sb3_contrib import TRPO
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 import safe_envs
+from agents import PPOLag
 
 IDS = sorted(env_id for env_id in gym.registry if env_id.startswith("Safe/"))
 
@@ -66,3 +70,53 @@ def test_ppo_learns_the_regression():
         action, _ = model.predict(observation, deterministic=True)
         losses.append(-env.step(action)[1])
     assert np.mean(losses) < 1.2
+
+
+def make_double_integrator():
+    return Monitor(gym.make("Safe/DoubleIntegrator-v0"))
+
+
+@pytest.mark.filterwarnings("ignore:.*rich is experimental.*")
+@pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type:UserWarning")
+def test_script_with_another_agent(tmp_path):
+    """A script for PPO with the name changed and a limit given."""
+    venv = VecNormalize(SubprocVecEnv([make_double_integrator] * 2, start_method="spawn"))
+    eval_env = VecNormalize(DummyVecEnv([make_double_integrator]), training=False)
+    model = PPOLag("MlpPolicy", venv, cost_limit=25, n_steps=128, batch_size=64, seed=0)
+    model.learn(
+        512,
+        callback=[
+            EvalCallback(
+                eval_env,
+                best_model_save_path=str(tmp_path / "best"),
+                eval_freq=128,
+                n_eval_episodes=2,
+                verbose=0,
+            ),
+            CheckpointCallback(128, str(tmp_path / "steps"), save_vecnormalize=True),
+        ],
+        progress_bar=True,
+    )
+    venv.close()
+    saved = sorted(path.name for path in (tmp_path / "steps").iterdir())
+    assert saved == [
+        "rl_model_256_steps.zip",
+        "rl_model_512_steps.zip",
+        "rl_model_vecnormalize_256_steps.pkl",
+        "rl_model_vecnormalize_512_steps.pkl",
+    ]
+    best = PPOLag.load(tmp_path / "best" / "best_model")
+    assert best.cost_limit.tolist() == [25.0]
+    assert PPOLag.load(tmp_path / "steps" / "rl_model_512_steps").num_timesteps == 512
+    model.save(tmp_path / "last")
+    last = PPOLag.load(tmp_path / "last")
+    seen = eval_env.reset()
+    np.testing.assert_array_equal(
+        last.predict(seen, deterministic=True)[0], model.predict(seen, deterministic=True)[0]
+    )
+    eval_env.norm_reward = False
+    returns, lengths = evaluate_policy(
+        best, eval_env, n_eval_episodes=3, return_episode_rewards=True
+    )
+    assert len(returns) == 3
+    assert all(1 <= length <= 1000 for length in lengths)

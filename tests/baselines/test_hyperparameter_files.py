@@ -2,7 +2,7 @@
 
 import pytest
 
-from baselines.agent_names import SOLVERS, default_hyperparameters, solver_named
+from baselines.agent_names import DEEP_AGENTS, SOLVERS, default_hyperparameters, solver_named
 from baselines.environment_names import parse_environment_name, tabular_model_of
 from baselines.hyperparameter_files import (
     FOLDER,
@@ -68,7 +68,7 @@ def test_override_values_read_as_toml_or_text():
 
 
 def test_every_agent_has_a_file_and_every_file_an_agent():
-    assert {path.stem for path in FOLDER.glob("*.toml")} == set(SOLVERS)
+    assert {path.stem for path in FOLDER.glob("*.toml")} == {*SOLVERS, *DEEP_AGENTS}
 
 
 @pytest.mark.parametrize("agent", SOLVERS)

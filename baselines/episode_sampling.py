@@ -1,0 +1,112 @@
+"""Fresh episodes of a trained policy, in several copies of its environment at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents import ConstrainedAgent
+from agents.rollout import checked_signals
+from baselines.environment_names import EnvironmentName, find_tabular_model
+from baselines.episode_statistics import (
+    Episodes,
+    EpisodeStatistics,
+    ExactValues,
+    summarise_episodes,
+)
+
+MOST_COPIES = 10
+FIRST_SEED = 2**32  # training uses smaller ones
+
+
+def evaluate_policy(
+    model: ConstrainedAgent,
+    venv: VecEnv,
+    env: EnvironmentName,
+    episodes: int,
+    seed: int,
+    deterministic: bool,
+) -> EpisodeStatistics:
+    """Return statistics of fresh episodes, with exact values beside them if there is a model.
+
+    Args:
+        model: its policy is evaluated.
+        venv: copies of the environment that give observations as in training, frozen.
+        env: what they are copies of.
+        episodes: at least one.
+        seed: of the environments and of the policy's draws.
+        deterministic: take the most likely action, or the Gaussian's mean.
+    """
+    drawn = sample_episodes(model, venv, episodes, seed, deterministic)
+    limits = model.cost_limit.tolist()
+    exact = exact_values(model, env, deterministic)
+    return summarise_episodes(drawn, limits, seed, exact)
+
+
+def sample_episodes(
+    model: ConstrainedAgent, venv: VecEnv, episodes: int, seed: int, deterministic: bool
+) -> Episodes:
+    """Return the sums of fresh episodes.
+
+    Which episodes count is decided before the first step: copy i contributes its first
+    `quota[i]` episodes. Taking whichever end first would favour short ones.
+
+    Args:
+        model: its policy acts.
+        venv: copies of the environment; each plays an equal share, give or take one.
+        episodes: at least one.
+        seed: the environments start from seeds of 2**32 and above, which training never uses.
+        deterministic: take the most likely action, or the Gaussian's mean.
+    """
+    copies = venv.num_envs
+    quota = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
+    discounts = np.array([model.reward_discount, *(c.discount for c in model.constraints)])
+    width = len(discounts)
+    sums, plain = np.zeros((copies, width)), np.zeros((copies, width))
+    factors, lengths = np.ones((copies, width)), np.zeros(copies, dtype=np.int64)
+    finished: list[list[tuple[np.ndarray, np.ndarray, int]]] = [[] for _ in range(copies)]
+    venv.seed(FIRST_SEED + seed)
+    observations: Any = venv.reset()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        while any(len(done) < share for done, share in zip(finished, quota, strict=True)):
+            actions, _ = model.policy.predict(observations, deterministic=deterministic)
+            observations, rewards, dones, infos = venv.step(actions)
+            signals = checked_signals(rewards, infos, width - 1, "evaluation")
+            sums += factors * signals
+            plain += signals
+            factors *= discounts
+            lengths += 1
+            for row in np.flatnonzero(dones).tolist():
+                if len(finished[row]) < quota[row]:
+                    finished[row].append((sums[row].copy(), plain[row].copy(), int(lengths[row])))
+                sums[row], plain[row], factors[row], lengths[row] = 0.0, 0.0, 1.0, 0
+    kept = [episode for done in finished for episode in done]
+    return Episodes(
+        np.array([episode[0] for episode in kept]),
+        np.array([episode[1] for episode in kept]),
+        np.array([episode[2] for episode in kept]),
+    )
+
+
+def exact_values(
+    model: ConstrainedAgent, env: EnvironmentName, deterministic: bool
+) -> ExactValues | None:
+    """Return the policy's values by the environment's tabular model, None if there is none."""
+    cmdp = find_tabular_model(env)
+    if cmdp is None:
+        return None
+    states = torch.arange(cmdp.num_states)
+    with torch.no_grad():
+        distribution: Any = model.policy.get_distribution(states).distribution
+    probabilities = distribution.probs.double().numpy()  # (S, A)
+    if deterministic:
+        probabilities = np.eye(cmdp.num_actions)[probabilities.argmax(axis=1)]
+    else:
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+    exact = cmdp.evaluate(probabilities)
+    violation = exact.costs - model.cost_limit
+    return ExactValues(exact.value, exact.costs.tolist(), violation.tolist())
