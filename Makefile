@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	$(RUN) -m baselines demo
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .
@@ -33,6 +33,7 @@ matrix: $(INSTALLED)
 benchmark: $(INSTALLED)
 	$(RUN) -m baselines.benchmarks.environments
 	$(RUN) -m baselines.benchmarks.tabular
+	$(RUN) -m baselines.benchmarks.training
 
 clean:
 	rm -rf .venv runs dist

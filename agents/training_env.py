@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
@@ -39,12 +41,21 @@ def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
     """
     if n_envs < 1:
         raise ValueError(f"n_envs is {n_envs}; pass a whole number >= 1")
-    if n_envs > 1 and gym.spec(env_id).vector_entry_point is not None:
+    if n_envs > 1 and _has_native_form(env_id):
         venv = gym.make_vec(
             env_id, num_envs=n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs
         )
         return NativeVecEnv(venv)
     return DummyVecEnv([lambda: Monitor(gym.make(env_id, **kwargs)) for _ in range(n_envs)])
+
+
+def _has_native_form(env_id: str) -> bool:
+    """Return whether there is a vector form that can reset in the same step."""
+    entry_point = gym.spec(env_id).vector_entry_point
+    if entry_point is None:
+        return False
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    return "autoreset_mode" in inspect.signature(creator).parameters
 
 
 def as_vec_env(

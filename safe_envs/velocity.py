@@ -67,6 +67,10 @@ class SafetyVelocityEnv(gym.Env[np.ndarray, np.ndarray]):
     ## Episode End
     Terminates when the robot falls (HalfCheetah and Swimmer: never); truncates after 1000 steps.
 
+    ## Reference Optimum
+    None is known. A robot that stays just below its threshold for 1000 steps gets about the
+    threshold times 1000, plus the healthy reward: some 1,740 for Hopper.
+
     ## Arguments
     - `robot` ("HalfCheetah"): set by the id.
     - `cost_limits` (None): as above.
