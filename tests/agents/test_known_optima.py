@@ -192,9 +192,9 @@ def test_deep_sea_optimum():
 
 
 REGRESSION_AGENTS = {
-    "PPOALM": {"penalty": 10.0, "primal_steps_per_dual_step": 5},
-    "SPMAALM": {"penalty": 10.0, "primal_steps_per_dual_step": 5},
-    "PPOLag": {"multiplier_optimizer": "ascent", "multiplier_lr": 2.0},
+    "PPOALM": {"penalty": 3.0, "primal_steps_per_dual_step": 2},
+    "SPMAALM": {"penalty": 3.0, "primal_steps_per_dual_step": 2},
+    "PPOLag": {"multiplier_optimizer": "ascent", "multiplier_lr": 1.0},
     "PPO": {},
 }
 
@@ -205,14 +205,14 @@ def regression_cost(name):
         "MlpPolicy",
         "Safe/ConstrainedRegression-v0",
         n_envs=256,
-        n_steps=8,
-        batch_size=512,
-        learning_rate=lambda remaining: 1e-2 * remaining,
+        n_steps=16,
+        batch_size=1024,
+        learning_rate=lambda remaining: 3e-3 * remaining,
         policy_kwargs={"log_std_init": -1.0},
         seed=0,
         **REGRESSION_AGENTS[name],
     )
-    agent.learn(2048 * 60)
+    agent.learn(4096 * 60)
     venv = agents.make_vec_env("Safe/ConstrainedRegression-v0", 1024)
     venv.seed(1)
     observations = venv.reset()
