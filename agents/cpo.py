@@ -12,6 +12,7 @@ equations 10 to 14 and algorithm 1. (OmniSafe 0.5.0 uses c undivided.)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,27 @@ from agents.batch import Batch, Measurement
 from agents.cpo_step import CpoCase, CpoStep, cpo_step
 from agents.minibatch_descent import MinibatchDescent
 from agents.primal.trpo import Acceptance, TrustRegionStep, inner
+from agents.setting_checks import check_number
 
 NO_STEP_YET = -1
+
+
+@dataclass(frozen=True)
+class ViolationScale:
+    """How seriously CPO takes the measured violation.
+
+    Args:
+        violation_gain: factor on c / T where the constraint is violated. 1 is the paper's problem.
+            With few samples a step's predicted effect on the cost is optimistic, for the step is
+            fitted to the noise of its own samples (a prediction of -80 an episode from 2,048 steps
+            of Hopper, and no change): a larger gain recovers sooner and for longer. The episode's
+            length would be OmniSafe's.
+    """
+
+    violation_gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("violation_gain", self.violation_gain, low=0.0, open_low=True)
 
 
 class ConstrainedPolicyOptimization:
@@ -39,10 +59,11 @@ class ConstrainedPolicyOptimization:
 
     Args:
         trust_region: radius, linear solver and line search.
+        scale: of the violation.
     """
 
-    def __init__(self, trust_region: TrustRegionStep) -> None:
-        self._trust_region = trust_region
+    def __init__(self, trust_region: TrustRegionStep, scale: ViolationScale) -> None:
+        self._trust_region, self._gain = trust_region, scale.violation_gain
         self._violation: float | None = None  # per step
         self._multiplier = 0.0
         self._case = NO_STEP_YET
@@ -73,7 +94,8 @@ class ConstrainedPolicyOptimization:
             NonFiniteLossError: if a gradient or loss is NaN or infinite.
         """
         if measured is not None:
-            self._violation = float(measured.violation[0] / measured.horizon[0])
+            per_step = float(measured.violation[0] / measured.horizon[0])
+            self._violation = per_step if per_step < 0 else self._gain * per_step
         report: dict[str, float] = {}
         if self._violation is not None:
             report = self._improve(policy, batch, self._violation)
@@ -114,9 +136,12 @@ def cpo_recipe(**defaults: Any) -> Recipe:
 
     def build(settings: Mapping[str, Any]) -> ConstrainedPolicyOptimization:
         descent = make_part(MinibatchDescent, settings)
-        return ConstrainedPolicyOptimization(make_part(TrustRegionStep, settings, descent=descent))
+        return ConstrainedPolicyOptimization(
+            make_part(TrustRegionStep, settings, descent=descent),
+            make_part(ViolationScale, settings),
+        )
 
-    return Recipe((MinibatchDescent, TrustRegionStep), build, defaults)
+    return Recipe((MinibatchDescent, TrustRegionStep, ViolationScale), build, defaults)
 
 
 def _acceptance(solution: CpoStep, violation: float) -> Acceptance:

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from agents import CPO
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement
-from agents.cpo import ConstrainedPolicyOptimization
+from agents.cpo import ConstrainedPolicyOptimization, ViolationScale
 from agents.cpo_step import CpoCase, cpo_step
 from agents.minibatch_descent import MinibatchDescent
 from agents.primal.conjugate_gradient import flat_values
@@ -145,9 +145,9 @@ def make_policy_and_batch():
     return policy, Batch(observations, actions, log_probs, advantages, advantages)
 
 
-def make_update():
+def make_update(gain=1.0):
     update = ConstrainedPolicyOptimization(
-        TrustRegionStep(MinibatchDescent(n_epochs=1), cg_damping=1e-3)
+        TrustRegionStep(MinibatchDescent(n_epochs=1), cg_damping=1e-3), ViolationScale(gain)
     )
     update.start(1)
     return update
@@ -165,6 +165,17 @@ def test_step_takes_back_the_violation_of_an_episode(horizon):
     assert update.log()["case"].tolist() == [CpoCase.RECOVERABLE]
     taken_back = -0.02 * report["step_fraction"]
     assert report["cost_surrogate_gain"] == pytest.approx(taken_back, rel=0.1)
+
+
+def test_gain_takes_back_a_multiple_of_a_violation_and_leaves_slack_alone():
+    (policy, batch), update = make_policy_and_batch(), make_update(gain=4.0)
+    report = update.update(policy, batch, measured(0.05, 10.0), 1.0)
+    taken_back = -4.0 * 0.005 * report["step_fraction"]
+    assert report["cost_surrogate_gain"] == pytest.approx(taken_back, rel=0.1)
+    (policy, batch), plain = make_policy_and_batch(), make_update()
+    expected = plain.update(policy, batch, measured(-0.1, 10.0), 1.0)
+    (policy, batch), scaled = make_policy_and_batch(), make_update(gain=4.0)
+    assert scaled.update(policy, batch, measured(-0.1, 10.0), 1.0) == expected
 
 
 @pytest.mark.parametrize(
