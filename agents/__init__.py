@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SPMALag,
         TRPOLag,
     )
+    from agents.scpo.agent import SCPO
     from agents.training_env import make_vec_env
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "PPO",
     "PPOALM",
     "PPOPID",
+    "SCPO",
     "SPMAALM",
     "TRPOALM",
     "ConstrainedAgent",
@@ -43,6 +45,7 @@ HOMES = {
     "PPOALM": "named_agents",
     "PPOLag": "named_agents",
     "PPOPID": "named_agents",
+    "SCPO": "scpo.agent",
     "SPMAALM": "named_agents",
     "SPMALag": "named_agents",
     "TRPOALM": "named_agents",

@@ -238,10 +238,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.policy.value_net.track(batch.targets)
         measured = self._measure(self._ledger.take())
         report = self._update.update(self.policy, batch, measured, self._current_progress_remaining)
+        self.num_timesteps += int(report.pop("environment_steps", 0.0))
         self._n_updates += 1
-        with torch.no_grad():
-            log_ratio = self.policy.log_probs(batch.observations, batch.actions) - batch.log_probs
-            report["approx_kl"] = float((torch.expm1(log_ratio) - log_ratio).mean())
         self._log_update(report, explained, measured)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:

@@ -22,7 +22,7 @@ from agents.actor_critic import MlpPolicy
 from agents.agent_settings import Recipe, make_part
 from agents.batch import Batch, Measurement
 from agents.cpo_step import CpoCase, CpoStep, cpo_step
-from agents.minibatch_descent import MinibatchDescent
+from agents.divergence import estimated_divergence, log_ratios
 from agents.primal.trpo import Acceptance, TrustRegionStep, inner
 from agents.setting_checks import check_number
 
@@ -99,7 +99,8 @@ class ConstrainedPolicyOptimization:
         report: dict[str, float] = {}
         if self._violation is not None:
             report = self._improve(policy, batch, self._violation)
-        return report | self._trust_region.descent.fit_critics(policy, batch)
+        report |= self._trust_region.critic_descent.fit(policy, batch)
+        return report | {"approx_kl": estimated_divergence(log_ratios(policy, batch))}
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the price nu of the cost, in reward per cost, and the case of the last step.
@@ -135,13 +136,11 @@ def cpo_recipe(**defaults: Any) -> Recipe:
     """Return the recipe of CPO."""
 
     def build(settings: Mapping[str, Any]) -> ConstrainedPolicyOptimization:
-        descent = make_part(MinibatchDescent, settings)
         return ConstrainedPolicyOptimization(
-            make_part(TrustRegionStep, settings, descent=descent),
-            make_part(ViolationScale, settings),
+            make_part(TrustRegionStep, settings), make_part(ViolationScale, settings)
         )
 
-    return Recipe((MinibatchDescent, TrustRegionStep, ViolationScale), build, defaults)
+    return Recipe((TrustRegionStep, ViolationScale), build, defaults)
 
 
 def _acceptance(solution: CpoStep, violation: float) -> Acceptance:

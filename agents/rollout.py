@@ -96,8 +96,9 @@ class Rollout:
             NonFiniteEnvError: if an observation the step led to is not finite; `where` names it.
         """
         check_observations(next_observations, where)
-        terminated = dones.astype(np.bool_)
-        for row in np.flatnonzero(dones).tolist():
+        ended = dones.astype(np.bool_)
+        terminated = ended.copy()
+        for row in np.flatnonzero(ended).tolist():
             info = infos[row]
             if info.get("TimeLimit.truncated", False):
                 terminated[row] = False
@@ -107,7 +108,7 @@ class Rollout:
         self._observations.append(observations)
         self._actions.append(actions)
         self._signals.append(signals)
-        self._ended.append(dones.astype(np.bool_))
+        self._ended.append(ended)
         self._terminated.append(terminated)
         self._last = next_observations
 

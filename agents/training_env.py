@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
@@ -17,6 +18,7 @@ from agents.native_vec_env import NativeVecEnv
 from safe_envs.constrained_wrapper import ConstrainedWrapper
 from safe_envs.cost_signal import ConstraintSpec, CostLimits, CostSignalError, with_limits
 
+VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "autoreset_mode", "max_episode_steps")
 AnyEnv = str | gym.Env | gym.vector.VectorEnv | VecEnv
 
 
@@ -47,6 +49,21 @@ def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
         )
         return NativeVecEnv(venv)
     return DummyVecEnv([lambda: Monitor(gym.make(env_id, **kwargs)) for _ in range(n_envs)])
+
+
+def environment_spec(venv: VecEnv) -> EnvSpec | None:
+    """Return the specification of one environment of a VecEnv; None if it was not made from an id.
+
+    The vector form of an environment keeps its own arguments in its specification; they are left
+    out, so that Gymnasium can make single and vector forms from it.
+    """
+    spec = venv.get_attr("spec")[0] if venv.has_attr("spec") else None
+    if spec is None:
+        return None
+    own = copy.deepcopy(spec)
+    for name in VECTOR_ARGUMENTS:
+        own.kwargs.pop(name, None)
+    return own
 
 
 def _has_native_form(env_id: str) -> bool:

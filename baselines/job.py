@@ -63,9 +63,7 @@ class Job:
     def config(self) -> dict[str, Any]:
         """Return the job as JSON data; equal configurations give equal results."""
         return {
-            "env": {"id": self.env.id, "kwargs": dict(self.env.kwargs)},
-            "agent": self.agent,
-            "seed": self.seed,
+            **common_config(self),
             "evaluations": self.evaluations,
             "hyperparameters": self.hyperparameters,
         }
@@ -110,6 +108,15 @@ class Outcome(Generic[AJob, AResult]):
 
 
 TabularOutcome = Outcome[Job, JobResult]
+
+
+def common_config(job: AnyJob) -> dict[str, Any]:
+    """Return what every job's configuration has, as JSON data."""
+    return {
+        "env": {"id": job.env.id, "kwargs": dict(job.env.kwargs)},
+        "agent": job.agent,
+        "seed": job.seed,
+    }
 
 
 def job_folder(out: Path, env: EnvironmentName, agent: str, seed: int) -> Path:

@@ -19,20 +19,23 @@ import onnx
 import onnxruntime
 import torch
 from gymnasium import spaces
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
 
 from agents import ConstrainedAgent
+from agents.scpo.residual_policy import ResidualPolicy
 from baselines.observation_normalization import moments_of
+from baselines.onnx_graph import ACTIVATIONS, OnnxGraph
+from baselines.residual_export import residual_mean
 from baselines.run_folder import write_atomically
+from safe_envs.backup_policy import LinearFeedback
 
 OPSET = 20
 IR_VERSION = 10  # what belongs to that opset
 TOLERANCE = 1e-5
 CHECKED_OBSERVATIONS = 1000
-ACTIVATIONS: dict[type[nn.Module], str] = {nn.Tanh: "Tanh", nn.ReLU: "Relu", nn.ELU: "Elu"}
 OBSERVATIONS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -42,33 +45,6 @@ class ExportRefusedError(ValueError):
 
 class ParityError(RuntimeError):
     """The exported policy acts differently from the original."""
-
-
-class _Graph:
-    """The nodes and constants of a graph, added from input to output."""
-
-    def __init__(self, current: str) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self.current = current  # the name of the last tensor
-
-    def add(
-        self, operator: str, *constants: np.ndarray, output: str = "", **attributes: int
-    ) -> None:
-        """Append operator(current, *constants)."""
-        self.join(operator, self.current, *map(self.constant, constants), output, **attributes)
-
-    def join(self, operator: str, *names: str, **attributes: Any) -> None:
-        """Append an operator; the last name is its output, one is made up if it is empty."""
-        *inputs, output = names
-        self.current = output or f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [self.current], **attributes))
-
-    def constant(self, array: np.ndarray) -> str:
-        """Return the name of a new constant."""
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.array(array, order="C"), name))
-        return name
 
 
 def export_policy(
@@ -111,12 +87,15 @@ def policy_graph(
     model: ConstrainedAgent, venv: VecEnv, metadata: Mapping[str, str]
 ) -> onnx.ModelProto:
     """Return the policy as an ONNX model."""
-    graph = _Graph("observation")
+    graph = OnnxGraph("observation")
     size = spaces.flatdim(venv.observation_space)
     if isinstance(venv, VecNormalize):
         _standardise(graph, venv)
-    for layer in [*model.policy.mlp_extractor.policy_net, model.policy.action_net]:
-        _layer(graph, layer)
+    if isinstance(model.policy, ResidualPolicy):
+        residual_mean(graph, model.policy)
+    else:
+        for layer in [*model.policy.mlp_extractor.policy_net, model.policy.action_net]:
+            graph.layer(layer)
     space = model.action_space
     if isinstance(space, spaces.Box):
         outputs = _gaussian(graph, model, space)
@@ -190,6 +169,13 @@ def _check_supported(model: ConstrainedAgent, venv: VecEnv) -> None:
             f"features come from {type(model.policy.pi_features_extractor).__name__}; export takes "
             "MlpPolicy, whose features are the flat observation"
         )
+    if isinstance(model.policy, ResidualPolicy):
+        if not isinstance(model.policy.backup, LinearFeedback):
+            raise ExportRefusedError(
+                f"the safe policy is {type(model.policy.backup).__name__}, code that the file "
+                "cannot hold; export takes safe_envs.LinearFeedback"
+            )
+        return
     for layer in model.policy.mlp_extractor.policy_net:
         if type(layer) not in (nn.Linear, *ACTIVATIONS):
             raise ExportRefusedError(
@@ -198,7 +184,7 @@ def _check_supported(model: ConstrainedAgent, venv: VecEnv) -> None:
             )
 
 
-def _standardise(graph: _Graph, venv: VecNormalize) -> None:
+def _standardise(graph: OnnxGraph, venv: VecNormalize) -> None:
     """Add what VecNormalize does, in double precision as there."""
     moments = moments_of(venv)
     deviation = np.sqrt(moments.var + venv.epsilon)
@@ -209,16 +195,8 @@ def _standardise(graph: _Graph, venv: VecNormalize) -> None:
     graph.add("Cast", to=TensorProto.FLOAT)
 
 
-def _layer(graph: _Graph, layer: nn.Module) -> None:
-    if isinstance(layer, nn.Linear):
-        weight, bias = layer.weight.detach().cpu(), layer.bias.detach().cpu()
-        graph.add("Gemm", weight.numpy(), bias.numpy(), transB=1)
-    else:
-        graph.add(ACTIVATIONS[type(layer)])
-
-
 def _gaussian(
-    graph: _Graph, model: ConstrainedAgent, space: spaces.Box
+    graph: OnnxGraph, model: ConstrainedAgent, space: spaces.Box
 ) -> list[onnx.ValueInfoProto]:
     size = int(np.prod(space.shape))
     graph.join("Identity", graph.current, "mean")

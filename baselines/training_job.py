@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from baselines.environment_names import EnvironmentName
 from baselines.episode_statistics import EpisodeStatistics
-from baselines.job import Outcome, job_folder
+from baselines.job import Outcome, common_config, job_folder
 
 EVALUATION_SEED = 12345
 EVALUATION_EPISODES = 50
@@ -37,9 +37,7 @@ class TrainingJob:
     def config(self) -> dict[str, Any]:
         """Return the job as JSON data; equal configurations give equal results."""
         return {
-            "env": {"id": self.env.id, "kwargs": dict(self.env.kwargs)},
-            "agent": self.agent,
-            "seed": self.seed,
+            **common_config(self),
             "total_timesteps": self.total_timesteps,
             "evaluation_episodes": self.evaluation_episodes,
             "hyperparameters": plain_settings(self.hyperparameters),

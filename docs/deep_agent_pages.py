@@ -24,7 +24,7 @@ def deep_agent_names() -> list[str]:
 def deep_agent_page(name: str) -> str:
     """Return the page of one agent as Markdown."""
     agent: type[ConstrainedAgent] = getattr(agents, name)
-    parts = agent.recipe.parts
+    parts = agent.recipe.all_parts()
     limit = "" if not agent.needs_constraints else ", cost_limit=25.0"
     lines = [
         f"# agents.{name}",

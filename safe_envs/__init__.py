@@ -5,6 +5,7 @@ Importing this package registers the environments: `gymnasium.make("Safe/CliffWo
 
 from gymnasium.envs.registration import register
 
+from safe_envs.backup_policy import BackupPolicy, LinearFeedback
 from safe_envs.check_constrained_env import ContractReport, check_constrained_env
 from safe_envs.constrained_wrapper import ConstrainedWrapper
 from safe_envs.cost_signal import (
@@ -19,10 +20,12 @@ from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
 __version__ = "0.1.0"
 
 __all__ = [
+    "BackupPolicy",
     "ConstrainedWrapper",
     "ConstraintSpec",
     "ContractReport",
     "CostSignalError",
+    "LinearFeedback",
     "NonFiniteEnvError",
     "PolicyEvaluation",
     "TabularCMDP",

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.action_checks import checked_box
+from safe_envs.backup_policy import LinearFeedback
 from safe_envs.cost_signal import ConstraintSpec, CostLimits, cost_space_of, declare_constraints
 from safe_envs.plane_drawing import draw_regression
 from safe_envs.rendering import FrameRenderer
@@ -104,9 +105,9 @@ class ConstrainedRegressionEnv(gym.Env[np.ndarray, np.ndarray]):
         self._answer: float | None = None
         self._episode_cost = 0.0
 
-    def backup_policy(self) -> ZeroAnswer:
+    def backup_policy(self) -> LinearFeedback:
         """Return the safe policy y = 0."""
-        return ZeroAnswer()
+        return LinearFeedback(np.zeros((1, 1)), -LARGEST_ACTION, LARGEST_ACTION)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -172,17 +173,9 @@ class ConstrainedRegressionVectorEnv(NativeVectorEnv):
         dynamics = RegressionBatch(_constraints(cost_limits))
         super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
 
-    def backup_policy(self) -> ZeroAnswer:
+    def backup_policy(self) -> LinearFeedback:
         """Return the safe policy y = 0."""
-        return ZeroAnswer()
-
-
-class ZeroAnswer:
-    """The safe policy y = 0 as a function of observations (..., 1), giving actions (..., 1)."""
-
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """Return zeros of the observation's shape."""
-        return np.zeros(np.shape(observation))
+        return LinearFeedback(np.zeros((1, 1)), -LARGEST_ACTION, LARGEST_ACTION)
 
 
 class RegressionBatch:

@@ -12,17 +12,19 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.action_checks import checked_box
+from safe_envs.backup_policy import LinearFeedback
 from safe_envs.cost_signal import ConstraintSpec, CostLimits, cost_space_of, declare_constraints
 from safe_envs.double_integrator_control import (
     BOX,
     EXPERT_GAIN,
     HALF_SQUARE,
+    MAX_ACTION,
     ROUNDING,
     TIME_STEP,
     in_safe_set,
+    linear_quadratic_regulator,
     malicious_expert,
     next_states,
-    safe_controller,
 )
 from safe_envs.double_integrator_sampling import sample_safe_state, sample_safe_states
 from safe_envs.plane_drawing import draw_phase_plane
@@ -33,6 +35,7 @@ RewardMode = Literal["lqr", "imitation"]
 SIDES = ("position_high", "position_low", "velocity_high", "velocity_low")
 EXPERT_NOISE_STD = 0.4
 COST_LIMIT = 0.0
+FULL_SHARE_RADIUS = 0.5  # from here on a learner may add to the safe controller what it likes
 
 
 class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
@@ -106,9 +109,9 @@ class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
         self._state: tuple[float, float] | None = None
         self._episode_cost = 0.0
 
-    def backup_policy(self) -> SafeController:
+    def backup_policy(self) -> LinearFeedback:
         """Return the safe controller clip(-K x, -1, 1)."""
-        return SafeController()
+        return _backup_policy()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -196,18 +199,19 @@ class DoubleIntegratorVectorEnv(NativeVectorEnv):
         )
         super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
 
-    def backup_policy(self) -> SafeController:
+    def backup_policy(self) -> LinearFeedback:
         """Return the safe controller clip(-K x, -1, 1)."""
-        return SafeController()
+        return _backup_policy()
 
 
-class SafeController:
-    """The safe controller as a function of observations (..., 2), giving actions (..., 1)."""
+def _backup_policy() -> LinearFeedback:
+    """Return the safe controller.
 
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """Return clip(-K x, -1, 1)."""
-        states = np.asarray(observation, dtype=np.float64)
-        return safe_controller(states.reshape(-1, 2)).reshape(*states.shape[:-1], 1)
+    Additions are let through in full from |x| = 0.5 on. SCPO's paper has the safe controller
+    alone within |x| <= 0.01, a disc that no point of its grid lies in or near.
+    """
+    gain = linear_quadratic_regulator().gain[None]
+    return LinearFeedback(gain, -MAX_ACTION, MAX_ACTION, FULL_SHARE_RADIUS)
 
 
 class DoubleIntegratorBatch:

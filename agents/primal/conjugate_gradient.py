@@ -12,16 +12,16 @@ of the length of the actor's parameters.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from stable_baselines3.common.distributions import Distribution, kl_divergence
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Observations
+from agents.flat_parameters import flat_gradient
 
 Product = Callable[[torch.Tensor], torch.Tensor]
-Parameters = Sequence[torch.nn.Parameter]
 SMALLEST_RESIDUAL = 1e-5  # of conjugate gradient, relative to the right-hand side
 
 
@@ -70,11 +70,11 @@ def fisher_product(policy: MlpPolicy, observations: Observations, damping: float
     """
     parameters = policy.actor_parameters()
     divergence = mean_divergence(action_distribution(policy, observations), policy, observations)
-    gradient = _flat_gradient(divergence, parameters, create_graph=True)
+    gradient = flat_gradient(divergence, parameters, create_graph=True)
 
     def product(vector: torch.Tensor) -> torch.Tensor:
         along = gradient.dot(vector)
-        return _flat_gradient(along, parameters, retain_graph=True) + damping * vector
+        return flat_gradient(along, parameters, retain_graph=True) + damping * vector
 
     return product
 
@@ -111,34 +111,4 @@ def surrogate_gradients(
     """Return the gradient of `surrogate_gains` for each of j advantages, j vectors (d,)."""
     parameters = policy.actor_parameters()
     gains = surrogate_gains(policy, batch, advantages)
-    return [_flat_gradient(gain, parameters, retain_graph=True) for gain in gains]
-
-
-def flat_values(parameters: Parameters) -> torch.Tensor:
-    """Return a copy of all parameters as one vector, (d,)."""
-    return torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-
-
-def set_flat_values(parameters: Parameters, values: torch.Tensor) -> None:
-    """Set all parameters from one vector, (d,)."""
-    with torch.no_grad():
-        sizes = [parameter.numel() for parameter in parameters]
-        for parameter, part in zip(parameters, values.split(sizes), strict=True):
-            parameter.copy_(part.view_as(parameter))
-
-
-def _flat_gradient(
-    scalar: torch.Tensor,
-    parameters: Parameters,
-    create_graph: bool = False,
-    retain_graph: bool = False,
-) -> torch.Tensor:
-    """Return the gradient as one vector, (d,), 0 where a parameter does not matter."""
-    parts = torch.autograd.grad(
-        scalar,
-        list(parameters),
-        create_graph=create_graph,
-        retain_graph=create_graph or retain_graph,
-        materialize_grads=True,
-    )
-    return torch.cat([part.reshape(-1) for part in parts])
+    return [flat_gradient(gain, parameters, retain_graph=True) for gain in gains]

@@ -44,11 +44,9 @@ class ClippedSurrogate:
         def loss(log_ratio: torch.Tensor, adv: torch.Tensor) -> torch.Tensor:
             return clipped_loss(log_ratio, adv, epsilon)
 
-        report = self.descent.run(policy, batch, advantage, loss)
-        with torch.no_grad():
-            ratio = torch.exp(policy.log_probs(batch.observations, batch.actions) - batch.log_probs)
-            report["clip_fraction"] = float(((ratio - 1).abs() > epsilon).float().mean())
-        return report | {"clip_range": epsilon}
+        report, log_ratio = self.descent.run(policy, batch, advantage, loss)
+        clipped = (torch.exp(log_ratio) - 1).abs() > epsilon
+        return report | {"clip_fraction": float(clipped.float().mean()), "clip_range": epsilon}
 
 
 def clipped_loss(log_ratio: torch.Tensor, advantage: torch.Tensor, epsilon: float) -> torch.Tensor:

@@ -15,6 +15,7 @@ import torch
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
+from agents.divergence import divergence_terms
 from agents.minibatch_descent import MinibatchDescent
 from agents.setting_checks import check_number
 
@@ -48,7 +49,7 @@ class MirrorAscentSurrogate:
             return mirror_loss(log_ratio, adv, self.step_size)
 
         bounded = bounded_advantage(advantage, self.step_size)
-        report = self.descent.run(policy, batch, bounded, loss)
+        report, _ = self.descent.run(policy, batch, bounded, loss)
         return report | {"clip_fraction": float((bounded != advantage).float().mean())}
 
 
@@ -59,4 +60,4 @@ def bounded_advantage(advantage: torch.Tensor, step_size: float) -> torch.Tensor
 
 def mirror_loss(log_ratio: torch.Tensor, advantage: torch.Tensor, step_size: float) -> torch.Tensor:
     """Return -x A + (e^x - 1 - x) / eta of each sample, (b,)."""
-    return -log_ratio * advantage + (torch.expm1(log_ratio) - log_ratio) / step_size
+    return -log_ratio * advantage + divergence_terms(log_ratio) / step_size

@@ -18,14 +18,14 @@ import torch
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, rows
-from agents.minibatch_descent import MinibatchDescent, NonFiniteLossError
+from agents.critic_descent import CriticDescent, NonFiniteLossError
+from agents.divergence import estimated_divergence, log_ratios
+from agents.flat_parameters import flat_values, set_flat_values
 from agents.primal.conjugate_gradient import (
     action_distribution,
     conjugate_gradient,
     fisher_product,
-    flat_values,
     mean_divergence,
-    set_flat_values,
     surrogate_gains,
     surrogate_gradients,
 )
@@ -47,7 +47,7 @@ class TrustRegionStep:
     """TRPO's step; the defaults are OmniSafe's.
 
     Args:
-        descent: how the critics are fitted; the actor takes no descent steps.
+        critic_descent: how the critics are fitted; the actor takes no descent steps.
         max_kl: delta, the largest mean divergence from the old policy.
         cg_iterations: products with the Fisher matrix per solution.
         cg_damping: added to the Fisher matrix's diagonal. What a step loses to it shows as a
@@ -57,7 +57,7 @@ class TrustRegionStep:
         fisher_every: every so-manieth observation counts in the Fisher matrix; 1 takes all.
     """
 
-    descent: MinibatchDescent
+    critic_descent: CriticDescent
     max_kl: float = 0.01
     cg_iterations: int = 15
     cg_damping: float = 0.1
@@ -72,16 +72,6 @@ class TrustRegionStep:
         check_number("line_search_steps", self.line_search_steps, low=1)
         check_number("backtrack", self.backtrack, low=0.0, high=1.0, open_low=True)
         check_number("fisher_every", self.fisher_every, low=1)
-        if self.descent.target_kl is not None:
-            raise ValueError(
-                f"target_kl is {self.descent.target_kl}, but a trust region has no passes to stop; "
-                "pass max_kl"
-            )
-        if self.descent.ent_coef != 0.0:
-            raise ValueError(
-                f"ent_coef is {self.descent.ent_coef}, but the trust region's surrogate has no "
-                "entropy bonus; leave it at 0"
-            )
 
     def improve(
         self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, progress_remaining: float
@@ -96,11 +86,12 @@ class TrustRegionStep:
         curvature = inner(gradient, direction)
         length = math.sqrt(2 * self.max_kl / curvature) if curvature > 0 else 0.0
         trial = self.search(policy, batch, advantages, length * direction, lambda g: bool(g[0] > 0))
-        report = self.descent.fit_critics(policy, batch)
+        report = self.critic_descent.fit(policy, batch)
         return report | {
             "surrogate_gain": float(trial.gains[0]),
             "step_fraction": trial.fraction,
             "kl": trial.divergence,
+            "approx_kl": estimated_divergence(log_ratios(policy, batch)),
         }
 
     def natural_gradients(

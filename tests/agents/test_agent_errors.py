@@ -9,7 +9,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import agents
 from agents.batch import Batch
-from agents.minibatch_descent import MinibatchDescent, NonFiniteLossError
+from agents.critic_descent import CriticDescent, NonFiniteLossError
+from agents.minibatch_descent import MinibatchDescent
 from safe_envs import ConstraintSpec, CostSignalError, NonFiniteEnvError
 
 DICT_SPACE = gym.spaces.Dict(
@@ -112,7 +113,7 @@ def test_a_loss_that_is_not_finite_leaves_the_policy_as_it_was(value):
     )
     before = {name: array.clone() for name, array in policy.state_dict().items()}
     with pytest.raises(NonFiniteLossError, match="the loss is (nan|inf); lower learning_rate, or"):
-        MinibatchDescent().run(
+        MinibatchDescent(CriticDescent()).run(
             policy, batch, torch.ones(8), lambda log_ratio, advantage: log_ratio + value
         )
     assert not policy.optimizer.state

@@ -6,13 +6,12 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
+from agents.flat_parameters import flat_values, set_flat_values
 from agents.primal.conjugate_gradient import (
     action_distribution,
     conjugate_gradient,
     fisher_product,
-    flat_values,
     mean_divergence,
-    set_flat_values,
     surrogate_gains,
     surrogate_gradients,
 )

@@ -13,8 +13,8 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement
 from agents.cpo import ConstrainedPolicyOptimization, ViolationScale
 from agents.cpo_step import CpoCase, cpo_step
-from agents.minibatch_descent import MinibatchDescent
-from agents.primal.conjugate_gradient import flat_values
+from agents.critic_descent import CriticDescent
+from agents.flat_parameters import flat_values
 from agents.primal.trpo import TrustRegionStep
 
 RADIUS = 0.02  # delta of the random problems
@@ -147,7 +147,7 @@ def make_policy_and_batch():
 
 def make_update(gain=1.0):
     update = ConstrainedPolicyOptimization(
-        TrustRegionStep(MinibatchDescent(n_epochs=1), cg_damping=1e-3), ViolationScale(gain)
+        TrustRegionStep(CriticDescent(n_epochs=1), cg_damping=1e-3), ViolationScale(gain)
     )
     update.start(1)
     return update

@@ -9,8 +9,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 import agents
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
-from agents.minibatch_descent import MinibatchDescent, NonFiniteLossError
-from agents.primal.conjugate_gradient import action_distribution, flat_values, mean_divergence
+from agents.critic_descent import CriticDescent, NonFiniteLossError
+from agents.flat_parameters import flat_values
+from agents.primal.conjugate_gradient import action_distribution, mean_divergence
 from agents.primal.trpo import TrustRegionStep
 
 SPACES = [Box(-1, 1, (2,)), Discrete(3)]
@@ -47,7 +48,7 @@ def test_step_improves_within_the_divergence(space, max_kl):
     batch = sample_batch(policy, torch.randn(300, 3))
     advantage = batch.advantages[:, 0]
     old = action_distribution(policy, batch.observations)
-    report = TrustRegionStep(MinibatchDescent(), max_kl=max_kl, cg_damping=1e-4).improve(
+    report = TrustRegionStep(CriticDescent(), max_kl=max_kl, cg_damping=1e-4).improve(
         policy, batch, advantage, 1.0
     )
     with torch.no_grad():
@@ -85,7 +86,7 @@ def test_equals_the_natural_gradient_of_a_softmax_table():
         torch.randn(states * actions, 2),
         torch.randn(states * actions, 2),
     )
-    report = TrustRegionStep(MinibatchDescent(), max_kl=max_kl, cg_damping=0.0).improve(
+    report = TrustRegionStep(CriticDescent(), max_kl=max_kl, cg_damping=0.0).improve(
         policy, batch, advantage, 1.0
     )
     table = advantage.view(states, actions)
@@ -106,7 +107,7 @@ def test_step_does_not_depend_on_the_scale_of_the_advantage():
             policy, torch.randn(100, 3, generator=torch.Generator().manual_seed(1))
         )
         start = flat_values(policy.actor_parameters())
-        TrustRegionStep(MinibatchDescent(n_epochs=1)).improve(
+        TrustRegionStep(CriticDescent(n_epochs=1)).improve(
             policy, batch, scale * batch.advantages[:, 0], 1.0
         )
         moved.append(flat_values(policy.actor_parameters()) - start)
@@ -118,7 +119,7 @@ def test_nothing_moves_without_an_advantage():
     policy = make_policy(SPACES[1])
     batch = sample_batch(policy, torch.randn(50, 3))
     start = flat_values(policy.actor_parameters())
-    report = TrustRegionStep(MinibatchDescent()).improve(policy, batch, torch.zeros(50), 1.0)
+    report = TrustRegionStep(CriticDescent()).improve(policy, batch, torch.zeros(50), 1.0)
     assert torch.equal(flat_values(policy.actor_parameters()), start)
     assert report["step_fraction"] == 0.0
 
@@ -128,7 +129,7 @@ def test_search_leaves_the_policy_if_nothing_is_acceptable():
     batch = sample_batch(policy, torch.randn(50, 3))
     start = flat_values(policy.actor_parameters())
     tried = []
-    trial = TrustRegionStep(MinibatchDescent(), max_kl=1e9, line_search_steps=4).search(
+    trial = TrustRegionStep(CriticDescent(), max_kl=1e9, line_search_steps=4).search(
         policy, batch, batch.advantages, torch.ones_like(start), lambda gains: tried.append(gains)
     )
     assert (trial.fraction, trial.divergence, trial.gains.tolist()) == (0.0, 0.0, [0.0, 0.0])
@@ -142,7 +143,7 @@ def test_search_tries_smaller_and_smaller_fractions():
     start = flat_values(policy.actor_parameters())
     step = 0.01 * torch.randn_like(start)
     answers = iter([False, False, True])
-    trial = TrustRegionStep(MinibatchDescent(), max_kl=1e9, backtrack=0.5).search(
+    trial = TrustRegionStep(CriticDescent(), max_kl=1e9, backtrack=0.5).search(
         policy, batch, batch.advantages, step, lambda _: next(answers)
     )
     assert trial.fraction == 0.25
@@ -154,7 +155,7 @@ def test_fisher_matrix_of_some_observations():
     policy = make_policy(SPACES[0])
     batch = sample_batch(policy, torch.randn(1, 3).repeat(60, 1))
     found = [
-        TrustRegionStep(MinibatchDescent(), fisher_every=every).natural_gradients(
+        TrustRegionStep(CriticDescent(), fisher_every=every).natural_gradients(
             policy, batch, batch.advantages
         )[1][0]
         for every in (1, 7)
@@ -166,7 +167,7 @@ def test_refuses_an_advantage_that_is_not_finite():
     policy = make_policy(SPACES[0])
     batch = sample_batch(policy, torch.randn(5, 3))
     with pytest.raises(NonFiniteLossError, match="^the surrogate's gradient is not finite; look"):
-        TrustRegionStep(MinibatchDescent()).improve(policy, batch, torch.full((5,), np.nan), 1.0)
+        TrustRegionStep(CriticDescent()).improve(policy, batch, torch.full((5,), np.nan), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -182,14 +183,17 @@ def test_refuses_an_advantage_that_is_not_finite():
 )
 def test_refuses_numbers_out_of_range(name, value, allowed):
     with pytest.raises(ValueError, match=f"^{name} is {value}; pass a number {allowed}$"):
-        TrustRegionStep(MinibatchDescent(), **{name: value})
+        TrustRegionStep(CriticDescent(), **{name: value})
 
 
-def test_refuses_settings_that_would_do_nothing():
-    with pytest.raises(ValueError, match="^target_kl is 0.01, but .* pass max_kl$"):
-        TrustRegionStep(MinibatchDescent(target_kl=0.01))
-    with pytest.raises(ValueError, match="^ent_coef is 0.1, but .* leave it at 0$"):
-        TrustRegionStep(MinibatchDescent(ent_coef=0.1))
+@pytest.mark.parametrize("agent", [agents.TRPOLag, agents.TRPOALM, agents.CPO])
+@pytest.mark.parametrize("name", ["target_kl", "ent_coef", "vf_coef"])
+def test_settings_that_would_do_nothing_are_no_arguments(agent, name):
+    assert name not in agent.arguments()
+    assert name in agents.PPOLag.arguments()
+    message = f"^unknown argument '{name}'; .*the known ones are .*batch_size, .*max_kl, .*n_epochs, "
+    with pytest.raises(TypeError, match=message):
+        agent("MlpPolicy", "Safe/DeepSeaTreasure-v0", **{name: 0.1})
 
 
 class Prices(BaseCallback):

@@ -1,0 +1,30 @@
+"""How far an update has moved a policy, estimated from the actions of its batch.
+
+    KL(pi_old || pi) = mean[e^x - 1 - x] over actions of pi_old,   x = log(pi / pi_old)
+
+Unlike mean[-x], which has the same expectation, every term is >= 0 and the variance is small near
+x = 0. Source: Schulman (2020), "Approximating KL divergence" (joschu.net), the estimator k3.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from agents.actor_critic import MlpPolicy
+from agents.batch import Batch
+
+
+@torch.no_grad()
+def log_ratios(policy: MlpPolicy, batch: Batch) -> torch.Tensor:
+    """Return log(pi / pi_old) of the batch's actions under the policy as it is now, (n,)."""
+    return policy.log_probs(batch.observations, batch.actions) - batch.log_probs
+
+
+def divergence_terms(log_ratio: torch.Tensor) -> torch.Tensor:
+    """Return e^x - 1 - x >= 0 of each log ratio x, (n,); their mean estimates the divergence."""
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def estimated_divergence(log_ratio: torch.Tensor) -> float:
+    """Return the estimate of KL(pi_old || pi) from log(pi / pi_old) of n actions, (n,)."""
+    return float(divergence_terms(log_ratio.detach()).mean())

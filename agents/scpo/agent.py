@@ -1,0 +1,168 @@
+"""SCPO as an agent with Stable-Baselines3's face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+
+from agents.agent_settings import Recipe, make_part
+from agents.constrained_agent import ConstrainedAgent
+from agents.critic_descent import CriticDescent
+from agents.scpo.objectives import Expert
+from agents.scpo.residual_policy import ResidualPolicy
+from agents.scpo.scpo_update import Attached, ScpoSettings, ScpoUpdate
+from agents.scpo.validation import SeededEpisodes, StateRollouts, Validation, gives_margins
+from agents.setting_checks import check_choice
+from agents.training_env import environment_spec
+from safe_envs.backup_policy import BackupPolicy, Controller, as_backup_policy
+from safe_envs.cost_signal import ConstraintSpec
+
+USUAL_STATES = 64
+USUAL_EPISODES = 8
+
+
+@dataclass(frozen=True)
+class SafetySettings:
+    """What an SCPO agent starts from and how its safety is measured.
+
+    Args:
+        safe_policy: the controller to add to, a function from observations (..., n) to actions
+            (..., a) or a `safe_envs.BackupPolicy`; None takes the environment's
+            `backup_policy()`.
+        measure: "margins" asks that no rollout's signed margin is ever positive, "costs" that no
+            episode's cost is above the limit. None is "margins" where the environment has them
+            and all limits are 0, else "costs".
+        validation_states: states (k, ...) to start rollouts from, or how many starts to draw;
+            None draws 64 for margins and 8 for costs.
+        validation_horizon: steps per rollout; None takes the time limit.
+        validation_seed: of the starts drawn and of everything random in the rollouts.
+        validation: a `Validation` to use instead of all this.
+        expert: for the objective "imitation": anything with Stable-Baselines3's `predict`.
+    """
+
+    safe_policy: BackupPolicy | Controller | None = None
+    measure: Literal["margins", "costs"] | None = None
+    validation_states: np.ndarray | int | None = None
+    validation_horizon: int | None = None
+    validation_seed: int = 0
+    validation: Validation | None = None
+    expert: Expert | None = None
+
+    def __post_init__(self) -> None:
+        if self.measure is not None:
+            check_choice("measure", self.measure, ("margins", "costs"))
+
+    def usual_validation(self, env: VecEnv, constraints: Sequence[ConstraintSpec]) -> Validation:
+        """Return the validation these settings describe, on copies of the environment."""
+        spec = environment_spec(env)
+        if spec is None:
+            raise ValueError(
+                "the environment has no Gymnasium id to make validation copies from; make it with "
+                "gym.make, or pass validation"
+            )
+        given, horizon, seed = self.validation_states, self.validation_horizon, self.validation_seed
+        measure = self.measure
+        if measure is None:
+            strict = all(constraint.limit == 0.0 for constraint in constraints)
+            measure = "margins" if strict and gives_margins(spec) else "costs"
+        if measure == "margins":
+            return StateRollouts(spec, USUAL_STATES if given is None else given, horizon, seed)
+        if isinstance(given, np.ndarray):
+            raise ValueError(
+                f"validation_states is an array of {len(given)} states, but costs are measured on "
+                "seeded episodes; pass their number, or measure='margins'"
+            )
+        return SeededEpisodes(
+            spec,
+            [constraint.limit for constraint in constraints],
+            [constraint.discount for constraint in constraints],
+            USUAL_EPISODES if given is None else given,
+            horizon,
+            seed,
+        )
+
+
+def _build(settings: Mapping[str, Any]) -> ScpoUpdate:
+    return ScpoUpdate(make_part(ScpoSettings, settings), make_part(CriticDescent, settings))
+
+
+class SCPO(ConstrainedAgent):
+    """Sampling-based weight-space projection: every policy of the training is measured safe.
+
+    The actor is a safe controller plus a network that is zero at first (`ResidualPolicy`). Each
+    update takes some steps of an optimizer on a rollout's batch and projects them, so that the
+    deterministic policy stays safe on a fixed validation set: margins of rollouts from given
+    states, or costs of seeded episodes. An update that finds no safe step leaves the actor as it
+    is. The rollouts themselves explore with the policy's noise and are not part of the promise.
+
+    The validation's environment steps count in `num_timesteps`, and so in every budget and curve.
+
+    Source: Cao and Borrelli, "Constrained Policy Optimization via Sampling-Based Weight-Space
+    Projection" (arXiv 2512.13788), algorithm 1 and section V-D.
+
+    Differs from the paper: as `WeightSpaceProjection` and `ResidualPolicy` do; the paper has no
+    objective for rewards.
+
+    Raises:
+        ValueError: if the environment offers no `backup_policy()` and none is given, if a
+            VecNormalize would go on changing the observations, or if "imitation" lacks an expert.
+        InfeasibleStartError: in `learn`, if the policy is not safe on the validation set.
+    """
+
+    recipe = Recipe((ScpoSettings, SafetySettings, CriticDescent), _build)
+    policy_aliases = {"MlpPolicy": ResidualPolicy}
+    _update: ScpoUpdate
+
+    def _setup_model(self) -> None:
+        """Make the policy from the safe controller, and the validation."""
+        safety = make_part(SafetySettings, self.settings)
+        if self.settings["objective"] == "imitation" and safety.expert is None:
+            raise ValueError(
+                "the objective is 'imitation' but expert is None; pass a model or controller "
+                "with Stable-Baselines3's predict"
+            )
+        if "backup" not in self.policy_kwargs:
+            backup = _backup_of(self.env) if safety.safe_policy is None else safety.safe_policy
+            self.policy_kwargs = {**self.policy_kwargs, "backup": as_backup_policy(backup)}
+        super()._setup_model()
+        if self.env is not None:
+            self._attach(self.env, safety)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        """Measure the first policy before anything is learnt."""
+        result = super()._setup_learn(*args, **kwargs)
+        self.num_timesteps += self._update.begin()
+        return result
+
+    def _attach(self, env: VecEnv, safety: SafetySettings) -> None:
+        normalizer = unwrap_vec_normalize(env)
+        if normalizer is not None and normalizer.norm_obs and normalizer.training:
+            raise ValueError(
+                "VecNormalize goes on changing the observations, and with them a policy that was "
+                "measured safe; pass VecNormalize(norm_obs=False), or set training=False"
+            )
+
+        def act(observations: np.ndarray) -> np.ndarray:
+            if normalizer is not None:
+                observations = normalizer.normalize_obs(observations)  # type: ignore[assignment]
+            return self.policy.predict(observations, deterministic=True)[0]
+
+        validation = safety.validation
+        if validation is None:
+            validation = safety.usual_validation(env, self.constraints)
+        self._update.attach(Attached(self.policy, act, validation, safety.expert))
+
+
+def _backup_of(env: VecEnv | None) -> BackupPolicy:
+    """Return the environment's own safe controller."""
+    if env is None or not env.has_attr("backup_policy"):
+        raise ValueError(
+            "the environment offers no backup_policy(), and safe_policy is None; pass a safe "
+            "controller, a function from observations (..., n) to actions (..., a)"
+        )
+    found: BackupPolicy = env.env_method("backup_policy", indices=0)[0]
+    return found

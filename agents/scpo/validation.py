@@ -1,0 +1,186 @@
+"""What an SCPO agent measures: margins and costs of a policy's rollouts, the same ones every time.
+
+    g_j = largest signed margin of rollout j at any time                (`StateRollouts`)
+    g_j = cost of episode j - limit, for every episode and constraint   (`SeededEpisodes`)
+
+Source: Cao and Borrelli, SCPO (arXiv 2512.13788), section IV-C: safety is a finite set of rollouts
+from a curated validation set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from agents.setting_checks import check_number
+from safe_envs.cost_signal import read_costs
+
+Act = Callable[[np.ndarray], np.ndarray]  # observations (n, ...) to actions (n, ...)
+
+
+class Validation(Protocol):
+    """A measurement of a policy, the same for the same policy."""
+
+    steps: int  # environment steps taken so far
+
+    def __call__(self, act: Act) -> np.ndarray:
+        """Return g of the deterministic policy `act`, (k,); safe where <= 0."""
+        ...
+
+
+class StateRollouts:
+    """Signed margins of rollouts, one entry per rollout; `info["constraint_values"]` holds them.
+
+    All copies step together, in the environment's native vector form if it has one.
+
+    Args:
+        spec: id or specification of the environment.
+        states: where the rollouts start, (k, ...), which needs `reset(options={"state": x})`; or
+            their number k, and the first states follow from the seed.
+        horizon: steps per rollout, unless the episode ends; None takes the time limit, 1,000 if
+            there is none.
+        seed: of everything random; the same in every measurement.
+
+    Raises:
+        ValueError: if there is no state, or in a call if there are no `constraint_values`.
+    """
+
+    def __init__(
+        self,
+        spec: str | EnvSpec,
+        states: np.ndarray | int,
+        horizon: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.steps = 0
+        self._seed = seed
+        self._horizon = _horizon(spec, horizon)
+        self._options: dict[str, Any] | None = None
+        if isinstance(states, np.ndarray):
+            check_number("the number of validation states", len(states), low=1)
+            self._venv, native = _copies(spec, states)
+            self._options = {"state": states} if native else None
+        else:
+            check_number("the number of validation states", states, low=1)
+            self._venv = gym.make_vec(spec, num_envs=int(states))
+
+    def __call__(self, act: Act) -> np.ndarray:
+        """Return the largest margin of each rollout, the start included, (k,)."""
+        observations, info = self._venv.reset(seed=self._seed, options=self._options)
+        worst = self._margins(info)
+        for step in _roll(self._venv, observations, act, self._horizon):
+            margins = self._margins(step.info)
+            worst = np.where(step.running, np.maximum(worst, margins), worst)
+            self.steps += int(step.running.sum())
+        return worst
+
+    def _margins(self, info: dict[str, Any]) -> np.ndarray:
+        if "constraint_values" not in info:
+            raise ValueError(
+                f"{self._venv} gives no info['constraint_values']; measure episode costs instead "
+                "(SeededEpisodes, or measure='costs')"
+            )
+        return np.asarray(info["constraint_values"], dtype=np.float64).max(axis=1)
+
+
+class SeededEpisodes:
+    """Costs of seeded episodes less the limits, one entry per episode and constraint.
+
+    Args:
+        spec: id or specification of the environment.
+        limits: of each of m constraints.
+        discounts: of each constraint's cost.
+        episodes: number of episodes n; their first states follow from the seed.
+        horizon: steps per episode, as in `StateRollouts`.
+        seed: of everything random; the same in every measurement.
+    """
+
+    def __init__(
+        self,
+        spec: str | EnvSpec,
+        limits: Sequence[float],
+        discounts: Sequence[float],
+        episodes: int = 8,
+        horizon: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_number("episodes", episodes, low=1)
+        self.steps = 0
+        self._limits = np.asarray(limits, dtype=np.float64)
+        self._discounts = np.asarray(discounts, dtype=np.float64)
+        self._seed = seed
+        self._horizon = _horizon(spec, horizon)
+        self._venv = gym.make_vec(spec, num_envs=int(episodes))
+
+    def __call__(self, act: Act) -> np.ndarray:
+        """Return cost - limit of each episode and constraint, (n m,)."""
+        observations, _ = self._venv.reset(seed=self._seed)
+        n, m = self._venv.num_envs, len(self._limits)
+        total, discount = np.zeros((n, m)), np.ones(m)
+        for step in _roll(self._venv, observations, act, self._horizon):
+            costs = read_costs(step.info, n, m)
+            total += np.where(step.running[:, None], discount * costs, 0.0)
+            discount = discount * self._discounts
+            self.steps += int(step.running.sum())
+        return (total - self._limits).reshape(-1)
+
+
+class _Step(NamedTuple):
+    info: dict[str, Any]
+    running: np.ndarray  # (n,) bool: the step belongs to the row's first episode
+
+
+class _StartFrom(gym.Wrapper[Any, Any, Any, Any]):
+    """An environment that starts every episode in one state."""
+
+    def __init__(self, env: gym.Env[Any, Any], state: np.ndarray) -> None:
+        super().__init__(env)
+        self._state = state
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        return self.env.reset(seed=seed, options={**(options or {}), "state": self._state})
+
+
+def _roll(
+    venv: gym.vector.VectorEnv, observations: np.ndarray, act: Act, horizon: int
+) -> Iterator[_Step]:
+    """Yield the steps of all rows until the first episode of each has ended."""
+    running = np.ones(venv.num_envs, dtype=np.bool_)
+    for _ in range(horizon):
+        observations, _, terminated, truncated, info = venv.step(act(observations))
+        yield _Step(info, running)
+        running = running & ~(terminated | truncated)
+        if not running.any():
+            return
+
+
+def _copies(spec: str | EnvSpec, states: np.ndarray) -> tuple[gym.vector.VectorEnv, bool]:
+    """Return as many copies as there are states, and whether they take all states at once."""
+    found = gym.spec(spec) if isinstance(spec, str) else spec
+    if found.vector_entry_point is not None:
+        return gym.make_vec(spec, num_envs=len(states)), True
+    makers = [lambda own=state: _StartFrom(gym.make(spec), own) for state in states]
+    return gym.vector.SyncVectorEnv(makers), False
+
+
+def _horizon(spec: str | EnvSpec, horizon: int | None) -> int:
+    if horizon is not None:
+        check_number("horizon", horizon, low=1)
+        return int(horizon)
+    found = gym.spec(spec) if isinstance(spec, str) else spec
+    return found.max_episode_steps or 1000
+
+
+def gives_margins(spec: str | EnvSpec) -> bool:
+    """Return whether the environment's infos hold `constraint_values`."""
+    env = gym.make(spec)
+    try:
+        return "constraint_values" in env.reset(seed=0)[1]
+    finally:
+        env.close()
