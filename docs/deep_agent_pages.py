@@ -25,7 +25,6 @@ def deep_agent_page(name: str) -> str:
     """Return the page of one agent as Markdown."""
     agent: type[ConstrainedAgent] = getattr(agents, name)
     parts = agent.recipe.all_parts()
-    limit = "" if not agent.needs_constraints else ", cost_limit=25.0"
     lines = [
         f"# agents.{name}",
         "",
@@ -34,7 +33,7 @@ def deep_agent_page(name: str) -> str:
         "```python",
         "import agents",
         "",
-        f'agent = agents.{name}("MlpPolicy", "SafetyHopperVelocity-v1"{limit}, seed=0)',
+        f"agent = agents.{name}({_example_arguments(agent)}, seed=0)",
         "agent.learn(1_000_000)",
         "```",
         "",
@@ -49,6 +48,13 @@ def deep_agent_page(name: str) -> str:
     lines += ["", f"## {OWN_ARGUMENTS}", "", "```text", inspect.getdoc(ConstrainedAgent) or ""]
     lines += ["```", "", "## Tuned settings", "", *_tuned(name), ""]
     return "\n".join(lines)
+
+
+def _example_arguments(agent: type[ConstrainedAgent]) -> str:
+    if agent is agents.SCPO:  # it needs an environment with a safe controller
+        return '"MlpPolicy", "Safe/DoubleIntegrator-v0"'
+    limit = ", cost_limit=25.0" if agent.needs_constraints else ""
+    return f'"MlpPolicy", "SafetyHopperVelocity-v1"{limit}'
 
 
 def described_arguments(documented: Any) -> dict[str, str]:

@@ -1,4 +1,10 @@
-"""SCPO as an agent with Stable-Baselines3's face."""
+"""SCPO as an agent with Stable-Baselines3's face: a safe controller, and what safe means.
+
+    pi_theta(s) = clip(base(s) + share(s) phi_theta(s), low, high),   phi = 0 at first
+    g_j(theta) <= 0 for every rollout j of a fixed validation set, from the first policy on
+
+Source: Cao and Borrelli, SCPO (arXiv 2512.13788), section V-D and algorithm 1.
+"""
 
 from __future__ import annotations
 
@@ -100,6 +106,8 @@ class SCPO(ConstrainedAgent):
     is. The rollouts themselves explore with the policy's noise and are not part of the promise.
 
     The validation's environment steps count in `num_timesteps`, and so in every budget and curve.
+    `policy_kwargs` may hold `observation_scale`, `width`, `blocks`, `clip_backup` and
+    `log_std_init` (how widely the rollouts explore).
 
     Source: Cao and Borrelli, "Constrained Policy Optimization via Sampling-Based Weight-Space
     Projection" (arXiv 2512.13788), algorithm 1 and section V-D.

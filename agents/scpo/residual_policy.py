@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
@@ -30,7 +31,8 @@ class ResidualPolicy(MlpPolicy):
     Args:
         *args: as in `MlpPolicy`.
         backup: the safe controller; the agent sets it.
-        observation_scale: by what the network's inputs are divided, one number or one per entry.
+        observation_scale: by what the inputs of the network and of the critics are divided, one
+            number or one per entry.
         width: units of the network's hidden layers.
         blocks: repeated modules of the network.
         clip_backup: add to the controller's clipped actions instead, as the paper's section VI-B.
@@ -40,6 +42,7 @@ class ResidualPolicy(MlpPolicy):
         TypeError: if the actions are no Box.
     """
 
+    features_extractor: ScaledObservations
     mlp_extractor: ActorInputs  # type: ignore[assignment]
     action_net: ControllerPlusNetwork
 
@@ -58,11 +61,19 @@ class ResidualPolicy(MlpPolicy):
         self.width = width
         self.blocks = blocks
         self.clip_backup = clip_backup
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            *args,
+            features_extractor_class=ScaledObservations,
+            features_extractor_kwargs={"scale": observation_scale},
+            **kwargs,
+        )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
+        inherited = super()._get_constructor_parameters()
+        for own in ("features_extractor_class", "features_extractor_kwargs"):
+            del inherited[own]
         return {
-            **super()._get_constructor_parameters(),
+            **inherited,
             "backup": self.backup,
             "observation_scale": self.observation_scale,
             "width": self.width,
@@ -82,13 +93,28 @@ class ResidualPolicy(MlpPolicy):
             self.features_dim, int(np.prod(space.shape)), self.width, self.blocks
         )
         controller = self.backup if self.clip_backup else self.backup.unclipped
-        self.mlp_extractor = ActorInputs(network, controller, self.backup, self.observation_scale)
+        self.mlp_extractor = ActorInputs(
+            network, controller, self.backup, self.features_extractor.scale
+        )
         self.action_net = ControllerPlusNetwork(network.last)
         self.optimizer = self.optimizer_class(
             self.parameters(),
             lr=lr_schedule(1),  # type: ignore[call-arg]
             **self.optimizer_kwargs,
         )
+
+
+class ScaledObservations(FlattenExtractor):
+    """Flat observations divided by a scale."""
+
+    def __init__(self, observation_space: gym.Space, scale: float | list[float]) -> None:
+        super().__init__(observation_space)
+        self.scale: torch.Tensor
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return the observations, flat and scaled, (batch, n)."""
+        return super().forward(observations) / self.scale
 
 
 class ActorInputs(nn.Module):
@@ -103,22 +129,22 @@ class ActorInputs(nn.Module):
         network: ResidualNetwork,
         controller: Any,
         backup: BackupPolicy,
-        observation_scale: float | list[float],
+        scale: torch.Tensor,
     ) -> None:
         super().__init__()
         self.hidden = network.hidden
         self._controller = controller
         self._share = backup.residual_share
         self.scale: torch.Tensor
-        self.register_buffer("scale", torch.as_tensor(observation_scale, dtype=torch.float32))
+        self.register_buffer("scale", scale)
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        """Return (batch, width + actions + 1) for features (batch, n)."""
-        seen = features.detach().cpu().numpy().astype(np.float64)
+        """Return (batch, width + actions + 1) for scaled observations (batch, n)."""
+        seen = (features.detach() * self.scale).cpu().numpy().astype(np.float64)
         actions = np.reshape(self._controller(seen), (len(seen), -1))
         share = np.reshape(self._share(seen), (-1, 1))
         known = torch.from_numpy(np.concatenate([actions, share], axis=1))
-        hidden = self.hidden(features / self.scale)
+        hidden = self.hidden(features)
         return torch.cat([hidden, known.to(hidden)], dim=1)
 
     def forward_critic(self, features: torch.Tensor) -> torch.Tensor:

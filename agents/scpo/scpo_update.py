@@ -1,4 +1,12 @@
-"""SCPO's update of a policy: some steps of an optimizer, one projection, and the critics' fit."""
+"""SCPO's update of a policy: some steps of an optimizer, one projection, and the critics' fit.
+
+    theta_raw = theta + several steps of the optimizer on the batch's loss
+    theta'    = theta + the safe combination of measured steps nearest to theta_raw - theta,
+                if g(theta') <= 0 is measured there; else theta
+
+with g the constraints of the validation set. Source: Cao and Borrelli, "Constrained Policy
+Optimization via Sampling-Based Weight-Space Projection" (arXiv 2512.13788), algorithm 1.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +19,7 @@ import torch
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement, Observations
 from agents.critic_descent import CriticDescent
+from agents.divergence import estimated_divergence, log_ratios
 from agents.scpo.base_step import METRICS, Metric
 from agents.scpo.objectives import (
     OBJECTIVES,
@@ -166,7 +175,8 @@ class ScpoUpdate:
         groups = _groups(batch.observations, self._settings.groups)
         self._last = self._projection.step(closure, groups, advance)
         policy.set_training_mode(True)
-        report = _logged(self._last) | self._descent.fit(policy, batch)
+        divergence = {"approx_kl": estimated_divergence(log_ratios(policy, batch))}
+        report = _logged(self._last) | divergence | self._descent.fit(policy, batch)
         return report | {"environment_steps": float(self._attached.validation.steps - before)}
 
     def log(self) -> dict[str, np.ndarray]:

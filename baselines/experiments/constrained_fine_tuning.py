@@ -21,11 +21,8 @@ from agents.scpo.measured_constraint import ConstraintFn
 from agents.scpo.projection import WeightSpaceProjection
 
 Measure = Literal["accuracy", "margin"]
-WAYS: dict[str, Measure | None] = {
-    "plain Adam": None,
-    "g = accuracy": "accuracy",
-    "g = margin": "margin",
-}
+WAYS: dict[str, Measure | None]
+WAYS = {"plain Adam": None, "g = accuracy": "accuracy", "g = margin": "margin"}
 KEPT = 0.95  # share of the old accuracy
 TURN = np.deg2rad(40.0)  # of the new moons
 OLD_STEPS, NEW_STEPS = 300, 60
@@ -92,16 +89,15 @@ def trained_on_old(rng: np.random.Generator, seed: int) -> nn.Module:
 
 def requirement(network: nn.Module, safety: Moons, needed: float, measure: Measure) -> ConstraintFn:
     """Return g for the network's current parameters, (1,)."""
+    allowed = int(np.floor(len(safety.labels) * (1.0 - needed) + 1e-9))  # wrong answers
 
-    def by_accuracy() -> np.ndarray:
-        return np.array([needed - accuracy(network, safety)])
-
-    def by_margin() -> np.ndarray:
-        allowed = int(np.floor(len(safety.labels) * (1.0 - needed) + 1e-9))  # wrong answers
+    def measured() -> np.ndarray:
+        if measure == "accuracy":
+            return np.array([needed - accuracy(network, safety)])
         with torch.no_grad():
             return -margins(network, safety).sort().values[allowed : allowed + 1].numpy()
 
-    return by_accuracy if measure == "accuracy" else by_margin
+    return measured
 
 
 def fine_tune(measure: Measure | None, steps: int = NEW_STEPS, seed: int = 0) -> Result:
@@ -132,9 +128,8 @@ def fine_tune(measure: Measure | None, steps: int = NEW_STEPS, seed: int = 0) ->
             angles = torch.atan2(batch.points[:, 1], batch.points[:, 0])
             projection.step(closure, list(torch.argsort(angles).tensor_split(GROUPS)))
         accuracies.append(accuracy(network, safety))
-    evaluations = 0 if projection is None else projection.evaluations
-    after = float(loss(network, test).detach())
-    return Result(before, after, np.array(accuracies), needed, evaluations)
+    after, evaluations = float(loss(network, test).detach()), projection and projection.evaluations
+    return Result(before, after, np.array(accuracies), needed, evaluations or 0)
 
 
 def main() -> None:

@@ -288,7 +288,7 @@ def draw_curves(runs: Sequence[Run], path: Path) -> None:
         axes.plot(ends, bounds, color=LIMIT_COLOR, ls=LIMIT_DASHES, lw=1.1)
     clear_frame(axes)
     axes.set(xlim=(-4.0, 4.0), ylim=(-3.0, 3.0), xlabel="x", ylabel="y")
-    axes.set_title("Learnt with |y| <= 1.4 on [-3, 3]", loc="left", fontsize=11)
+    axes.set_title("Learnt with |y| <= 1.4 on [-3, 3], first seed", loc="left", fontsize=11)
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, dpi=150)
 
