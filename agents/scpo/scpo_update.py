@@ -41,8 +41,8 @@ class ScpoSettings:
 
     Args:
         objective: "ppo" and "reinforce" raise the return; "imitation" copies the expert.
-        actor_learning_rate: of the actor's optimizer, Adam without momentum (decay of the second
-            moments 0.99), whose preconditioner is the projection's metric.
+        actor_learning_rate: of the actor's optimizer, Adam, whose preconditioner is the
+            projection's metric and whose momentum follows the steps taken.
         actor_steps: the optimizer's steps on the whole batch per update; their sum is the raw
             step, and there is one projection.
         clip_range: of the objective "ppo"; 0.2 as in its paper.
@@ -59,7 +59,7 @@ class ScpoSettings:
     actor_learning_rate: float = 1e-3
     actor_steps: int = 10
     clip_range: float = 0.2
-    groups: int = 8
+    groups: int = 4
     bank_size: int = 16
     metric: Metric = "auto"
     accept_measured: bool = True
@@ -126,7 +126,7 @@ class ScpoUpdate:
         settings = self._settings
         self._projection = WeightSpaceProjection(
             actor,
-            torch.optim.Adam(actor, settings.actor_learning_rate, betas=(0.0, 0.99), eps=1e-6),
+            torch.optim.Adam(actor, settings.actor_learning_rate),
             lambda: validation(act),
             bank_size=settings.bank_size,
             metric=settings.metric,

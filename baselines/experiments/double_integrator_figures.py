@@ -22,7 +22,6 @@ from safe_envs.double_integrator_control import (
     TARGET_RADIUS,
     Policy,
     in_controllable_set,
-    in_safe_set,
     inside_box,
     malicious_expert,
     next_states,
@@ -76,7 +75,7 @@ def draw_reachable_sets(policy: Policy, file: Path) -> None:
     states = state_grid(SET_GRID)
     sets = {name: reaches_target(one, states) for name, one in _policies(policy).items()}
     x, y = states.reshape(SET_GRID, SET_GRID, 2).transpose(2, 0, 1)
-    figure = Figure(figsize=(6.6, 5.8), layout="constrained")
+    figure = Figure(figsize=(8.0, 5.6), layout="constrained")
     axes = figure.subplots()
     controllable = in_controllable_set(states).reshape(x.shape).astype(np.float64)
     axes.contourf(x, y, controllable, levels=[0.5, 1.5], colors=[CONTROLLABLE_COLOR])
@@ -94,18 +93,18 @@ def draw_reachable_sets(policy: Policy, file: Path) -> None:
             linewidths=[line["linewidth"]],
         )
         lost = int((sets[SAFE] & ~sets[name]).sum())
-        label = f"{SETS[name]}, {name}" + ("" if name == SAFE else f": {lost:,} lost")
+        gained = int((sets[name] & ~sets[SAFE]).sum())
+        size = f"{int(inside.sum()):,} states" if name == SAFE else f"{lost} lost, {gained} gained"
+        label = f"{SETS[name]}, {name}: {size}"
         handles.append(Line2D([], [], label=label, **line))
     axes.plot(0.0, 0.0, "+", color="black", markersize=11)
-    axes.set(xlim=(-BOX - 1.0, BOX + 1.0), ylim=(-BOX - 1.0, BOX + 1.0), aspect="equal")
+    axes.set(xlim=(-BOX - 1.0, BOX + 1.0), ylim=(-9.5, 12.5))
     _decorate(axes)
-    count = int(in_safe_set(states).sum())
     axes.set_title(
-        f"States that reach the target, {SET_GRID} x {SET_GRID} grid\n"
-        f"lost: of the {count:,} in {SETS[SAFE]}",
-        fontsize=11,
+        f"States that reach the target inside the box, of a {SET_GRID} x {SET_GRID} grid",
+        fontweight="bold",
     )
-    axes.legend(handles=handles, loc="upper right", fontsize=9, framealpha=1.0)
+    axes.legend(handles=handles, loc="upper right", fontsize=9, ncols=2, framealpha=1.0)
     _write(figure, file)
 
 

@@ -33,7 +33,10 @@ from baselines.experiments.double_integrator_results import (
 from baselines.experiments.double_integrator_training import METHODS, ImitationRun, Method
 from safe_envs.double_integrator_control import safe_controller
 
-ITERATIONS = {"literal": 60, "literal-max": 60}  # others 120; these stall long before
+ITERATIONS: dict[Method, int] = {
+    "literal": 60,
+    "literal-max": 60,
+}  # others 120; these stall long before
 HEADINGS = (
     "seed",
     "steps",
@@ -48,8 +51,8 @@ HEADINGS = (
     "projected",
     "g measured",
     "rollout steps",
-    "g steps [1e6]",
-    "CPU [s]",
+    "g steps, millions",
+    "CPU seconds",
 )
 
 
@@ -72,9 +75,9 @@ ours, or Adam without constraint (with the paper's policy, or -gated with ours).
     """Factor of |x|^2 in the constraint; Theorem 2 asks for less than 1, as 0.99."""
     gate: bool = True
     """Ours: the residual fades out within |x| <= 0.5."""
-    groups: int = 8
+    groups: int = 4
     """Ours: columns from parts of the samples; 0 for none."""
-    bank_size: int = 8
+    bank_size: int = 16
     """Earlier parameters to combine steps from."""
     out: Path = Path("runs/double-integrator-imitation")
     """Folder of the results."""
@@ -88,7 +91,7 @@ ours, or Adam without constraint (with the paper's policy, or -gated with ours).
             ImitationRun(
                 method=method,
                 seed=seed,
-                iterations=self.iterations or ITERATIONS.get(method, 120),
+                iterations=self.iterations_of(method),
                 grid=self.grid,
                 expert_noise_std=self.expert_noise_std,
                 alpha_scale=self.alpha_scale,
@@ -99,6 +102,10 @@ ours, or Adam without constraint (with the paper's policy, or -gated with ours).
             for method in methods
             for seed in self.seeds
         ]
+
+    def iterations_of(self, method: Method) -> int:
+        """Return the training steps of a method."""
+        return ITERATIONS.get(method, 120) if self.iterations is None else self.iterations
 
 
 def main(arguments: Arguments) -> int:
@@ -114,7 +121,7 @@ def main(arguments: Arguments) -> int:
         shown = next((run for run in done if run.method == "ours"), next(iter(done)))
         policy = saved_policy(shown, arguments.out)
         for draw, name in ((draw_trajectories, "trajectories"), (draw_reachable_sets, "sets")):
-            file = arguments.out / f"{shown.method}-seed{shown.seed}-{name}.png"
+            file = arguments.out / f"{shown.name}-{name}.png"
             draw(policy, file)
             console.print(f"figure: {file}", soft_wrap=True)
     return 1 if failures else 0

@@ -257,15 +257,25 @@ def reference_losses(samples: Samples, expert_noise_std: float) -> ReferenceLoss
     The actions tried are 81 from -1 to 1 and the safe controller's, which is always feasible.
     """
     mean, variance = expert_moments(samples.states, expert_noise_std)
-    values = safe_value(samples.states)
-    allowed = (samples.states**2).sum(axis=1)
-    least = (safe_controller(samples.states) - mean) ** 2
-    for action in np.linspace(-1.0, 1.0, 81):
-        actions = np.full(len(mean), action)
-        feasible = safe_advantage(samples.states, actions, values) <= allowed
-        least = np.where(feasible, np.minimum(least, (action - mean) ** 2), least)
     floor = float(variance.mean())
-    return ReferenceLosses(floor, floor + float(least.mean()))
+    best = _nearest_feasible(samples.states, mean, np.linspace(-1.0, 1.0, 81))
+    return ReferenceLosses(floor, floor + float(np.mean((best - mean) ** 2)))
+
+
+def _nearest_feasible(states: np.ndarray, wanted: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """Return which of some actions (m,) or the safe one is feasible and nearest to wanted, (n,)."""
+    best = safe_controller(states)
+    values, allowed = safe_value(states), (states**2).sum(axis=1)
+    order = np.argsort(np.abs(actions - wanted[:, None]), axis=1)  # (n, m)
+    rows = np.arange(len(states))
+    for rank in range(len(actions)):
+        tried = actions[order[rows, rank]]
+        nearer = np.abs(tried - wanted[rows]) < np.abs(best[rows] - wanted[rows])
+        rows, tried = rows[nearer], tried[nearer]
+        feasible = safe_advantage(states[rows], tried, values[rows]) <= allowed[rows]
+        best[rows[feasible]] = tried[feasible]
+        rows = rows[~feasible]
+    return best
 
 
 def expert_moments(states: np.ndarray, noise_std: float) -> tuple[np.ndarray, np.ndarray]:

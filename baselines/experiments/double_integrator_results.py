@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,9 @@ def run_and_save(run: ImitationRun, folder: Path) -> None:
         policy, training = train(run)
         result = measure(run, policy, training)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(_parameter_file(run, folder), parameters_of(policy).numpy().tobytes())
+    theta = BytesIO()
+    np.save(theta, parameters_of(policy).numpy())
+    write_atomically(_parameter_file(run, folder), theta.getvalue())
     entries = {k: v if math.isfinite(v) else None for k, v in asdict(result).items()}
     write_json(_result_file(run, folder), {"run": asdict(run), "result": entries})
 
@@ -135,15 +138,16 @@ def saved_result(run: ImitationRun, folder: Path) -> ImitationResult | None:
     file = _result_file(run, folder)
     if not file.exists():
         return None
-    entries: dict[str, Any] = json.loads(file.read_text("utf-8"))["result"]
-    return ImitationResult(**{k: np.inf if v is None else v for k, v in entries.items()})
+    saved = json.loads(file.read_text("utf-8"))["result"]
+    entries: dict[str, Any] = {k: math.inf if v is None else v for k, v in saved.items()}
+    return ImitationResult(**entries)
 
 
 def saved_policy(run: ImitationRun, folder: Path) -> ResidualPolicy:
     """Return the trained policy of a finished run."""
     policy = new_policy(run.form, run.seed)
-    theta = np.frombuffer(_parameter_file(run, folder).read_bytes()).copy()
-    set_flat_values(list(policy.network.parameters()), torch.from_numpy(theta))
+    theta = torch.from_numpy(np.load(_parameter_file(run, folder)))
+    set_flat_values(list(policy.network.parameters()), theta)
     return policy
 
 

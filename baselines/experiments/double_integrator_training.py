@@ -61,8 +61,8 @@ class ImitationRun:
     expert_noise_std: float = 0.4
     alpha_scale: float = 1.0
     gated: bool = True
-    groups: int = 8
-    bank_size: int = 8
+    groups: int = 4
+    bank_size: int = 16
 
     @property
     def is_constrained(self) -> bool:
@@ -171,7 +171,7 @@ def _plain_step(optimizer: torch.optim.Optimizer, closure: _Closure) -> StepRepo
     """Take a step of the optimizer alone, which knows no constraint."""
     optimizer.zero_grad()
     loss = closure()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
     with torch.no_grad():
         after = float(closure())

@@ -17,12 +17,12 @@ import torch
 import tyro
 from rich.console import Console
 
-from baselines.experiments.constrained_regression import (
+from baselines.experiments.regression_reports import results_table
+from baselines.experiments.regression_training import (
     ITERATIONS,
     ConstraintForm,
     Setting,
     finished_runs,
-    results_table,
 )
 
 FORMS: tuple[ConstraintForm, ...] = ("each", "max", "count")
@@ -53,7 +53,7 @@ def ablations(arguments: Arguments) -> dict[str, list[Setting]]:
     iterations = arguments.iterations or ITERATIONS[arguments.variant]
     usual = [Setting(arguments.variant, seed, iterations) for seed in arguments.seeds]
     return {
-        "Measured parameters to keep (8 unless said)": [
+        "Measured parameters to keep (16 unless said)": [
             replace(each, bank_size=size) for size in arguments.bank_sizes for each in usual
         ],
         "Points of the grid (64 unless said)": [

@@ -20,8 +20,8 @@ class VariantSettings:
     """What makes the difference between the two variants.
 
     Args:
-        optimizer: "sgd" as in the paper, or "rms": Adam without momentum, whose preconditioner is
-            the metric of the projection.
+        optimizer: "sgd" as in the paper, "adam", whose preconditioner is the metric of the
+            projection, or "rms": Adam without momentum.
         learning_rate: the paper gives none.
         groups: parts of a minibatch with a column each; 0 for none.
         bank_size: m; the paper gives none.
@@ -64,12 +64,15 @@ class VariantSettings:
         return list(torch.argsort(feature).tensor_split(self.groups)) if self.groups else None
 
 
-def literal(learning_rate: float, bank_size: int = 8) -> VariantSettings:
+def literal(learning_rate: float, bank_size: int = 16) -> VariantSettings:
     """Return the algorithm as printed, with the check that g is measured before acceptance."""
     as_printed = {"metric": "identity", "accept_measured": False, "sync_momentum": False}
     return VariantSettings("sgd", learning_rate, 0, bank_size, as_printed)
 
 
-def ours(groups: int, learning_rate: float = 1e-3, bank_size: int = 8) -> VariantSettings:
-    """Return this project's default: an adaptive metric and columns of parts of the minibatch."""
-    return VariantSettings("rms", learning_rate, groups, bank_size, {})
+def ours(
+    groups: int = 4, learning_rate: float = 1e-3, bank_size: int = 16, momentum: bool = True
+) -> VariantSettings:
+    """Return this project's default: Adam, its metric, and columns of parts of the minibatch."""
+    optimizer: Literal["adam", "rms"] = "adam" if momentum else "rms"
+    return VariantSettings(optimizer, learning_rate, groups, bank_size, {})

@@ -6,16 +6,15 @@ import torch
 
 from agents.flat_parameters import flat_values
 from agents.scpo.residual_network import ResidualNetwork
-from baselines.experiments.constrained_regression import (
-    Arguments,
+from baselines.experiments.constrained_regression import Arguments, main
+from baselines.experiments.regression_reports import results_table
+from baselines.experiments.regression_training import (
     ProjectedLearner,
     Setting,
     constraint_values,
     finished_runs,
     grid_points,
-    main,
     population_loss,
-    results_table,
     run,
 )
 from baselines.experiments.scpo_ablations import Arguments as AblationArguments

@@ -137,8 +137,17 @@ def test_steps_of_a_measurement_are_counted():
             steps += 1
         lengths.append(steps)
     np.testing.assert_array_equal(safe_rollout_lengths(states), lengths)
-    constraint = AdvantageConstraint(new_policy(SAFER_FORM, 0), 20)
-    assert constraint.steps_per_evaluation == safe_rollout_lengths(constraint.states).sum()
+    policy = new_policy(SAFER_FORM, 0)
+    constraint = AdvantageConstraint(policy, 20)
+    constraint()
+    assert constraint.steps == 0  # it is the safe controller
+    theta = parameters_of(policy)
+    theta[-1] = 0.01
+    constraint.batch([theta, theta])
+    set_flat_values(list(policy.network.parameters()), theta)
+    changed = policy(constraint.states) != safe_controller(constraint.states)
+    assert 0 < changed.sum() < len(changed)
+    assert constraint.steps == 2 * safe_rollout_lengths(constraint.states[changed]).sum()
 
 
 def test_network_is_silent_at_the_target_and_gated_around_it():
@@ -166,9 +175,18 @@ def test_evaluation_samples_have_the_published_losses():
     assert imitation_loss(safe_controller, samples) == pytest.approx(0.3774, abs=5e-5)
     mean, variance = expert_moments(samples.states, 0.4)
     assert np.mean((samples.expert_actions - mean) ** 2) == pytest.approx(0.0911, abs=2e-3)
-    bounds = reference_losses(samples._replace(states=samples.states[::8]), 0.4)
-    assert bounds.noise_floor == pytest.approx(float(variance[::8].mean()))
-    assert bounds.best_feasible == pytest.approx(0.139, abs=0.01)
+    bounds = reference_losses(samples, 0.4)
+    assert bounds.noise_floor == pytest.approx(float(variance.mean()))
+    assert bounds.best_feasible == pytest.approx(0.139, abs=5e-4)
+    few = samples._replace(states=samples.states[:40])
+    mean, variance = expert_moments(few.states, 0.4)
+    actions = np.vstack([np.repeat(np.linspace(-1, 1, 81)[:, None], 40, axis=1), -few.states @ K])
+    actions = np.clip(actions, -1, 1)  # (82, 40), the safe controller's last
+    value = np.array([cost_by_hand(few.states @ A.T + u[:, None] * B) for u in actions])
+    feasible = actions**2 + value <= cost_by_hand(few.states) + 1e-9
+    errors = np.where(feasible, (actions - mean) ** 2, np.inf).min(axis=0)
+    expected = float((errors + variance).mean())
+    assert reference_losses(few, 0.4).best_feasible == pytest.approx(expected, rel=1e-6)
 
 
 def test_moments_of_the_clipped_expert():
@@ -181,9 +199,10 @@ def test_moments_of_the_clipped_expert():
     second = (m**2 + s**2) * inside + 2 * m * s * dense
     second += s**2 * (low * norm.pdf(low) - high * norm.pdf(high))
     above, below = norm.sf(high), norm.cdf(low)
+    expected = first + above - below
     mean, variance = expert_moments(states, s)
-    np.testing.assert_allclose(mean, first + above - below, atol=1e-4)
-    np.testing.assert_allclose(variance, second + above + below - (first + above - below) ** 2, atol=1e-4)
+    np.testing.assert_allclose(mean, expected, atol=1e-4)
+    np.testing.assert_allclose(variance, second + above + below - expected**2, atol=1e-4)
 
 
 def test_samples_come_from_kept_rollouts_only():
@@ -224,7 +243,7 @@ def test_ours_never_violates_and_never_rises(short_run):
     reached = cost_by_hand(states @ A.T + u[:, None] * B)
     by_hand = u**2 + reached - cost_by_hand(states)  # |x|^2 cancels against alpha |x|^2
     assert by_hand.max() == pytest.approx(result.largest_last, abs=1e-8)
-    assert training.constraint_steps == training.evaluations * 64_364
+    assert training.constraint_steps < training.evaluations * 64_364  # of a rollout in each state
 
 
 def test_same_seed_gives_the_same_policy():
@@ -241,7 +260,7 @@ def test_papers_construction_keeps_the_grid_constraint_and_loses_its_claim():
 
     All constraints hold on the grid in all iterates, but fewer states reach the target.
     """
-    run = ImitationRun("literal", seed=0, iterations=60)
+    run = ImitationRun("literal", seed=0, iterations=40)
     policy, training = train(run)
     policy_again = new_policy(LITERAL_FORM, 9)
     constraint = AdvantageConstraint(policy_again)
@@ -249,17 +268,17 @@ def test_papers_construction_keeps_the_grid_constraint_and_loses_its_claim():
         set_flat_values(list(policy_again.network.parameters()), theta)
         assert constraint().max() <= 0.0
     assert training.loss_increases == 0
-    states = constraint.states
+    states = constraint.states[::2]
     assert (~reaches_target(policy, states, steps=400)).sum() > 100
-    assert reaches_target(policy, states, radius=0.5, steps=400).sum() > 800  # it is the origin
+    assert (~reaches_target(policy, states, radius=0.5, steps=400)).sum() < 10  # near the origin
 
 
 def test_adam_alone_gives_states_away():
-    run = ImitationRun("unconstrained", seed=0, iterations=40)
+    run = ImitationRun("unconstrained", seed=0, iterations=30)
     policy, training = train(run)
     states = state_grid(20)[in_safe_set(state_grid(20))]
     assert training.evaluations == 0
-    assert (~reaches_target(policy, states)).sum() > 0
+    assert (~reaches_target(policy, states, steps=300)).sum() > 0
 
 
 def test_cost_of_a_trajectory_is_the_value():
@@ -287,7 +306,7 @@ def test_command_saves_prints_and_skips_what_is_done(tmp_path, capsys, monkeypat
     written = (tmp_path / f"{run.name}.json").stat().st_mtime_ns
     assert command.main(arguments) == 0
     assert (tmp_path / f"{run.name}.json").stat().st_mtime_ns == written
-    assert saved_result(replace(run, groups=4), tmp_path) is None
+    assert saved_result(replace(run, groups=8), tmp_path) is None
 
 
 def run_here(function, items, workers):

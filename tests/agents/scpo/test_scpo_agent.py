@@ -177,7 +177,7 @@ def test_episode_costs_stay_within_the_limit_on_a_robot():
         safe_policy=lambda x: np.zeros((*np.shape(x)[:-1], 3)),
         n_envs=2,
         n_steps=200,
-        actor_learning_rate=3e-3,
+        actor_learning_rate=1e-2,
         groups=2,
         n_epochs=1,
         seed=0,
