@@ -28,6 +28,7 @@ from agents.setting_checks import check_number
 SMALLEST_SMOOTHNESS = 1e-8
 LARGEST_GROWTH = 2.0**20
 SHORTEST_STEP = 1e-14
+UPHILL = "the loss does not fall along the projected step"
 SHORTEST_RAW_STEP = 1e-6  # as a share of the optimizer's; a shorter one is given up
 
 
@@ -80,7 +81,8 @@ class WeightSpaceProjection:
         bank_size: m, measured parameters to keep.
         metric: inner product of the projection, see `BaseStep`.
         accept_measured: take a raw step without projection if g is measured <= 0 there.
-        sync_momentum: set the optimizer's momentum to the step taken.
+        sync_momentum: set the optimizer's momentum to the step taken, and leave it out where it
+            leads uphill.
         smoothness_memory: what remains of the factors on the first guess of the smoothness from
             one step to the next: 0 starts anew, 0.5 halves them, 1 keeps them.
         armijo: sigma, share of the linear prediction by which the loss has to fall.
@@ -254,6 +256,25 @@ class WeightSpaceProjection:
                 "the optimizer's step is zero: the loss has no gradient here; check that it "
                 "depends on the given parameters, or stop, it is at a minimum"
             )
+        extra: list[Measured] = []
+        shares = gradients if groups is not None else None
+        outcome = self._attempt(search, theta, raw, shares, extra)
+        if outcome.reason != UPHILL or not self._sync_momentum:
+            return outcome
+        # Old momentum may point uphill on these samples, and would do so again at every step.
+        descent = (-(raw.rate / raw.metric) * gradient.double()).to(theta.dtype)
+        again = self._attempt(search, theta, raw._replace(step=descent), None, extra)
+        return again._replace(tries=outcome.tries + again.tries)
+
+    def _attempt(
+        self,
+        search: LineSearch,
+        theta: torch.Tensor,
+        raw: RawStep,
+        gradients: torch.Tensor | None,
+        extra: list[Measured],
+    ) -> _Outcome:
+        """Take a raw step as it is or projected; columns of the gradients (n, d) join `extra`."""
         measured = self._measured_raw(theta, raw.step)
         if measured is None:
             return _Outcome(search, "g is not finite along the raw step")
@@ -261,7 +282,8 @@ class WeightSpaceProjection:
         safe = self._accept_measured and (measured.value <= 0.0).all()
         if safe and search.falls(measured.theta - theta):
             return _Outcome(search, reached=measured)
-        extra = self._group_columns(theta, raw, gradients) if groups is not None else []
+        if gradients is not None:
+            extra += self._group_columns(theta, raw, gradients)
         return self._projected(search, theta, self._bank.columns(theta, raw.metric, extra))
 
     def _measured_raw(self, theta: torch.Tensor, step: torch.Tensor) -> Measured | None:
@@ -297,7 +319,7 @@ class WeightSpaceProjection:
                 return _Outcome(search, "the projected step is zero", tries)
             fraction = search.backtrack(delta)
             if fraction is None:
-                return _Outcome(search, "the loss does not fall along the projected step", tries)
+                return _Outcome(search, UPHILL, tries)
             there = theta + fraction * delta
             value = self._measure.at(there)
             if (value <= 0.0).all():

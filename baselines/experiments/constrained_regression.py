@@ -37,7 +37,7 @@ class Arguments:
     """Points on [-3, 3] at which the constraint is measured."""
     margin: float = 0.0
     """By which the band is narrowed where it is measured."""
-    groups: int = 4
+    groups: int = 8
     """Parts of a minibatch with a column each, for our variant; 0 for none."""
     momentum: bool = True
     """Whether our variant's Adam has momentum."""

@@ -75,7 +75,7 @@ ours, or Adam without constraint (with the paper's policy, or -gated with ours).
     """Factor of |x|^2 in the constraint; Theorem 2 asks for less than 1, as 0.99."""
     gate: bool = True
     """Ours: the residual fades out within |x| <= 0.5."""
-    groups: int = 4
+    groups: int = 8
     """Ours: columns from parts of the samples; 0 for none."""
     bank_size: int = 16
     """Earlier parameters to combine steps from."""

@@ -61,7 +61,7 @@ class ImitationRun:
     expert_noise_std: float = 0.4
     alpha_scale: float = 1.0
     gated: bool = True
-    groups: int = 4
+    groups: int = 8
     bank_size: int = 16
 
     @property

@@ -55,7 +55,7 @@ class Setting:
     margin: float = 0.0  # by which the band is narrowed where it is measured
     bank_size: int = 16  # m of SCPO
     form: ConstraintForm = "each"  # see `constraint_values`
-    groups: int = 4  # of a minibatch, for our variant
+    groups: int = 8  # of a minibatch, for our variant
     momentum: bool = True  # of our variant's optimizer
 
     @property

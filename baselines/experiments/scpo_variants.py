@@ -71,7 +71,7 @@ def literal(learning_rate: float, bank_size: int = 16) -> VariantSettings:
 
 
 def ours(
-    groups: int = 4, learning_rate: float = 1e-3, bank_size: int = 16, momentum: bool = True
+    groups: int = 8, learning_rate: float = 1e-3, bank_size: int = 16, momentum: bool = True
 ) -> VariantSettings:
     """Return this project's default: Adam, its metric, and columns of parts of the minibatch."""
     optimizer: Literal["adam", "rms"] = "adam" if momentum else "rms"

@@ -260,7 +260,7 @@ def test_papers_construction_keeps_the_grid_constraint_and_loses_its_claim():
 
     All constraints hold on the grid in all iterates, but fewer states reach the target.
     """
-    run = ImitationRun("literal", seed=0, iterations=40)
+    run = ImitationRun("literal", seed=0, iterations=40, bank_size=8)
     policy, training = train(run)
     policy_again = new_policy(LITERAL_FORM, 9)
     constraint = AdvantageConstraint(policy_again)
@@ -306,7 +306,7 @@ def test_command_saves_prints_and_skips_what_is_done(tmp_path, capsys, monkeypat
     written = (tmp_path / f"{run.name}.json").stat().st_mtime_ns
     assert command.main(arguments) == 0
     assert (tmp_path / f"{run.name}.json").stat().st_mtime_ns == written
-    assert saved_result(replace(run, groups=8), tmp_path) is None
+    assert saved_result(replace(run, groups=4), tmp_path) is None
 
 
 def run_here(function, items, workers):
