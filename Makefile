@@ -33,6 +33,7 @@ matrix: $(INSTALLED)
 benchmark: $(INSTALLED)
 	$(RUN) -m baselines.benchmarks.environments
 	$(RUN) -m baselines.benchmarks.tabular
+	$(RUN) -m baselines.benchmarks.projection
 	$(RUN) -m baselines.benchmarks.training
 
 clean:

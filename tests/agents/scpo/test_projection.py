@@ -304,3 +304,15 @@ def test_the_last_safe_parameters_and_constraints_are_the_current_ones():
         projection.step(problem.closure)
         assert torch.equal(projection.last_safe, flat_values([problem.theta]))
         np.testing.assert_array_equal(projection.constraint, problem.constraint())
+
+
+def test_momentum_that_points_uphill_does_not_stop_the_steps():
+    """Without the way out, the same refused momentum comes back at every step of a fixed loss."""
+    accepted = {}
+    for sync in (True, False):
+        problem = QuadraticProblem()
+        projection = problem.projection("Adam", sync_momentum=sync)
+        reports = [projection.step(problem.closure) for _ in range(60)]
+        accepted[sync] = sum(report.accepted for report in reports)
+    assert accepted[True] == 60
+    assert accepted[False] < 30

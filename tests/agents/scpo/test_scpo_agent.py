@@ -168,15 +168,15 @@ def test_costs_of_seeded_episodes_by_the_equations_of_motion():
 
 
 def test_episode_costs_stay_within_the_limit_on_a_robot():
-    """From a controller that falls down at rest; costs are counted anew by hand."""
+    """From a controller that costs 15 to 17 an episode; costs are counted anew by hand."""
     measured = {"measure": "costs", "validation_states": 3, "validation_horizon": 60}
     model = SCPO(
         "MlpPolicy",
         "SafetyHopperVelocity-v1",
-        cost_limit=3.0,
-        safe_policy=lambda x: np.zeros((*np.shape(x)[:-1], 3)),
+        cost_limit=18.0,
+        safe_policy=lambda x: np.full((*np.shape(x)[:-1], 3), 0.3),
         n_envs=2,
-        n_steps=200,
+        n_steps=100,
         actor_learning_rate=1e-2,
         groups=2,
         n_epochs=1,
@@ -184,10 +184,10 @@ def test_episode_costs_stay_within_the_limit_on_a_robot():
         **measured,
     )
     kept = EveryPolicy(robot_costs)
-    model.learn(6000, callback=kept)
+    model.learn(3000, callback=kept)
     assert len(kept.seen) > 3
-    assert max(kept.seen) <= 3.0
-    assert max(kept.seen) > 0.0
+    assert max(kept.seen) <= 18.0
+    assert len(set(kept.seen)) > 1  # it did move
 
 
 def robot_costs(model):
