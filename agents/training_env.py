@@ -19,6 +19,7 @@ from safe_envs.constrained_wrapper import ConstrainedWrapper
 from safe_envs.cost_signal import ConstraintSpec, CostLimits, CostSignalError, with_limits
 
 VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "autoreset_mode", "max_episode_steps")
+MONITOR = "stable_baselines3.common.monitor:Monitor"
 AnyEnv = str | gym.Env | gym.vector.VectorEnv | VecEnv
 
 
@@ -55,7 +56,8 @@ def environment_spec(venv: VecEnv) -> EnvSpec | None:
     """Return the specification of one environment of a VecEnv; None if it was not made from an id.
 
     The vector form of an environment keeps its own arguments in its specification; they are left
-    out, so that Gymnasium can make single and vector forms from it.
+    out, so that Gymnasium can make single and vector forms from it. So is Stable-Baselines3's
+    Monitor, which changes nothing and which Gymnasium cannot make anew.
     """
     spec = venv.get_attr("spec")[0] if venv.has_attr("spec") else None
     if spec is None:
@@ -63,6 +65,8 @@ def environment_spec(venv: VecEnv) -> EnvSpec | None:
     own = copy.deepcopy(spec)
     for name in VECTOR_ARGUMENTS:
         own.kwargs.pop(name, None)
+    kept = (one for one in own.additional_wrappers if one.entry_point != MONITOR)
+    own.additional_wrappers = tuple(kept)
     return own
 
 

@@ -66,7 +66,7 @@ class StateRollouts:
             self._options = {"state": states} if native else None
         else:
             check_number("the number of validation states", states, low=1)
-            self._venv = gym.make_vec(spec, num_envs=int(states))
+            self._venv = _made(spec, int(states))
 
     def __call__(self, act: Act) -> np.ndarray:
         """Return the largest margin of each rollout, the start included, (k,)."""
@@ -114,7 +114,7 @@ class SeededEpisodes:
         self._discounts = np.asarray(discounts, dtype=np.float64)
         self._seed = seed
         self._horizon = _horizon(spec, horizon)
-        self._venv = gym.make_vec(spec, num_envs=int(episodes))
+        self._venv = _made(spec, int(episodes))
 
     def __call__(self, act: Act) -> np.ndarray:
         """Return cost - limit of each episode and constraint, (n m,)."""
@@ -160,11 +160,17 @@ def _roll(
             return
 
 
+def _made(spec: str | EnvSpec, count: int) -> gym.vector.VectorEnv:
+    """Return copies, in the native vector form unless wrappers of the single one are in the way."""
+    is_wrapped = not isinstance(spec, str) and bool(spec.additional_wrappers)
+    return gym.make_vec(spec, num_envs=count, vectorization_mode="sync" if is_wrapped else None)
+
+
 def _copies(spec: str | EnvSpec, states: np.ndarray) -> tuple[gym.vector.VectorEnv, bool]:
     """Return as many copies as there are states, and whether they take all states at once."""
     found = gym.spec(spec) if isinstance(spec, str) else spec
-    if found.vector_entry_point is not None:
-        return gym.make_vec(spec, num_envs=len(states)), True
+    if found.vector_entry_point is not None and not found.additional_wrappers:
+        return _made(spec, len(states)), True
     makers = [lambda own=state: _StartFrom(gym.make(spec), own) for state in states]
     return gym.vector.SyncVectorEnv(makers), False
 

@@ -155,6 +155,15 @@ def test_margins_of_rollouts_by_the_equations_of_motion():
     np.testing.assert_array_equal(measured(expert_actions), measured(expert_actions))
 
 
+def test_margins_with_a_wrapper_in_the_way_of_the_vector_form():
+    """Copies of a wrapped environment measure what the native form does."""
+    env = gym.wrappers.TimeAwareObservation(gym.make(INTEGRATOR, disable_env_checker=True))
+    wrapped = StateRollouts(env.spec, STATES[:5], horizon=20)
+    native = StateRollouts(INTEGRATOR, STATES[:5], horizon=20)
+    by_state = wrapped(lambda seen: expert_actions(seen[:, :2]).astype(np.float32))
+    np.testing.assert_allclose(by_state, native(expert_actions), atol=1e-5)
+
+
 def test_costs_of_seeded_episodes_by_the_equations_of_motion():
     measured = SeededEpisodes(INTEGRATOR, [2.0], [0.9], episodes=60, seed=5)
     venv = gym.make_vec(INTEGRATOR, num_envs=60)
