@@ -193,7 +193,7 @@ class WeightSpaceProjection:
         accepted = outcome.reached is not None
         return StepReport(
             accepted=accepted,
-            projected=outcome.solved,
+            projected=accepted and outcome.solved,
             loss_before=outcome.search.start,
             loss_after=outcome.search.after if accepted else outcome.search.start,
             max_constraint=float(self.constraint.max()),
@@ -264,7 +264,7 @@ class WeightSpaceProjection:
         # Old momentum may point uphill on these samples, and would do so again at every step.
         descent = (-(raw.rate / raw.metric) * gradient.double()).to(theta.dtype)
         again = self._attempt(search, theta, raw._replace(step=descent), None, extra)
-        return again._replace(tries=outcome.tries + again.tries)
+        return again._replace(tries=outcome.tries + again.tries, solved=True)
 
     def _attempt(
         self,
@@ -347,7 +347,7 @@ class _Outcome(NamedTuple):
     tries: int = 0
     fraction: float = 1.0
     reached: Measured | None = None
-    solved: bool = False  # the raw step was not what (11) returned
+    solved: bool = False  # the step is not the optimizer's own
 
 
 def _gradients(

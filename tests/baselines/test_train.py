@@ -346,8 +346,11 @@ def test_deep_agents_are_those_of_the_package():
     assert set(DEEP_AGENTS) == found
 
 
-@pytest.mark.parametrize("agent", DEEP_AGENTS)
-@pytest.mark.parametrize("env", [TABULAR, "SafetyHopperVelocity-v1"])
+MADE = [(a, e) for a in DEEP_AGENTS if a != "SCPO" for e in (TABULAR, "SafetyHopperVelocity-v1")]
+SAFE_CONTROLLERS = ("Safe/DoubleIntegrator-v0", "Safe/ConstrainedRegression-v0")
+
+
+@pytest.mark.parametrize(("agent", "env"), [*MADE, *(("SCPO", env) for env in SAFE_CONTROLLERS)])
 def test_hyperparameters_of_the_repository_make_agents(agent, env):
     small = {"n_envs": 1, "n_steps": 8}
     job = TrainingJob(
@@ -359,7 +362,14 @@ def test_hyperparameters_of_the_repository_make_agents(agent, env):
     )
     model = prepare_training(job).model
     assert type(model).__name__ == agent
-    assert isinstance(model.env, VecNormalize) == (env != TABULAR)
+    assert isinstance(model.env, VecNormalize) == (env == "SafetyHopperVelocity-v1")
+
+
+def test_scpo_without_a_safe_controller_is_refused():
+    hopper = training_job(options_for(None, "SafetyHopperVelocity-v1", "SCPO")).env
+    job = TrainingJob(hopper, "SCPO", 0, 8, hyperparameters_for("SCPO", "SafetyHopperVelocity-v1"))
+    with pytest.raises(ValueError, match="offers no backup_policy"):
+        prepare_training(job)
 
 
 def test_linear_schedule_ends_at_zero():
