@@ -143,7 +143,7 @@ def train(run: ImitationRun) -> tuple[ResidualPolicy, Training]:
         iterates=iterates,
         loss_increases=sum(one.loss_after > one.loss_before for one in reports),
         null_steps=sum(not one.accepted for one in reports),
-        projected=sum(one.accepted and one.projected for one in reports),
+        projected=sum(one.projected for one in reports),
         evaluations=evaluations,
         rollout_steps=rollout_steps,
         constraint_steps=constraint.steps,

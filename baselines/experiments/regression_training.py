@@ -18,11 +18,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from agents.flat_parameters import flat_values, set_flat_values
 from agents.scpo.certificate import certify
 from agents.scpo.residual_network import ResidualNetwork
 from baselines.experiments import scpo_variants
+from baselines.run_folder import write_json
 from safe_envs.constrained_regression import BOUND, CONSTRAINED, target
 
 Method = Literal["literal", "ours", "soft", "unconstrained"]
@@ -150,7 +151,7 @@ class ProjectedLearner:
 
         report = self._projection.step(loss, self._variant.parts(x[:, 0]))
         self.evaluations = self._projection.evaluations
-        return report.accepted, report.accepted and report.projected
+        return report.accepted, report.projected
 
 
 class PenaltyLearner:
@@ -241,11 +242,8 @@ def finished_runs(settings: Sequence[Setting], out: Path, workers: int = 1) -> l
 
 
 def _load(second: ResidualNetwork, network: ResidualNetwork) -> None:
-    flat = parameters_to_vector(network.parameters()).detach().clone()
-    vector_to_parameters(flat, second.parameters())
+    set_flat_values(list(second.parameters()), flat_values(list(network.parameters())))
 
 
 def _run_into(setting: Setting, path: Path) -> None:
-    partly = path.with_suffix(".part")
-    partly.write_text(json.dumps(asdict(run(setting))))
-    partly.replace(path)
+    write_json(path, asdict(run(setting)))
