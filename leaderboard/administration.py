@@ -1,0 +1,133 @@
+"""The commands of an administrator, on the store itself."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+from leaderboard.accounts import Scope, create_token, revoke_tokens
+from leaderboard.database import Database, embedded_url, open_database
+from leaderboard.seasons import Season, close_season, open_season, reveal_season
+from leaderboard.submission_store import withdraw
+
+
+@dataclass(frozen=True)
+class CreateTokenOptions:
+    """Print a new token of an account; it is shown this once."""
+
+    account: Annotated[str, tyro.conf.Positional]
+    """Name of the account, made if there is none."""
+    scope: Scope = Scope.SUBMIT
+    """submit, or admin: also withdraws anybody's submissions."""
+    db: str = embedded_url()
+    """Store."""
+
+    def run(self, database: Database, actor: str, console: Console) -> None:
+        """Do it."""
+        token = create_token(database, self.account, self.scope, actor)
+        console.print(token, soft_wrap=True, highlight=False, markup=False)
+
+
+@dataclass(frozen=True)
+class RevokeTokensOptions:
+    """Revoke all tokens of an account."""
+
+    account: Annotated[str, tyro.conf.Positional]
+    """Name of the account."""
+    db: str = embedded_url()
+    """Store."""
+
+    def run(self, database: Database, actor: str, console: Console) -> None:
+        """Do it."""
+        console.print(f"{revoke_tokens(database, self.account, actor)} tokens revoked")
+
+
+@dataclass(frozen=True)
+class OpenSeasonOptions:
+    """Open the next season: new hidden seeds, whose commitment is published at once."""
+
+    db: str = embedded_url()
+    """Store."""
+
+    def run(self, database: Database, actor: str, console: Console) -> None:
+        """Do it."""
+        _print_season(open_season(database, actor), console)
+
+
+@dataclass(frozen=True)
+class CloseSeasonOptions:
+    """Close the open season: it takes no more submissions."""
+
+    db: str = embedded_url()
+    """Store."""
+
+    def run(self, database: Database, actor: str, console: Console) -> None:
+        """Do it."""
+        _print_season(close_season(database, actor), console)
+
+
+@dataclass(frozen=True)
+class RevealOptions:
+    """Publish a closed season's secret, so that everybody can replay its episodes."""
+
+    season: Annotated[int, tyro.conf.Positional]
+    """Number of the season."""
+    db: str = embedded_url()
+    """Store."""
+
+    def run(self, database: Database, actor: str, console: Console) -> None:
+        """Do it."""
+        _print_season(reveal_season(database, self.season, actor), console)
+
+
+@dataclass(frozen=True)
+class WithdrawOptions:
+    """Withdraw a submission: it loses its rank and stays visible."""
+
+    submission: Annotated[int, tyro.conf.Positional]
+    """Number of the submission."""
+    db: str = embedded_url()
+    """Store."""
+
+    def run(self, database: Database, actor: str, console: Console) -> None:
+        """Do it."""
+        withdraw(database, self.submission, actor)
+        console.print(f"submission {self.submission} is withdrawn")
+
+
+AdministrationOptions = (
+    CreateTokenOptions
+    | RevokeTokensOptions
+    | OpenSeasonOptions
+    | CloseSeasonOptions
+    | RevealOptions
+    | WithdrawOptions
+)
+
+
+def administer(options: AdministrationOptions, console: Console) -> int:
+    """Run an administrator's command and return the exit code, 0.
+
+    Raises:
+        ValueError: if it is refused.
+    """
+    database = open_database(options.db)
+    try:
+        options.run(database, getpass.getuser(), console)
+    finally:
+        database.close()
+    return 0
+
+
+def _print_season(season: Season, console: Console) -> None:
+    opened = time.strftime("%Y-%m-%d", time.gmtime(season.opened_at))
+    console.print(f"season {season.number} is {season.state}, opened on {opened}")
+    console.print(f"SHA-256 of its secret: {season.secret_sha256}", soft_wrap=True)
+    if season.revealed_secret is not None:
+        console.print(f"secret: {escape(season.revealed_secret.hex())}", soft_wrap=True)

@@ -1,0 +1,245 @@
+"""The submission API, /api/v1."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from leaderboard.accounts import Identity, Scope, identify
+from leaderboard.board import MOST_POLICIES
+from leaderboard.database import Database
+from leaderboard.metadata import LARGEST_METADATA, parse_metadata
+from leaderboard.page_data import SubmissionPage
+from leaderboard.request_limits import (
+    READS,
+    WRITES,
+    WRONG_TOKENS,
+    check_request,
+    count_request,
+)
+from leaderboard.store_source import StoreSource
+from leaderboard.submission import (
+    LARGEST_CURVES,
+    Submission,
+    SubmissionRefused,
+    check_size,
+    check_submission,
+    parse_curves,
+)
+from leaderboard.submission_store import (
+    Kept,
+    keep_submission,
+    stored_submission,
+    withdraw,
+)
+
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+bearer = HTTPBearer(auto_error=False, description="a token that `create-token` printed")
+MULTIPART = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["meta", "policies"],
+                "properties": {
+                    "meta": {"type": "string", "format": "binary"},
+                    "policies": {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                        "minItems": 1,
+                        "maxItems": MOST_POLICIES,
+                    },
+                    "curves": {"type": "string", "format": "binary"},
+                },
+            }
+        }
+    },
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "no token, or not a valid one"},
+    403: {"description": "the token is not good for this"},
+    429: {"description": "too many requests or submissions; see Retry-After"},
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the API works on."""
+
+    database: Database
+    source: StoreSource
+
+
+def api(service: Service) -> APIRouter:
+    """Return the routes of the API."""
+    router = APIRouter(prefix="/api/v1", tags=["leaderboard"])
+    database = service.database
+
+    def address(request: Request) -> str:
+        return request.client.host if request.client else "unknown"
+
+    def count_read(request: Request) -> None:
+        count_request(database, "reads", address(request), READS)
+
+    def authenticated(
+        request: Request,
+        given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    ) -> Identity:
+        client = address(request)
+        check_request(database, "wrong tokens", client, WRONG_TOKENS)
+        count_request(database, "writes", client, WRITES)
+        found = None
+        if given is not None:
+            with database.reading() as connection:
+                found = identify(connection, given.credentials)
+        if found is None:
+            count_request(database, "wrong tokens", client, WRONG_TOKENS)
+            raise HTTPException(
+                401,
+                "pass a valid token: Authorization: Bearer TOKEN",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        return found
+
+    @router.get("/boards", dependencies=[Depends(count_read)], responses=_only(429))
+    def list_boards() -> list[dict[str, Any]]:
+        """Return the boards and the numbers their scores are measured by."""
+        return [{**asdict(board), "slug": board.slug} for board in service.source.boards()]
+
+    @router.get("/seasons", dependencies=[Depends(count_read)], responses=_only(429))
+    def list_seasons() -> list[dict[str, Any]]:
+        """Return the seasons, oldest first; a secret stands there once it is revealed."""
+        return [asdict(season) for season in service.source.seasons()]
+
+    @router.get(
+        "/submissions/{number}",
+        dependencies=[Depends(count_read)],
+        responses={**_only(429), 404: {"description": "there is no such submission"}},
+    )
+    def read_submission(number: Number) -> dict[str, Any]:
+        """Return a submission's state and, once it is scored, its numbers and rank."""
+        page = service.source.submission_page(number)
+        if page is None:
+            raise HTTPException(404, f"there is no submission {number}")
+        return submission_json(page)
+
+    @router.post(
+        "/submissions",
+        status_code=202,
+        openapi_extra={"requestBody": MULTIPART},
+        responses={
+            **PROBLEMS,
+            400: {"description": "the body is no multipart form"},
+            408: {"description": "the body arrived too slowly"},
+            409: {"description": "submitted before, or no season is open"},
+            413: {"description": "the body is too large"},
+            415: {"description": "the body is compressed"},
+            422: {"description": "refused; detail says why"},
+        },
+    )
+    async def submit(
+        request: Request, identity: Annotated[Identity, Depends(authenticated)]
+    ) -> dict[str, Any]:
+        """Take a submission: meta (JSON), policies (ONNX files in order), curves (JSON)."""
+        async with request.form(
+            max_files=MOST_POLICIES + 2, max_fields=2, max_part_size=LARGEST_METADATA
+        ) as form:
+            submission = await _submission_of(form)
+        await run_in_threadpool(check_submission, submission)
+        kept = await run_in_threadpool(
+            keep_submission, database, submission, identity.account_id, quota=True
+        )
+        return _answer(kept)
+
+    @router.post(
+        "/submissions/{number}/withdraw",
+        responses={**PROBLEMS, 404: {"description": "there is no such submission"}},
+    )
+    def withdraw_submission(
+        number: Number, identity: Annotated[Identity, Depends(authenticated)]
+    ) -> dict[str, Any]:
+        """Withdraw a submission of one's own; an administrator anybody's."""
+        found = stored_submission(database, number)
+        if found is None:
+            raise HTTPException(404, f"there is no submission {number}")
+        if identity.scope is not Scope.ADMIN and found.account_id != identity.account_id:
+            raise HTTPException(403, f"submission {number} is another account's")
+        withdraw(database, number, identity.name)
+        return {"id": number, "state": "withdrawn"}
+
+    return router
+
+
+def submission_json(page: SubmissionPage) -> dict[str, Any]:
+    """Return what the API tells of a submission."""
+    shown, ranked = page.row.submission, page.row.ranked
+    score = ranked.candidate.score if ranked else None
+    return {
+        "id": shown.id,
+        "env": page.board.env,
+        "board_version": page.board.version,
+        "season": page.season.number,
+        "state": shown.state.value,
+        "reason": shown.reason,
+        "episodes_done": shown.episodes_done,
+        "episodes_total": shown.episodes_total,
+        "metadata": shown.metadata.model_dump(mode="json", exclude={"contact"}),
+        "tier": ranked.tier.value if ranked else None,
+        "rank": ranked.rank if ranked else None,
+        "rank_interval": ranked.rank_interval if ranked else None,
+        "statistics": asdict(score.statistics) if score else None,
+    }
+
+
+async def _submission_of(form: FormData) -> Submission:
+    unknown = sorted(set(form) - {"meta", "policies", "curves"})
+    if unknown:
+        raise SubmissionRefused(
+            f"the form has parts {json.dumps(unknown[:5])[:200]}; allowed are meta, policies, "
+            "curves"
+        )
+    metadata = parse_metadata(await _only_part(form, "meta", LARGEST_METADATA))
+    policies = []
+    for part in form.getlist("policies"):
+        content = await _content(part)
+        check_size(len(content))
+        policies.append(content)
+    curves = await _only_part(form, "curves", LARGEST_CURVES) if "curves" in form else b"[]"
+    return Submission(metadata, tuple(policies), parse_curves(curves))
+
+
+async def _only_part(form: FormData, name: str, largest: int) -> bytes:
+    parts = form.getlist(name)
+    if len(parts) != 1:
+        raise SubmissionRefused(f"the form has {len(parts)} parts {name!r}; send one")
+    content = await _content(parts[0])
+    if len(content) > largest:
+        raise SubmissionRefused(f"{name} has {len(content):,} bytes; allowed are {largest:,}")
+    return content
+
+
+async def _content(part: UploadFile | str) -> bytes:
+    return part.encode() if isinstance(part, str) else await part.read()
+
+
+def _answer(kept: Kept) -> dict[str, Any]:
+    status = f"/api/v1/submissions/{kept.id}"
+    page = f"/submissions/{kept.id}.html"
+    if not kept.is_new:
+        raise HTTPException(
+            409,
+            {"message": f"submitted before as {kept.id}", "id": kept.id, "status": status},
+            {"Location": page},
+        )
+    return {"id": kept.id, "status": status, "page": page}
+
+
+def _only(code: int) -> dict[int | str, dict[str, Any]]:
+    return {code: PROBLEMS[code]}

@@ -1,0 +1,240 @@
+"""Runs a stranger's policy in a process that can only compute, and trusts none of its answers.
+
+The process gets the model and observations through a pipe and returns numbers through another. A
+policy that breaks out of ONNX Runtime still has no files, network or other processes, and what it
+writes to the pipe is checked like any other answer: the number of bytes is known beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import time
+from dataclasses import asdict, dataclass
+from types import TracebackType
+
+import numpy as np
+
+from leaderboard.confined_process import ConfinedProcess, ProcessFault
+from leaderboard.policy_form import PolicyForm
+from leaderboard.sandbox_protocol import READY, Answer
+
+MOST_ROWS = 65_536  # of one call
+_START_SECONDS = 60.0
+
+
+class PolicyFailed(RuntimeError):
+    """The policy misbehaved; the message holds no observations and no text of the policy's."""
+
+
+class SandboxUnavailable(RuntimeError):
+    """The process could not be started, which says nothing about the policy."""
+
+
+@dataclass(frozen=True)
+class SandboxLimits:
+    """What a policy may use.
+
+    Args:
+        memory_bytes: of address space, ONNX Runtime's own 200 MB included.
+        cpu_seconds: of processor time, over all calls.
+        call_seconds: of wall time for one call.
+        total_seconds: of wall time for all calls together; what the caller does between them is
+            not counted.
+    """
+
+    memory_bytes: int = 2 * 1024**3
+    cpu_seconds: int = 120
+    call_seconds: float = 30.0
+    total_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ValueError(f"{name} is {value}; pass a positive number")
+
+    @classmethod
+    def for_steps(cls, steps: int) -> SandboxLimits:
+        """Return limits for an evaluation of so many environment steps."""
+        seconds = 120 + steps * 20e-6
+        return cls(cpu_seconds=int(seconds), total_seconds=600.0 + seconds)
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """What the system granted beyond the limits, which always hold."""
+
+    network_isolated: bool  # a network namespace without devices
+    system_calls_filtered: bool  # no files, sockets, processes
+
+
+class SandboxedPolicy:
+    """A policy's answers; each row is run on its own.
+
+    The model sees one observation at a time, so an answer depends, bit for bit, on that observation
+    alone: not on the other rows of a batch, its size or its order.
+
+    Use it as a context manager, in one thread. After a failure the process is gone and every
+    further call fails as well.
+
+    Args:
+        model_bytes: an ONNX file; see `policy_gate.check_policy`.
+        form: its input size and outputs, as `check_policy` or `check_graph` returned it.
+        limits: what it may use.
+    """
+
+    def __init__(
+        self, model_bytes: bytes, form: PolicyForm, limits: SandboxLimits | None = None
+    ) -> None:
+        self.form = form
+        self.limits = limits or SandboxLimits()
+        self._model = model_bytes
+        self._process: ConfinedProcess | None = None
+        self._isolation: Isolation | None = None
+        self._seconds_left = self.limits.total_seconds
+        self._width = sum(output.width for output in form.outputs)
+
+    def __enter__(self) -> SandboxedPolicy:
+        """Start the process and load the model.
+
+        Raises:
+            PolicyFailed: if the model cannot be loaded.
+            SandboxUnavailable: if the process cannot be started.
+        """
+        if not sys.platform.startswith("linux"):
+            raise SandboxUnavailable(
+                f"policies are run on Linux only, this is {sys.platform}; use a Linux machine"
+            )
+        self._seconds_left = self.limits.total_seconds
+        try:
+            self._isolation = self._start()
+            self._ask(struct.pack("<Q", len(self._model)) + self._model, 0)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the process."""
+        self.close()
+
+    @property
+    def isolation(self) -> Isolation:
+        """What the system granted.
+
+        Raises:
+            RuntimeError: before the policy is started.
+        """
+        if self._isolation is None:
+            raise RuntimeError("the policy is not started; use `with SandboxedPolicy(...)`")
+        return self._isolation
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._process:
+            self._process.close()
+            self._process = None
+
+    def outputs(self, observations: np.ndarray) -> dict[str, np.ndarray]:
+        """Return all outputs of the policy, each (rows, width).
+
+        Args:
+            observations: (rows, n) flat observations.
+
+        Returns:
+            By name: int64 for the action of a Discrete space, which is not checked against the
+            number of actions here; float64, from whatever the file computes in, for the others.
+
+        Raises:
+            PolicyFailed: if it crashes, exceeds a limit, or answers in a wrong shape or type or
+                with numbers that are not finite.
+            ValueError: if the observations are not (rows, n) finite numbers.
+        """
+        rows = self._rows(observations)
+        content = self._ask(struct.pack("<I", len(rows)) + rows.tobytes(), len(rows) * self._width)
+        answers = np.frombuffer(content, "<f8").reshape(len(rows), self._width)
+        ends = np.cumsum([output.width for output in self.form.outputs])
+        parts = np.split(answers, ends[:-1], axis=1)
+        named = {}
+        for output, values in zip(self.form.outputs, parts, strict=True):
+            if not np.isfinite(values).all():
+                raise self._fail(f"answered {output.name!r} with numbers that are not finite")
+            named[output.name] = values.astype(np.int64) if output.whole else values.copy()
+        return named
+
+    def _rows(self, observations: np.ndarray) -> np.ndarray:
+        size = self.form.observation_size
+        rows = np.ascontiguousarray(observations, dtype="<f4")
+        if rows.ndim != 2 or rows.shape[1] != size or not 1 <= len(rows) <= MOST_ROWS:
+            raise ValueError(
+                f"observations have shape {rows.shape}; the policy takes (rows, {size}) with 1 to "
+                f"{MOST_ROWS:,} rows; flatten them with gymnasium.spaces.flatten"
+            )
+        if not np.isfinite(rows).all():
+            raise ValueError("observations are not finite; look at the environment")
+        return rows
+
+    def _start(self) -> Isolation:
+        try:
+            self._process = ConfinedProcess(
+                {
+                    "parent": os.getpid(),
+                    "memory_bytes": self.limits.memory_bytes,
+                    "cpu_seconds": self.limits.cpu_seconds,
+                    "observation_size": self.form.observation_size,
+                    "outputs": [
+                        {"name": output.name, "width": output.width, "whole": output.whole}
+                        for output in self.form.outputs
+                    ],
+                }
+            )
+            answer = self._process.receive(3, time.monotonic() + _START_SECONDS)
+        except (OSError, ProcessFault) as error:
+            raise SandboxUnavailable(
+                f"the process for the policy could not be started: {error}; look at the machine's "
+                "memory and process limits"
+            ) from None
+        assert answer[:1] == READY  # no policy is loaded yet
+        return Isolation(bool(answer[1]), bool(answer[2]))
+
+    def _ask(self, request: bytes, numbers: int) -> bytes:
+        """Return so many float64 numbers as bytes."""
+        if self._process is None:
+            raise PolicyFailed("the policy is not running; use `with SandboxedPolicy(...)`")
+        start = time.monotonic()
+        deadline = start + min(self.limits.call_seconds, self._seconds_left)
+        try:
+            self._process.send(request, deadline)
+            code, position = self._process.receive(2, deadline)
+            if code == Answer.OK:
+                return self._process.receive(numbers * 8, deadline)
+        except ProcessFault as fault:
+            raise self._fail(str(fault)) from None
+        finally:
+            self._seconds_left -= time.monotonic() - start
+        raise self._fail(self._meaning(code, position))
+
+    def _meaning(self, code: int, position: int) -> str:
+        """Return what an answer other than OK says; it may be garbage."""
+        output = self.form.outputs[min(position, len(self.form.outputs) - 1)]
+        kind = "int64 or int32" if output.whole else "float32 or float64"
+        meanings: dict[int, str] = {
+            Answer.NOT_LOADED: "cannot be loaded by ONNX Runtime",
+            Answer.FAILED: "failed while it ran in ONNX Runtime",
+            Answer.OUT_OF_MEMORY: "ran out of memory",
+            Answer.WRONG_TYPE: f"answered {output.name!r} in another type than {kind}",
+            Answer.WRONG_SHAPE: (
+                f"answered {output.name!r} in another shape than (batch, {output.width})"
+            ),
+        }
+        return meanings.get(code, "answered what no policy answers")
+
+    def _fail(self, reason: str) -> PolicyFailed:
+        self.close()
+        return PolicyFailed(f"the policy {reason}")

@@ -1,0 +1,95 @@
+"""Text of strangers, made fit for HTML, script elements, links, CSV cells and tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import datetime, timezone
+from typing import Any
+
+from markupsafe import Markup
+
+MINUS = "\N{MINUS SIGN}"
+MISSING = "\N{EN DASH}"
+_LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d{1,5})?(/[!-~]*)?")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would run
+_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+def visible(text: str) -> str:
+    """Return the text with a replacement mark for all that is invisible or turns its direction."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\N{NO-BREAK SPACE}" else "\ufffd" for c in text)
+
+
+def shown(value: Any) -> Any:
+    """Return what a template prints for a value: text made visible, all else unchanged."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def clipped(text: str, longest: int = 100) -> str:
+    """Return the text, shortened if it is long."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def https_link(text: str) -> str:
+    """Return an address that may become a link, empty if it may not."""
+    return text if len(text) <= 300 and _LINK.fullmatch(text) else ""
+
+
+def script_json(data: Any) -> Markup:
+    """Return data as JSON that cannot end the script element it stands in.
+
+    Raises:
+        ValueError: if a number is not finite.
+    """
+    text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.translate(_IN_SCRIPT))  # every <, > and & is escaped
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a cell that a spreadsheet does not take for a formula; numbers stay as they are."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(_FORMULA) or value.startswith(_FORMULA) else text
+
+
+def short(number: float | None, *, signed: bool = False) -> str:
+    """Return a number with three significant digits, whole from 100 on, with separators."""
+    if number is None or not math.isfinite(number):
+        return MISSING
+    sign = "+" if signed else ""
+    if number == 0:
+        text = "0"
+    elif abs(number) >= 99.95:
+        text = f"{number:{sign},.0f}"
+    elif abs(number) >= 1e-3:
+        text = f"{number:{sign}.{max(0, 2 - math.floor(math.log10(float(f'{abs(number):.2e}'))))}f}"
+    else:
+        text = f"{number:{sign}.2e}"
+    return text.replace("-", MINUS)
+
+
+def signed(number: float | None) -> str:
+    """Return a number with its sign."""
+    return short(number, signed=True)
+
+
+def percent(share: float) -> str:
+    """Return a share of 0 to 1 in percent."""
+    return f"{short(100 * share)}\N{NO-BREAK SPACE}%"
+
+
+def whole(number: float) -> str:
+    """Return a whole number with separators."""
+    return f"{number:,.0f}".replace("-", MINUS)
+
+
+def day(seconds: float | None) -> str:
+    """Return the date of a moment, in UTC."""
+    if seconds is None:
+        return MISSING
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")

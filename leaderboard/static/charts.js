@@ -1,0 +1,129 @@
+// Draws the charts whose data stand in the page as JSON, and again when their width changes.
+"use strict";
+const charts = JSON.parse(document.getElementById("charts").textContent);
+const plain = new Intl.NumberFormat("en-GB", {maximumSignificantDigits: 3});
+const whole = new Intl.NumberFormat("en-GB", {notation: "compact", maximumSignificantDigits: 3});
+
+function tickText(value) {
+  const text = Math.abs(value) >= 10000 ? whole.format(value) : plain.format(value);
+  return text.replace("-", "\u2212");
+}
+
+function scaleOf(axis, width) {
+  const scale = {label: axis.label || null, labelArrow: "none", grid: true, tickFormat: tickText};
+  if (axis.log) scale.type = "log";
+  if (axis.low !== null) scale.domain = [axis.low, axis.high];
+  else scale.nice = true;
+  if (axis.ticks.length) {
+    const texts = new Map(axis.ticks.map(([place, text]) => [place, text]));
+    const every = axis.ticks.length > 5 && width < 480 ? 2 : 1;
+    scale.ticks = axis.ticks.map(([place]) => place).filter((_, index) => index % every === 0);
+    scale.tickFormat = place => texts.get(place) || "";
+  } else {
+    scale.ticks = Math.max(3, Math.min(7, Math.round(width / 110)));
+  }
+  return scale;
+}
+
+function heightOf(chart, width) {
+  if (chart.kind === "intervals") return 56 + 24 * chart.series[0].points.length;
+  return chart.kind === "dots" ? 96 : Math.round(Math.max(260, Math.min(340, width * 0.6)));
+}
+
+function textWidth(text) {
+  const canvas = textWidth.canvas || (textWidth.canvas = document.createElement("canvas"));
+  const context = canvas.getContext("2d");
+  context.font = "12px system-ui, sans-serif";
+  return context.measureText(text).width;
+}
+
+function optionsOf(chart, width) {
+  const options = {
+    width, height: heightOf(chart, width), className: "chart-drawing", ariaLabel: chart.label,
+    marginTop: 26, marginRight: 16, marginBottom: 44, marginLeft: 58, insetLeft: 4,
+    x: scaleOf(chart.x, width), y: scaleOf(chart.y, width),
+    marks: [limitMark(chart), ...chartMarks[chart.kind](chart)],
+  };
+  options.x.labelAnchor = "center";
+  options.x.labelOffset = 40;
+  options.y.ticks = chart.y.ticks.length ? options.y.ticks : 5;
+  if (chart.kind === "intervals") {
+    const names = chart.series[0].points.map(point => point.label);
+    options.marginLeft = Math.min(0.42 * width, 14 + Math.max(...names.map(textWidth)));
+    options.y = {label: null, domain: names.map((_, index) => index), type: "band", tickSize: 0,
+      tickFormat: index => fitted(names[index], options.marginLeft - 12)};
+  }
+  if (chart.kind === "dots") {
+    Object.assign(options, {marginLeft: 12, marginTop: 22, insetLeft: 12, insetRight: 12});
+    options.y = {axis: null, domain: [-1, 1]};
+  }
+  return options;
+}
+
+function fitted(text, room) {
+  while (text.length > 4 && textWidth(text) > room) text = `${text.slice(0, -2).trimEnd()}\u2026`;
+  return text;
+}
+
+function writeText(svg, text, x, y, name, anchor) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", "text");
+  node.textContent = text;
+  for (const [key, value] of Object.entries({x, y, class: name, "text-anchor": anchor || "start"})) {
+    node.setAttribute(key, value);
+  }
+  svg.append(node);
+}
+
+function labelLimit(svg, chart, plot, width) {
+  if (chart.limit === null) return;
+  if (chart.limitOn === "y") {
+    writeText(svg, "limit", width - 18, plot.scale("y").apply(chart.limit) - 5, "limit-label", "end");
+    return;
+  }
+  const x = plot.scale("x").apply(chart.limit);
+  writeText(svg, "limit", x, 16, "limit-label", x > width - 40 ? "end" : x < 40 ? "start" : "middle");
+}
+
+// Names go to the first side of their point where they meet neither another name nor the edge.
+function labelPoints(svg, chart, plot, width) {
+  const place = point => [plot.scale("x").apply(point.x), plot.scale("y").apply(point.y)];
+  const points = chart.series.flatMap(series => series.points);
+  const taken = points.map(place).map(([x, y]) => ({left: x - 6, right: x + 6, top: y - 6, bottom: y + 6}));
+  const isFree = box => box.left > 58 && box.right < width - 2 && box.top > 20 &&
+    taken.every(o => box.right < o.left || o.right < box.left || box.bottom < o.top || o.bottom < box.top);
+  points.filter(point => point.label).forEach(point => {
+    const [x, y] = place(point);
+    const size = textWidth(point.label) + 2;
+    const sides = [[x + 9, y + 4], [x - 9 - size, y + 4], [x - size / 2, y - 10], [x - size / 2, y + 19],
+      [x + 7, y - 8], [x + 7, y + 17]];
+    for (const [left, base] of sides) {
+      const box = {left, right: left + size, top: base - 11, bottom: base + 3};
+      if (!isFree(box)) continue;
+      taken.push(box);
+      writeText(svg, point.label, left, base, "mark-label");
+      break;
+    }
+  });
+}
+
+function draw(chart, box) {
+  const width = Math.floor(box.clientWidth);
+  if (width < 100 || box.dataset.width === String(width)) return;
+  box.dataset.width = String(width);
+  const plot = Plot.plot(optionsOf(chart, width));
+  // Plot's own <style> is left out: the page's policy takes style sheets only. Same rules: tables.css.
+  plot.querySelectorAll("style").forEach(style => style.remove());
+  plot.setAttribute("role", "img");
+  labelLimit(plot, chart, plot, width);
+  if (chart.kind === "scatter") labelPoints(plot, chart, plot, width);
+  box.replaceChildren(plot);
+}
+
+const chartOf = new Map(charts.map(chart => [chart.id, chart]));
+const watcher = new ResizeObserver(entries => entries.forEach(({target}) => {
+  requestAnimationFrame(() => draw(chartOf.get(target.dataset.chart), target));
+}));
+document.querySelectorAll("[data-chart]").forEach(box => {
+  draw(chartOf.get(box.dataset.chart), box);
+  watcher.observe(box);
+});
