@@ -77,104 +77,121 @@ class Service:
     source: StoreSource
 
 
-def api(service: Service) -> APIRouter:
-    """Return the routes of the API."""
-    router = APIRouter(prefix="/api/v1", tags=["leaderboard"])
-    database = service.database
+def _only(code: int) -> dict[int | str, dict[str, Any]]:
+    return {code: PROBLEMS[code]}
 
-    def address(request: Request) -> str:
-        return request.client.host if request.client else "unknown"
 
-    def count_read(request: Request) -> None:
-        count_request(database, "reads", address(request), READS)
+router = APIRouter(prefix="/api/v1", tags=["leaderboard"])
 
-    def authenticated(
-        request: Request,
-        given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-    ) -> Identity:
-        client = address(request)
-        check_request(database, "wrong tokens", client, WRONG_TOKENS)
-        count_request(database, "writes", client, WRITES)
-        found = None
-        if given is not None:
-            with database.reading() as connection:
-                found = identify(connection, given.credentials)
-        if found is None:
-            count_request(database, "wrong tokens", client, WRONG_TOKENS)
-            raise HTTPException(
-                401,
-                "pass a valid token: Authorization: Bearer TOKEN",
-                {"WWW-Authenticate": "Bearer"},
-            )
-        return found
 
-    @router.get("/boards", dependencies=[Depends(count_read)], responses=_only(429))
-    def list_boards() -> list[dict[str, Any]]:
-        """Return the boards and the numbers their scores are measured by."""
-        return [{**asdict(board), "slug": board.slug} for board in service.source.boards()]
+def service_of(request: Request) -> Service:
+    """Return what the application works on; it stands in `app.state.service`."""
+    service: Service = request.app.state.service
+    return service
 
-    @router.get("/seasons", dependencies=[Depends(count_read)], responses=_only(429))
-    def list_seasons() -> list[dict[str, Any]]:
-        """Return the seasons, oldest first; a secret stands there once it is revealed."""
-        return [asdict(season) for season in service.source.seasons()]
 
-    @router.get(
-        "/submissions/{number}",
-        dependencies=[Depends(count_read)],
-        responses={**_only(429), 404: {"description": "there is no such submission"}},
+Served = Annotated[Service, Depends(service_of)]
+
+
+def address_of(request: Request) -> str:
+    """Return the client's address."""
+    return request.client.host if request.client else "unknown"
+
+
+def count_read(request: Request, service: Served) -> None:
+    """Hold an address to its reads per minute."""
+    count_request(service.database, "reads", address_of(request), READS)
+
+
+def authenticated(
+    request: Request,
+    service: Served,
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Identity:
+    """Return who asks; guessing tokens soon ends in waiting."""
+    database, client = service.database, address_of(request)
+    check_request(database, "wrong tokens", client, WRONG_TOKENS)
+    count_request(database, "writes", client, WRITES)
+    found = None
+    if given is not None:
+        with database.reading() as connection:
+            found = identify(connection, given.credentials)
+    if found is None:
+        count_request(database, "wrong tokens", client, WRONG_TOKENS)
+        challenge = {"WWW-Authenticate": "Bearer"}
+        raise HTTPException(401, "pass a valid token: Authorization: Bearer TOKEN", challenge)
+    return found
+
+
+@router.get("/boards", dependencies=[Depends(count_read)], responses=_only(429))
+def list_boards(service: Served) -> list[dict[str, Any]]:
+    """Return the boards and the numbers their scores are measured by."""
+    return [{**asdict(board), "slug": board.slug} for board in service.source.boards()]
+
+
+@router.get("/seasons", dependencies=[Depends(count_read)], responses=_only(429))
+def list_seasons(service: Served) -> list[dict[str, Any]]:
+    """Return the seasons, oldest first; a secret stands there once it is revealed."""
+    return [asdict(season) for season in service.source.seasons()]
+
+
+@router.get(
+    "/submissions/{number}",
+    dependencies=[Depends(count_read)],
+    responses={**_only(429), 404: {"description": "there is no such submission"}},
+)
+def read_submission(number: Number, service: Served) -> dict[str, Any]:
+    """Return a submission's state and, once it is scored, its numbers and rank."""
+    page = service.source.submission_page(number)
+    if page is None:
+        raise HTTPException(404, f"there is no submission {number}")
+    return submission_json(page)
+
+
+@router.post(
+    "/submissions",
+    status_code=202,
+    openapi_extra={"requestBody": MULTIPART},
+    responses={
+        **PROBLEMS,
+        400: {"description": "the body is no multipart form"},
+        408: {"description": "the body arrived too slowly"},
+        409: {"description": "submitted before, or no season is open"},
+        413: {"description": "the body is too large"},
+        415: {"description": "the body is compressed"},
+        422: {"description": "refused; detail says why"},
+    },
+)
+async def submit(
+    request: Request, service: Served, identity: Annotated[Identity, Depends(authenticated)]
+) -> dict[str, Any]:
+    """Take a submission: meta (JSON), policies (ONNX files in order), curves (JSON)."""
+    async with request.form(
+        max_files=MOST_POLICIES + 2, max_fields=2, max_part_size=LARGEST_METADATA
+    ) as form:
+        submission = await _submission_of(form)
+    await run_in_threadpool(check_submission, submission)
+    kept = await run_in_threadpool(
+        keep_submission, service.database, submission, identity.account_id, quota=True
     )
-    def read_submission(number: Number) -> dict[str, Any]:
-        """Return a submission's state and, once it is scored, its numbers and rank."""
-        page = service.source.submission_page(number)
-        if page is None:
-            raise HTTPException(404, f"there is no submission {number}")
-        return submission_json(page)
+    return _answer(kept)
 
-    @router.post(
-        "/submissions",
-        status_code=202,
-        openapi_extra={"requestBody": MULTIPART},
-        responses={
-            **PROBLEMS,
-            400: {"description": "the body is no multipart form"},
-            408: {"description": "the body arrived too slowly"},
-            409: {"description": "submitted before, or no season is open"},
-            413: {"description": "the body is too large"},
-            415: {"description": "the body is compressed"},
-            422: {"description": "refused; detail says why"},
-        },
-    )
-    async def submit(
-        request: Request, identity: Annotated[Identity, Depends(authenticated)]
-    ) -> dict[str, Any]:
-        """Take a submission: meta (JSON), policies (ONNX files in order), curves (JSON)."""
-        async with request.form(
-            max_files=MOST_POLICIES + 2, max_fields=2, max_part_size=LARGEST_METADATA
-        ) as form:
-            submission = await _submission_of(form)
-        await run_in_threadpool(check_submission, submission)
-        kept = await run_in_threadpool(
-            keep_submission, database, submission, identity.account_id, quota=True
-        )
-        return _answer(kept)
 
-    @router.post(
-        "/submissions/{number}/withdraw",
-        responses={**PROBLEMS, 404: {"description": "there is no such submission"}},
-    )
-    def withdraw_submission(
-        number: Number, identity: Annotated[Identity, Depends(authenticated)]
-    ) -> dict[str, Any]:
-        """Withdraw a submission of one's own; an administrator anybody's."""
-        found = stored_submission(database, number)
-        if found is None:
-            raise HTTPException(404, f"there is no submission {number}")
-        if identity.scope is not Scope.ADMIN and found.account_id != identity.account_id:
-            raise HTTPException(403, f"submission {number} is another account's")
-        withdraw(database, number, identity.name)
-        return {"id": number, "state": "withdrawn"}
-
-    return router
+@router.post(
+    "/submissions/{number}/withdraw",
+    responses={**PROBLEMS, 404: {"description": "there is no such submission"}},
+)
+def withdraw_submission(
+    number: Number, service: Served, identity: Annotated[Identity, Depends(authenticated)]
+) -> dict[str, Any]:
+    """Withdraw a submission of one's own; an administrator anybody's."""
+    found = stored_submission(service.database, number)
+    if found is None:
+        raise HTTPException(404, f"there is no submission {number}")
+    if identity.scope is not Scope.ADMIN and found.account_id != identity.account_id:
+        raise HTTPException(403, f"submission {number} is another account's")
+    withdraw(service.database, number, identity.name)
+    return {"id": number, "state": "withdrawn"}
 
 
 def submission_json(page: SubmissionPage) -> dict[str, Any]:
@@ -239,7 +256,3 @@ def _answer(kept: Kept) -> dict[str, Any]:
             {"Location": page},
         )
     return {"id": kept.id, "status": status, "page": page}
-
-
-def _only(code: int) -> dict[int | str, dict[str, Any]]:
-    return {code: PROBLEMS[code]}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard.safe_text import percent, short
+from leaderboard.safe_text import given
 
 DECADES = 4  # shown at most; what is smaller stands at the left edge
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -43,8 +43,14 @@ class Axis:
 
 def share_axis() -> Axis:
     """Return a logarithmic axis of shares, down to one in a hundred."""
-    ticks = tuple((share, percent(share)) for share in SHARES)
+    ticks = tuple((share, f"{given(100 * share)} %") for share in SHARES)
     return Axis("share of episodes with cost > c", True, ticks, SHARES[0], 1.0)
+
+
+def part_axis() -> Axis:
+    """Return a linear axis of shares."""
+    ticks = tuple((share / 100, f"{share} %") for share in (0, 25, 50, 75, 100))
+    return Axis("share of episodes at or below", False, ticks, 0.0, 1.0)
 
 
 def amount_axis(amounts: Sequence[float], label: str, *, always: bool = True) -> Axis:
@@ -58,17 +64,17 @@ def amount_axis(amounts: Sequence[float], label: str, *, always: bool = True) ->
     positive = sorted(amount for amount in amounts if amount > 0 and math.isfinite(amount))
     if not positive or (min(amounts) < 0):
         return Axis(label)
-    high = positive[-1]
+    high = float(positive[-1])
     if not always and high < WIDE * positive[len(positive) // 2]:
         return Axis(label, low=0.0, high=high)
     start = _round_down(max(positive[0], high / 10**DECADES))
     high = max(high, 2 * start)
     has_less = min(amounts) < start
-    low = start * (high / start) ** -0.1 if has_less else start
-    ticks = [(tick, short(tick)) for tick in _ticks(start, high)]
+    low = float(start * (high / start) ** -0.1) if has_less else start
+    ticks = [(tick, given(tick)) for tick in _ticks(start, high)]
     if has_less:
         is_zero = max((a for a in amounts if a < start), default=0.0) == 0.0
-        ticks.insert(0, (low, "0" if is_zero else f"< {short(start)}"))
+        ticks.insert(0, (low, "0" if is_zero else f"< {given(start)}"))
         ticks = [ticks[0], *(tick for tick in ticks[1:] if tick[0] > start * 1.0001)]
     return Axis(label, True, tuple(ticks), low, high, start)
 

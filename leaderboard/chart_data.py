@@ -1,75 +1,22 @@
-"""The pages' charts as plain numbers: what the script draws, and the same as a table."""
+"""The charts of each page, from its data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-from markupsafe import Markup
 
 from leaderboard.board_table import is_ranked, statistics_of
-from leaderboard.chart_axis import Axis, amount_axis, share_axis
+from leaderboard.chart import Chart, Point, Series, Table
+from leaderboard.chart_axis import Axis, amount_axis, part_axis, share_axis
 from leaderboard.comparison import Comparison
 from leaderboard.page_data import BoardPage, BoardRow, Curve, SubmissionPage
 from leaderboard.row_score import CostStatistics, Interval, RowStatistics
-from leaderboard.safe_text import clipped, script_json, short, visible, whole
+from leaderboard.safe_text import clipped, short, visible, whole
 from leaderboard.seed_curves import SeedBand, cost_band, return_band
 
 MOST_SCORES = 20  # rows of the chart of scores
 MOST_SERIES = 6  # lines of a chart
 TAIL_PERCENTS = (0, 10, 25, 50, 75, 90, 95, 99, 100)  # of the tables beside distributions
 TABLE_POINTS = 12  # of the tables beside curves
-
-
-@dataclass(frozen=True)
-class Point:
-    """A mark; low and high are its interval or band."""
-
-    x: float
-    y: float
-    low: float | None = None
-    high: float | None = None
-    label: str = ""
-    title: str = ""  # shown at the pointer
-
-
-@dataclass(frozen=True)
-class Series:
-    """Marks of one colour."""
-
-    name: str
-    points: tuple[Point, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The same numbers to read."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart; `kind` is "intervals", "lines", "steps", "scatter" or "dots"."""
-
-    id: str
-    kind: str
-    title: str
-    label: str  # what a screen reader says
-    x: Axis
-    y: Axis
-    series: tuple[Series, ...]
-    table: Table
-    limit: float | None = None
-    limit_on: str = "x"
-    note: str = ""
-    front: tuple[Point, ...] = ()  # of the scatter
-
-
-def charts_json(charts: Sequence[Chart]) -> Markup:
-    """Return charts as the content of a script element that holds data."""
-    return script_json([_plain(chart) for chart in charts])
 
 
 def top_rows(page: BoardPage, most: int = MOST_SERIES) -> list[BoardRow]:
@@ -101,10 +48,11 @@ def board_charts(page: BoardPage) -> list[Chart]:
             kind="intervals",
             title="Score of the first rows" if len(rows) == MOST_SCORES else "Score",
             label=f"Scores of {len(rows)} ranked submissions with their 95 % intervals",
-            x=Axis("score: 0 is random, 1 is the reference"),
+            x=Axis("score"),
             y=Axis(""),
             series=(Series("score", points),),
             table=Table(("row", "score", "from", "to"), tuple(cells)),
+            note="With 95 % intervals; 0 is random, 1 is the board's reference.",
         )
     ]
 
@@ -174,7 +122,7 @@ def _returns(named: Sequence[tuple[str, Sequence[float]]]) -> Chart:
         title="Episode returns",
         label="Share of episodes at or below each return",
         x=Axis("return"),
-        y=replace(share_axis(), label="share of episodes at or below", log=False, ticks=()),
+        y=part_axis(),
         series=tuple(series),
         table=_quantile_table(named, "return"),
     )
@@ -301,7 +249,9 @@ def _curve_chart(
     series, rows = [], []
     for name, band in bands.items():
         columns = zip(band.steps, band.middle, band.lowest, band.highest, strict=True)
-        points = [Point(*map(float, column)) for column in columns]
+        points = [
+            Point(float(x), float(y), float(low), float(high)) for x, y, low, high in columns
+        ]
         series.append(Series(name, tuple(points)))
         every = max(1, len(points) // TABLE_POINTS)
         rows += [
@@ -326,29 +276,3 @@ def _curve_chart(
 
 def _interval_cells(interval: Interval) -> tuple[str, str, str]:
     return short(interval.value), short(interval.low), short(interval.high)
-
-
-def _plain(chart: Chart) -> dict:
-    """Return a chart as JSON data; the table stands in the page."""
-    return {
-        "id": chart.id,
-        "kind": chart.kind,
-        "label": chart.label,
-        "x": chart.x.plain(),
-        "y": chart.y.plain(),
-        "limit": chart.limit,
-        "limitOn": chart.limit_on,
-        "front": [[point.x, point.y] for point in chart.front],
-        "series": [
-            {
-                "name": series.name,
-                "points": [
-                    {"x": p.x, "y": p.y, "low": p.low, "high": p.high}
-                    | ({"label": p.label} if p.label else {})
-                    | ({"title": p.title} if p.title else {})
-                    for p in series.points
-                ],
-            }
-            for series in chart.series
-        ],
-    }

@@ -25,6 +25,7 @@ main()
 """
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _CHUNK = 65_536
+_SIGNALS = {int(each) for each in signal.Signals}
 
 
 class ProcessFault(RuntimeError):
@@ -119,7 +120,8 @@ class ConfinedProcess:
         if code == -signal.SIGXCPU:
             return ProcessFault("ran out of CPU time")
         if code < 0:
-            return ProcessFault(f"crashed ({signal.Signals(-code).name})")
+            named = signal.Signals(-code).name if -code in _SIGNALS else f"signal {-code}"
+            return ProcessFault(f"crashed ({named})")
         return ProcessFault(f"ended (exit code {code})")
 
 

@@ -83,7 +83,7 @@ def renew(connection: sa.Connection, lease: Lease, seconds: float = LEASE_SECOND
 
 
 def release(database: Database, lease: Lease) -> None:
-    """Give a lease back, for instance because the worker is told to stop; it counts as no attempt."""
+    """Give a lease back, as the worker is told to stop; it counts as no attempt."""
     with database.writing() as connection:
         connection.execute(
             sa.update(job)

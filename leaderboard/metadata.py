@@ -125,7 +125,7 @@ class Metadata(BaseModel):
                 f"{len(self.sha256)}; give one of each for every policy file"
             )
         constraints = boards()[self.env].constraints
-        counts = {"cost_limits": len(self.cost_limits)}
+        counts = {"cost_limits": len(self.cost_limits)} if self.cost_limits else {}
         if self.claim:
             counts["claim.mean_costs"] = len(self.claim.mean_costs)
         for name, count in counts.items():

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from leaderboard import board_table, chart_data, page_paths, safe_text
 from leaderboard.board import EPISODES_PER_POLICY
+from leaderboard.chart import Chart, charts_json
 from leaderboard.comparison import compare
 from leaderboard.page_data import BoardPage, PageSource, Season, Submission
 from leaderboard.page_paths import BoardView
@@ -163,18 +164,19 @@ def _board(
         return Page(_fill("environment", shared, charts=charts).encode(), HTML)
     ranked = [row for row in page.rows if board_table.is_ranked(row)]
     others = [row for row in page.rows if not board_table.is_ranked(row)]
+    rows = {row.submission.id: row for row in ranked}
     content = _fill(
         "board",
         shared,
         ranked=board_table.sorted_rows(page.board, ranked, view.column),
         others=board_table.sorted_rows(page.board, others, view.column),
-        pairs=page_paths.top_pairs(page),
+        pairs=[(rows[a], rows[b]) for a, b in page_paths.top_pairs(page)],
         charts=chart_data.board_charts(page),
     )
     return Page(content.encode(), HTML)
 
 
-def _environment_charts(page: BoardPage, source: PageSource) -> Sequence[chart_data.Chart]:
+def _environment_charts(page: BoardPage, source: PageSource) -> Sequence[Chart]:
     top = [row.submission.id for row in chart_data.top_rows(page)]
     return chart_data.environment_charts(page, source.curves(top))
 
@@ -213,6 +215,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         short=safe_text.short,
+        given=safe_text.given,
         signed=safe_text.signed,
         percent=safe_text.percent,
         whole=safe_text.whole,
@@ -231,6 +234,6 @@ def _environment() -> Environment:
         submission_path=page_paths.submission_path,
         season_path=page_paths.season_path,
         compare_path=page_paths.compare_path,
-        charts_json=chart_data.charts_json,
+        charts_json=charts_json,
     )
     return environment

@@ -165,6 +165,8 @@ class SandboxedPolicy:
         for output, values in zip(self.form.outputs, parts, strict=True):
             if not np.isfinite(values).all():
                 raise self._fail(f"answered {output.name!r} with numbers that are not finite")
+            if output.whole and (np.abs(values) > 2**53).any() | (values % 1 != 0).any():
+                raise self._fail(f"answered {output.name!r} with no whole numbers up to 2^53")
             named[output.name] = values.astype(np.int64) if output.whole else values.copy()
         return named
 

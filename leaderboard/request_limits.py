@@ -1,4 +1,4 @@
-"""Limits on requests, counted in the store so that they outlive a restart and hold for all servers."""
+"""Limits on requests, counted in the store: they outlive a restart and hold for all servers."""
 
 from __future__ import annotations
 

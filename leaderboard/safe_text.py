@@ -73,6 +73,11 @@ def short(number: float | None, *, signed: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
+def given(number: float) -> str:
+    """Return a number that somebody has chosen, such as a limit, without zeros at its end."""
+    return f"{number:,.6g}".replace("-", MINUS)
+
+
 def signed(number: float | None) -> str:
     """Return a number with its sign."""
     return short(number, signed=True)

@@ -4,8 +4,9 @@ Every interval is a percentile interval from one two-level bootstrap: a resample
 policies with replacement and, for each drawn policy, n of its n episodes. The draws depend on k
 and n alone, so that resample r of any two rows with equal k and n is made of the same policies
 and episodes (common random numbers) and the difference of their draws is a paired one: policy j's
-episode i starts from the same seed in both. Rows of unequal k or n are drawn independently, and
-the difference of their draws is an unpaired one.
+episode i starts from the same seed in both. (The j-th trainings of two rows have nothing else in
+common; pairing them adds noise to the width of the interval, no bias.) Rows of unequal k or n are
+drawn independently, and the difference of their draws is an unpaired one.
 
 Coverage on normal episodes, five policies of a hundred (measured, +- 2 %): if all policies are
 equally good, 98 % of the intervals of a mean contain it, since the noise of the episodes counts on

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from leaderboard.api import Service, api
+from leaderboard.api import Service, router
 from leaderboard.body_limit import BodyLimit
 from leaderboard.database import Database
 from leaderboard.metadata import MetadataRefused
@@ -41,7 +41,8 @@ def create_app(database: Database, url: str = "") -> FastAPI:
     source = StoreSource(database, url)
     cache = PageCache(lambda path: render(path, source), source.revision)
     app = FastAPI(title="safe-envs leaderboard", version="1", docs_url=None, redoc_url=None)
-    app.include_router(api(Service(database, source)))
+    app.state.service = Service(database, source)
+    app.include_router(router)
     _add_refusals(app)
 
     @app.get("/health", include_in_schema=False)

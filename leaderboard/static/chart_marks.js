@@ -23,7 +23,7 @@ const chartMarks = {
   lines(chart) {
     return chart.series.flatMap((series, index) => {
       const colour = COLOURS[index % COLOURS.length];
-      const band = series.points.some(point => point.low !== null);
+      const band = series.points.some(point => point.low !== undefined);
       return [
         band ? Plot.areaY(series.points, {x: "x", y1: "low", y2: "high", fill: colour, fillOpacity: 0.13}) : null,
         Plot.line(series.points, {x: "x", y: "y", stroke: colour, strokeWidth: 2, strokeDasharray: DASHES[index % DASHES.length], className: "series"}),
@@ -57,6 +57,7 @@ const chartMarks = {
   dots(chart) {
     const points = chart.series[0].points;
     return [
+      Plot.ruleY([0], {stroke: "#d9dee5"}),
       Plot.dot(points, {x: "x", y: "y", r: 6, fill: COLOURS[0], fillOpacity: 0.55, stroke: COLOURS[0], className: "points"}),
       Plot.tip(points, Plot.pointerX({x: "x", y: "y", title: "title", fontSize: 12})),
     ];

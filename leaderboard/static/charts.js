@@ -2,10 +2,10 @@
 "use strict";
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const plain = new Intl.NumberFormat("en-GB", {maximumSignificantDigits: 3});
-const whole = new Intl.NumberFormat("en-GB", {notation: "compact", maximumSignificantDigits: 3});
+const large = new Intl.NumberFormat("en-US", {notation: "compact", maximumSignificantDigits: 3});
 
 function tickText(value) {
-  const text = Math.abs(value) >= 10000 ? whole.format(value) : plain.format(value);
+  const text = Math.abs(value) >= 10000 ? large.format(value).replace("K", "k") : plain.format(value);
   return text.replace("-", "\u2212");
 }
 
@@ -15,14 +15,27 @@ function scaleOf(axis, width) {
   if (axis.low !== null) scale.domain = [axis.low, axis.high];
   else scale.nice = true;
   if (axis.ticks.length) {
-    const texts = new Map(axis.ticks.map(([place, text]) => [place, text]));
-    const every = axis.ticks.length > 5 && width < 480 ? 2 : 1;
-    scale.ticks = axis.ticks.map(([place]) => place).filter((_, index) => index % every === 0);
-    scale.tickFormat = place => texts.get(place) || "";
+    scale.axis = null; // see axisMarks
   } else {
     scale.ticks = Math.max(3, Math.min(7, Math.round(width / 110)));
   }
   return scale;
+}
+
+// A logarithmic scale leaves out the texts of ticks it finds odd, so these axes are marks.
+function axisMarks(chart, width) {
+  const marks = [];
+  for (const [name, axisOf, gridOf] of [["x", Plot.axisX, Plot.gridX], ["y", Plot.axisY, Plot.gridY]]) {
+    const axis = chart[name];
+    const every = axis.ticks.length > 5 && width < 480 ? 2 : 1;
+    const ticks = axis.ticks.filter((_, index) => index % every === 0);
+    if (!ticks.length) continue;
+    const places = ticks.map(([place]) => place);
+    const text = ticks.map(([, text]) => text);
+    const label = name === "x" ? {labelAnchor: "center", labelOffset: 40} : {};
+    marks.push(gridOf(places), axisOf(places, {text, label: axis.label, labelArrow: "none", ...label}));
+  }
+  return marks;
 }
 
 function heightOf(chart, width) {
@@ -40,13 +53,13 @@ function textWidth(text) {
 function optionsOf(chart, width) {
   const options = {
     width, height: heightOf(chart, width), className: "chart-drawing", ariaLabel: chart.label,
-    marginTop: 26, marginRight: 16, marginBottom: 44, marginLeft: 58, insetLeft: 4,
+    marginTop: 26, marginRight: 16, marginBottom: 44, marginLeft: 58, inset: chart.kind === "scatter" ? 8 : 4,
     x: scaleOf(chart.x, width), y: scaleOf(chart.y, width),
-    marks: [limitMark(chart), ...chartMarks[chart.kind](chart)],
+    marks: [...axisMarks(chart, width), limitMark(chart), ...chartMarks[chart.kind](chart)],
   };
   options.x.labelAnchor = "center";
   options.x.labelOffset = 40;
-  options.y.ticks = chart.y.ticks.length ? options.y.ticks : 5;
+  options.y.ticks = 5;
   if (chart.kind === "intervals") {
     const names = chart.series[0].points.map(point => point.label);
     options.marginLeft = Math.min(0.42 * width, 14 + Math.max(...names.map(textWidth)));
@@ -54,7 +67,7 @@ function optionsOf(chart, width) {
       tickFormat: index => fitted(names[index], options.marginLeft - 12)};
   }
   if (chart.kind === "dots") {
-    Object.assign(options, {marginLeft: 12, marginTop: 22, insetLeft: 12, insetRight: 12});
+    Object.assign(options, {marginLeft: 12, marginTop: 22, inset: 0, insetLeft: 12, insetRight: 12});
     options.y = {axis: null, domain: [-1, 1]};
   }
   return options;
@@ -94,8 +107,8 @@ function labelPoints(svg, chart, plot, width) {
   points.filter(point => point.label).forEach(point => {
     const [x, y] = place(point);
     const size = textWidth(point.label) + 2;
-    const sides = [[x + 9, y + 4], [x - 9 - size, y + 4], [x - size / 2, y - 10], [x - size / 2, y + 19],
-      [x + 7, y - 8], [x + 7, y + 17]];
+    const sides = [[x + 5, y - 8], [x - 5 - size, y - 8], [x - size / 2, y - 10], [x + 9, y + 4],
+      [x - 9 - size, y + 4], [x + 5, y + 17], [x - size / 2, y + 19]];
     for (const [left, base] of sides) {
       const box = {left, right: left + size, top: base - 11, bottom: base + 3};
       if (!isFree(box)) continue;

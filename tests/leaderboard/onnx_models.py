@@ -251,7 +251,7 @@ def random_operator() -> bytes:
 
 def lying_dimensions() -> bytes:
     """Return a policy with a tensor of 2^60 numbers that holds two."""
-    found = ModelProto.FromString(box_policy())
+    found = ModelProto.FromString(spoilt([]))
     found.graph.initializer.add(
         name="evil", data_type=TensorProto.FLOAT, dims=[2**60], raw_data=bytes(8)
     )

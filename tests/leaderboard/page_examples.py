@@ -150,9 +150,7 @@ def a_score(board, episodes, seed=0):
             return_quantiles=tuple(np.quantile(episodes.returns, np.linspace(0, 1, 101))),
             costs=tuple(costs),
         ),
-        ScoreDraws(
-            score + 0.02 * rng.standard_normal(50), np.zeros(50), np.zeros(50)
-        ),
+        ScoreDraws(score + 0.02 * rng.standard_normal(50), np.zeros(50), np.zeros(50)),
     )
 
 
@@ -335,9 +333,7 @@ class ExampleSource:
             score = an_interval(sum(feasible) / len(self._boards), 0.03)
             authors = tuple(next(iter(rows.values())).submission.metadata.authors)
             lines.append(
-                page_data.AggregateRow(
-                    algorithm, authors, rank, (rank, rank + 1), score, cells
-                )
+                page_data.AggregateRow(algorithm, authors, rank, (rank, rank + 1), score, cells)
             )
         return page_data.AggregatePage(self._seasons[season - 1], self._boards, tuple(lines))
 

@@ -165,6 +165,17 @@ def test_ties_by_hand():
     assert ids(rank_rows(rows, Feasibility.MEAN)) == [4, 5, 3, 2, 1]
 
 
+def test_the_largest_excess_of_the_constraints_counts():
+    def pair(first, second):
+        return score_of(1.0, *(cost_of(v, v, v + 5.0, v + 5.0) for v in (first, second)))
+
+    rows = [Candidate(i, pair(*means), 1, 0.0) for i, means in enumerate([(0, 14), (12, 13)])]
+    safe = [Candidate(i, pair(*means), 1, 0.0) for i, means in enumerate([(0, 9), (8, 8)])]
+    for feasibility in Feasibility:
+        assert ids(rank_rows(rows, feasibility)) == [1, 0]
+    assert ids(rank_rows(safe, Feasibility.MEAN)) == [1, 0]
+
+
 def test_tail_board_orders_violations_by_the_tail():
     rows = [row(1, 1.0, mean=5.0, p95=30.0), row(2, 0.1, mean=11.0, p95=20.0), row(3, 0.0)]
     assert ids(rank_rows(rows, Feasibility.P95)) == [3, 2, 1]

@@ -188,6 +188,13 @@ def test_whole_numbers_at_the_limit_have_a_mean_at_the_limit():
     assert cost.upper_bound > 25.0
 
 
+def test_tail_below_the_limit_has_no_excess_but_draws_keep_the_distance():
+    row = score_row(board(1000.0), random_episodes(2))
+    assert row.statistics.costs[0].excess_p95 == 0.0
+    assert row.statistics.costs[0].excess < 0.0
+    assert (row.draws.excess_p95 < 0.0).all()
+
+
 def test_largest_excess_over_constraints_is_scaled():
     data = random_episodes(11, constraints=3)
     trial = board(5.0, 0.0, 40.0, scales=(5.0, 2.0, 40.0))
