@@ -15,14 +15,8 @@ from leaderboard.serve import ServeOptions, WorkerOptions, run_worker, serve
 from leaderboard.submit import SubmitOptions, submit
 from leaderboard.verify import VerifyOptions, verify
 
-Options = (
-    SubmitOptions
-    | VerifyOptions
-    | ServeOptions
-    | WorkerOptions
-    | ExportOptions
-    | AdministrationOptions
-)
+ServiceOptions = ServeOptions | WorkerOptions | ExportOptions
+Options = SubmitOptions | VerifyOptions | ServiceOptions | AdministrationOptions
 
 
 def main(arguments: list[str] | None = None) -> int:

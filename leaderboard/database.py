@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from sqlalchemy import event
 
 EMBEDDED = Path("runs/leaderboard.sqlite")
 BUSY_SECONDS = 30.0  # how long a writer waits for another
+_one_migration = threading.Lock()  # Alembic keeps the one at work in a module
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def migrate(connection: sa.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(files("leaderboard").joinpath("migrations")))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with _one_migration:
+        command.upgrade(config, "head")
 
 
 def _engine(url: str) -> sa.Engine:
@@ -121,9 +126,22 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     """Readers beside one writer, every commit on the disk, transactions begun by us."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _turn_on_wal(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _turn_on_wal(cursor: sqlite3.Cursor) -> None:
+    """Turn on the write-ahead log; of those who do so at once, SQLite makes none wait."""
+    last_moment = time.monotonic() + BUSY_SECONDS
+    while cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > last_moment:
+                raise
+            time.sleep(0.05)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

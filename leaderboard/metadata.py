@@ -129,9 +129,7 @@ class Metadata(BaseModel):
         if self.claim:
             counts["claim.mean_costs"] = len(self.claim.mean_costs)
         for name, count in counts.items():
-            if count not in (
-                (0, len(constraints)) if name == "cost_limits" else (len(constraints),)
-            ):
+            if count != len(constraints):
                 raise ValueError(
                     f"{name} has {count} entries but {self.env} has {len(constraints)} constraints"
                 )

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from gymnasium import Space, spaces
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from leaderboard.message_parts import TooManyParts, count_parts
+from leaderboard.message_parts import MessageRefused, count_parts
 from leaderboard.onnx_rules import check_model
 from leaderboard.onnx_tensors import LARGEST_MODEL, type_name
 from leaderboard.policy_form import PolicyForm, PolicyOutput, possible_outputs, possible_sets
@@ -138,7 +138,7 @@ def _parsed(model_bytes: bytes) -> ModelProto:
     try:
         count_parts(model_bytes, ModelProto.DESCRIPTOR, MOST_PARTS)
         model.ParseFromString(model_bytes)
-    except TooManyParts as error:
+    except MessageRefused as error:
         raise PolicyRefused(f"the file is malformed: {error}; submit an ONNX file") from None
     except DecodeError:
         raise PolicyRefused("the file is malformed: no ONNX message; submit an ONNX file") from None

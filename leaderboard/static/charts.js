@@ -15,7 +15,7 @@ function scaleOf(axis, width) {
   if (axis.low !== null) scale.domain = [axis.low, axis.high];
   else scale.nice = true;
   if (axis.ticks.length) {
-    scale.axis = null; // see axisMarks
+    Object.assign(scale, {axis: null, grid: false}); // see axisMarks
   } else {
     scale.ticks = Math.max(3, Math.min(7, Math.round(width / 110)));
   }

@@ -183,6 +183,14 @@ def test_millions_of_empty_messages_are_refused_before_parsing(empty_message):
     assert message.startswith("the file is malformed: more than 50,000 parts")
 
 
+def test_text_that_is_not_utf8_is_refused():
+    content = models.box_policy()
+    assert re.search(
+        "the file is malformed: no ONNX message: the text at byte .* is not UTF-8; submit",
+        refusal(content.replace(b"action", b"act\xff\xff\xff")),
+    )
+
+
 def test_infinite_bounds_are_taken():
     def clip(found):
         found.graph.initializer.add(

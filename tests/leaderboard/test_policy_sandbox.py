@@ -22,10 +22,7 @@ from leaderboard.policy_sandbox import (
     SandboxUnavailable,
 )
 from tests.leaderboard import onnx_models as models
-from tests.leaderboard.onnx_models import ACTIONS, CHOICES, OBSERVATIONS, Network
-
-FORM = PolicyForm(4, (PolicyOutput("action", 2, whole=False),))
-ROW = np.array([[0.1, -0.2, 0.3, 0.4]], np.float32)
+from tests.leaderboard.onnx_models import ACTIONS, CHOICES, FORM, OBSERVATIONS, ROW, Network
 
 
 def random_rows(count, size=4):
