@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
@@ -16,13 +17,7 @@ from leaderboard.board import MOST_POLICIES
 from leaderboard.database import Database
 from leaderboard.metadata import LARGEST_METADATA, parse_metadata
 from leaderboard.page_data import SubmissionPage
-from leaderboard.request_limits import (
-    READS,
-    WRITES,
-    WRONG_TOKENS,
-    check_request,
-    count_request,
-)
+from leaderboard.request_limits import DEFAULT_LIMITS, Limits, count_request
 from leaderboard.store_source import StoreSource
 from leaderboard.submission import (
     LARGEST_CURVES,
@@ -75,6 +70,7 @@ class Service:
 
     database: Database
     source: StoreSource
+    limits: Limits = DEFAULT_LIMITS
 
 
 def _only(code: int) -> dict[int | str, dict[str, Any]]:
@@ -94,13 +90,22 @@ Served = Annotated[Service, Depends(service_of)]
 
 
 def address_of(request: Request) -> str:
-    """Return the client's address."""
-    return request.client.host if request.client else "unknown"
+    """Return the client's address; of IPv6 the network, of which one client has all addresses."""
+    host = request.client.host if request.client else "unknown"
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address, 64), strict=False))
 
 
 def count_read(request: Request, service: Served) -> None:
     """Hold an address to its reads per minute."""
-    count_request(service.database, "reads", address_of(request), READS)
+    count_request(service.database, "reads", address_of(request), service.limits.reads)
 
 
 def authenticated(
@@ -108,18 +113,23 @@ def authenticated(
     service: Served,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Identity:
-    """Return who asks; guessing tokens soon ends in waiting."""
-    database, client = service.database, address_of(request)
-    check_request(database, "wrong tokens", client, WRONG_TOKENS)
-    count_request(database, "writes", client, WRITES)
+    """Return who asks.
+
+    An address that sends wrong tokens soon has to wait, which keeps a flood of them from the
+    store. A valid token is let through all the same, and counted by its account: one of 256 random
+    bits is not found by guessing, however often, and nobody may lock out a neighbour behind the
+    same address.
+    """
+    database, limits = service.database, service.limits
     found = None
     if given is not None:
         with database.reading() as connection:
             found = identify(connection, given.credentials)
     if found is None:
-        count_request(database, "wrong tokens", client, WRONG_TOKENS)
+        count_request(database, "wrong tokens", address_of(request), limits.wrong_tokens)
         challenge = {"WWW-Authenticate": "Bearer"}
         raise HTTPException(401, "pass a valid token: Authorization: Bearer TOKEN", challenge)
+    count_request(database, "writes", f"account {found.account_id}", limits.writes)
     return found
 
 
@@ -158,7 +168,7 @@ def read_submission(number: Number, service: Served) -> dict[str, Any]:
         408: {"description": "the body arrived too slowly"},
         409: {"description": "submitted before, or no season is open"},
         413: {"description": "the body is too large"},
-        415: {"description": "the body is compressed"},
+        415: {"description": "the body is compressed, or no multipart form"},
         422: {"description": "refused; detail says why"},
     },
 )
@@ -166,11 +176,15 @@ async def submit(
     request: Request, service: Served, identity: Annotated[Identity, Depends(authenticated)]
 ) -> dict[str, Any]:
     """Take a submission: meta (JSON), policies (ONNX files in order), curves (JSON)."""
-    async with request.form(
-        max_files=MOST_POLICIES + 2, max_fields=2, max_part_size=LARGEST_METADATA
-    ) as form:
-        submission = await _submission_of(form)
-    await run_in_threadpool(check_submission, submission)
+    _check_content_type(request.headers.get("content-type", ""))
+    try:
+        async with request.form(
+            max_files=MOST_POLICIES + 2, max_fields=2, max_part_size=LARGEST_METADATA
+        ) as form:
+            parts = await _parts_of(form)
+    except UnicodeError:  # a field's text, in the character set that the request declares
+        raise HTTPException(400, "the form has a name or a text that is not UTF-8") from None
+    submission = await run_in_threadpool(_checked_submission, parts)
     kept = await run_in_threadpool(
         keep_submission, service.database, submission, identity.account_id, quota=True
     )
@@ -215,21 +229,42 @@ def submission_json(page: SubmissionPage) -> dict[str, Any]:
     }
 
 
-async def _submission_of(form: FormData) -> Submission:
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a form; the names of files are of no interest."""
+
+    meta: bytes
+    policies: tuple[bytes, ...]
+    curves: bytes
+
+
+def _check_content_type(given: str) -> None:
+    if given.partition(";")[0].strip().lower() != "multipart/form-data":
+        raise HTTPException(415, "send a form, Content-Type: multipart/form-data; boundary=...")
+
+
+async def _parts_of(form: FormData) -> _Parts:
     unknown = sorted(set(form) - {"meta", "policies", "curves"})
     if unknown:
         raise SubmissionRefused(
             f"the form has parts {json.dumps(unknown[:5])[:200]}; allowed are meta, policies, "
             "curves"
         )
-    metadata = parse_metadata(await _only_part(form, "meta", LARGEST_METADATA))
+    meta = await _only_part(form, "meta", LARGEST_METADATA)
     policies = []
     for part in form.getlist("policies"):
         content = await _content(part)
         check_size(len(content))
         policies.append(content)
     curves = await _only_part(form, "curves", LARGEST_CURVES) if "curves" in form else b"[]"
-    return Submission(metadata, tuple(policies), parse_curves(curves))
+    return _Parts(meta, tuple(policies), curves)
+
+
+def _checked_submission(parts: _Parts) -> Submission:
+    metadata = parse_metadata(parts.meta)
+    submission = Submission(metadata, parts.policies, parse_curves(parts.curves))
+    check_submission(submission)
+    return submission
 
 
 async def _only_part(form: FormData, name: str, largest: int) -> bytes:

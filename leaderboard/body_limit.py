@@ -8,7 +8,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BODY_SECONDS = 60.0  # for a whole body to arrive
+LINGER_SECONDS = 2.0  # how long the rest of a refused body is read, and thrown away
 
 
 class BodyRefused(Exception):
@@ -22,13 +22,17 @@ class BodyRefused(Exception):
 class BodyLimit:
     """ASGI middleware: counts what arrives, whatever the Content-Length says.
 
+    An answer that is given before the body has arrived ends the connection. The rest of the body
+    is then read for a moment: a client that is still sending would else find the connection broken
+    instead of the answer.
+
     Args:
         app: what it stands before.
         largest: body [bytes].
         seconds: for a whole body to arrive.
     """
 
-    def __init__(self, app: ASGIApp, largest: int, seconds: float = BODY_SECONDS) -> None:
+    def __init__(self, app: ASGIApp, largest: int, seconds: float) -> None:
         self._app = app
         self._largest = largest
         self._seconds = seconds
@@ -38,60 +42,102 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
-
-        async def watched_send(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
+        headers = dict(scope["headers"])
+        if not {b"content-length", b"transfer-encoding"} & headers.keys():
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, self._largest, self._seconds)
+        answer = _Answer(send, body, waits=b"expect" in headers)
         try:
-            self._check_headers(dict(scope["headers"]))
-            await self._app(scope, self._counted(receive), watched_send)
+            self._check_headers(headers)
+            await self._app(scope, body.receive, answer.send)
         except BodyRefused as refusal:
-            if started:
+            if answer.started:
                 raise
-            await _refuse(send, refusal)
+            await _refuse(answer, refusal)
 
     def _check_headers(self, headers: dict[bytes, bytes]) -> None:
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise BodyRefused(415, "compressed bodies are not taken; send it as it is")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 15 or int(length) > self._largest:
-            raise BodyRefused(413, self._too_large())
-
-    def _too_large(self) -> str:
-        return f"the body is larger than {self._largest:,} bytes, which are allowed"
-
-    def _counted(self, receive: Receive) -> Receive:
-        received = 0
-        last_moment = time.monotonic() + self._seconds
-        complete = False
-
-        async def counted() -> Message:
-            nonlocal received, complete
-            if complete:  # now it waits for the client to hang up, as long as it likes
-                return await receive()
-            try:
-                left = max(0.0, last_moment - time.monotonic())
-                message = await asyncio.wait_for(receive(), left)
-            except asyncio.TimeoutError:
-                raise BodyRefused(408, f"the body took longer than {self._seconds:g} s") from None
-            received += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if received > self._largest:
-                raise BodyRefused(413, self._too_large())
-            return message
-
-        return counted
+            raise BodyRefused(413, _too_large(self._largest))
 
 
-async def _refuse(send: Send, refusal: BodyRefused) -> None:
+class _Body:
+    """A request's body as it arrives."""
+
+    def __init__(self, receive: Receive, largest: int, seconds: float) -> None:
+        self._receive = receive
+        self._largest = largest
+        self._seconds = seconds
+        self._last_moment = time.monotonic() + seconds
+        self._received = 0
+        self.complete = False
+
+    async def receive(self) -> Message:
+        if self.complete:  # now it waits for the client to hang up, as long as it likes
+            return await self._receive()
+        try:
+            message = await self._next(self._last_moment)
+        except asyncio.TimeoutError:
+            raise BodyRefused(408, f"the body took longer than {self._seconds:g} s") from None
+        if self._received > self._largest:
+            raise BodyRefused(413, _too_large(self._largest))
+        return message
+
+    async def throw_away(self) -> None:
+        """Read what is left, up to twice the size that is allowed."""
+        last_moment = time.monotonic() + LINGER_SECONDS
+        try:
+            while not self.complete and self._received <= 2 * self._largest:
+                await self._next(last_moment)
+        except asyncio.TimeoutError:
+            pass
+
+    async def _next(self, last_moment: float) -> Message:
+        left = max(0.0, last_moment - time.monotonic())
+        message = await asyncio.wait_for(self._receive(), left)
+        self._received += len(message.get("body", b""))
+        self.complete = not message.get("more_body", False)
+        return message
+
+
+class _Answer:
+    """What is sent back; ends the connection if the body has not arrived."""
+
+    def __init__(self, send: Send, body: _Body, waits: bool) -> None:
+        self._send = send
+        self._body = body
+        self._waits = waits  # the client sends its body only when it is told to
+        self._closes = False
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self._closes = not self._body.complete
+            if self._closes:
+                headers = [*message.get("headers", ()), (b"connection", b"close")]
+                message = {**message, "headers": headers}
+        elif self._closes and not self._waits and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._body.throw_away()
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
+
+
+def _too_large(largest: int) -> str:
+    return f"the body is larger than {largest:,} bytes, which are allowed"
+
+
+async def _refuse(answer: _Answer, refusal: BodyRefused) -> None:
     body = json.dumps({"detail": str(refusal)}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await answer.send(
+        {"type": "http.response.start", "status": refusal.status, "headers": headers}
+    )
+    await answer.send({"type": "http.response.body", "body": body})

@@ -249,9 +249,7 @@ def _curve_chart(
     series, rows = [], []
     for name, band in bands.items():
         columns = zip(band.steps, band.middle, band.lowest, band.highest, strict=True)
-        points = [
-            Point(float(x), float(y), float(low), float(high)) for x, y, low, high in columns
-        ]
+        points = [Point(float(x), float(y), float(low), float(high)) for x, y, low, high in columns]
         series.append(Series(name, tuple(points)))
         every = max(1, len(points) // TABLE_POINTS)
         rows += [

@@ -6,6 +6,8 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -15,6 +17,9 @@ from leaderboard.board import MOST_POLICIES, boards
 LARGEST_METADATA = 32 * 1024  # [bytes]
 DEEPEST_JSON = 8
 SHA256 = r"^[0-9a-f]{64}$"
+# A string that does not end goes on to the end of the text; looking for its end from each of its
+# quotes would take seconds.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, overrides, surrogates
 
 
@@ -42,12 +47,28 @@ def _link(text: str) -> str:
     return text
 
 
-def _text(longest: int) -> Any:
-    return Annotated[str, Field(max_length=longest), AfterValidator(plain_text)]
-
-
 def _multiline(text: str) -> str:
     return "\n".join(plain_text(line) for line in text.splitlines())
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Returns a text as it is kept, in normal form, whose length counts.
+
+    The normal form may be three times as long as what was sent, or empty.
+    """
+
+    longest: int
+    shortest: int = 0
+    form: Callable[[str], str] = plain_text
+
+    def __call__(self, text: str) -> str:
+        normal = self.form(text)
+        if not self.shortest <= len(normal) <= self.longest:
+            raise ValueError(
+                f"has {len(normal)} characters; allowed are {self.shortest} to {self.longest}"
+            )
+        return normal
 
 
 def _plain_json(value: Any) -> Any:
@@ -61,9 +82,9 @@ def _plain_json(value: Any) -> Any:
     return value
 
 
-Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(plain_text)]
 Link = Annotated[str, Field(max_length=300), AfterValidator(_link)]
-Text = Annotated[str, Field(max_length=200), AfterValidator(plain_text)]
+Name = Annotated[str, AfterValidator(_Kept(80, shortest=1))]
+Text = Annotated[str, AfterValidator(_Kept(200))]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -90,7 +111,7 @@ class Metadata(BaseModel):
     organisation: Text = ""
     contact: Text = ""  # not shown
     url: Link = ""
-    citation: Annotated[str, Field(max_length=2000), AfterValidator(_multiline)] = ""
+    citation: Annotated[str, AfterValidator(_Kept(2000, form=_multiline))] = ""
     code_url: Link = ""
     code_revision: Annotated[str, Field(pattern=r"^([0-9a-f]{40})?$")] = ""
     code_licence: Text = ""
@@ -101,7 +122,7 @@ class Metadata(BaseModel):
     wall_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # of each policy
     hardware: Text = ""
     cost_limits: Annotated[list[Finite], Field(max_length=20)] = []  # trained for
-    suite_version: Annotated[str, Field(max_length=40), AfterValidator(plain_text)] = ""
+    suite_version: Annotated[str, AfterValidator(_Kept(40))] = ""
     framework_versions: dict[Name, Text] = {}
     hyperparameters: Annotated[dict[Name, JsonValue], AfterValidator(_plain_json)] = {}
     uses_safety_filter: bool = False
@@ -173,7 +194,7 @@ def _parse_json(content: bytes) -> Any:
 def _depth(text: str) -> int:
     """Return how deep brackets nest, at least as deep as the JSON does."""
     deepest = level = 0
-    for character in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
+    for character in _STRING.sub("", text):
         level += (character in "[{") - (character in "]}")
         deepest = max(deepest, level)
     return deepest

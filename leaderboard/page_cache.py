@@ -78,7 +78,7 @@ class PageCache:
     def _rendered(self, path: str, revision: int) -> CachedPage | None:
         with self._lock:
             known = self._pages.get(path)
-        if known is not None and known.revision == revision:
+        if known is not None and known.revision >= revision:
             return known
         page = self._render(path)
         if page is None:

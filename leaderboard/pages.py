@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +22,12 @@ from leaderboard.ranked_row import Feasibility
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = Path(__file__).parent / "static"
 HTML = "text/html; charset=utf-8"
+STATIC_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
 
 META_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -66,7 +71,7 @@ def static_files() -> dict[str, Path]:
     return {
         f"static/{file.relative_to(STATIC).as_posix()}": file
         for file in sorted(STATIC.rglob("*"))
-        if file.is_file() and file.suffix in (".css", ".js", ".svg", ".txt")
+        if file.is_file() and file.suffix in STATIC_TYPES
     }
 
 
@@ -74,8 +79,7 @@ def _static_file(path: str) -> Page | None:
     file = static_files().get(path)
     if file is None:
         return None
-    kind = mimetypes.types_map.get(file.suffix, "text/plain")
-    return Page(file.read_bytes(), kind if kind == "image/svg+xml" else f"{kind}; charset=utf-8")
+    return Page(file.read_bytes(), STATIC_TYPES[file.suffix])
 
 
 def _fixed_page(path: str, source: PageSource, shared: dict[str, Any]) -> str | None:

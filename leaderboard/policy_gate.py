@@ -26,7 +26,7 @@ from leaderboard.policy_form import PolicyForm, PolicyOutput, possible_outputs, 
 from leaderboard.policy_refused import PolicyRefused, shortened
 from leaderboard.policy_sandbox import PolicyFailed, SandboxedPolicy, SandboxLimits
 
-__all__ = ["PolicyRefused", "check_graph", "check_policy", "probe_observations"]
+__all__ = ["PolicyRefused", "check_actions", "check_graph", "check_policy", "probe_observations"]
 
 MOST_PARTS = 50_000  # fields in the file; a graph of 512 nodes has a few thousand
 LARGEST_PROBE = 1e6  # instead of infinite bounds
@@ -92,14 +92,19 @@ def check_policy(
                 check_actions(policy.outputs(batch), action_space)
     except PolicyFailed as failure:
         raise PolicyRefused(
-            f"{failure} on observations of {observation_space}, extreme ones among them; allowed "
-            "are finite numbers of the declared shapes; try it on such observations"
+            f"{failure}; allowed are finite numbers of the declared shapes for all observations of "
+            f"{observation_space}, infinite bounds taken as {LARGEST_PROBE:.0e}; try it on such "
+            "observations"
         ) from None
     return form
 
 
 def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:
     """Check that the actions of a Discrete space exist.
+
+    Args:
+        outputs: of the policy, each (rows, width).
+        action_space: of the environment.
 
     Raises:
         PolicyFailed: if one does not.
@@ -122,8 +127,8 @@ def probe_observations(observation_space: Space) -> tuple[np.ndarray, np.ndarray
     random = np.array(drawn, dtype=np.float32)
     if not isinstance(space, spaces.Box):
         return random, random[:1]
-    low = np.maximum(space.low, -LARGEST_PROBE).ravel()
-    high = np.minimum(space.high, LARGEST_PROBE).ravel()
+    low = np.clip(space.low, -LARGEST_PROBE, LARGEST_PROBE).ravel()
+    high = np.clip(space.high, -LARGEST_PROBE, LARGEST_PROBE).ravel()
     extremes = [np.clip(0.0, low, high), low, high, np.where(np.arange(low.size) % 2, low, high)]
     return random, np.array(extremes, dtype=np.float32)
 

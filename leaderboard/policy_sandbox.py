@@ -197,12 +197,13 @@ class SandboxedPolicy:
                 }
             )
             answer = self._process.receive(3, time.monotonic() + _START_SECONDS)
+            if answer[:1] != READY:
+                raise ProcessFault("something else than the sandbox wrote to the pipe")
         except (OSError, ProcessFault) as error:
             raise SandboxUnavailable(
                 f"the process for the policy could not be started: {error}; look at the machine's "
                 "memory and process limits"
             ) from None
-        assert answer[:1] == READY  # no policy is loaded yet
         return Isolation(bool(answer[1]), bool(answer[2]))
 
     def _ask(self, request: bytes, numbers: int) -> bytes:

@@ -15,6 +15,7 @@ from leaderboard.accounts import LOCAL
 from leaderboard.database import embedded_url, open_database
 from leaderboard.seasons import ensure_season
 from leaderboard.service import create_app
+from leaderboard.timed_protocol import TimedProtocol
 from leaderboard.worker import stop_on_signals, work
 
 RESTART_SECONDS = 5.0  # before a worker that ended is started again
@@ -66,6 +67,8 @@ def serve(options: ServeOptions, console: Console) -> int:
         host=options.host,
         port=options.port,
         log_level="warning",
+        http=TimedProtocol,
+        ws="none",
         timeout_keep_alive=5,
         limit_concurrency=500,
         server_header=False,

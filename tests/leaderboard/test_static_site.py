@@ -38,9 +38,9 @@ def folder(source, tmp_path_factory):
 def test_paths_are_distinct_and_written(source, folder):
     paths = list(site_paths(source))
     assert len(set(paths)) == len(paths)
-    assert {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} == {
-        *paths
-    }
+    assert {
+        file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
+    } == {*paths}
     assert f"boards/{CLIFF.slug}/tails-sort-p95.html" in paths
     assert f"season/1/{CLIFF.slug}/board.csv" in paths
     assert "compare/1-5.html" in paths

@@ -1,0 +1,84 @@
+"""Policies of tabular environments as ONNX files, with the tables they stand for."""
+
+import hashlib
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from leaderboard.metadata import Metadata
+from leaderboard.submission import LearningCurve, Submission
+
+
+def table_policy(probabilities):
+    """Return the ONNX file of a policy (S, A): logits = log(p + 1e-30) of the one-hot state."""
+    logits = np.log(np.asarray(probabilities) + 1e-30).astype(np.float32)
+    states, actions = logits.shape
+    constant = numpy_helper.from_array(logits, "table")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["observation", "table"], ["logits"])],
+        "policy",
+        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", states])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", actions])],
+        [constant],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+
+
+def random_tables(states, actions, count, seed=0):
+    """Return policies (count, S, A), each row drawn uniformly from the simplex."""
+    return np.random.default_rng(seed).dirichlet(np.ones(actions), size=(count, states))
+
+
+def fields_for(env, policies, **changes):
+    """Return metadata as JSON data."""
+    return {
+        "env": env,
+        "algorithm": "table",
+        "authors": ["A. Author"],
+        "training_seeds": list(range(len(policies))),
+        "training_steps": 1000,
+        "stochastic": True,
+        "consent": True,
+        "sha256": [hashlib.sha256(content).hexdigest() for content in policies],
+        **changes,
+    }
+
+
+def submission_for(env, policies, curves=(), **changes):
+    """Return a submission of policy files."""
+    metadata = Metadata.model_validate(fields_for(env, policies, **changes))
+    return Submission(metadata, tuple(policies), tuple(curves))
+
+
+def a_curve():
+    """Return a learning curve of three moments."""
+    return LearningCurve((1.0, 2.0, 3.0), (0.0, 0.5, 0.75), ((0.25, 0.5, 0.125),))
+
+
+def fails_between(low, high, size=2):
+    """Return a policy with a Box action (1,) that answers 0, or 0/0 if low < x_0 < high."""
+    constants = {
+        "low": np.array([low], np.float32),
+        "high": np.array([high], np.float32),
+        "zero": np.zeros((1, 1), np.float32),
+        "first": np.array([0], np.int64),
+    }
+    nodes = [
+        helper.make_node("Gather", ["observation", "first"], ["x"], axis=1),
+        helper.make_node("Greater", ["x", "low"], ["above"]),
+        helper.make_node("Less", ["x", "high"], ["below"]),
+        helper.make_node("And", ["above", "below"], ["inside"]),
+        helper.make_node("Mul", ["x", "zero"], ["nothing"]),
+        helper.make_node("Div", ["nothing", "nothing"], ["undefined"]),
+        helper.make_node("Where", ["inside", "undefined", "nothing"], ["action"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "policy",
+        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", size])],
+        [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["batch", 1])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
