@@ -1,5 +1,6 @@
-# make demo | test | lint | format | docs | matrix
+# make demo | serve | test | lint | format | docs | matrix | benchmark
 #   PYTHON=python3.12     the interpreter the environment is made with
+#   PORT=8000             where the leaderboard listens
 #   TORCH_INDEX=<url>     an index with a CPU build of torch, if the default build is too large
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -7,10 +8,15 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format docs matrix benchmark clean
+PORT ?= 8000
+
+.PHONY: demo serve test lint format docs matrix benchmark clean
 
 demo: $(INSTALLED)
-	$(RUN) -m baselines demo
+	$(RUN) -m leaderboard demo
+
+serve: $(INSTALLED)
+	$(RUN) -m leaderboard serve --port $(PORT)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto

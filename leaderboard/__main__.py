@@ -10,12 +10,13 @@ from rich.markup import escape
 
 from leaderboard import administration
 from leaderboard.administration import AdministrationOptions, administer
+from leaderboard.demo import LeaderboardDemoOptions, leaderboard_demo
 from leaderboard.export import ExportOptions, export
 from leaderboard.serve import ServeOptions, WorkerOptions, run_worker, serve
 from leaderboard.submit import SubmitOptions, submit
 from leaderboard.verify import VerifyOptions, verify
 
-ServiceOptions = ServeOptions | WorkerOptions | ExportOptions
+ServiceOptions = LeaderboardDemoOptions | ServeOptions | WorkerOptions | ExportOptions
 Options = SubmitOptions | VerifyOptions | ServiceOptions | AdministrationOptions
 
 
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         {
             "submit": SubmitOptions,
             "verify": VerifyOptions,
+            "demo": LeaderboardDemoOptions,
             "serve": ServeOptions,
             "worker": WorkerOptions,
             "export": ExportOptions,
@@ -52,6 +54,8 @@ def _run(options: Options, console: Console) -> int:
         return submit(options, console)
     if isinstance(options, VerifyOptions):
         return verify(options, console)
+    if isinstance(options, LeaderboardDemoOptions):
+        return leaderboard_demo(options, console)
     if isinstance(options, ServeOptions):
         return serve(options, console)
     if isinstance(options, WorkerOptions):

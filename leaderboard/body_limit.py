@@ -137,7 +137,5 @@ async def _refuse(answer: _Answer, refusal: BodyRefused) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
     ]
-    await answer.send(
-        {"type": "http.response.start", "status": refusal.status, "headers": headers}
-    )
+    await answer.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await answer.send({"type": "http.response.body", "body": body})

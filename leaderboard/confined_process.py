@@ -15,14 +15,13 @@ from pathlib import Path
 from leaderboard.sandbox_protocol import Settings
 
 # A stand-in for the package, so that nothing but the child's own modules is imported there.
-_START = f"""
+PACKAGE = f"""
 import sys, types
 package = types.ModuleType("leaderboard")
 package.__path__ = [{str(Path(__file__).resolve().parent)!r}]
 sys.modules["leaderboard"] = package
-from leaderboard.sandbox_child import main
-main()
 """
+PROGRAM = PACKAGE + "from leaderboard.sandbox_child import main\nmain()\n"
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _CHUNK = 65_536
 _SIGNALS = {int(each) for each in signal.Signals}
@@ -36,11 +35,14 @@ class ConfinedProcess:
     """A running `sandbox_child`; it does not outlive the thread that starts it.
 
     Args:
-        settings: for the child; the parent's process id among them is filled in here.
+        settings: for the child; the parent among them is this process.
+
+    Raises:
+        OSError: if the system starts no further process.
     """
 
     def __init__(self, settings: Settings) -> None:
-        command = [sys.executable, "-I", "-c", _START, json.dumps(settings)]
+        command = [sys.executable, "-I", "-c", PROGRAM, json.dumps(settings)]
         folder = tempfile.mkdtemp(prefix="policy-")
         try:
             self._process = subprocess.Popen(

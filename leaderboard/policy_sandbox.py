@@ -37,7 +37,7 @@ class SandboxLimits:
     """What a policy may use.
 
     Args:
-        memory_bytes: of address space, ONNX Runtime's own 200 MB included.
+        memory_bytes: of address space, ONNX Runtime's own 150 MB included.
         cpu_seconds: of processor time, over all calls.
         call_seconds: of wall time for one call.
         total_seconds: of wall time for all calls together; what the caller does between them is
@@ -75,8 +75,8 @@ class SandboxedPolicy:
     The model sees one observation at a time, so an answer depends, bit for bit, on that observation
     alone: not on the other rows of a batch, its size or its order.
 
-    Use it as a context manager, in one thread. After a failure the process is gone and every
-    further call fails as well.
+    Use it as a context manager, in one thread, with which the process ends. After a failure the
+    process is gone and every further call fails as well.
 
     Args:
         model_bytes: an ONNX file; see `policy_gate.check_policy`.

@@ -61,7 +61,7 @@ def passes(content):
 
 def outcomes(contents):
     """Return one of the above for each model, or a signal's number if it crashes."""
-    script = confined_process._START.split("from leaderboard.sandbox_child")[0] + RUN_MANY
+    script = confined_process.PACKAGE + RUN_MANY
     found = []
     while len(found) < len(contents):
         rest = contents[len(found) :]

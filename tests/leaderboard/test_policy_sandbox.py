@@ -117,7 +117,7 @@ def test_before_it_is_started_it_says_so():
         policy.outputs(ROW)
 
 
-MEMORY = SandboxLimits(memory_bytes=700 * 1024**2)  # the runtime itself takes 200 MB
+MEMORY = SandboxLimits(memory_bytes=700 * 1024**2)  # the runtime itself takes 150 MB
 MEMORY_BOMBS = {
     "constant of 80 GB": models.constant_of_shape(),
     "expand to 80 GB": models.expand(),
@@ -282,7 +282,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_parent_survives_a_process_that_was_taken_over(name, monkeypatch):
     script, said = HOSTILE[name]
-    monkeypatch.setattr(confined_process, "_START", script)
+    monkeypatch.setattr(confined_process, "PROGRAM", script)
     limits = SandboxLimits(call_seconds=0.7)
     with SandboxedPolicy(models.box_policy(), FORM, limits) as policy:
         time.sleep(0.3 if "asked" in name else 0.0)
@@ -293,7 +293,7 @@ def test_parent_survives_a_process_that_was_taken_over(name, monkeypatch):
 
 def test_answers_of_a_process_that_writes_too_much_are_not_taken_for_the_next(monkeypatch):
     flood = ASKED + "os.write(1, bytes(2 + 16 + 1000)); time.sleep(60)"
-    monkeypatch.setattr(confined_process, "_START", flood)
+    monkeypatch.setattr(confined_process, "PROGRAM", flood)
     with SandboxedPolicy(models.box_policy(), FORM) as policy:
         np.testing.assert_array_equal(policy.outputs(ROW)["action"], np.zeros((1, 2)))
         with pytest.raises(PolicyFailed, match="the policy answered without being asked"):
@@ -303,7 +303,7 @@ def test_answers_of_a_process_that_writes_too_much_are_not_taken_for_the_next(mo
 def test_fraction_for_a_whole_number_is_refused(monkeypatch):
     form = PolicyForm(4, (PolicyOutput("action", 1, whole=True),))
     answer = ASKED + "import struct; os.write(1, b'\\0\\0' + struct.pack('<d', 1.5))"
-    monkeypatch.setattr(confined_process, "_START", answer)
+    monkeypatch.setattr(confined_process, "PROGRAM", answer)
     with (
         SandboxedPolicy(models.box_policy(), form) as policy,
         pytest.raises(PolicyFailed, match="the policy answered 'action' with no whole numbers"),
@@ -315,7 +315,7 @@ def test_fraction_for_a_whole_number_is_refused(monkeypatch):
     "script", ["raise SystemExit(1)", "import time; time.sleep(60)", "print('Welcome')"]
 )
 def test_process_that_does_not_start_is_not_the_policys_fault(script, monkeypatch):
-    monkeypatch.setattr(confined_process, "_START", script)
+    monkeypatch.setattr(confined_process, "PROGRAM", script)
     monkeypatch.setattr(policy_sandbox, "_START_SECONDS", 0.5)
     with (
         pytest.raises(SandboxUnavailable, match="the process for the policy could not be started"),
@@ -333,7 +333,7 @@ def test_environment_variables_and_descriptors_are_not_inherited(monkeypatch):
         "os.write(1, bytes([82, len(names) > 0, len(ours) > 1]))\n"
         "os._exit(0)"
     )
-    monkeypatch.setattr(confined_process, "_START", script)
+    monkeypatch.setattr(confined_process, "PROGRAM", script)
     listener = socket.create_server(("127.0.0.1", 0))
     os.set_inheritable(listener.fileno(), True)
     policy = SandboxedPolicy(models.box_policy(), FORM)
