@@ -58,6 +58,15 @@ def client(store):
         yield client
 
 
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """A client of an empty store that no test writes to."""
+    database = a_store(tmp_path_factory.mktemp("quiet") / "store.sqlite")
+    with client_of(database) as client:
+        yield client
+    database.close()
+
+
 def client_of(store, limits=MANY):
     # Never the cached page of a moment ago: a new application has an empty cache.
     return AppClient(create_app(store, "https://board.example", limits))
@@ -126,7 +135,7 @@ class TestWay:
         assert claim(store, "a worker") is not None
         with store.writing() as connection:
             number = connection.execute(sa.select(policy.c.id)).scalar_one()
-            sums = EpisodeSums(-4321.5, (7654.25,), -4321.5, (7654.25,), 1)
+            sums = EpisodeSums(-87654.5, (12345.25,), -87654.5, (12345.25,), 1)
             keep_episodes(connection, number, HIDDEN, dict.fromkeys(range(20), sums))
         with client_of(store) as client:
             status = client.get("/api/v1/submissions/1").json()
@@ -134,7 +143,7 @@ class TestWay:
             assert (status["statistics"], status["rank"], status["tier"]) == (None, None, None)
             assert "20 of 100 episodes" in client.get("/submissions/1.html").text
             for path, answer in everything(client).items():
-                assert not re.search("4321|4,321|7654|7,654", answer.text), path
+                assert not re.search("[^0-9a-f](87,?654|12,?345)[^0-9a-f]", answer.text), path
 
 
 class TestDuplicates:
@@ -301,8 +310,8 @@ class TestAnswers:
             ("OPTIONS", "api/v1/boards", 405),
         ],
     )
-    def test_security_headers_are_on_every_answer(self, client, method, path, status):
-        answer = client.request(method, f"/{path}")
+    def test_security_headers_are_on_every_answer(self, quiet, method, path, status):
+        answer = quiet.request(method, f"/{path}")
         assert answer.status_code == status
         assert set(answer.headers) >= SECURITY
         assert "set-cookie" not in answer.headers
@@ -324,9 +333,9 @@ class TestAnswers:
             assert set(answer.headers) >= SECURITY
 
     @pytest.mark.parametrize("path", ["", "health", "api/v1/boards", "static/sort.js", "nothing"])
-    def test_head_is_get_without_the_body(self, client, path):
+    def test_head_is_get_without_the_body(self, quiet, path):
         plain = {"Accept-Encoding": "identity"}
-        head, got = (client.request(m, f"/{path}", headers=plain) for m in ("HEAD", "GET"))
+        head, got = (quiet.request(m, f"/{path}", headers=plain) for m in ("HEAD", "GET"))
         assert (head.status_code, head.content) == (got.status_code, b"")
         for name in ("content-length", "content-type"):
             assert head.headers[name] == got.headers[name]
@@ -344,16 +353,16 @@ class TestAnswers:
             changed = client.get(f"/{BOARD}/index.html", headers={"If-None-Match": etag})
             assert changed.status_code == 200
 
-    def test_gzip_where_it_is_wanted(self, client):
-        plain = client.get("/", headers={"Accept-Encoding": "identity"})
+    def test_gzip_where_it_is_wanted(self, quiet):
+        plain = quiet.get("/", headers={"Accept-Encoding": "identity"})
         for wanted in ("gzip", "br;q=1.0, gzip;q=0.8", "GZIP"):
-            packed = client.get("/", headers={"Accept-Encoding": wanted})
+            packed = quiet.get("/", headers={"Accept-Encoding": wanted})
             assert packed.headers["content-encoding"] == "gzip"
-            assert packed.content == plain.content  # unpacked by the client
+            assert packed.content == plain.content  # unpacked by the quiet
             assert int(packed.headers["content-length"]) < len(plain.content) / 2
             assert packed.headers["vary"] == "Accept-Encoding"
         for refused in ("", "identity", "gzip;q=0", "gzip; q=0.0", "xgzip"):
-            answer = client.get("/", headers={"Accept-Encoding": refused})
+            answer = quiet.get("/", headers={"Accept-Encoding": refused})
             assert "content-encoding" not in answer.headers, refused
 
     @pytest.mark.parametrize(
@@ -388,8 +397,8 @@ class TestAnswers:
             "/boards/" + "../" * 40 + "etc/passwd",
         ],
     )
-    def test_paths_that_lead_out_lead_nowhere(self, client, path):
-        assert client.get_untidied(path) == (404, b"there is no such page")
+    def test_paths_that_lead_out_lead_nowhere(self, quiet, path):
+        assert quiet.get_untidied(path) == (404, b"there is no such page")
 
 
 class TestLimitsOfTheService:
