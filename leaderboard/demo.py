@@ -39,7 +39,9 @@ def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
         return code
     runs = best_runs(options.out)
     submission = submission_of(runs, stochastic=True, fields={"authors": ["make demo"]})
-    console.print(f"\nSubmitting the best agent, {submission.metadata.algorithm}, as anybody would:")
+    console.print(
+        f"\nSubmitting the best agent, {submission.metadata.algorithm}, as anybody would:"
+    )
     check_locally(submission)
     database = open_database(options.db)
     try:

@@ -15,7 +15,6 @@ from leaderboard.pages import Page
 
 MOST_PAGES = 2000
 FRESH_SECONDS = 1.0  # how long a page is served before the store is asked for changes
-OLD_SECONDS = 10.0  # a page of this age is rendered anew: progress is no change in the store
 SHORTEST_PACKED = 1000  # [bytes]; shorter pages are sent as they are
 
 
@@ -39,6 +38,7 @@ class PageCache:
     Args:
         render: a path to its page, None if there is none.
         revision: of the store.
+        moving: the paths of pages that change without a new revision, as they show progress.
         clock: seconds, rising.
         most: pages that are kept.
     """
@@ -47,34 +47,37 @@ class PageCache:
         self,
         render: Callable[[str], Page | None],
         revision: Callable[[], int],
+        moving: Callable[[], frozenset[str]] = frozenset,
         clock: Callable[[], float] = time.monotonic,
         most: int = MOST_PAGES,
     ) -> None:
         self._render = render
         self._revision = revision
+        self._moving = moving
         self._clock = clock
         self._most = most
         self._pages: OrderedDict[str, CachedPage] = OrderedDict()
         self._lock = threading.Lock()
         self._rendering: dict[str, threading.Lock] = {}
         self._known_revision = -1
+        self._known_moving: frozenset[str] = frozenset()
         self._checked_at = -math.inf
 
     def fresh(self, path: str) -> CachedPage | None:
         """Return a page that needs no work at all, None if it has to be asked for with `get`."""
-        if self._clock() - self._checked_at >= FRESH_SECONDS:
+        if self._age(self._checked_at) >= FRESH_SECONDS:
             return None
         page = self._pages.get(path)
-        return page if page is not None and self._is_current(page, self._known_revision) else None
+        return page if page is not None and self._is_current(path, page) else None
 
     def get(self, path: str) -> CachedPage | None:
         """Return the page at a path, None if there is none."""
-        revision = self._current_revision()
+        self._look_for_changes()
         with self._lock:
             found = self._pages.get(path)
             if found is not None:
                 self._pages.move_to_end(path)
-                if self._is_current(found, revision):
+                if self._is_current(path, found):
                     return found
             rendering = self._rendering.setdefault(path, threading.Lock())
         if found is not None and not rendering.acquire(blocking=False):
@@ -82,18 +85,18 @@ class PageCache:
         if found is None:
             rendering.acquire()
         try:
-            return self._rendered(path, revision)
+            return self._rendered(path)
         finally:
             rendering.release()
             with self._lock:
                 self._rendering.pop(path, None)
 
-    def _rendered(self, path: str, revision: int) -> CachedPage | None:
+    def _rendered(self, path: str) -> CachedPage | None:
         with self._lock:
             known = self._pages.get(path)
-        if known is not None and self._is_current(known, revision):
+        if known is not None and self._is_current(path, known):
             return known
-        rendered_at = self._clock()
+        revision, rendered_at = self._known_revision, self._clock()  # before the store is read
         page = self._render(path)
         if page is None:
             return None
@@ -107,12 +110,16 @@ class PageCache:
                 self._pages.popitem(last=False)
         return cached
 
-    def _is_current(self, page: CachedPage, revision: int) -> bool:
-        return page.revision >= revision and self._clock() - page.rendered_at < OLD_SECONDS
+    def _is_current(self, path: str, page: CachedPage) -> bool:
+        if page.revision < self._known_revision:
+            return False
+        return path not in self._known_moving or self._age(page.rendered_at) < FRESH_SECONDS
 
-    def _current_revision(self) -> int:
-        now = self._clock()
-        if now - self._checked_at >= FRESH_SECONDS:
-            self._known_revision = self._revision()
-            self._checked_at = now
-        return self._known_revision
+    def _age(self, moment: float) -> float:
+        return self._clock() - moment
+
+    def _look_for_changes(self) -> None:
+        if self._age(self._checked_at) >= FRESH_SECONDS:
+            checked_at = self._clock()
+            self._known_revision, self._known_moving = self._revision(), self._moving()
+            self._checked_at = checked_at

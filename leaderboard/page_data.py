@@ -21,6 +21,7 @@ class State(str, Enum):
     RUNNING = "running"
     SCORED = "scored"
     INVALID = "invalid"
+    FAILED = "failed"  # the evaluation broke off, through no fault of the submission
     WITHDRAWN = "withdrawn"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
@@ -15,12 +16,14 @@ from leaderboard.database import Database
 from leaderboard.metadata import MetadataRefused
 from leaderboard.page_answers import PageAnswers
 from leaderboard.page_cache import PageCache
+from leaderboard.page_paths import submission_path
 from leaderboard.pages import render
 from leaderboard.request_limits import DEFAULT_LIMITS, Limits, TooManyRequests
 from leaderboard.seasons import SeasonError
 from leaderboard.store_source import StoreSource
 from leaderboard.submission import SubmissionRefused
-from leaderboard.submission_store import DAY, QuotaExceeded
+from leaderboard.submission_store import DAY, QuotaExceeded, State
+from leaderboard.tables import submission
 
 
 def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMITS) -> FastAPI:
@@ -32,7 +35,9 @@ def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMIT
         limits: on requests.
     """
     source = StoreSource(database, url)
-    cache = PageCache(lambda path: render(path, source), source.revision)
+    cache = PageCache(
+        lambda path: render(path, source), source.revision, lambda: running_pages(database)
+    )
     app = FastAPI(title="safe-envs leaderboard", version="1", docs_url=None, redoc_url=None)
     app.state.service = Service(database, source, limits)
     app.include_router(router)
@@ -53,6 +58,13 @@ def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMIT
     app.add_middleware(BodyLimit, largest=limits.largest_body, seconds=limits.body_seconds)
     app.add_middleware(AnswerHeaders)  # outermost
     return app
+
+
+def running_pages(database: Database) -> frozenset[str]:
+    """Return the paths of the pages of submissions that are being evaluated."""
+    query = sa.select(submission.c.id).where(submission.c.state == State.RUNNING.value)
+    with database.reading() as connection:
+        return frozenset(map(submission_path, connection.execute(query).scalars()))
 
 
 def _add_refusals(app: FastAPI) -> None:

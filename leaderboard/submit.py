@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from leaderboard.accounts import LOCAL, account_id_of
-from leaderboard.database import EMBEDDED, Database, embedded_url, open_database
+from leaderboard.database import Database, embedded_url, open_database
 from leaderboard.leases import LeaseLost
 from leaderboard.page_data import State
 from leaderboard.policy_gate import check_policy
@@ -21,8 +22,9 @@ from leaderboard.row_table import contents_table, score_table
 from leaderboard.run_submission import submission_of
 from leaderboard.seasons import ensure_season
 from leaderboard.submission import Submission, SubmissionRefused, check_submission, spaces_of
-from leaderboard.submission_store import Kept, keep_submission
-from leaderboard.worker import evaluate_next, worker_name
+from leaderboard.submission_store import State as StoredState
+from leaderboard.submission_store import keep_submission, stored_submission
+from leaderboard.worker import POLL_SECONDS, evaluate_next, worker_name
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def submit_here(database: Database, submission: Submission, console: Console) ->
     kept = keep_submission(database, submission, account, quota=False)
     if not kept.is_new:
         console.print(f"these policies are submission {kept.id} already")
-    _evaluate(database, kept, console)
+    _evaluate(database, kept.id, console)
     return print_row(database, kept.id, console)
 
 
@@ -117,7 +119,7 @@ def print_row(database: Database, number: int, console: Console) -> int:
     shown, ranked = page.row.submission, page.row.ranked
     if ranked is None or ranked.candidate.score is None:
         console.print(f"submission {number}: {shown.state.value}. {escape(shown.reason)}")
-        return 1 if shown.state is State.INVALID else 0
+        return 1 if shown.state in (State.INVALID, State.FAILED) else 0
     statistics = ranked.candidate.score.statistics
     console.print(score_table(page.board, statistics, shown.metadata.claim))
     place = "without a rank" if ranked.rank is None else f"rank {ranked.rank}"
@@ -129,7 +131,8 @@ def print_row(database: Database, number: int, console: Console) -> int:
     return 0
 
 
-def _evaluate(database: Database, kept: Kept, console: Console) -> None:
+def _evaluate(database: Database, number: int, console: Console) -> None:
+    """Evaluate a submission here, or wait for the worker that is at it."""
     columns = TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes")
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -137,10 +140,18 @@ def _evaluate(database: Database, kept: Kept, console: Console) -> None:
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        try:
-            evaluate_next(database, worker_name(), kept.id, show)
-        except LeaseLost:
-            console.print("another worker goes on with the evaluation")
+        while _is_undecided(database, number):
+            try:
+                if evaluate_next(database, worker_name(), number, show) is None:
+                    time.sleep(POLL_SECONDS)
+            except LeaseLost:
+                console.print("another worker goes on with the evaluation")
+
+
+def _is_undecided(database: Database, number: int) -> bool:
+    found = stored_submission(database, number)
+    assert found is not None
+    return found.state in (StoredState.QUEUED, StoredState.RUNNING)
 
 
 def _fields(options: SubmitOptions) -> dict[str, Any]:
@@ -157,6 +168,3 @@ def _fields(options: SubmitOptions) -> dict[str, Any]:
     if options.authors:
         fields["authors"] = list(options.authors)
     return fields
-
-
-__all__ = ["EMBEDDED", "SubmitOptions", "check_locally", "print_row", "submit", "submit_here"]

@@ -94,7 +94,12 @@ function labelLimit(svg, chart, plot, width) {
     return;
   }
   const x = plot.scale("x").apply(chart.limit);
-  writeText(svg, "limit", x, 16, "limit-label", x > width - 40 ? "end" : x < 40 ? "start" : "middle");
+  if (chart.kind === "dots") {  // no title above the axis
+    writeText(svg, "limit", x, 16, "limit-label", x > width - 40 ? "end" : x < 40 ? "start" : "middle");
+  } else {
+    const fits = x < width - 44;
+    writeText(svg, "limit", fits ? x + 5 : x - 5, 36, "limit-label", fits ? "start" : "end");
+  }
 }
 
 // Names go to the first side of their point where they meet neither another name nor the edge.

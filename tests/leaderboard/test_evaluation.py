@@ -7,8 +7,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from tests.leaderboard.onnx_models import gaussian_policy
-from tests.leaderboard.tabular_policies import fails_between, random_tables, submission_for, table_policy
 
 import leaderboard.evaluation
 from leaderboard.accounts import account_id_of
@@ -27,6 +25,13 @@ from leaderboard.submission_store import State, keep_submission, stored_submissi
 from leaderboard.tables import episode, job, result, submission
 from leaderboard.verify import evaluate_submission
 from leaderboard.worker import evaluate_next
+from tests.leaderboard.onnx_models import gaussian_policy
+from tests.leaderboard.tabular_policies import (
+    fails_between,
+    random_tables,
+    submission_for,
+    table_policy,
+)
 
 SECRET = bytes(range(32))
 SEA = "Safe/DeepSeaTreasure-v0"

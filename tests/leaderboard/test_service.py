@@ -252,7 +252,7 @@ class TestQuota:
 
 
 class TestSecret:
-    """The season's secret and seeds are in no answer before they are revealed, and then they are."""
+    """The secret and the seeds are in no answer before they are revealed, and then they are."""
 
     def test_hidden_until_it_is_revealed(self, scored):
         database, _ = scored
@@ -446,7 +446,7 @@ class TestLimitsOfTheService:
     )
     def test_an_address_is_what_one_client_has(self, host, address):
         class Asked:
-            class client:  # noqa: N801
+            class client:
                 pass
 
         Asked.client.host = host
