@@ -1,4 +1,4 @@
-"""The command `demo`: the comparison of `python -m baselines demo`, then its best agent submitted."""
+"""The command `demo`: what `python -m baselines demo` does, and then a submission of the best."""
 
 from __future__ import annotations
 

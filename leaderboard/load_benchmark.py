@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import json
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from rich.table import Table
 
 from leaderboard.accounts import Scope, account_id_of, create_token
 from leaderboard.audit import record
-from leaderboard.board import RANKED_POLICIES, Board, board_of
+from leaderboard.board import Board, board_of
 from leaderboard.database import Database, embedded_url, open_database
 from leaderboard.http_client import send
 from leaderboard.load_client import Answers, LoadClient
@@ -48,7 +47,7 @@ from leaderboard.tables import episode, policy, result, submission
 HOST = "127.0.0.1"
 SHOWN_ENV = "Safe/CliffWorld-v0"  # the large board
 SCORED_ENV = "Safe/DoubleIntegrator-v0"  # evaluated meanwhile
-SUBMISSIONS = 4  # evaluated meanwhile
+SUBMISSIONS = 5  # evaluated meanwhile, of one policy each; every one that ends changes all pages
 START_SECONDS = 60.0  # for the server to answer
 
 
@@ -204,10 +203,9 @@ def _small_submission(seed: int) -> Submission:
     board = board_of(SCORED_ENV)
     spaces = spaces_of(board)
     shape = (flatdim(spaces.observation), flatdim(spaces.action))
-    policies = tuple(_linear_policy(shape, secrets.randbits(32)) for _ in range(RANKED_POLICIES))
-    digests = [hashlib.sha256(content).hexdigest() for content in policies]
-    fields = _fields(board, f"Linear {seed}", digests)
-    return Submission(parse_metadata(json.dumps(fields).encode()), policies)
+    content = _linear_policy(shape, seed)
+    fields = _fields(board, f"Linear {seed}", [hashlib.sha256(content).hexdigest()])
+    return Submission(parse_metadata(json.dumps(fields).encode()), (content,))
 
 
 def _linear_policy(shape: tuple[int, int], seed: int) -> bytes:

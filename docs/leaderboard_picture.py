@@ -1,0 +1,62 @@
+"""Draws docs/images/leaderboard.png: `make demo`, then `python docs/leaderboard_picture.py`.
+
+Submits the deep agents of the demo to a leaderboard of its own, whose season secret is fixed, and
+takes a picture of the board in Chromium.
+"""
+
+import argparse
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+from rich.console import Console
+
+from baselines.demo import demo_plan
+from baselines.training_job import TrainingJob
+from leaderboard.database import open_database
+from leaderboard.run_submission import submission_of
+from leaderboard.seasons import open_season
+from leaderboard.static_site import write_site
+from leaderboard.store_source import StoreSource
+from leaderboard.submit import submit_here
+
+SECRET = bytes(32)
+PICTURE = Path(__file__).parent / "images" / "leaderboard.png"
+BOARD = "boards/Safe_DeepSeaTreasure-v0/index.html"
+SIZE = {"width": 1400, "height": 700}
+
+
+def main() -> None:
+    """Draw the picture."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--demo", type=Path, default=Path("runs/demo"), help="folder of the demo")
+    options.add_argument("--chromium", default="/usr/bin/chromium", help="the browser")
+    given = options.parse_args(sys.argv[1:])
+    agents: dict[str, list[Path]] = {}
+    for job in demo_plan(given.demo).jobs:
+        if isinstance(job, TrainingJob):
+            agents.setdefault(job.agent, []).append(job.folder(given.demo))
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder) / "site"
+        database = open_database(f"sqlite:///{folder}/store.sqlite")
+        open_season(database, "picture", SECRET)
+        for runs in agents.values():
+            submission = submission_of(runs, stochastic=True, fields={"authors": ["safe-envs"]})
+            submit_here(database, submission, Console(file=io.StringIO()))
+        write_site(StoreSource(database), site)
+        database.close()
+        with sync_playwright() as browsers:
+            browser = browsers.chromium.launch(
+                executable_path=given.chromium, args=["--no-sandbox", "--disable-gpu"]
+            )
+            page = browser.new_page(viewport=SIZE)
+            page.goto((site / BOARD).as_uri())
+            page.screenshot(path=PICTURE)
+            browser.close()
+    print(PICTURE)
+
+
+if __name__ == "__main__":
+    main()
