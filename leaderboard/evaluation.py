@@ -17,7 +17,7 @@ from leaderboard.database import Database
 from leaderboard.episode_store import keep_episodes, kept_indices, scored_episodes
 from leaderboard.episodes import EpisodePlayer, EpisodeSums
 from leaderboard.leases import Lease, close, renew
-from leaderboard.policy_gate import PolicyRefused, check_policy
+from leaderboard.policy_gate import PolicyRefused, check_graph, try_out
 from leaderboard.policy_sandbox import PolicyFailed, SandboxedPolicy, SandboxLimits
 from leaderboard.score_json import draws_to_bytes, statistics_to_json
 from leaderboard.scoring import score_row
@@ -64,7 +64,7 @@ def evaluate(database: Database, lease: Lease, progress: Progress = no_progress)
             renew(connection, lease)
             close(connection, found.id, State.INVALID, str(failure), lease.owner)
         return State.INVALID
-    _publish(database, lease, board)
+    publish(database, lease, board)
     return State.SCORED
 
 
@@ -73,8 +73,8 @@ def play_policy(
 ) -> Iterator[dict[int, EpisodeSums]]:
     """Yield a policy's episodes in batches, by seed index.
 
-    A batch that fails is played once more in a new process, so that a busy machine is not taken
-    for a bad policy.
+    A policy is tried on a few observations first. What fails is done once more in a new process, so
+    that a busy machine is not taken for a bad policy.
 
     Args:
         board: what it is evaluated on.
@@ -84,10 +84,10 @@ def play_policy(
         missing: seed indices to play.
 
     Raises:
-        PolicyRefused: if the policy does not pass the gate.
+        PolicyRefused: if the file breaks a rule.
         PolicyFailed: if it misbehaves, twice in a row.
     """
-    form = check_policy(file.content, spaces.observation, spaces.action)
+    form = check_graph(file.content, spaces.observation, spaces.action)
     limits = SandboxLimits.for_steps(len(missing) * board.longest_episode)
     batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
     failures = 0
@@ -95,6 +95,7 @@ def play_policy(
         while batches:
             try:
                 with SandboxedPolicy(file.content, form, limits) as sandboxed:
+                    try_out(sandboxed, spaces.observation, spaces.action)
                     while batches:
                         seeds = episode_seeds(secret, board, batches[0])
                         sums = player.play(sandboxed, file.stochastic, seeds)
@@ -135,7 +136,7 @@ def _play_missing(
             progress(done, total)
 
 
-def _publish(database: Database, lease: Lease, board: Board) -> None:
+def publish(database: Database, lease: Lease, board: Board) -> None:
     """Score the episodes; the row appears in the transaction that keeps its numbers."""
     with database.reading() as connection:
         episodes = scored_episodes(connection, lease.submission_id, HIDDEN)

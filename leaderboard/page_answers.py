@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -34,9 +33,7 @@ class PageAnswers:
         if path.startswith("api/"):
             return JSONResponse({"detail": "there is no such address"}, 404)
         wanted = path + "index.html" if path == "" or path.endswith("/") else path
-        found = None
-        if len(path) <= LONGEST_PATH:
-            found = self._cache.fresh(wanted) or await run_in_threadpool(self._cache.get, wanted)
+        found = await self._cache.get(wanted) if len(path) <= LONGEST_PATH else None
         if found is None:
             return PlainTextResponse("there is no such page", 404)
         return page_response(found, Headers(scope=scope))

@@ -88,8 +88,7 @@ def check_policy(
     form = check_graph(model_bytes, observation_space, action_space)
     try:
         with SandboxedPolicy(model_bytes, form, limits) as policy:
-            for batch in probe_observations(observation_space):
-                check_actions(policy.outputs(batch), action_space)
+            try_out(policy, observation_space, action_space)
     except PolicyFailed as failure:
         raise PolicyRefused(
             f"{failure}; allowed are finite numbers of the declared shapes for all observations of "
@@ -97,6 +96,16 @@ def check_policy(
             "observations"
         ) from None
     return form
+
+
+def try_out(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
+    """Run a policy on a few observations, extreme ones among them.
+
+    Raises:
+        PolicyFailed: if an answer is not finite, of a wrong shape, or no action there is.
+    """
+    for batch in probe_observations(observation_space):
+        check_actions(policy.outputs(batch), action_space)
 
 
 def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:

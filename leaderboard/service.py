@@ -11,11 +11,12 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from leaderboard.answer_headers import SECURITY_HEADERS, AnswerHeaders
 from leaderboard.api import Service, router
+from leaderboard.audit import revision
 from leaderboard.body_limit import BodyLimit
 from leaderboard.database import Database
 from leaderboard.metadata import MetadataRefused
 from leaderboard.page_answers import PageAnswers
-from leaderboard.page_cache import PageCache
+from leaderboard.page_cache import Changes, PageCache
 from leaderboard.page_paths import submission_path
 from leaderboard.pages import render
 from leaderboard.request_limits import DEFAULT_LIMITS, Limits, TooManyRequests
@@ -35,9 +36,7 @@ def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMIT
         limits: on requests.
     """
     source = StoreSource(database, url)
-    cache = PageCache(
-        lambda path: render(path, source), source.revision, lambda: running_pages(database)
-    )
+    cache = PageCache(lambda path: render(path, source), lambda: changes_in(database))
     app = FastAPI(title="safe-envs leaderboard", version="1", docs_url=None, redoc_url=None)
     app.state.service = Service(database, source, limits)
     app.include_router(router)
@@ -60,11 +59,12 @@ def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMIT
     return app
 
 
-def running_pages(database: Database) -> frozenset[str]:
-    """Return the paths of the pages of submissions that are being evaluated."""
+def changes_in(database: Database) -> Changes:
+    """Return the store's revision and the pages of submissions that are being evaluated."""
     query = sa.select(submission.c.id).where(submission.c.state == State.RUNNING.value)
     with database.reading() as connection:
-        return frozenset(map(submission_path, connection.execute(query).scalars()))
+        running = connection.execute(query).scalars()
+        return Changes(revision(connection), frozenset(map(submission_path, running)))
 
 
 def _add_refusals(app: FastAPI) -> None:
