@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 
 import uvicorn
+from fastapi import FastAPI
 from rich.console import Console
 
 from leaderboard.accounts import LOCAL
@@ -65,19 +67,10 @@ def serve(options: ServeOptions, console: Console) -> int:
     ensure_season(database, LOCAL)
     address = options.public_url or f"http://{options.host}:{options.port}"
     console.print(f"leaderboard: {address}  (Ctrl-C ends it)", soft_wrap=True)
-    config = uvicorn.Config(
-        create_app(database, address),
-        host=options.host,
-        port=options.port,
-        log_level="warning",
-        http=TimedProtocol,
-        ws="none",
-        timeout_keep_alive=5,
-        limit_concurrency=500,
-        server_header=False,
-    )
+    config = server_config(create_app(database, address), options.host, options.port)
     sys.setswitchinterval(SWITCH_SECONDS)
     crew = WorkerCrew(options.db, options.workers)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn passes it on at its end
     try:
         uvicorn.Server(config).run()
     except KeyboardInterrupt:
@@ -86,6 +79,21 @@ def serve(options: ServeOptions, console: Console) -> int:
         crew.end()
         database.close()
     return 0
+
+
+def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """Return how the server runs: with limits on connections and on how long they may wait."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=TimedProtocol,
+        ws="none",
+        log_level="warning",
+        timeout_keep_alive=5,
+        limit_concurrency=500,
+        server_header=False,
+    )
 
 
 def run_worker(options: WorkerOptions, console: Console) -> int:

@@ -1,12 +1,9 @@
 """The documentation says what the code does: pages are current and snippets run."""
 
 import importlib.util
-import multiprocessing
-import os
 import re
-import runpy
-from functools import partial
-from multiprocessing.forkserver import ensure_running
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,23 @@ ROOT = Path(__file__).parent.parent
 HAND_WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
-THIRD_PARTY = ["gymnasium", "torch._dynamo", "stable_baselines3"]  # slow to import
+# Third-party packages, slow to import, are in memory; of the repository nothing is. Each script
+# runs in a fork of its own, and its exit code comes back.
+INTERPRETER = """
+import os, runpy, sys
+import gymnasium, stable_baselines3, torch._dynamo
+
+for line in sys.stdin:
+    script = line.strip()
+    child = os.fork()
+    if child == 0:
+        for stream in (1, 2):
+            os.dup2(os.open(script + f".{stream}", os.O_WRONLY | os.O_CREAT), stream)
+        sys.argv, sys.path[0] = [script], os.path.dirname(script)
+        runpy.run_path(script, run_name="__main__")
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
 def snippets():
@@ -29,29 +42,26 @@ def snippets():
 
 
 @pytest.fixture(scope="module")
-def interpreters():
-    """Interpreters that have third-party packages in memory, and nothing of the repository."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(THIRD_PARTY)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in set(os.environ) - {"LD_LIBRARY_PATH"}:
-            patch.delenv(name)
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("PATH", "")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        ensure_running()
-    return context
+def interpreter():
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERPRETER],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.stdin.close()
 
 
 @pytest.mark.parametrize("snippet", snippets())
-def test_snippets_run_as_they_stand(snippet, interpreters, tmp_path):
+def test_snippets_run_as_they_stand(snippet, interpreter, tmp_path):
     script = tmp_path / "snippet.py"
     script.write_text(snippet)
-    run = partial(runpy.run_path, str(script), run_name="__main__")
-    process = interpreters.Process(target=run)
-    process.start()
-    process.join()
-    assert process.exitcode == 0, "see the captured stderr"
+    print(script, file=interpreter.stdin, flush=True)
+    exit_code = int(interpreter.stdout.readline())
+    assert exit_code == 0, (tmp_path / "snippet.py.2").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -56,27 +56,58 @@ def a_curve():
     return LearningCurve((1.0, 2.0, 3.0), (0.0, 0.5, 0.75), ((0.25, 0.5, 0.125),))
 
 
-def fails_between(low, high, size=2):
-    """Return a policy with a Box action (1,) that answers 0, or 0/0 if low < x_0 < high."""
+def fails_between(low, high):
+    """Return a policy of two numbers, Box action (1,): 0, or 0/0 if low < x_0 < high."""
+    nodes = [
+        helper.make_node("Mul", ["x", "zero"], ["nothing"]),
+        helper.make_node("Div", ["nothing", "nothing"], ["undefined"]),
+        helper.make_node("Where", ["inside", "undefined", "nothing"], ["action"]),
+    ]
+    return _windowed(low, high, nodes, {})
+
+
+def hangs_between(low, high, size=1000, products=400):
+    """Return the same that, instead of 0/0, multiplies matrices for minutes."""
     constants = {
+        "one": np.array([1], np.int64),
+        "start": np.array([0], np.int64),
+        "many": np.array([size - 1], np.int64),
+        "matrix": np.eye(size, dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["inside"], ["flag"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["flag", "one"], ["number"]),
+        helper.make_node("Mul", ["number", "many"], ["extra"]),
+        helper.make_node("Add", ["extra", "one"], ["rows"]),
+        helper.make_node("Slice", ["matrix", "start", "rows"], ["product_0"]),
+        *(
+            helper.make_node("MatMul", [f"product_{n}", "matrix"], [f"product_{n + 1}"])
+            for n in range(products)
+        ),
+        helper.make_node("ReduceMax", [f"product_{products}"], ["largest"], keepdims=0),
+        helper.make_node("Mul", ["x", "largest"], ["action"]),
+    ]
+    return _windowed(low, high, nodes, constants)
+
+
+def _windowed(low, high, nodes, constants):
+    """Return a policy file whose nodes may use x_0 as `x` and low < x_0 < high as `inside`."""
+    constants = constants | {
         "low": np.array([low], np.float32),
         "high": np.array([high], np.float32),
         "zero": np.zeros((1, 1), np.float32),
         "first": np.array([0], np.int64),
     }
-    nodes = [
+    window = [
         helper.make_node("Gather", ["observation", "first"], ["x"], axis=1),
         helper.make_node("Greater", ["x", "low"], ["above"]),
         helper.make_node("Less", ["x", "high"], ["below"]),
         helper.make_node("And", ["above", "below"], ["inside"]),
-        helper.make_node("Mul", ["x", "zero"], ["nothing"]),
-        helper.make_node("Div", ["nothing", "nothing"], ["undefined"]),
-        helper.make_node("Where", ["inside", "undefined", "nothing"], ["action"]),
     ]
     graph = helper.make_graph(
-        nodes,
+        [*window, *nodes],
         "policy",
-        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", size])],
+        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", 2])],
         [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["batch", 1])],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )

@@ -17,7 +17,7 @@ from leaderboard.episode_store import scored_episodes
 from leaderboard.episodes import EpisodePlayer
 from leaderboard.evaluation import PolicyFile, evaluate, play_policy, seed_indices
 from leaderboard.leases import MOST_ATTEMPTS, LeaseLost, claim, release, renew, waiting
-from leaderboard.policy_sandbox import PolicyFailed
+from leaderboard.policy_sandbox import PolicyFailed, SandboxLimits
 from leaderboard.score_store import row_scores
 from leaderboard.seasons import HIDDEN, episode_seeds, open_season
 from leaderboard.submission import spaces_of
@@ -28,6 +28,7 @@ from leaderboard.worker import evaluate_next
 from tests.leaderboard.onnx_models import gaussian_policy
 from tests.leaderboard.tabular_policies import (
     fails_between,
+    hangs_between,
     random_tables,
     submission_for,
     table_policy,
@@ -212,6 +213,17 @@ def test_a_policy_that_fails_later_makes_the_submission_invalid(store_url):
     assert waiting(database) == 0
     with database.reading() as connection:
         assert connection.execute(sa.select(result)).all() == []
+    database.close()
+
+
+def test_a_policy_that_hangs_after_some_steps_makes_the_submission_invalid(tmp_path, monkeypatch):
+    """Its first steps are quick; within a narrow band of states it computes for minutes."""
+    quick = SandboxLimits(cpu_seconds=1, call_seconds=20.0, total_seconds=20.0)
+    monkeypatch.setattr(SandboxLimits, "for_steps", lambda steps: quick)
+    given = submission_for(BOX, [hangs_between(0.5, 0.52)], stochastic=False)
+    database, number = store_with(f"sqlite:///{tmp_path / 'store.sqlite'}", given)
+    assert evaluate_next(database, "worker")[1] is State.INVALID
+    assert "out of CPU time" in stored_submission(database, number).reason
     database.close()
 
 

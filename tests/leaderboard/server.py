@@ -1,0 +1,79 @@
+"""Runs the service on loopback for tests: in a thread, or as the command `serve`."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from leaderboard.serve import server_config
+
+HOST = "127.0.0.1"
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[int]:
+    """Serve an application in a thread, as the command does, and yield its port."""
+    server = uvicorn.Server(server_config(app, HOST, 0))
+    listening = socket.create_server((HOST, 0))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+def start_command(*arguments: str) -> subprocess.Popen:
+    """Start a subcommand of the leaderboard in its own process."""
+    command = [sys.executable, "-m", "leaderboard", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def wait_until_healthy(port: int, process: subprocess.Popen, seconds: float = 60.0) -> None:
+    """Wait until the server answers."""
+    last_moment = time.monotonic() + seconds
+    while True:
+        assert process.poll() is None, "the server ended"
+        try:
+            if httpx.get(f"http://{HOST}:{port}/health").status_code == 200:
+                return
+        except httpx.HTTPError:
+            assert time.monotonic() < last_moment
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with closing(socket.create_server((HOST, 0))) as listening:
+        return listening.getsockname()[1]
+
+
+def send_raw(port: int, parts: Iterator[bytes] | list[bytes], seconds: float = 15.0) -> bytes:
+    """Send bytes and return what comes back until the server hangs up."""
+    with socket.create_connection((HOST, port), timeout=seconds) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the server has hung up; its answer may be there all the same
+        answer = b""
+        try:
+            while received := connection.recv(65536):
+                answer += received
+        except ConnectionResetError:
+            pass
+        return answer

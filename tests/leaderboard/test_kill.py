@@ -1,0 +1,153 @@
+"""Workers and servers that are killed at any moment: nothing is lost, doubled or different."""
+
+import random
+import signal
+import threading
+import time
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from leaderboard.accounts import account_id_of
+from leaderboard.database import embedded_url
+from leaderboard.submission_store import keep_submission
+from leaderboard.tables import curves, episode, job, policy, request_count, result, submission
+from leaderboard.worker import evaluate_next
+from tests.leaderboard.server import HOST, free_port, start_command, wait_until_healthy
+from tests.leaderboard.submissions import a_form, a_store, a_submission, header_of
+
+ENV = "Safe/DeepSeaTreasure-v0"
+POLICIES = 2
+
+
+def rows_of(store, table, *order):
+    with store.reading() as connection:
+        query = sa.select(table).order_by(*order)
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def count(store, table):
+    with store.reading() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+
+def submitted(path):
+    """Return a new store with a submission that waits; equal for equal policies and secret."""
+    store = a_store(path)
+    with store.writing() as connection:
+        account = account_id_of(connection, "ada")
+    keep_submission(store, a_submission(ENV, POLICIES, stochastic=True), account, quota=False)
+    return store
+
+
+def test_a_worker_killed_between_episodes_leaves_no_trace(tmp_path):
+    undisturbed, store = submitted(tmp_path / "a.sqlite"), submitted(tmp_path / "b.sqlite")
+    evaluate_next(undisturbed, "undisturbed")
+    pause = random.Random(7)
+    seen = []
+    for after in (1, 61, 121):  # episodes that are kept, at least, when the worker is killed
+        worker = start_command("worker", "--db", embedded_url(tmp_path / "b.sqlite"))
+        try:
+            last_moment = time.monotonic() + 60
+            while count(store, episode) < after:
+                assert time.monotonic() < last_moment
+                time.sleep(0.001)
+            time.sleep(pause.uniform(0.0, 0.02))
+        finally:
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        seen.append(count(store, episode))
+        assert count(store, result) == 0
+        assert evaluate_next(store, "too early") is None  # the lease holds
+        with store.writing() as connection:
+            connection.execute(sa.update(job).values(lease_until=0.0))
+    assert seen == sorted(seen)
+    assert evaluate_next(store, "the last")[1].value == "scored"
+    order = (episode.c.policy_id, episode.c.seed_index)
+    expected, found = (rows_of(each, episode, *order) for each in (undisturbed, store))
+    assert len(found) == 100 * POLICIES
+    assert found == expected  # floats too, bit for bit
+    assert rows_of(store, result) == rows_of(undisturbed, result)
+    assert count(store, job) == 0
+    store.close()
+    undisturbed.close()
+
+
+def test_a_server_killed_while_it_stores_keeps_what_it_acknowledged(tmp_path):
+    path = tmp_path / "store.sqlite"
+    store = a_store(path)
+    senders = 4
+    headers = [header_of(store, f"sender {index}") for index in range(senders * 3)]
+    acknowledged: list[int] = []
+    port = free_port()
+
+    def send_all(part):
+        """Send five submissions of every account of a part, until the server is gone."""
+        try:
+            for account in range(part, len(headers), senders):
+                for number in range(5):
+                    given = a_submission(count=2, first_seed=100 * account + 10 * number)
+                    answer = httpx.post(
+                        f"http://{HOST}:{port}/api/v1/submissions",
+                        files=a_form(given), headers=headers[account],
+                    )  # fmt: skip
+                    assert answer.status_code == 202, answer.text
+                    acknowledged.append(answer.json()["id"])
+        except httpx.HTTPError:
+            pass
+
+    arguments = ["serve", "--db", embedded_url(path), "--port", str(port), "--workers", "0"]
+    server = start_command(*arguments)
+    wait_until_healthy(port, server)
+    threads = [threading.Thread(target=send_all, args=(part,)) for part in range(senders)]
+    for thread in threads:
+        thread.start()
+    while len(acknowledged) < 12:
+        assert any(thread.is_alive() for thread in threads)
+        time.sleep(0.002)
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    for thread in threads:
+        thread.join()
+    assert 12 <= len(acknowledged) < 5 * len(headers)
+
+    server = start_command(*arguments)
+    try:
+        wait_until_healthy(port, server)
+        for number in (min(acknowledged), max(acknowledged)):
+            answer = httpx.get(f"http://{HOST}:{port}/api/v1/submissions/{number}")
+            assert (answer.status_code, answer.json()["state"]) == (200, "queued")
+    finally:
+        server.terminate()
+        server.wait()
+    kept = {row[0] for row in rows_of(store, submission)}
+    assert set(acknowledged) <= kept
+    assert len(set(acknowledged)) == len(acknowledged)
+    for table, parts in ((policy, 2), (curves, 1), (job, 1)):
+        with store.reading() as connection:
+            owners = connection.execute(sa.select(table.c.submission_id)).scalars().all()
+        assert sorted(owners) == sorted(number for number in kept for _ in range(parts)), table
+    with store.reading() as connection:
+        assert connection.exec_driver_sql("pragma integrity_check").scalar_one() == "ok"
+        assert connection.exec_driver_sql("pragma foreign_key_check").all() == []
+        audited = "select count(*) from audit where action = 'submit'"
+        assert connection.exec_driver_sql(audited).scalar_one() == len(kept)
+    assert count(store, request_count) == len({f"{row[0]}" for row in rows_of(store, request_count)})
+    store.close()
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.3])
+def test_a_worker_told_to_stop_gives_its_lease_back(tmp_path, moment):
+    store = submitted(tmp_path / "store.sqlite")
+    worker = start_command("worker", "--db", embedded_url(tmp_path / "store.sqlite"))
+    last_moment = time.monotonic() + 60
+    while count(store, episode) == 0:
+        assert time.monotonic() < last_moment
+        time.sleep(0.005)
+    time.sleep(moment)
+    worker.terminate()
+    assert worker.wait(10) == 0
+    for row in rows_of(store, job):
+        assert row[1:] == (None, 0.0, 0)  # no owner, no lease, no attempt
+    store.close()
