@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from baselines.demo import CONSTRAINED, CONSTRAINED_SEEDS, DEEP_SEA, DemoOptions, demo, demo_plan
 from baselines.run_folder import read_training_outcome
 from baselines.training_job import TrainingJob
 from leaderboard.database import EMBEDDED, embedded_url, open_database
@@ -34,6 +33,8 @@ def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
     Returns:
         The exit code: 0, or the comparison's if that failed.
     """
+    from baselines.demo import DemoOptions, demo  # takes seconds: it draws plots
+
     code = demo(DemoOptions(options.out, options.workers), console)
     if code:
         return code
@@ -59,6 +60,8 @@ def best_runs(out: Path) -> list[Path]:
     The best one is that whose evaluations exceed the limit least, the higher return deciding
     between those within it.
     """
+    from baselines.demo import CONSTRAINED, CONSTRAINED_SEEDS, DEEP_SEA, demo_plan
+
     jobs = [
         job
         for job in demo_plan(out).jobs

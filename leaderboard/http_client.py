@@ -75,13 +75,13 @@ def send(client: httpx.Client, token: str, submission: Submission, console: Cons
         parts.append(("curves", ("curves.json", curves_json(submission.curves))))
     headers = {"Authorization": f"Bearer {token}"}
     answer = _request(client, "POST", "/api/v1/submissions", files=parts, headers=headers)
-    data = answer.json()
-    if answer.status_code == 409 and isinstance(data["detail"], dict):
+    data = _json(answer)
+    if answer.status_code == 409 and isinstance(data.get("detail"), dict):
         number = int(data["detail"]["id"])
         console.print(f"these policies are submission {number} already")
         return number
     if answer.status_code != 202:
-        raise ServerRefused(f"the server refused it ({answer.status_code}): {data['detail']}")
+        raise ServerRefused(f"the server refused it ({answer.status_code}): {data.get('detail')}")
     return int(data["id"])
 
 
@@ -93,7 +93,7 @@ def wait_for(client: httpx.Client, number: int, console: Console) -> dict[str, A
         if answer.status_code == 429:
             time.sleep(float(answer.headers.get("retry-after", POLL_SECONDS)))
             continue
-        row: dict[str, Any] = answer.json()
+        row = _json(answer)
         if answer.status_code != 200:
             raise ServerRefused(f"the server said {answer.status_code}: {row.get('detail')}")
         if row["state"] not in UNDECIDED:
@@ -116,6 +116,20 @@ def _show(row: dict[str, Any], console: Console) -> int:
     rank = "without a rank" if row["rank"] is None else f"rank {row['rank']}"
     console.print(f"{escape(row['env'])}: {rank}, tier {row['tier']}")
     return 0
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of an answer; proxies before a server give others when it is down."""
+    try:
+        data = answer.json()
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise ServerRefused(
+            f"{answer.url} answered {answer.status_code} and no JSON object; is it a leaderboard's "
+            "address?"
+        )
+    return data
 
 
 def _request(client: httpx.Client, method: str, path: str, **content: Any) -> httpx.Response:

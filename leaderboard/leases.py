@@ -64,6 +64,7 @@ def claim(
         running = {"state": State.RUNNING.value}
         this = submission.c.id == found.submission_id
         connection.execute(sa.update(submission).where(this).values(**running))
+        record(connection, owner, "evaluate", str(found.submission_id))
         return Lease(found.submission_id, owner, found.attempts + 1)
 
 

@@ -136,25 +136,6 @@ class Metadata(BaseModel):
     ]
     consent: Literal[True]  # to publish this, the scores and, at the season's end, the episodes
 
-    def model_post_init(self, context: Any, /) -> None:
-        """Check what holds between fields."""
-        if self.env not in boards():
-            raise ValueError(f"env {self.env!r} has no board; boards: {', '.join(boards())}")
-        if len(self.sha256) != len(self.training_seeds):
-            raise ValueError(
-                f"training_seeds has {len(self.training_seeds)} entries and sha256 "
-                f"{len(self.sha256)}; give one of each for every policy file"
-            )
-        constraints = boards()[self.env].constraints
-        counts = {"cost_limits": len(self.cost_limits)} if self.cost_limits else {}
-        if self.claim:
-            counts["claim.mean_costs"] = len(self.claim.mean_costs)
-        for name, count in counts.items():
-            if count != len(constraints):
-                raise ValueError(
-                    f"{name} has {count} entries but {self.env} has {len(constraints)} constraints"
-                )
-
 
 def parse_metadata(content: bytes) -> Metadata:
     """Return the metadata in a meta.json.
@@ -167,13 +148,37 @@ def parse_metadata(content: bytes) -> Metadata:
             f"meta.json has {len(content):,} bytes; allowed are {LARGEST_METADATA:,}; shorten it"
         )
     try:
-        return Metadata.model_validate(_parse_json(content))
+        metadata = Metadata.model_validate(_parse_json(content))
     except ValidationError as error:
         lines = [
             f"{'.'.join(map(str, item['loc'])) or 'meta.json'}: {item['msg']}"
             for item in error.errors(include_url=False, include_input=False)[:5]
         ]
         raise MetadataRefused("; ".join(lines)) from None
+    _check_board(metadata)
+    return metadata
+
+
+def _check_board(metadata: Metadata) -> None:
+    """Raise MetadataRefused unless there is a board and every list has its length."""
+    if metadata.env not in boards():
+        raise MetadataRefused(
+            f"env: {metadata.env!r} has no board; the boards are {', '.join(boards())}"
+        )
+    if len(metadata.sha256) != len(metadata.training_seeds):
+        raise MetadataRefused(
+            f"training_seeds has {len(metadata.training_seeds)} entries and sha256 "
+            f"{len(metadata.sha256)}; give one of each for every policy file"
+        )
+    constraints = len(boards()[metadata.env].constraints)
+    counts = {"cost_limits": len(metadata.cost_limits)} if metadata.cost_limits else {}
+    if metadata.claim:
+        counts["claim.mean_costs"] = len(metadata.claim.mean_costs)
+    for name, count in counts.items():
+        if count != constraints:
+            raise MetadataRefused(
+                f"{name} has {count} entries but {metadata.env} has {constraints} constraints"
+            )
 
 
 def _parse_json(content: bytes) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from leaderboard import page_data, seasons, submission_store
 from leaderboard.aggregate_board import Entry, EnvironmentResult, aggregate_scores
@@ -39,13 +39,18 @@ ENDED = (submission_store.State.SCORED, submission_store.State.INVALID)
 
 @dataclass
 class _Snapshot:
-    """What was read at one revision, and what was worked out of it."""
+    """What was read at one revision."""
 
     revision: int
     submissions: dict[int, StoredSubmission]
-    rankings: dict[tuple[str, int, Feasibility], tuple[RankedRow, ...]] = field(
-        default_factory=dict
-    )
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """The rows of a board, and what they were ranked from."""
+
+    candidates: tuple[tuple[int, bool], ...]  # number, and whether it is withdrawn
+    rows: tuple[RankedRow, ...]
 
 
 class StoreSource:
@@ -62,6 +67,7 @@ class StoreSource:
         self._lock = threading.RLock()
         self._scores: dict[int, RowScore] = {}  # these never change
         self._snapshot = _Snapshot(-1, {})
+        self._rankings: dict[tuple[str, int, Feasibility], _Ranking] = {}
 
     def revision(self) -> int:
         """Return a number that grows with every change in the store."""
@@ -167,32 +173,35 @@ class StoreSource:
         found = self.revision()
         if found != self._snapshot.revision:
             stored = submission_store.stored_submissions(self._database)
-            self._snapshot = _Snapshot(found, {one.id: one for one in stored})
+            known = {one.id: one for one in stored if one.env in boards()}
+            self._snapshot = _Snapshot(found, known)
         return self._snapshot
 
     def _ranking(
         self, snapshot: _Snapshot, env: str, season: int, feasibility: Feasibility
     ) -> tuple[RankedRow, ...]:
+        ended = [
+            found
+            for found in snapshot.submissions.values()
+            if (found.env, found.season) == (env, season) and found.state in ENDED
+        ]
         key = (env, season, feasibility)
-        if key not in snapshot.rankings:
-            ended = [
-                found
-                for found in snapshot.submissions.values()
-                if (found.env, found.season) == (env, season) and found.state in ENDED
-            ]
+        candidates = tuple((found.id, found.withdrawn_at is not None) for found in ended)
+        known = self._rankings.get(key)
+        if known is None or known.candidates != candidates:
             self._read_scores([found.id for found in ended])
-            candidates = [
-                Candidate(
-                    id=found.id,
-                    score=self._scores.get(found.id),
-                    training_steps=found.metadata.training_steps,
-                    submitted_at=found.submitted_at,
-                    withdrawn=found.withdrawn_at is not None,
-                )
-                for found in ended
-            ]
-            snapshot.rankings[key] = tuple(rank_rows(candidates, feasibility))
-        return snapshot.rankings[key]
+            rows = rank_rows([self._candidate(found) for found in ended], feasibility)
+            known = self._rankings[key] = _Ranking(candidates, tuple(rows))
+        return known.rows
+
+    def _candidate(self, found: StoredSubmission) -> Candidate:
+        return Candidate(
+            id=found.id,
+            score=self._scores.get(found.id),
+            training_steps=found.metadata.training_steps,
+            submitted_at=found.submitted_at,
+            withdrawn=found.withdrawn_at is not None,
+        )
 
     def _read_scores(self, ids: list[int]) -> None:
         unknown = [number for number in ids if number not in self._scores]

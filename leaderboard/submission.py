@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +20,7 @@ from leaderboard.policy_gate import check_graph
 LARGEST_CURVES = 512 * 1024  # [bytes]
 MOST_POINTS = 500  # of one learning curve
 MOST_CONSTRAINTS = 20
+LARGEST_NUMBER = 1e100  # in a curve: larger ones overflow where they are averaged
 LARGEST_SUBMISSION = 32 * 1024 * 1024  # [bytes], of everything together
 
 
@@ -183,8 +183,10 @@ def _curve(entry: dict) -> LearningCurve:
 def _numbers(name: str, values: object) -> tuple[float, ...]:
     if not isinstance(values, list):
         raise SubmissionRefused(f"{name} of a curve is no list")
-    if any(type(value) not in (int, float) or not math.isfinite(value) for value in values):
-        raise SubmissionRefused(f"{name} of a curve holds something that is no finite number")
+    if any(type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER for value in values):
+        raise SubmissionRefused(
+            f"{name} of a curve holds something that is no number up to {LARGEST_NUMBER:g}"
+        )
     return tuple(float(value) for value in values)
 
 

@@ -36,11 +36,26 @@ def served(app: FastAPI) -> Iterator[int]:
         listening.close()
 
 
-def start_command(*arguments: str) -> subprocess.Popen:
-    """Start a subcommand of the leaderboard in its own process."""
-    command = [sys.executable, "-m", "leaderboard", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+def start_worker(url: str) -> subprocess.Popen:
+    """Start a worker as the server does, but without importing the other commands."""
+    options = f"WorkerOptions(db={url!r}, until_input_ends=True)"
+    return _start(f"from leaderboard.serve import *; run_worker({options}, Console())")
+
+
+def start_server(url: str, port: int) -> subprocess.Popen:
+    """Start a server without workers as the command does."""
+    options = f"ServeOptions(db={url!r}, port={port}, workers=0)"
+    return _start(f"from leaderboard.serve import *; serve({options}, Console())")
+
+
+def _start(code: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 def wait_until_healthy(port: int, process: subprocess.Popen, seconds: float = 60.0) -> None:

@@ -29,7 +29,7 @@ def policy_for(env: str, seed: int = 0, hidden: int = 4) -> bytes:
     return network_policy(network, "logits" if is_discrete else "action")
 
 
-def fields_for(env: str, policies: list[bytes], **changes) -> dict:
+def fields_for(env: str, policies: list[bytes], /, **changes) -> dict:
     """Return the content of a meta.json."""
     fields = {
         "env": env,

@@ -24,7 +24,7 @@ from leaderboard.seasons import (
 from leaderboard.static_site import site_paths
 from leaderboard.store_source import StoreSource
 from leaderboard.submission_store import keep_submission, withdraw
-from leaderboard.tables import audit, policy
+from leaderboard.tables import audit, policy, submission
 from tests.leaderboard.tabular_policies import (
     a_curve,
     random_tables,
@@ -158,5 +158,19 @@ def test_every_path_of_the_site_has_a_page(store_url):
     assert [path for path in paths if render(path, source) is None] == []
     with database.reading() as connection:
         actions = list(connection.execute(sa.select(audit.c.action).order_by(audit.c.id)).scalars())
-    assert actions == ["open season", "submit", "scored"]
+    assert actions == ["open season", "submit", "evaluate", "scored"]
+    database.close()
+
+
+def test_a_board_that_is_no_more_takes_no_page_down(store_url):
+    database = open_database(store_url)
+    open_season(database, "admin", SECRET)
+    number = submit(database, SEA, (25, 2), 1)
+    gone = submit(database, CLIFF, (21, 4), 2)
+    with database.writing() as connection:
+        ended = sa.update(submission).where(submission.c.id == gone)
+        connection.execute(ended.values(env="Safe/Retired-v0"))
+    source = StoreSource(database)
+    assert list(source.submission_ids()) == [number]
+    assert [path for path in site_paths(source) if render(path, source) is None] == []
     database.close()

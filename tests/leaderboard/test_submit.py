@@ -19,7 +19,7 @@ from leaderboard.metadata import MetadataRefused
 from leaderboard.run_submission import submission_of
 from leaderboard.score_store import row_scores
 from leaderboard.seasons import all_seasons
-from leaderboard.submission import Submission, SubmissionRefused, check_submission
+from leaderboard.submission import Submission, SubmissionRefused, check_submission, parse_curves
 from leaderboard.submission_store import stored_curves, stored_submissions
 from tests.leaderboard.tabular_policies import (
     a_curve,
@@ -229,3 +229,13 @@ def test_the_demo_submits_the_agent_that_exceeds_the_limit_least(monkeypatch, tm
     assert sorted(path.name for path in chosen) == [f"seed_{seed}" for seed in range(5)]
     numbers["SPMAALM"] = (0.4, 0.001)
     assert leaderboard.demo.best_runs(tmp_path)[0].parent.name == "PPOLag"
+
+
+@pytest.mark.parametrize("column", ["steps", "returns", "costs"])
+def test_numbers_that_would_overflow_are_refused_in_curves(column):
+    curve = {"steps": [1.0, 2.0], "returns": [0.0, 1.0], "costs": [[0.0, 1.0]]}
+    parse_curves(json.dumps([curve]).encode())
+    large = [-1.7e308, 1.7e308]
+    curve[column] = [large] if column == "costs" else large
+    with pytest.raises(SubmissionRefused, match=f"{column} of a curve .* no number up to 1e.100"):
+        parse_curves(json.dumps([curve]).encode())

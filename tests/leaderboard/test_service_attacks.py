@@ -1,0 +1,496 @@
+"""What strangers may send to the service, and what it answers."""
+
+import json
+import random
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from leaderboard.accounts import account_id_of
+from leaderboard.database import embedded_url, open_database
+from leaderboard.metadata import LARGEST_METADATA
+from leaderboard.request_limits import Limits
+from leaderboard.seasons import open_season
+from leaderboard.service import create_app
+from leaderboard.submission_store import DAY, keep_submission
+from leaderboard.tables import account, job, policy, submission
+from tests.leaderboard import onnx_models
+from tests.leaderboard.app_client import AppClient
+from tests.leaderboard.server import HOST, send_raw, served
+from tests.leaderboard.submissions import (
+    QUICK,
+    SECRET,
+    a_form,
+    a_store,
+    a_submission,
+    fields_for,
+    header_of,
+    policy_for,
+)
+
+MEGABYTE = 2**20
+LIMITS = Limits(
+    reads=10**6, writes=10**6, wrong_tokens=10**6, largest_body=MEGABYTE, body_seconds=1.0
+)
+PATH = "/api/v1/submissions"
+PAGES = ("", "boards/Safe_ConstrainedRegression-v0/index.html", "submissions/1.html")
+
+
+@pytest.fixture
+def store(tmp_path):
+    database = a_store(tmp_path / "store.sqlite")
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory):
+    """A client of a service that is attacked again and again, and the header with its token."""
+    database = a_store(tmp_path_factory.mktemp("victim") / "store.sqlite")
+    with AppClient(create_app(database, limits=LIMITS)) as client:
+        yield client, header_of(database, "eve"), database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The port of a real server, and a header with a token."""
+    database = a_store(tmp_path_factory.mktemp("server") / "store.sqlite")
+    with served(create_app(database, limits=LIMITS)) as port:
+        yield port, header_of(database, "eve")["Authorization"]
+    database.close()
+
+
+def head_of(token, *lines, path=PATH):
+    fields = [f"POST {path} HTTP/1.1", f"Host: {HOST}", f"Authorization: {token}", *lines]
+    return "\r\n".join([*fields, "", ""]).encode()
+
+
+FORM_TYPE = "Content-Type: multipart/form-data; boundary=xyz"
+FILE_HEAD = (
+    b'--xyz\r\nContent-Disposition: form-data; name="policies"; filename="p"\r\n\r\n'  # and on
+)
+
+
+def answer_of(raw):
+    """Return status, headers and body of a raw answer."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+    return int(lines[0].split()[1]), headers, body
+
+
+class Endless:
+    """A body of a hundred chunks of a megabyte; tells how many were taken."""
+
+    def __init__(self, head, chunk_head=b"100000\r\n", chunk_end=b"\r\n"):
+        self.head, self.chunk_head, self.chunk_end = head, chunk_head, chunk_end
+        self.taken = 0
+
+    def __iter__(self):
+        yield self.head
+        first = FILE_HEAD
+        for _ in range(100):
+            yield self.chunk_head + first + bytes(MEGABYTE - len(first)) + self.chunk_end
+            first = b""
+            self.taken += 1
+
+
+class TestBodies:
+    def test_a_large_body_in_chunks_is_not_read_to_its_end(self, server):
+        port, token = server
+        body = Endless(head_of(token, FORM_TYPE, "Transfer-Encoding: chunked"))
+        status, headers, content = answer_of(send_raw(port, body))
+        assert status == 413
+        assert json.loads(content) == {
+            "detail": "the body is larger than 1,048,576 bytes, which are allowed"
+        }
+        assert headers["connection"] == "close"
+        assert "content-security-policy" in headers
+        assert body.taken < 20  # two are read, the rest stands in the sockets' buffers
+
+    def test_a_declared_length_too_large_is_refused_at_once(self, server):
+        port, token = server
+        body = Endless(head_of(token, FORM_TYPE, "Content-Length: 104857600"), b"", b"")
+        status, _, _ = answer_of(send_raw(port, body))
+        assert status == 413
+        assert body.taken < 20
+
+    def test_a_length_that_lies_helps_nobody(self, server):
+        port, token = server
+        short = [head_of(token, FORM_TYPE, "Content-Length: 10"), FILE_HEAD * 100]
+        status, _, content = answer_of(send_raw(port, short))  # the body ends after ten bytes
+        assert (status, b"the form has 0 parts 'meta'" in content) == (422, True)
+        both = head_of(token, FORM_TYPE, "Content-Length: 5", "Transfer-Encoding: chunked")
+        assert answer_of(send_raw(port, Endless(both)))[0] in (400, 413)
+        for wrong in ("-1", "0x10", "1e3", "", "5, 6", "9" * 30):
+            raw = send_raw(port, [head_of(token, FORM_TYPE, f"Content-Length: {wrong}")])
+            assert answer_of(raw)[0] == 400, wrong
+
+    def test_a_slow_body_is_given_up(self, server):
+        port, token = server
+        start = time.monotonic()
+
+        def slowly():
+            yield head_of(token, FORM_TYPE, "Content-Length: 100000") + FILE_HEAD
+            while time.monotonic() < start + 1.5:
+                yield b"x"
+                time.sleep(0.05)
+
+        status, _, content = answer_of(send_raw(port, slowly()))
+        assert (status, json.loads(content)) == (408, {"detail": "the body took longer than 1 s"})
+        assert time.monotonic() < start + 6
+
+    def test_a_body_that_stops_is_given_up(self, server):
+        port, token = server
+        parts = [head_of(token, FORM_TYPE, "Content-Length: 100000") + FILE_HEAD]
+        assert answer_of(send_raw(port, parts))[0] == 408
+
+    def test_headers_that_do_not_end_are_given_up(self, server, monkeypatch):
+        monkeypatch.setattr("leaderboard.timed_protocol.HEADER_SECONDS", 0.3)
+        start = time.monotonic()
+
+        def slowly():
+            yield b"GET / HTTP/1.1\r\n"
+            while time.monotonic() < start + 1.0:
+                yield b"X: y\r\n"
+                time.sleep(0.05)
+
+        assert send_raw(server[0], slowly()) == b""
+        assert send_raw(server[0], []) == b""  # nor is a client that says nothing
+        assert time.monotonic() < start + 5
+
+    def test_an_answer_reaches_a_client_that_is_still_sending(self, server):
+        port, token = server
+        body = [head_of(f"{token}x", FORM_TYPE, "Content-Length: 1000000"), bytes(1_000_000)]
+        status, headers, content = answer_of(send_raw(port, body))
+        assert (status, headers["connection"]) == (401, "close")
+        assert b"pass a valid token" in content
+
+    @pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "br", "gzip, identity"])
+    def test_compressed_bodies_are_refused(self, server, coding):
+        port, token = server
+        head = head_of(token, FORM_TYPE, f"Content-Encoding: {coding}", "Content-Length: 4")
+        status, _, content = answer_of(send_raw(port, [head, b"\x1f\x8b\x08\x00"]))
+        assert status == 415
+        assert json.loads(content)["detail"].startswith("compressed bodies are not taken")
+
+    def test_the_server_still_answers(self, server):
+        raw = send_raw(server[0], [b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
+        status, headers, content = answer_of(raw)
+        assert (status, json.loads(content)["status"]) == (200, "ok")
+        assert "server" not in headers
+
+
+def form_with(meta, *more):
+    policies = [("policies", ("p.onnx", policy_for(QUICK), "application/octet-stream"))]
+    return [("meta", ("meta.json", meta, "application/json")), *policies, *more]
+
+
+def send(victim, form, **settings):
+    client, header, _ = victim
+    return client.post(PATH, files=form, headers=header | settings.pop("headers", {}), **settings)
+
+
+def told(**changes):
+    return json.dumps(fields_for(QUICK, [policy_for(QUICK)], **changes)).encode()
+
+
+def with_text(text):
+    """Return metadata whose JSON is changed as text: the algorithm's name is replaced."""
+    return told(algorithm="@").replace(b'"@"', text)
+
+
+METADATA = {
+    "too large": (told(citation=" " * LARGEST_METADATA), "meta has 33,"),
+    "too deep": (b"[" * 16_000 + b"]" * 16_000, "meta.json nests deeper than 8 levels"),
+    "deep and open": (b'{"a":' * 6000, "meta.json nests deeper than 8 levels"),
+    "quotes without end": (b'"' + b'\\"' * 16_000, "meta.json is no JSON: JSONDecodeError"),
+    "NaN": (told(wall_seconds=0.5).replace(b"0.5", b"NaN"), "meta.json holds NaN"),
+    "Infinity": (told(wall_seconds=0.5).replace(b"0.5", b"-Infinity"), "meta.json holds -Infinity"),
+    "1e999": (told(wall_seconds=0.5).replace(b"0.5", b"1e999"), "holds 1e999, too large a number"),
+    "digits": (told(wall_seconds=0.5).replace(b"0.5", b"9" * 5000), "meta.json is no JSON: Value"),
+    "a key twice": (with_text(b'"a", "algorithm": "b"'), "meta.json repeats a key"),
+    "unknown field": (told(rank=1), "rank: Extra inputs are not permitted"),
+    "RTL override": (told(algorithm="\u202egnp"), "has invisible characters (U+202E); remove them"),
+    "10 kB name": (told(algorithm="A" * 10_000), "algorithm: Value error, has 10000 characters"),
+    "only blanks": (told(algorithm=" \u3000"), "algorithm: Value error, has 0 characters"),
+    "grows by NFC": (told(algorithm="\ufb2c" * 80), "algorithm: Value error, has 240 characters"),
+    "zalgo": (told(algorithm="a" + "\u0335" * 9), "stacks more than three marks on a letter"),
+    "javascript:": (told(url="javascript:alert(1)"), "url: Value error, is no https:// address"),
+    "data:": (told(code_url="data:text/html,x"), "code_url: Value error, is no https://"),
+    "link with a quote": (told(url='https://a.b/ "onclick'), "url: Value error, is no https://"),
+    "a surrogate": (with_text(b'"\\ud800"'), "has invisible characters (U+D800); remove them"),
+    "null": (with_text(b'"a\\u0000b"'), "has invisible characters (U+0000); remove them"),
+    "a raw null": (with_text(b'"a\x00b"'), "meta.json is no JSON: JSONDecodeError"),
+    "no UTF-8": (with_text(b'"\xff\xfe"'), "meta.json is no JSON: UnicodeDecodeError"),
+    "UTF-16": (told().decode().encode("utf-16"), "meta.json is no JSON: UnicodeDecodeError"),
+    "empty": (b"", "meta.json is no JSON: JSONDecodeError"),
+    "a list": (b"[]", "meta.json: Input should be"),
+    "no consent": (told(consent=False), "consent: Input should be True"),
+    "unknown board": (told(env="../../etc"), "env '../../etc' has no board; boards: Safe/"),
+    "negative steps": (told(training_steps=-1), "training_steps: Input should be greater"),
+    "another's digest": (told(sha256=["0" * 64]), "policy 0 has SHA-256"),
+}  # fmt: skip
+
+
+class TestMetadata:
+    @pytest.mark.parametrize("name", METADATA)
+    def test_bad_metadata_is_refused_soon(self, victim, name):
+        content, message = METADATA[name]
+        start = time.process_time()
+        answer = send(victim, form_with(content))
+        assert time.process_time() - start < 1.0
+        assert answer.status_code == 422
+        assert message in answer.json()["detail"]
+        assert len(answer.text) < 1000
+
+    def test_what_looks_like_an_attack_may_be_a_name(self, store):
+        names = [
+            "<script>alert(1)</script>", "'; drop table submission; --", '" onmouseover="x',
+            "=cmd|' /C calc'!A1", "{{ 7 * 7 }}", "</script><svg/onload=x>", "%s%n", "../../x",
+        ]  # fmt: skip
+        with store.writing() as connection:
+            owner = account_id_of(connection, "eve")
+        for number, name in enumerate(names):
+            given = a_submission(
+                first_seed=number, algorithm=name, authors=[name], organisation=name,
+                hardware=name, citation=name, hyperparameters={name: [name, {name: name}]},
+                framework_versions={name: name}, family=name, code_licence=name,
+            )  # fmt: skip
+            keep_submission(store, given, owner, quota=False)
+        with AppClient(create_app(store, limits=LIMITS)) as client:
+            pages = [client.get(f"/submissions/{n + 1}.html").text for n in range(len(names))]
+            pages += [client.get(f"/{page}").text for page in PAGES]
+            told = client.get(f"{PATH}/2").json()["metadata"]["algorithm"]
+            table = client.get("/boards/Safe_ConstrainedRegression-v0/board.csv").text
+        for page in pages:
+            for evil in ("<script>alert", "<svg", '" onmouseover="x"', ">49<"):
+                assert evil not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in pages[0]
+        assert told == names[1]
+        assert "'=cmd|' /C calc'!A1" in table
+        assert ",=cmd" not in table
+        with store.reading() as connection:
+            kept = connection.execute(sa.select(submission.c.meta)).scalars().all()
+        assert [json.loads(meta)["algorithm"] for meta in kept] == names
+
+    def test_one_bad_submission_does_not_take_the_pages_with_it(self, victim):
+        client, _, _ = victim
+        extreme = told(
+            wall_seconds=1.7e308, training_steps=10**15, training_seeds=[2**63 - 1],
+            hyperparameters={"x": 1.7e308, "y": int("9" * 4000), "z": -0.0},
+            claim={"mean_return": 1.7e308, "mean_costs": [-1.7e308], "episodes": 10**7},
+            cost_limits=[-1.7e308], citation="a\u2028b\n\n\x0cc", algorithm="\ufb2c" * 26,
+        )  # fmt: skip
+        answer = send(victim, form_with(extreme))
+        assert answer.status_code == 202
+        for path in (*PAGES, f"submissions/{answer.json()['id']}.html"):
+            assert client.get(f"/{path}").status_code == 200
+        assert client.get(answer.json()["status"]).status_code == 200
+
+
+PART = ("policies", ("p.onnx", b"x", "application/octet-stream"))
+FORMS = {
+    "no meta": ([PART], 422, "the form has 0 parts 'meta'; send one"),
+    "two metas": (
+        form_with(told(), ("meta", ("m", told(), "text/plain"))), 422, "the form has 2 parts 'meta'"
+    ),
+    "no policies": (form_with(told())[:1], 422, "there are 0 policy files but metadata tells of 1"),
+    "too many files": (form_with(told(), *[PART] * 20), 400, "Too many files"),
+    "too many fields": (
+        [(f"f{n}", (None, b"x")) for n in range(9)], 400, "Too many fields. Maximum number of"
+    ),
+    "an unknown part": (
+        form_with(told(), ("<b>", ("x", b"x", "text/plain"))), 422, 'the form has parts ["<b>"]'
+    ),
+    "a large field": ([("meta", (None, b" " * 40_000))], 400, "Part exceeded maximum size of 32KB"),
+    "bad curves": (form_with(told(), ("curves", ("c", b"{", "a/b"))), 422, "curves.json is not a"),
+    "large curves": (
+        form_with(told(), ("curves", ("c", b" " * 600_000, "a/b"))), 422, "curves has 600,000 bytes"
+    ),
+}  # fmt: skip
+
+
+class TestForms:
+    @pytest.mark.parametrize("name", FORMS)
+    def test_bad_forms_are_refused(self, victim, name):
+        form, status, message = FORMS[name]
+        answer = send(victim, form)
+        assert (answer.status_code, message in answer.json()["detail"]) == (status, True)
+
+    @pytest.mark.parametrize(
+        ("kind", "status", "message"),
+        [
+            ("application/json", 415, "send a form, Content-Type: multipart/form-data"),
+            ("application/x-www-form-urlencoded", 415, "send a form"),
+            ("text/plain; boundary=xyz", 415, "send a form"),
+            ("", 415, "send a form"),
+            ("multipart/form-data", 400, "Missing boundary in multipart."),
+            ("multipart/form-data; boundary=other", 400, "Invalid multipart data."),
+            (f"multipart/form-data; boundary={'x' * 5000}", 400, "Invalid multipart data."),
+        ],
+    )
+    def test_other_kinds_of_content_are_refused(self, victim, kind, status, message):
+        client, header, _ = victim
+        sent = client.post(PATH, content=FILE_HEAD, headers=header | {"Content-Type": kind})
+        assert sent.status_code == status
+        assert message in sent.json()["detail"]
+
+    @pytest.mark.parametrize("charset", ["unicode_escape", "idna", "punycode", "utf-7", "hex", "x"])
+    def test_character_sets_are_no_way_in(self, victim, charset):
+        client, header, _ = victim
+        kind = f"multipart/form-data; boundary=xyz; charset={charset}"
+        for value in (b"\\ud800", b"xn--\xff", b"\x00", b"-" * 5000):
+            field = b'--xyz\r\nContent-Disposition: form-data; name="meta"\r\n\r\n'
+            content = field + value + b"\r\n--xyz--\r\n"
+            sent = client.post(PATH, content=content, headers=header | {"Content-Type": kind})
+            assert sent.status_code in (400, 422), (charset, value)
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            b"Content-Disposition: form-data\r\n\r\nx",
+            b"X: y\r\n\r\nx",
+            b'Content-Disposition: form-data; name="meta\r\n\r\nx',
+            b"Content-Disposition: form-data; name*=utf-8''%ff\r\n\r\nx",
+            b'Content-Disposition: form-data; name="meta"\r\nX: ' + b"y" * 100_000 + b"\r\n\r\nx",
+            b'Content-Disposition: form-data; name="meta"\r\n' + b"X: y\r\n" * 1000 + b"\r\nx",
+            b"\x00\xff\r\n\r\nx",
+            b"",
+        ],
+    )
+    def test_broken_parts_are_refused(self, victim, part):
+        client, header, _ = victim
+        kind = {"Content-Type": "multipart/form-data; boundary=xyz"}
+        content = b"--xyz\r\n" + part + b"\r\n--xyz--\r\n"
+        sent = client.post(PATH, content=content, headers=header | kind)
+        assert sent.status_code in (400, 422)
+        assert isinstance(sent.json()["detail"], str)
+
+    def test_the_names_of_files_are_ignored(self, victim):
+        names = ["../../../etc/cron.d/x", "C:\\x", "a\x00b", "x" * 3000, "<script>", ""]
+        for number, name in enumerate(names[:5]):
+            given = a_submission(first_seed=100 + number)
+            form = [(part, (name, content, kind)) for part, (_, content, kind) in a_form(given)]
+            answer = send((victim[0], header_of(victim[2], f"n{number}"), None), form)
+            assert answer.status_code == 202
+            with victim[2].reading() as connection:
+                kept = sa.select(policy.c.content).filter_by(submission_id=answer.json()["id"])
+                assert connection.execute(kept).scalar_one() == given.policies[0]
+
+
+def spoilt_policies():
+    """Return files that are no policies, by what is wrong with them."""
+    good = policy_for(QUICK)
+    rng = random.Random(3)
+    found = {
+        "empty": b"",
+        "garbage": rng.randbytes(5000),
+        "zeros": bytes(5000),
+        "truncated": good[: len(good) // 2],
+        "pickle": onnx_models.pickled(),
+        "zip": b"PK\x03\x04" + bytes(100),
+        "external data": onnx_models.external_data("/etc/passwd"),
+        "loop": onnx_models.endless_loop(),
+        "huge constant": onnx_models.constant_of_shape(),
+        "another domain": onnx_models.custom_domain(),
+    }
+    return found
+
+
+class TestPolicies:
+    @pytest.mark.parametrize("name", spoilt_policies())
+    def test_no_policy_no_submission(self, victim, name):
+        answer = self.submit(victim, spoilt_policies()[name])
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("policy 0: ")
+        assert len(answer.text) < 2000
+
+    def test_flipped_bits_are_refused_or_taken_and_nothing_breaks(self, victim):
+        good, rng = policy_for(QUICK, seed=50), random.Random(5)
+        _, _, database = victim
+        statuses = []
+        for number in range(60):
+            spoilt = bytearray(good)
+            spoilt[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
+            if number % 5 == 0:
+                with database.writing() as connection:
+                    old = {"submitted_at": time.time() - DAY - 1}
+                    connection.execute(sa.update(submission).values(**old))
+            statuses.append(self.submit(victim, bytes(spoilt)).status_code)
+        assert set(statuses) <= {202, 409, 422, 429}
+        assert statuses.count(422) > 5
+        assert victim[0].get("/health").status_code == 200
+
+    @staticmethod
+    def submit(victim, content):
+        meta = json.dumps(fields_for(QUICK, [content])).encode()
+        form = [("meta", ("m", meta, "a/b")), ("policies", ("p", content, "a/b"))]
+        return send(victim, form)
+
+
+@pytest.fixture
+def store_url(tmp_path):
+    """The URL of an empty store; the test that takes it runs on any kind of store."""
+    return embedded_url(tmp_path / "store.sqlite")
+
+
+def test_fifty_at_once_leave_one_row(store_url):
+    database = open_database(store_url)
+    open_season(database, "test", SECRET)
+    with database.writing() as connection:
+        accounts = [account_id_of(connection, f"account {number}") for number in range(50)]
+    given = a_submission(count=2)
+    start = threading.Barrier(50)
+    kept = []
+
+    def submit(owner):
+        own = open_database(store_url)
+        start.wait(30)
+        kept.append(keep_submission(own, given, owner, quota=True))
+        own.close()
+
+    threads = [threading.Thread(target=submit, args=(owner,)) for owner in accounts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one.is_new for one in kept) == [False] * 49 + [True]
+    assert len({one.id for one in kept}) == 1
+    with database.reading() as connection:
+        counts = [
+            connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for table in (submission, policy, job, account)
+        ]
+        audited = "select count(*) from audit where action = 'submit'"
+        assert connection.exec_driver_sql(audited).scalar_one() == 1
+    assert counts == [1, 2, 1, 50]
+    database.close()
+
+
+def test_many_at_once_do_not_slip_past_the_quota(store_url):
+    database = open_database(store_url)
+    open_season(database, "test", SECRET)
+    with database.writing() as connection:
+        owner = account_id_of(connection, "ada")
+    taken, refused = [], []
+
+    def submit(seed):
+        own = open_database(store_url)
+        try:
+            taken.append(keep_submission(own, a_submission(first_seed=seed), owner, quota=True))
+        except RuntimeError as error:
+            refused.append(str(error))
+        own.close()
+
+    threads = [threading.Thread(target=submit, args=(seed,)) for seed in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(taken), len(refused)) == (5, 7)
+    assert set(refused) == {"5 submissions within 24 hours are allowed; come back later"}
+    database.close()
