@@ -15,12 +15,12 @@ from rich.console import Console
 
 from baselines.demo import demo_plan
 from baselines.training_job import TrainingJob
-from leaderboard.database import open_database
 from leaderboard.run_submission import submission_of
-from leaderboard.seasons import open_season
-from leaderboard.static_site import write_site
-from leaderboard.store_source import StoreSource
+from leaderboard.store.database import open_database
+from leaderboard.store.seasons import open_season
 from leaderboard.submit import submit_here
+from leaderboard.web.static_site import write_site
+from leaderboard.web.store_source import StoreSource
 
 SECRET = bytes(32)
 PICTURE = Path(__file__).parent / "images" / "leaderboard.png"

@@ -11,10 +11,10 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from leaderboard.accounts import Scope, create_token, revoke_tokens
-from leaderboard.database import Database, embedded_url, open_database
-from leaderboard.seasons import Season, close_season, open_season, reveal_season
-from leaderboard.submission_store import withdraw
+from leaderboard.store.accounts import Scope, create_token, revoke_tokens
+from leaderboard.store.database import Database, embedded_url, open_database
+from leaderboard.store.seasons import Season, close_season, open_season, reveal_season
+from leaderboard.store.submission_store import withdraw
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from baselines.run_folder import read_training_outcome
 from baselines.training_job import TrainingJob
-from leaderboard.database import EMBEDDED, embedded_url, open_database
 from leaderboard.run_submission import submission_of
+from leaderboard.store.database import EMBEDDED, embedded_url, open_database
 from leaderboard.submit import check_locally, submit_here
 
 

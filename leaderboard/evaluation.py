@@ -13,18 +13,18 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from leaderboard.board import EPISODES_PER_POLICY, Board, board_of
-from leaderboard.database import Database
-from leaderboard.episode_store import keep_episodes, kept_indices, scored_episodes
 from leaderboard.episodes import EpisodePlayer, EpisodeSums
-from leaderboard.leases import Lease, close, renew
 from leaderboard.policy_gate import PolicyRefused, check_graph, try_out
 from leaderboard.policy_sandbox import PolicyFailed, SandboxedPolicy, SandboxLimits
-from leaderboard.score_json import draws_to_bytes, statistics_to_json
-from leaderboard.scoring import score_row
-from leaderboard.seasons import HIDDEN, episode_seeds, secret_of
+from leaderboard.scores.score_json import draws_to_bytes, statistics_to_json
+from leaderboard.scores.scoring import score_row
+from leaderboard.store.database import Database
+from leaderboard.store.episode_store import keep_episodes, kept_indices, scored_episodes
+from leaderboard.store.leases import Lease, close, renew
+from leaderboard.store.seasons import HIDDEN, episode_seeds, secret_of
+from leaderboard.store.submission_store import State, StoredSubmission, stored_submission
+from leaderboard.store.tables import policy, result
 from leaderboard.submission import Spaces, spaces_of
-from leaderboard.submission_store import State, StoredSubmission, stored_submission
-from leaderboard.tables import policy, result
 
 BATCH = 20  # episodes played together and kept in one transaction
 Progress = Callable[[int, int], None]  # episodes done, of how many

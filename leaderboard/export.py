@@ -10,9 +10,9 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from leaderboard.database import embedded_url, open_database
-from leaderboard.static_site import write_site
-from leaderboard.store_source import StoreSource
+from leaderboard.store.database import embedded_url, open_database
+from leaderboard.web.static_site import write_site
+from leaderboard.web.store_source import StoreSource
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rich.markup import escape
 from leaderboard.board import board_of
 from leaderboard.metadata import Claim
 from leaderboard.row_table import score_table
-from leaderboard.score_json import statistics_from_json
+from leaderboard.scores.score_json import statistics_from_json
 from leaderboard.submission import Submission, curves_json
 
 POLL_SECONDS = 3.0

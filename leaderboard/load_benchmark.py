@@ -30,19 +30,19 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
-from leaderboard.accounts import Scope, account_id_of, create_token
-from leaderboard.audit import record
 from leaderboard.board import Board, board_of
-from leaderboard.database import Database, embedded_url, open_database
 from leaderboard.http_client import send
 from leaderboard.load_client import Answers, LoadClient
 from leaderboard.metadata import parse_metadata
-from leaderboard.score_json import draws_to_bytes, statistics_to_json
-from leaderboard.scored_episodes import ScoredEpisodes
-from leaderboard.scoring import score_row
-from leaderboard.seasons import open_season
+from leaderboard.scores.score_json import draws_to_bytes, statistics_to_json
+from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.scores.scoring import score_row
+from leaderboard.store.accounts import Scope, account_id_of, create_token
+from leaderboard.store.audit import record
+from leaderboard.store.database import Database, embedded_url, open_database
+from leaderboard.store.seasons import open_season
+from leaderboard.store.tables import episode, policy, result, submission
 from leaderboard.submission import Submission, spaces_of
-from leaderboard.tables import episode, policy, result, submission
 
 HOST = "127.0.0.1"
 SHOWN_ENV = "Safe/CliffWorld-v0"  # the large board

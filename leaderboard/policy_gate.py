@@ -19,11 +19,16 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from gymnasium import Space, spaces
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from leaderboard.message_parts import MessageRefused, count_parts
-from leaderboard.onnx_rules import check_model
-from leaderboard.onnx_tensors import LARGEST_MODEL, type_name
-from leaderboard.policy_form import PolicyForm, PolicyOutput, possible_outputs, possible_sets
-from leaderboard.policy_refused import PolicyRefused, shortened
+from leaderboard.policy_files.message_parts import MessageRefused, count_parts
+from leaderboard.policy_files.onnx_rules import check_model
+from leaderboard.policy_files.onnx_tensors import LARGEST_MODEL, type_name
+from leaderboard.policy_files.policy_form import (
+    PolicyForm,
+    PolicyOutput,
+    possible_outputs,
+    possible_sets,
+)
+from leaderboard.policy_files.policy_refused import PolicyRefused, shortened
 from leaderboard.policy_sandbox import PolicyFailed, SandboxedPolicy, SandboxLimits
 
 __all__ = ["PolicyRefused", "check_actions", "check_graph", "check_policy", "probe_observations"]

@@ -16,9 +16,9 @@ from types import TracebackType
 
 import numpy as np
 
-from leaderboard.confined_process import ConfinedProcess, ProcessFault
-from leaderboard.policy_form import PolicyForm
-from leaderboard.sandbox_protocol import READY, Answer
+from leaderboard.policy_files.policy_form import PolicyForm
+from leaderboard.sandbox.confined_process import ConfinedProcess, ProcessFault
+from leaderboard.sandbox.sandbox_protocol import READY, Answer
 
 MOST_ROWS = 65_536  # of one call
 _START_SECONDS = 60.0

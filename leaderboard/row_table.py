@@ -9,7 +9,7 @@ from rich.table import Table
 
 from leaderboard.board import RANKED_POLICIES, Board
 from leaderboard.metadata import Claim
-from leaderboard.row_score import Interval, RowStatistics
+from leaderboard.scores.row_score import Interval, RowStatistics
 from leaderboard.submission import Submission
 
 

@@ -13,11 +13,11 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
-from leaderboard.accounts import LOCAL
-from leaderboard.database import embedded_url, open_database
-from leaderboard.seasons import ensure_season
-from leaderboard.service import create_app
-from leaderboard.timed_protocol import TimedProtocol
+from leaderboard.store.accounts import LOCAL
+from leaderboard.store.database import embedded_url, open_database
+from leaderboard.store.seasons import ensure_season
+from leaderboard.web.service import create_app
+from leaderboard.web.timed_protocol import TimedProtocol
 from leaderboard.worker import stop_on_signals, work
 
 SWITCH_SECONDS = (

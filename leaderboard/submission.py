@@ -13,8 +13,8 @@ import gymnasium as gym
 
 from leaderboard.board import MOST_POLICIES, Board, board_of
 from leaderboard.metadata import Metadata
-from leaderboard.onnx_rules import LARGEST_MODEL
-from leaderboard.policy_form import PolicyForm
+from leaderboard.policy_files.onnx_rules import LARGEST_MODEL
+from leaderboard.policy_files.policy_form import PolicyForm
 from leaderboard.policy_gate import check_graph
 
 LARGEST_CURVES = 512 * 1024  # [bytes]

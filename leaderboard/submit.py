@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from leaderboard.accounts import LOCAL, account_id_of
-from leaderboard.database import Database, embedded_url, open_database
-from leaderboard.leases import LeaseLost
-from leaderboard.page_data import State
 from leaderboard.policy_gate import check_policy
 from leaderboard.row_table import contents_table, score_table
 from leaderboard.run_submission import submission_of
-from leaderboard.seasons import ensure_season
+from leaderboard.store.accounts import LOCAL, account_id_of
+from leaderboard.store.database import Database, embedded_url, open_database
+from leaderboard.store.leases import LeaseLost
+from leaderboard.store.seasons import ensure_season
+from leaderboard.store.submission_store import State as StoredState
+from leaderboard.store.submission_store import keep_submission, stored_submission
 from leaderboard.submission import Submission, SubmissionRefused, check_submission, spaces_of
-from leaderboard.submission_store import State as StoredState
-from leaderboard.submission_store import keep_submission, stored_submission
+from leaderboard.web.page_data import State
 from leaderboard.worker import POLL_SECONDS, evaluate_next, worker_name
 
 
@@ -112,7 +112,7 @@ def submit_here(database: Database, submission: Submission, console: Console) ->
 
 def print_row(database: Database, number: int, console: Console) -> int:
     """Print a submission's place and numbers; return the exit code, 1 if it is invalid."""
-    from leaderboard.store_source import StoreSource
+    from leaderboard.web.store_source import StoreSource
 
     page = StoreSource(database).submission_page(number)
     assert page is not None

@@ -10,17 +10,17 @@ import tyro
 from rich.console import Console
 
 from leaderboard.board import EPISODES_PER_POLICY
-from leaderboard.episode_store import episodes_of
 from leaderboard.episodes import EpisodeSums
 from leaderboard.evaluation import PolicyFile, play_policy, seed_indices
 from leaderboard.policy_sandbox import PolicyFailed
-from leaderboard.ranked_row import Feasibility
-from leaderboard.ranking import tier_of
-from leaderboard.row_score import RowScore
 from leaderboard.row_table import contents_table, score_table
 from leaderboard.run_submission import submission_of
-from leaderboard.scoring import score_row
-from leaderboard.seasons import PUBLIC_SECRET, SECRET_SIZE
+from leaderboard.scores.ranked_row import Feasibility
+from leaderboard.scores.ranking import tier_of
+from leaderboard.scores.row_score import RowScore
+from leaderboard.scores.scoring import score_row
+from leaderboard.store.episode_store import episodes_of
+from leaderboard.store.seasons import PUBLIC_SECRET, SECRET_SIZE
 from leaderboard.submission import Submission, check_submission, spaces_of
 
 

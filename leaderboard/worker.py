@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from leaderboard.database import Database
 from leaderboard.evaluation import Progress, evaluate, no_progress
-from leaderboard.leases import Lease, LeaseLost, claim, release
-from leaderboard.submission_store import State
+from leaderboard.store.database import Database
+from leaderboard.store.leases import Lease, LeaseLost, claim, release
+from leaderboard.store.submission_store import State
 
 POLL_SECONDS = 1.0
 

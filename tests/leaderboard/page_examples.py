@@ -5,13 +5,19 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from leaderboard import page_data
 from leaderboard.board import Board
 from leaderboard.metadata import Claim, Metadata
-from leaderboard.page_data import BoardPage, BoardRow, Season, SeasonState, State, Submission
-from leaderboard.ranked_row import Candidate, Feasibility, RankedRow, Tier
-from leaderboard.row_score import CostStatistics, Interval, RowScore, RowStatistics, ScoreDraws
-from leaderboard.scored_episodes import ScoredEpisodes
+from leaderboard.scores.ranked_row import Candidate, Feasibility, RankedRow, Tier
+from leaderboard.scores.row_score import (
+    CostStatistics,
+    Interval,
+    RowScore,
+    RowStatistics,
+    ScoreDraws,
+)
+from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.web import page_data
+from leaderboard.web.page_data import BoardPage, BoardRow, Season, SeasonState, State, Submission
 from safe_envs.cost_signal import ConstraintSpec
 
 SPRING = 1_772_323_200.0  # 2026-03-01

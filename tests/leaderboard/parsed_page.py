@@ -2,7 +2,7 @@
 
 import html.parser
 
-from leaderboard.pages import render
+from leaderboard.web.pages import render
 from tests.leaderboard.page_examples import ExampleSource
 
 VOID = {"meta", "link", "br", "input", "img", "hr"}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from gymnasium import spaces
 
-from leaderboard.accounts import Scope, create_token
 from leaderboard.board import board_of
-from leaderboard.database import Database, embedded_url, open_database
 from leaderboard.metadata import parse_metadata
-from leaderboard.seasons import open_season
+from leaderboard.store.accounts import Scope, create_token
+from leaderboard.store.database import Database, embedded_url, open_database
+from leaderboard.store.seasons import open_season
 from leaderboard.submission import LearningCurve, Submission, curves_json, spaces_of
 from tests.leaderboard.onnx_models import Network, network_policy
 

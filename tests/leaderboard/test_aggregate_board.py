@@ -10,7 +10,8 @@ from baselines.statistics import (
     probability_of_improvement,
     stratified_bootstrap_interval,
 )
-from leaderboard.aggregate_board import (
+from leaderboard.board import Board
+from leaderboard.scores.aggregate_board import (
     Entry,
     EnvironmentResult,
     aggregate_scores,
@@ -18,9 +19,8 @@ from leaderboard.aggregate_board import (
     normalised_returns,
     resampled_means,
 )
-from leaderboard.board import Board
-from leaderboard.ranked_row import Tier
-from leaderboard.row_score import Interval, RowStatistics
+from leaderboard.scores.ranked_row import Tier
+from leaderboard.scores.row_score import Interval, RowStatistics
 from safe_envs.cost_signal import ConstraintSpec
 
 ENVS = ("Safe/A-v0", "Safe/B-v0", "Safe/C-v0")

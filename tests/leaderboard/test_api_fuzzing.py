@@ -10,10 +10,10 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from leaderboard.metadata import Metadata, MetadataRefused, parse_metadata
-from leaderboard.request_limits import Limits
-from leaderboard.service import create_app
+from leaderboard.store.request_limits import Limits
+from leaderboard.store.submission_store import withdraw
 from leaderboard.submission import SubmissionRefused, curves_json, parse_curves
-from leaderboard.submission_store import withdraw
+from leaderboard.web.service import create_app
 from tests.leaderboard.app_client import AppClient
 from tests.leaderboard.submissions import (
     QUICK,

@@ -6,10 +6,10 @@ import pytest
 from agents.tabular import linear_program
 from baselines.environment_names import parse_environment_name, tabular_model_of
 from leaderboard.board import EPISODES_PER_POLICY, RANKED_POLICIES, board_of
-from leaderboard.episode_store import episodes_of
 from leaderboard.episodes import EpisodePlayer
-from leaderboard.scoring import score_row
-from leaderboard.seasons import episode_seeds
+from leaderboard.scores.scoring import score_row
+from leaderboard.store.episode_store import episodes_of
+from leaderboard.store.seasons import episode_seeds
 
 REPETITIONS = 100
 SEASON_SECRETS = [bytes([number] * 32) for number in range(REPETITIONS)]

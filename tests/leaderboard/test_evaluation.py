@@ -9,20 +9,20 @@ import pytest
 import sqlalchemy as sa
 
 import leaderboard.evaluation
-from leaderboard.accounts import account_id_of
 from leaderboard.acting import actions_of
 from leaderboard.board import EPISODES_PER_POLICY, board_of
-from leaderboard.database import open_database
-from leaderboard.episode_store import scored_episodes
 from leaderboard.episodes import EpisodePlayer
 from leaderboard.evaluation import PolicyFile, evaluate, play_policy, seed_indices
-from leaderboard.leases import MOST_ATTEMPTS, LeaseLost, claim, release, renew, waiting
 from leaderboard.policy_sandbox import PolicyFailed, SandboxLimits
-from leaderboard.score_store import row_scores
-from leaderboard.seasons import HIDDEN, episode_seeds, open_season
+from leaderboard.store.accounts import account_id_of
+from leaderboard.store.database import open_database
+from leaderboard.store.episode_store import scored_episodes
+from leaderboard.store.leases import MOST_ATTEMPTS, LeaseLost, claim, release, renew, waiting
+from leaderboard.store.score_store import row_scores
+from leaderboard.store.seasons import HIDDEN, episode_seeds, open_season
+from leaderboard.store.submission_store import State, keep_submission, stored_submission
+from leaderboard.store.tables import episode, job, result, submission
 from leaderboard.submission import spaces_of
-from leaderboard.submission_store import State, keep_submission, stored_submission
-from leaderboard.tables import episode, job, result, submission
 from leaderboard.verify import evaluate_submission
 from leaderboard.worker import evaluate_next
 from tests.leaderboard.onnx_models import gaussian_policy

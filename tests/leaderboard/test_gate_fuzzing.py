@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, defs, helper
 
-from leaderboard import confined_process
-from leaderboard.onnx_rules import OPERATORS
+from leaderboard.policy_files.onnx_rules import OPERATORS
 from leaderboard.policy_gate import PolicyRefused, check_graph
 from leaderboard.policy_sandbox import PolicyFailed, SandboxedPolicy, SandboxLimits
+from leaderboard.sandbox import confined_process
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, FORM, OBSERVATIONS, ROW
 
@@ -22,12 +22,12 @@ GOOD = models.gaussian_policy()
 ANSWERED, NOT_LOADED, NOT_RUN = 0, 1, 2
 # Loads and runs one model after the other under the limits of a sandbox.
 RUN_MANY = """
-from leaderboard.confinement import *
-from leaderboard.system_call_filter import filter_system_calls
+from leaderboard.sandbox.confinement import *
+from leaderboard.sandbox.system_call_filter import filter_system_calls
 import os, struct, sys
 limit_resources(1 << 30, 60)
 import numpy as np
-from leaderboard.single_row_policy import SingleRowPolicy
+from leaderboard.sandbox.single_row_policy import SingleRowPolicy
 renounce_privileges()
 filter_system_calls()
 read = sys.stdin.buffer.read

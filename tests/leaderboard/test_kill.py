@@ -7,11 +7,11 @@ import time
 import httpx
 import sqlalchemy as sa
 
-from leaderboard.accounts import account_id_of
-from leaderboard.database import embedded_url, open_database
-from leaderboard.service import create_app
-from leaderboard.submission_store import keep_submission
-from leaderboard.tables import curves, episode, job, policy, result, submission
+from leaderboard.store.accounts import account_id_of
+from leaderboard.store.database import embedded_url, open_database
+from leaderboard.store.submission_store import keep_submission
+from leaderboard.store.tables import curves, episode, job, policy, result, submission
+from leaderboard.web.service import create_app
 from leaderboard.worker import evaluate_next
 from tests.leaderboard.app_client import AppClient
 from tests.leaderboard.server import HOST, free_port, start_server, start_worker, wait_until_healthy

@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from leaderboard.page_cache import FRESH_SECONDS, PATIENCE, Changes, PageCache
-from leaderboard.pages import Page
+from leaderboard.web.page_cache import FRESH_SECONDS, PATIENCE, Changes, PageCache
+from leaderboard.web.pages import Page
 
 
 class Store:

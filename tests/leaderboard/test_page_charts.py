@@ -2,11 +2,11 @@
 
 import pytest
 
-from leaderboard.chart_axis import amount_axis
-from leaderboard.chart_data import board_charts, environment_charts, submission_charts
-from leaderboard.page_data import Curve
-from leaderboard.ranked_row import Feasibility
-from leaderboard.seed_curves import return_band
+from leaderboard.scores.ranked_row import Feasibility
+from leaderboard.web.chart_axis import amount_axis
+from leaderboard.web.chart_data import board_charts, environment_charts, submission_charts
+from leaderboard.web.page_data import Curve
+from leaderboard.web.seed_curves import return_band
 from tests.leaderboard.page_examples import CLIFF, ExampleSource, cliff_rows, some_curves
 
 

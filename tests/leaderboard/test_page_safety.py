@@ -9,11 +9,11 @@ import re
 
 import pytest
 
-from leaderboard import safe_text
-from leaderboard.board_table import board_csv
-from leaderboard.page_data import State
-from leaderboard.pages import CONTENT_SECURITY_POLICY, META_POLICY, render
-from leaderboard.ranked_row import Feasibility
+from leaderboard.scores.ranked_row import Feasibility
+from leaderboard.web import safe_text
+from leaderboard.web.board_table import board_csv
+from leaderboard.web.page_data import State
+from leaderboard.web.pages import CONTENT_SECURITY_POLICY, META_POLICY, render
 from tests.leaderboard.page_examples import CLIFF, ExampleSource, scored_rows, some_metadata
 from tests.leaderboard.parsed_page import Parsed, parsed, text_of
 

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from leaderboard import safe_text
-from leaderboard.board_table import COLUMNS, sorted_rows
-from leaderboard.comparison import compare
-from leaderboard.page_data import SeasonState
-from leaderboard.pages import render
+from leaderboard.web import safe_text
+from leaderboard.web.board_table import COLUMNS, sorted_rows
+from leaderboard.web.comparison import compare
+from leaderboard.web.page_data import SeasonState
+from leaderboard.web.pages import render
 from tests.leaderboard.page_examples import (
     CLIFF,
     EMPTY,

@@ -9,7 +9,7 @@ from onnx import TensorProto
 from agents import PPOLag
 from baselines.policy_export import flat_observations, onnx_session, policy_graph
 from leaderboard import policy_gate
-from leaderboard.policy_form import PolicyForm, PolicyOutput
+from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
 from leaderboard.policy_gate import (
     PolicyRefused,
     check_graph,

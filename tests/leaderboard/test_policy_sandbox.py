@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from leaderboard import confined_process, policy_sandbox
-from leaderboard.policy_form import PolicyForm, PolicyOutput
+from leaderboard import policy_sandbox
+from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
 from leaderboard.policy_gate import PolicyRefused, check_graph
 from leaderboard.policy_sandbox import (
     PolicyFailed,
@@ -22,6 +22,7 @@ from leaderboard.policy_sandbox import (
     SandboxLimits,
     SandboxUnavailable,
 )
+from leaderboard.sandbox import confined_process
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, CHOICES, FORM, OBSERVATIONS, ROW, Network
 

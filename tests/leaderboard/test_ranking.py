@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaderboard.board import Board
-from leaderboard.ranked_row import Candidate, Feasibility, Tier
-from leaderboard.ranking import rank_rows, tier_of
-from leaderboard.row_score import (
+from leaderboard.scores.ranked_row import Candidate, Feasibility, Tier
+from leaderboard.scores.ranking import rank_rows, tier_of
+from leaderboard.scores.row_score import (
     CostStatistics,
     Interval,
     RowScore,
     RowStatistics,
     ScoreDraws,
 )
-from leaderboard.scored_episodes import ScoredEpisodes
-from leaderboard.scoring import score_row
+from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.scores.scoring import score_row
 from safe_envs.cost_signal import ConstraintSpec
 
 LIMIT = 10.0

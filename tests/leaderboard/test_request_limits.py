@@ -3,9 +3,9 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from leaderboard.database import embedded_url, open_database
-from leaderboard.request_limits import PERIOD, TooManyRequests, check_request, count_request
-from leaderboard.tables import request_count
+from leaderboard.store.database import embedded_url, open_database
+from leaderboard.store.request_limits import PERIOD, TooManyRequests, check_request, count_request
+from leaderboard.store.tables import request_count
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leaderboard import confined_process
 from leaderboard.policy_sandbox import SandboxedPolicy
+from leaderboard.sandbox import confined_process
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import FORM, ROW
 
 TRY = """
 import json, os, signal, socket, subprocess, threading
-from leaderboard.confinement import *
-from leaderboard.system_call_filter import filter_system_calls
+from leaderboard.sandbox.confinement import *
+from leaderboard.sandbox.system_call_filter import filter_system_calls
 
 def outcome(attempt):
     try:
@@ -145,7 +145,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from leaderboard.policy_form import PolicyForm, PolicyOutput
+from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
 from leaderboard.policy_sandbox import SandboxedPolicy
 
 form = PolicyForm(4, (PolicyOutput("action", 2, False),))
@@ -159,7 +159,7 @@ with SandboxedPolicy(Path(sys.argv[1]).read_bytes(), form) as policy:
 @pytest.mark.parametrize("content", [models.box_policy(), models.endless_loop()])
 def test_process_ends_when_its_parent_is_killed(content, tmp_path):
     (tmp_path / "policy.onnx").write_bytes(content)
-    root = Path(confined_process.__file__).parents[1]
+    root = Path(confined_process.__file__).parents[2]
     command = [sys.executable, "-c", PARENT, str(tmp_path / "policy.onnx")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as parent:
         assert parent.stdout is not None

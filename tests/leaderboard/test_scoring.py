@@ -12,14 +12,14 @@ from scipy import stats
 
 from baselines.statistics import cost_tails, interquartile_mean
 from leaderboard.board import Board
-from leaderboard.score_json import (
+from leaderboard.scores.score_json import (
     draws_from_bytes,
     draws_to_bytes,
     statistics_from_json,
     statistics_to_json,
 )
-from leaderboard.scored_episodes import ScoredEpisodes
-from leaderboard.scoring import RESAMPLES, resampled_episodes, score_row, wilson_interval
+from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.scores.scoring import RESAMPLES, resampled_episodes, score_row, wilson_interval
 from safe_envs.cost_signal import ConstraintSpec
 
 

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from leaderboard.board import board_of
-from leaderboard.database import open_database
-from leaderboard.seasons import (
+from leaderboard.store.database import open_database
+from leaderboard.store.seasons import (
     SeasonError,
     all_seasons,
     close_season,

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from leaderboard.__main__ import main
-from leaderboard.accounts import Scope, create_token
-from leaderboard.database import open_database
+from leaderboard.store.accounts import Scope, create_token
+from leaderboard.store.database import open_database
 from tests.leaderboard.tabular_policies import fields_for, random_tables, table_policy
 
 ROOT = Path(__file__).parent.parent.parent
@@ -84,9 +84,7 @@ def test_the_row_is_seen_in_the_browser(submitted):
         page = browser.new_page()
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "request", lambda r: None if r.url.startswith(submitted) else foreign.append(r.url)
-        )
+        page.on("request", lambda r: None if r.url.startswith(submitted) else foreign.append(r.url))
         page.goto(submitted)
         page.get_by_role("link", name="Deep sea treasure").first.click()
         row = page.locator("tr[data-submission]", has_text="Random tables")

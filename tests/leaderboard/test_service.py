@@ -10,21 +10,21 @@ import pytest
 import sqlalchemy as sa
 from rich.console import Console
 
-from leaderboard import submission_store
-from leaderboard.accounts import Scope, revoke_tokens
-from leaderboard.api import address_of
-from leaderboard.episode_store import keep_episodes
 from leaderboard.episodes import EpisodeSums
 from leaderboard.http_client import ServerRefused, wait_for
 from leaderboard.http_client import send as send_submission
-from leaderboard.leases import claim
-from leaderboard.page_answers import LONGEST_PATH
-from leaderboard.request_limits import Limits
-from leaderboard.seasons import HIDDEN, close_season, episode_seeds, reveal_season
-from leaderboard.service import create_app
+from leaderboard.store import submission_store
+from leaderboard.store.accounts import Scope, revoke_tokens
+from leaderboard.store.episode_store import keep_episodes
+from leaderboard.store.leases import claim
+from leaderboard.store.request_limits import Limits
+from leaderboard.store.seasons import HIDDEN, close_season, episode_seeds, reveal_season
+from leaderboard.store.submission_store import keep_submission, stored_submissions
+from leaderboard.store.tables import policy, request_count, submission
 from leaderboard.submission import Submission
-from leaderboard.submission_store import keep_submission, stored_submissions
-from leaderboard.tables import policy, request_count, submission
+from leaderboard.web.api import address_of
+from leaderboard.web.page_answers import LONGEST_PATH
+from leaderboard.web.service import create_app
 from leaderboard.worker import evaluate_next
 from tests.leaderboard.app_client import AppClient
 from tests.leaderboard.submissions import (

@@ -8,14 +8,14 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from leaderboard.accounts import account_id_of
-from leaderboard.database import embedded_url, open_database
 from leaderboard.metadata import LARGEST_METADATA
-from leaderboard.request_limits import Limits
-from leaderboard.seasons import open_season
-from leaderboard.service import create_app
-from leaderboard.submission_store import DAY, keep_submission
-from leaderboard.tables import account, job, policy, submission
+from leaderboard.store.accounts import account_id_of
+from leaderboard.store.database import embedded_url, open_database
+from leaderboard.store.request_limits import Limits
+from leaderboard.store.seasons import open_season
+from leaderboard.store.submission_store import DAY, keep_submission
+from leaderboard.store.tables import account, job, policy, submission
+from leaderboard.web.service import create_app
 from tests.leaderboard import onnx_models
 from tests.leaderboard.app_client import AppClient
 from tests.leaderboard.server import HOST, send_raw, served
@@ -149,7 +149,7 @@ class TestBodies:
         assert answer_of(send_raw(port, parts))[0] == 408
 
     def test_headers_that_do_not_end_are_given_up(self, server, monkeypatch):
-        monkeypatch.setattr("leaderboard.timed_protocol.HEADER_SECONDS", 0.3)
+        monkeypatch.setattr("leaderboard.web.timed_protocol.HEADER_SECONDS", 0.3)
         start = time.monotonic()
 
         def slowly():
@@ -230,7 +230,7 @@ METADATA = {
     "empty": (b"", "meta.json is no JSON: JSONDecodeError"),
     "a list": (b"[]", "meta.json: Input should be"),
     "no consent": (told(consent=False), "consent: Input should be True"),
-    "unknown board": (told(env="../../etc"), "env '../../etc' has no board; boards: Safe/"),
+    "unknown board": (told(env="../../etc"), "env: '../../etc' has no board; the boards are Safe/"),
     "negative steps": (told(training_steps=-1), "training_steps: Input should be greater"),
     "another's digest": (told(sha256=["0" * 64]), "policy 0 has SHA-256"),
 }  # fmt: skip

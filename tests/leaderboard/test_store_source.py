@@ -4,27 +4,27 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from leaderboard.accounts import account_id_of
 from leaderboard.board import board_of, boards
-from leaderboard.database import open_database
-from leaderboard.episode_store import keep_episodes
 from leaderboard.episodes import EpisodeSums
 from leaderboard.evaluation import publish
-from leaderboard.leases import MOST_ATTEMPTS, claim
-from leaderboard.page_data import SeasonState, State
-from leaderboard.pages import render
-from leaderboard.ranked_row import Feasibility, Tier
-from leaderboard.seasons import (
+from leaderboard.scores.ranked_row import Feasibility, Tier
+from leaderboard.store.accounts import account_id_of
+from leaderboard.store.database import open_database
+from leaderboard.store.episode_store import keep_episodes
+from leaderboard.store.leases import MOST_ATTEMPTS, claim
+from leaderboard.store.seasons import (
     HIDDEN,
     close_season,
     episode_seeds,
     open_season,
     reveal_season,
 )
-from leaderboard.static_site import site_paths
-from leaderboard.store_source import StoreSource
-from leaderboard.submission_store import keep_submission, withdraw
-from leaderboard.tables import audit, policy, submission
+from leaderboard.store.submission_store import keep_submission, withdraw
+from leaderboard.store.tables import audit, policy, submission
+from leaderboard.web.page_data import SeasonState, State
+from leaderboard.web.pages import render
+from leaderboard.web.static_site import site_paths
+from leaderboard.web.store_source import StoreSource
 from tests.leaderboard.tabular_policies import (
     a_curve,
     random_tables,

@@ -13,14 +13,14 @@ from baselines.job import Outcome
 from baselines.run_folder import write_json
 from baselines.train import TrainOptions, train
 from leaderboard.__main__ import main
-from leaderboard.accounts import LOCAL
-from leaderboard.database import open_database
 from leaderboard.metadata import MetadataRefused
 from leaderboard.run_submission import submission_of
-from leaderboard.score_store import row_scores
-from leaderboard.seasons import all_seasons
+from leaderboard.store.accounts import LOCAL
+from leaderboard.store.database import open_database
+from leaderboard.store.score_store import row_scores
+from leaderboard.store.seasons import all_seasons
+from leaderboard.store.submission_store import stored_curves, stored_submissions
 from leaderboard.submission import Submission, SubmissionRefused, check_submission, parse_curves
-from leaderboard.submission_store import stored_curves, stored_submissions
 from tests.leaderboard.tabular_policies import (
     a_curve,
     fields_for,

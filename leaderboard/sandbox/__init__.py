@@ -1,0 +1,1 @@
+"""The process that a stranger's policy runs in."""

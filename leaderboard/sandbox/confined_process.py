@@ -1,0 +1,132 @@
+"""A child process that is talked to in bytes: no more than asked for, none without a deadline."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from leaderboard.sandbox.sandbox_protocol import Settings
+
+# A stand-in for the package, so that nothing but the child's own modules is imported there.
+PACKAGE = f"""
+import sys, types
+package = types.ModuleType("leaderboard")
+package.__path__ = [{str(Path(__file__).resolve().parents[1])!r}]
+sys.modules["leaderboard"] = package
+"""
+PROGRAM = PACKAGE + "from leaderboard.sandbox.sandbox_child import main\nmain()\n"
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_CHUNK = 65_536
+_SIGNALS = {int(each) for each in signal.Signals}
+
+
+class ProcessFault(RuntimeError):
+    """The process ended or did not answer; the message reads on after "the policy"."""
+
+
+class ConfinedProcess:
+    """A running `sandbox_child`; it does not outlive the thread that starts it.
+
+    Args:
+        settings: for the child; the parent among them is this process.
+
+    Raises:
+        OSError: if the system starts no further process.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        command = [sys.executable, "-I", "-c", PROGRAM, json.dumps(settings)]
+        folder = tempfile.mkdtemp(prefix="policy-")
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=folder,  # removed at once: a working folder in which nothing can be made
+                env=_ENVIRONMENT,
+                close_fds=True,
+                start_new_session=True,
+            )
+        finally:
+            os.rmdir(folder)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests = self._process.stdin.fileno()
+        self._answers = self._process.stdout.fileno()
+        os.set_blocking(self._requests, False)
+        os.set_blocking(self._answers, False)
+        self._writable, self._readable = select.poll(), select.poll()
+        self._writable.register(self._requests, select.POLLOUT)
+        self._readable.register(self._answers, select.POLLIN)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def send(self, content: bytes, deadline: float) -> None:
+        """Write a request.
+
+        Raises:
+            ProcessFault: if the process has answered before, ended, or does not read it.
+        """
+        if self._readable.poll(0):
+            if os.read(self._answers, 1):
+                raise ProcessFault("answered without being asked")
+            raise self._ended()
+        rest = memoryview(content)
+        while rest:
+            _wait(self._writable, deadline)
+            try:
+                rest = rest[os.write(self._requests, rest[:_CHUNK]) :]
+            except BrokenPipeError:
+                raise self._ended() from None
+
+    def receive(self, size: int, deadline: float) -> bytes:
+        """Return the next bytes of the answer.
+
+        Raises:
+            ProcessFault: if the process ends or the deadline passes before so many have come.
+        """
+        content = bytearray()
+        while len(content) < size:
+            _wait(self._readable, deadline)
+            part = os.read(self._answers, min(size - len(content), _CHUNK))
+            if not part:
+                raise self._ended()
+            content += part
+        return bytes(content)
+
+    def close(self) -> None:
+        """End the process, if it still runs, and close the pipes."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def _ended(self) -> ProcessFault:
+        """Return why the process ended; it has closed its pipe, so it ends now or is ended."""
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return ProcessFault("closed its pipe")
+        if code == -signal.SIGXCPU:
+            return ProcessFault("ran out of CPU time")
+        if code < 0:
+            named = signal.Signals(-code).name if -code in _SIGNALS else f"signal {-code}"
+            return ProcessFault(f"crashed ({named})")
+        return ProcessFault(f"ended (exit code {code})")
+
+
+def _wait(poll: select.poll, deadline: float) -> None:
+    if not poll.poll(max(deadline - time.monotonic(), 0.0) * 1000):
+        raise ProcessFault("did not answer in time")

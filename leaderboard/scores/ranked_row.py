@@ -1,0 +1,46 @@
+"""A row's place on a board."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from leaderboard.scores.row_score import RowScore
+
+
+class Tier(str, Enum):
+    """First key of the ranking; a later one never outranks an earlier one."""
+
+    SAFE = "safe"  # the upper bound of every constraint's mean cost is within its limit
+    FEASIBLE = "feasible"  # every mean cost is within its limit
+    VIOLATING = "violating"
+    INVALID = "invalid"  # broke off: not finite, wrong shape, out of time
+
+
+class Feasibility(str, Enum):
+    """What has to be within the limit."""
+
+    MEAN = "mean"
+    P95 = "p95"  # the board of tails
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A scored submission, to be ranked."""
+
+    id: int
+    score: RowScore | None  # None if the submission is invalid
+    training_steps: int  # of one policy
+    submitted_at: float  # [s] since 1970
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True)
+class RankedRow:
+    """A candidate with its place; previews, withdrawn and invalid ones have none."""
+
+    candidate: Candidate
+    tier: Tier
+    preview: bool  # fewer than five policies
+    rank: int | None  # 1 is best
+    rank_interval: tuple[int, int] | None  # 95 %

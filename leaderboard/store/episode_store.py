@@ -1,0 +1,96 @@
+"""Keeps every evaluated episode, each exactly once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import sqlalchemy as sa
+
+from leaderboard.episodes import EpisodeSums
+from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.store.tables import episode, policy
+
+
+def keep_episodes(
+    connection: sa.Connection, policy_id: int, split: str, episodes: Mapping[int, EpisodeSums]
+) -> None:
+    """Keep episodes by seed index; one that is there already is the same and stays."""
+    present = kept_indices(connection, policy_id, split)
+    rows = [
+        {
+            "policy_id": policy_id,
+            "split": split,
+            "seed_index": index,
+            "total_return": sums.total_return,
+            "plain_return": sums.plain_return,
+            "costs": json.dumps(sums.costs, allow_nan=False),
+            "plain_costs": json.dumps(sums.plain_costs, allow_nan=False),
+            "length": sums.length,
+        }
+        for index, sums in episodes.items()
+        if index not in present
+    ]
+    if rows:
+        connection.execute(sa.insert(episode), rows)
+
+
+def kept_indices(connection: sa.Connection, policy_id: int, split: str) -> set[int]:
+    """Return the seed indices of the episodes that are kept."""
+    query = sa.select(episode.c.seed_index).where(
+        episode.c.policy_id == policy_id, episode.c.split == split
+    )
+    return set(connection.execute(query).scalars())
+
+
+def count_episodes(connection: sa.Connection, submission_id: int, split: str) -> int:
+    """Return how many episodes of a submission are kept."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(episode.join(policy))
+        .where(policy.c.submission_id == submission_id, episode.c.split == split)
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def scored_episodes(connection: sa.Connection, submission_id: int, split: str) -> ScoredEpisodes:
+    """Return all episodes of a submission, policies and episodes in their order."""
+    query = (
+        sa.select(policy.c.position, episode)
+        .join(policy)
+        .where(policy.c.submission_id == submission_id, episode.c.split == split)
+        .order_by(policy.c.position, episode.c.seed_index)
+    )
+    rows = connection.execute(query).all()
+    policies = len({row.position for row in rows})
+    return episodes_of(
+        (
+            EpisodeSums(
+                row.total_return,
+                tuple(json.loads(row.costs)),
+                row.plain_return,
+                tuple(json.loads(row.plain_costs)),
+                row.length,
+            )
+            for row in rows
+        ),
+        policies,
+    )
+
+
+def episodes_of(episodes: Iterable[EpisodeSums], policies: int) -> ScoredEpisodes:
+    """Return episodes, policy after policy, as arrays."""
+    rows = list(episodes)
+
+    def array(values: list) -> np.ndarray:
+        flat = np.array(values, dtype=np.float64)
+        return flat.reshape(policies, len(rows) // policies, *flat.shape[1:])
+
+    return ScoredEpisodes(
+        returns=array([row.total_return for row in rows]),
+        costs=array([row.costs for row in rows]),
+        plain_returns=array([row.plain_return for row in rows]),
+        plain_costs=array([row.plain_costs for row in rows]),
+        lengths=array([row.length for row in rows]),
+    )

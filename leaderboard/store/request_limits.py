@@ -1,0 +1,102 @@
+"""Limits on requests, counted in the store: they outlive a restart and hold for all servers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from leaderboard.store.database import Database
+from leaderboard.store.tables import request_count
+from leaderboard.submission import LARGEST_SUBMISSION
+
+PERIOD = 60  # [s]
+LONGEST_NAME = 160  # of who asks
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client of the service may do."""
+
+    reads: int = 60  # of the API, by one address within a period
+    writes: int = 20  # by one account within a period
+    wrong_tokens: int = 10  # from one address within a period
+    largest_body: int = LARGEST_SUBMISSION  # [bytes]
+    body_seconds: float = 60.0  # for a whole body to arrive
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class TooManyRequests(RuntimeError):
+    """Somebody has asked more often than allowed; `seconds` until the next time."""
+
+    def __init__(self, kind: str, allowed: int, seconds: int) -> None:
+        super().__init__(
+            f"{allowed} requests ({kind}) within {PERIOD} s are allowed; wait {seconds} s"
+        )
+        self.seconds = seconds
+
+
+def count_request(
+    database: Database, kind: str, who: str, allowed: int, clock: Clock = time.time
+) -> None:
+    """Count a request, unless it is one too many.
+
+    Args:
+        database: the store.
+        kind: what is counted together.
+        who: a client's address, or an account.
+        allowed: in one period.
+        clock: seconds since 1970.
+
+    Raises:
+        TooManyRequests: if it is one too many.
+    """
+    check_request(database, kind, who, allowed, clock)  # a flood of requests writes nothing
+    now = clock()
+    period = int(now // PERIOD)
+    insert = postgresql.insert if _is_postgresql(database) else sqlite.insert
+    row = {"who": _name(kind, who), "period": period, "requests": 1}
+    statement = insert(request_count).values(**row)
+    counting = statement.on_conflict_do_update(
+        index_elements=[request_count.c.who, request_count.c.period],
+        set_={"requests": request_count.c.requests + 1},
+    ).returning(request_count.c.requests)
+    with database.writing() as connection:
+        requests = connection.execute(counting).scalar_one()
+        if requests == 1:
+            old = request_count.c.period < period - 1
+            connection.execute(sa.delete(request_count).where(old))
+    if requests > allowed:
+        raise _too_many(kind, allowed, now)
+
+
+def check_request(
+    database: Database, kind: str, who: str, allowed: int, clock: Clock = time.time
+) -> None:
+    """Raise TooManyRequests if somebody has used up what is allowed, without counting."""
+    now = clock()
+    query = sa.select(request_count.c.requests).filter_by(
+        who=_name(kind, who), period=int(now // PERIOD)
+    )
+    with database.reading() as connection:
+        requests = connection.execute(query).scalar_one_or_none() or 0
+    if requests >= allowed:
+        raise _too_many(kind, allowed, now)
+
+
+def _too_many(kind: str, allowed: int, now: float) -> TooManyRequests:
+    return TooManyRequests(kind, allowed, int(PERIOD - now % PERIOD) + 1)
+
+
+def _name(kind: str, who: str) -> str:
+    return f"{kind} {who}"[:LONGEST_NAME]
+
+
+def _is_postgresql(database: Database) -> bool:
+    return database.engine.dialect.name == "postgresql"

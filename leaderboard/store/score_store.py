@@ -1,0 +1,54 @@
+"""Reads the scores of submissions, computed anew where a formula has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from leaderboard.board import board_of
+from leaderboard.scores.row_score import STATISTICS_VERSION, RowScore
+from leaderboard.scores.score_json import (
+    draws_from_bytes,
+    draws_to_bytes,
+    statistics_from_json,
+    statistics_to_json,
+)
+from leaderboard.scores.scoring import score_row
+from leaderboard.store.database import Database
+from leaderboard.store.episode_store import scored_episodes
+from leaderboard.store.seasons import HIDDEN
+from leaderboard.store.tables import result, submission
+
+
+def row_scores(database: Database, ids: Sequence[int]) -> dict[int, RowScore]:
+    """Return the scores of those submissions that have one, by number."""
+    query = sa.select(result).where(result.c.submission_id.in_(ids))
+    with database.reading() as connection:
+        rows = connection.execute(query).all()
+    current = [row for row in rows if row.statistics_version == STATISTICS_VERSION]
+    scores = {
+        row.submission_id: RowScore(
+            statistics_from_json(row.statistics), draws_from_bytes(row.draws)
+        )
+        for row in current
+    }
+    stale = {row.submission_id for row in rows} - set(scores)
+    return scores | {number: _computed_anew(database, number) for number in stale}
+
+
+def _computed_anew(database: Database, number: int) -> RowScore:
+    with database.reading() as connection:
+        env = connection.execute(sa.select(submission.c.env).filter_by(id=number)).scalar_one()
+        episodes = scored_episodes(connection, number, HIDDEN)
+    score = score_row(board_of(env), episodes)
+    values = {
+        "statistics_version": score.statistics.version,
+        "statistics": statistics_to_json(score.statistics),
+        "draws": draws_to_bytes(score.draws),
+    }
+    with database.writing() as connection:
+        connection.execute(
+            sa.update(result).where(result.c.submission_id == number).values(**values)
+        )
+    return score

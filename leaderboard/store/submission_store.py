@@ -1,0 +1,217 @@
+"""Keeps submissions, each exactly once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+import sqlalchemy as sa
+
+from leaderboard.metadata import Metadata
+from leaderboard.store.audit import record
+from leaderboard.store.database import Database
+from leaderboard.store.seasons import open_season_number
+from leaderboard.store.tables import account, curves, job, policy, submission
+from leaderboard.submission import LearningCurve, Submission, curves_json, parse_curves
+
+PER_DAY, PER_SEASON = 5, 50  # submissions of one account through the service
+DAY = 86_400.0  # [s]
+
+
+class State(str, Enum):
+    """How far a submission has come."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SCORED = "scored"
+    INVALID = "invalid"
+    FAILED = "failed"  # through no fault of its own; an administrator looks after it
+
+
+class QuotaExceeded(RuntimeError):
+    """The account has submitted as often as it may."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A submission's place in the store."""
+
+    id: int
+    is_new: bool  # False: the same policies were submitted before
+
+
+@dataclass(frozen=True)
+class StoredSubmission:
+    """A submission as the store has it, without its policies."""
+
+    id: int
+    season: int
+    account_id: int
+    account: str
+    env: str
+    board_version: int
+    metadata: Metadata
+    state: State
+    reason: str
+    submitted_at: float
+    scored_at: float | None
+    withdrawn_at: float | None
+
+
+def keep_submission(database: Database, given: Submission, account_id: int, *, quota: bool) -> Kept:
+    """Keep a checked submission in the open season, to be evaluated, unless it is there already.
+
+    Args:
+        database: the store.
+        given: checked by `check_submission`.
+        account_id: of who submits.
+        quota: hold the account to `PER_DAY` and `PER_SEASON`.
+
+    Raises:
+        SeasonError: if no season is open.
+        QuotaExceeded: if the account may not submit any more for now.
+    """
+    with database.writing() as connection:
+        # The account's lock makes its submissions queue up, so that none slips past the quota.
+        lock = sa.select(account.c.name).where(account.c.id == account_id).with_for_update()
+        actor = connection.execute(lock).scalar_one()
+        season = open_season_number(connection)
+        earlier = _find(connection, given, season)
+        if earlier is not None:
+            return Kept(earlier, False)
+        if quota:
+            _check_quota(connection, account_id, season)
+        values = {
+            "season": season,
+            "account_id": account_id,
+            "env": given.board.env,
+            "board_version": given.board.version,
+            "content_sha256": given.content_sha256,
+            "meta": given.metadata.model_dump_json(),
+            "state": State.QUEUED.value,
+            "reason": "",
+            "submitted_at": time.time(),
+        }
+        try:
+            with connection.begin_nested():
+                made = connection.execute(sa.insert(submission).values(**values))
+        except sa.exc.IntegrityError:  # another account's, at the same moment
+            winner = _find(connection, given, season)
+            assert winner is not None
+            return Kept(winner, False)
+        assert made.inserted_primary_key is not None
+        number = int(made.inserted_primary_key[0])
+        _keep_parts(connection, given, number)
+        record(connection, actor, "submit", str(number))
+        return Kept(number, True)
+
+
+def stored_submissions(
+    database: Database, *, season: int | None = None, ids: list[int] | None = None
+) -> list[StoredSubmission]:
+    """Return submissions in the order they came, all or those of a season or with these numbers."""
+    query = sa.select(submission, account.c.name).join(account).order_by(submission.c.id)
+    if season is not None:
+        query = query.where(submission.c.season == season)
+    if ids is not None:
+        query = query.where(submission.c.id.in_(ids))
+    with database.reading() as connection:
+        return [_stored(row) for row in connection.execute(query)]
+
+
+def stored_submission(database: Database, number: int) -> StoredSubmission | None:
+    """Return one submission, None if there is none of that number."""
+    found = stored_submissions(database, ids=[number])
+    return found[0] if found else None
+
+
+def stored_curves(database: Database, ids: list[int]) -> dict[int, tuple[LearningCurve, ...]]:
+    """Return the learning curves of those submissions that came with some."""
+    query = sa.select(curves).where(curves.c.submission_id.in_(ids))
+    with database.reading() as connection:
+        rows = connection.execute(query).all()
+    return {row.submission_id: parse_curves(row.content.encode()) for row in rows}
+
+
+def policy_digests(database: Database, number: int) -> list[str]:
+    """Return the SHA-256 of each of a submission's policy files."""
+    query = (
+        sa.select(policy.c.sha256)
+        .where(policy.c.submission_id == number)
+        .order_by(policy.c.position)
+    )
+    with database.reading() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def withdraw(database: Database, number: int, actor: str) -> None:
+    """Mark a submission as withdrawn; it loses its rank and stays visible.
+
+    Raises:
+        ValueError: if there is none of that number.
+    """
+    with database.writing() as connection:
+        done = connection.execute(
+            sa.update(submission)
+            .where(submission.c.id == number, submission.c.withdrawn_at.is_(None))
+            .values(withdrawn_at=time.time())
+        )
+        if done.rowcount:
+            record(connection, actor, "withdraw", str(number))
+            return
+        known = sa.select(submission.c.id).where(submission.c.id == number)
+        if connection.execute(known).scalar_one_or_none() is None:
+            raise ValueError(f"there is no submission {number}; its page shows its number")
+
+
+def _find(connection: sa.Connection, given: Submission, season: int) -> int | None:
+    query = sa.select(submission.c.id).where(
+        submission.c.season == season,
+        submission.c.env == given.board.env,
+        submission.c.board_version == given.board.version,
+        submission.c.content_sha256 == given.content_sha256,
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
+def _check_quota(connection: sa.Connection, account_id: int, season: int) -> None:
+    mine = sa.select(sa.func.count()).where(submission.c.account_id == account_id)
+    today = mine.where(submission.c.submitted_at > time.time() - DAY)
+    if connection.execute(today).scalar_one() >= PER_DAY:
+        raise QuotaExceeded(f"{PER_DAY} submissions within 24 hours are allowed; come back later")
+    this_season = mine.where(submission.c.season == season)
+    if connection.execute(this_season).scalar_one() >= PER_SEASON:
+        raise QuotaExceeded(f"{PER_SEASON} submissions a season are allowed; wait for the next one")
+
+
+def _keep_parts(connection: sa.Connection, given: Submission, number: int) -> None:
+    rows = [
+        {"submission_id": number, "position": position, "sha256": digest, "content": content}
+        for position, (digest, content) in enumerate(
+            zip(given.metadata.sha256, given.policies, strict=True)
+        )
+    ]
+    connection.execute(sa.insert(policy), rows)
+    if given.curves:
+        text = curves_json(given.curves).decode()
+        connection.execute(sa.insert(curves).values(submission_id=number, content=text))
+    waiting = {"submission_id": number, "owner": None, "lease_until": 0.0, "attempts": 0}
+    connection.execute(sa.insert(job).values(**waiting))
+
+
+def _stored(row: sa.Row) -> StoredSubmission:
+    return StoredSubmission(
+        id=row.id,
+        season=row.season,
+        account_id=row.account_id,
+        account=row.name,
+        env=row.env,
+        board_version=row.board_version,
+        metadata=Metadata.model_validate_json(row.meta),
+        state=State(row.state),
+        reason=row.reason,
+        submitted_at=row.submitted_at,
+        scored_at=row.scored_at,
+        withdrawn_at=row.withdrawn_at,
+    )

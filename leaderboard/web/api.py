@@ -1,0 +1,293 @@
+"""The submission API, /api/v1."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address, IPv6Network, ip_address
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from leaderboard.board import MOST_POLICIES
+from leaderboard.metadata import LARGEST_METADATA, parse_metadata
+from leaderboard.store.accounts import Identity, Scope, identify
+from leaderboard.store.database import Database
+from leaderboard.store.request_limits import DEFAULT_LIMITS, Limits, count_request
+from leaderboard.store.submission_store import (
+    Kept,
+    keep_submission,
+    stored_submission,
+    withdraw,
+)
+from leaderboard.submission import (
+    LARGEST_CURVES,
+    Submission,
+    SubmissionRefused,
+    check_size,
+    check_submission,
+    parse_curves,
+)
+from leaderboard.web.page_data import SubmissionPage
+from leaderboard.web.store_source import StoreSource
+
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+bearer = HTTPBearer(auto_error=False, description="a token that `create-token` printed")
+MULTIPART = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["meta", "policies"],
+                "properties": {
+                    "meta": {"type": "string", "format": "binary"},
+                    "policies": {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                        "minItems": 1,
+                        "maxItems": MOST_POLICIES,
+                    },
+                    "curves": {"type": "string", "format": "binary"},
+                },
+            }
+        }
+    },
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "no token, or not a valid one"},
+    403: {"description": "the token is not good for this"},
+    429: {"description": "too many requests or submissions; see Retry-After"},
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the API works on."""
+
+    database: Database
+    source: StoreSource
+    limits: Limits = DEFAULT_LIMITS
+
+
+def _only(code: int) -> dict[int | str, dict[str, Any]]:
+    return {code: PROBLEMS[code]}
+
+
+router = APIRouter(prefix="/api/v1", tags=["leaderboard"])
+
+
+def service_of(request: Request) -> Service:
+    """Return what the application works on; it stands in `app.state.service`."""
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(service_of)]
+
+
+def address_of(request: Request) -> str:
+    """Return the client's address; of IPv6 the network, of which one client has all addresses."""
+    host = request.client.host if request.client else "unknown"
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address, 64), strict=False))
+
+
+def count_read(request: Request, service: Served) -> None:
+    """Hold an address to its reads per minute."""
+    count_request(service.database, "reads", address_of(request), service.limits.reads)
+
+
+def authenticated(
+    request: Request,
+    service: Served,
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Identity:
+    """Return who asks.
+
+    An address that sends wrong tokens soon has to wait, which keeps a flood of them from the
+    store. A valid token is let through all the same, and counted by its account: one of 256 random
+    bits is not found by guessing, however often, and nobody may lock out a neighbour behind the
+    same address.
+    """
+    database, limits = service.database, service.limits
+    found = None
+    if given is not None:
+        with database.reading() as connection:
+            found = identify(connection, given.credentials)
+    if found is None:
+        count_request(database, "wrong tokens", address_of(request), limits.wrong_tokens)
+        challenge = {"WWW-Authenticate": "Bearer"}
+        raise HTTPException(401, "pass a valid token: Authorization: Bearer TOKEN", challenge)
+    count_request(database, "writes", f"account {found.account_id}", limits.writes)
+    return found
+
+
+@router.get("/boards", dependencies=[Depends(count_read)], responses=_only(429))
+def list_boards(service: Served) -> list[dict[str, Any]]:
+    """Return the boards and the numbers their scores are measured by."""
+    return [{**asdict(board), "slug": board.slug} for board in service.source.boards()]
+
+
+@router.get("/seasons", dependencies=[Depends(count_read)], responses=_only(429))
+def list_seasons(service: Served) -> list[dict[str, Any]]:
+    """Return the seasons, oldest first; a secret stands there once it is revealed."""
+    return [asdict(season) for season in service.source.seasons()]
+
+
+@router.get(
+    "/submissions/{number}",
+    dependencies=[Depends(count_read)],
+    responses={**_only(429), 404: {"description": "there is no such submission"}},
+)
+def read_submission(number: Number, service: Served) -> dict[str, Any]:
+    """Return a submission's state and, once it is scored, its numbers and rank."""
+    page = service.source.submission_page(number)
+    if page is None:
+        raise HTTPException(404, f"there is no submission {number}")
+    return submission_json(page)
+
+
+@router.post(
+    "/submissions",
+    status_code=202,
+    openapi_extra={"requestBody": MULTIPART},
+    responses={
+        **PROBLEMS,
+        400: {"description": "the body is no multipart form"},
+        408: {"description": "the body arrived too slowly"},
+        409: {"description": "submitted before, or no season is open"},
+        413: {"description": "the body is too large"},
+        415: {"description": "the body is compressed, or no multipart form"},
+        422: {"description": "refused; detail says why"},
+    },
+)
+async def submit(
+    request: Request, service: Served, identity: Annotated[Identity, Depends(authenticated)]
+) -> dict[str, Any]:
+    """Take a submission: meta (JSON), policies (ONNX files in order), curves (JSON)."""
+    _check_content_type(request.headers.get("content-type", ""))
+    try:
+        async with request.form(
+            max_files=MOST_POLICIES + 2, max_fields=2, max_part_size=LARGEST_METADATA
+        ) as form:
+            parts = await _parts_of(form)
+    except UnicodeError:  # a field's text, in the character set that the request declares
+        raise HTTPException(400, "the form has a name or a text that is not UTF-8") from None
+    submission = await run_in_threadpool(_checked_submission, parts)
+    kept = await run_in_threadpool(
+        keep_submission, service.database, submission, identity.account_id, quota=True
+    )
+    return _answer(kept)
+
+
+@router.post(
+    "/submissions/{number}/withdraw",
+    responses={**PROBLEMS, 404: {"description": "there is no such submission"}},
+)
+def withdraw_submission(
+    number: Number, service: Served, identity: Annotated[Identity, Depends(authenticated)]
+) -> dict[str, Any]:
+    """Withdraw a submission of one's own; an administrator anybody's."""
+    found = stored_submission(service.database, number)
+    if found is None:
+        raise HTTPException(404, f"there is no submission {number}")
+    if identity.scope is not Scope.ADMIN and found.account_id != identity.account_id:
+        raise HTTPException(403, f"submission {number} is another account's")
+    withdraw(service.database, number, identity.name)
+    return {"id": number, "state": "withdrawn"}
+
+
+def submission_json(page: SubmissionPage) -> dict[str, Any]:
+    """Return what the API tells of a submission."""
+    shown, ranked = page.row.submission, page.row.ranked
+    score = ranked.candidate.score if ranked else None
+    return {
+        "id": shown.id,
+        "env": page.board.env,
+        "board_version": page.board.version,
+        "season": page.season.number,
+        "state": shown.state.value,
+        "reason": shown.reason,
+        "episodes_done": shown.episodes_done,
+        "episodes_total": shown.episodes_total,
+        "metadata": shown.metadata.model_dump(mode="json", exclude={"contact"}),
+        "tier": ranked.tier.value if ranked else None,
+        "rank": ranked.rank if ranked else None,
+        "rank_interval": ranked.rank_interval if ranked else None,
+        "statistics": asdict(score.statistics) if score else None,
+    }
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a form; the names of files are of no interest."""
+
+    meta: bytes
+    policies: tuple[bytes, ...]
+    curves: bytes
+
+
+def _check_content_type(given: str) -> None:
+    if given.partition(";")[0].strip().lower() != "multipart/form-data":
+        raise HTTPException(415, "send a form, Content-Type: multipart/form-data; boundary=...")
+
+
+async def _parts_of(form: FormData) -> _Parts:
+    unknown = sorted(set(form) - {"meta", "policies", "curves"})
+    if unknown:
+        raise SubmissionRefused(
+            f"the form has parts {json.dumps(unknown[:5])[:200]}; allowed are meta, policies, "
+            "curves"
+        )
+    meta = await _only_part(form, "meta", LARGEST_METADATA)
+    policies = []
+    for part in form.getlist("policies"):
+        content = await _content(part)
+        check_size(len(content))
+        policies.append(content)
+    curves = await _only_part(form, "curves", LARGEST_CURVES) if "curves" in form else b"[]"
+    return _Parts(meta, tuple(policies), curves)
+
+
+def _checked_submission(parts: _Parts) -> Submission:
+    metadata = parse_metadata(parts.meta)
+    submission = Submission(metadata, parts.policies, parse_curves(parts.curves))
+    check_submission(submission)
+    return submission
+
+
+async def _only_part(form: FormData, name: str, largest: int) -> bytes:
+    parts = form.getlist(name)
+    if len(parts) != 1:
+        raise SubmissionRefused(f"the form has {len(parts)} parts {name!r}; send one")
+    content = await _content(parts[0])
+    if len(content) > largest:
+        raise SubmissionRefused(f"{name} has {len(content):,} bytes; allowed are {largest:,}")
+    return content
+
+
+async def _content(part: UploadFile | str) -> bytes:
+    return part.encode() if isinstance(part, str) else await part.read()
+
+
+def _answer(kept: Kept) -> dict[str, Any]:
+    status = f"/api/v1/submissions/{kept.id}"
+    page = f"/submissions/{kept.id}.html"
+    if not kept.is_new:
+        raise HTTPException(
+            409,
+            {"message": f"submitted before as {kept.id}", "id": kept.id, "status": status},
+            {"Location": page},
+        )
+    return {"id": kept.id, "status": status, "page": page}

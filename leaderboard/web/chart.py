@@ -1,0 +1,99 @@
+"""A chart as plain numbers: what the script draws, and the same as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from leaderboard.web.chart_axis import Axis
+from leaderboard.web.safe_text import script_json
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mark; low and high are its interval or band."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    label: str = ""
+    title: str = ""  # shown at the pointer
+
+
+@dataclass(frozen=True)
+class Series:
+    """Marks of one colour."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The same numbers to read."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart; `kind` is "intervals", "lines", "steps", "scatter" or "dots"."""
+
+    id: str
+    kind: str
+    title: str
+    label: str  # what a screen reader says
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    table: Table
+    limit: float | None = None
+    limit_on: str = "x"
+    note: str = ""
+    front: tuple[Point, ...] = ()  # of the scatter
+
+
+def charts_json(charts: Sequence[Chart]) -> Markup:
+    """Return charts as the content of a script element that holds data."""
+    return script_json([_plain(chart) for chart in charts])
+
+
+def _plain(chart: Chart) -> dict:
+    """Return a chart as JSON data; the table stands in the page."""
+    return {
+        "id": chart.id,
+        "kind": chart.kind,
+        "label": chart.label,
+        "x": chart.x.plain(),
+        "y": chart.y.plain(),
+        "limit": _rounded(chart.limit),
+        "limitOn": chart.limit_on,
+        "front": [[_rounded(point.x), _rounded(point.y)] for point in chart.front],
+        "series": [
+            {
+                "name": series.name,
+                "points": [_plain_point(point) for point in series.points],
+            }
+            for series in chart.series
+        ],
+    }
+
+
+def _plain_point(point: Point) -> dict:
+    data: dict = {"x": _rounded(point.x), "y": _rounded(point.y)}
+    if point.low is not None:
+        data |= {"low": _rounded(point.low), "high": _rounded(point.high)}
+    if point.label:
+        data["label"] = point.label
+    if point.title:
+        data["title"] = point.title
+    return data
+
+
+def _rounded(number: float | None) -> float | None:
+    """Return a number with as many digits as a drawing can show."""
+    return None if number is None else float(f"{number:.6g}")

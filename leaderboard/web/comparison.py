@@ -1,0 +1,93 @@
+"""Two submissions of one board side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from leaderboard.scores.row_score import RowStatistics
+from leaderboard.web.board_table import statistics_of
+from leaderboard.web.page_data import SubmissionPage
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number of both, and how much larger the second one's is."""
+
+    name: str
+    first: float
+    second: float
+    percent: bool = False
+    interval: tuple[float, float] | None = None  # 95 %, of the difference
+
+    @property
+    def difference(self) -> float:
+        """Second minus first."""
+        return self.second - self.first
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two submissions and the differences of their numbers, none if one has no score."""
+
+    first: SubmissionPage
+    second: SubmissionPage
+    differences: tuple[Difference, ...]
+
+
+def compare(first: SubmissionPage, second: SubmissionPage) -> Comparison | None:
+    """Return two submissions side by side, None if they are on different boards."""
+    if first.board.env != second.board.env or first.board.version != second.board.version:
+        return None
+    return Comparison(first, second, tuple(_differences(first, second)))
+
+
+def _differences(first: SubmissionPage, second: SubmissionPage) -> list[Difference]:
+    a, b = statistics_of(first.row), statistics_of(second.row)
+    if a is None or b is None:
+        return []
+    found = [
+        Difference("Score", a.score.value, b.score.value, interval=_paired(first, second)),
+        Difference("Return, mean", a.mean_return.value, b.mean_return.value),
+        Difference("Return, undiscounted", a.plain_mean_return, b.plain_mean_return),
+        Difference("Episode length", a.mean_length, b.mean_length),
+    ]
+    for index in range(len(a.costs)):
+        found += _cost_differences(a, b, index)
+    return found
+
+
+def _cost_differences(a: RowStatistics, b: RowStatistics, index: int) -> list[Difference]:
+    name = "Cost" if len(a.costs) == 1 else f"Cost {a.costs[index].name}"
+    one, two = a.costs[index], b.costs[index]
+    return [
+        Difference(f"{name}, mean", one.mean.value, two.mean.value),
+        Difference(f"{name}, upper bound of the mean", one.upper_bound, two.upper_bound),
+        Difference(f"{name}, undiscounted", one.plain_mean, two.plain_mean),
+        Difference(f"{name}, P90", one.p90.value, two.p90.value),
+        Difference(f"{name}, P95", one.p95.value, two.p95.value),
+        Difference(f"{name}, worst", one.worst, two.worst),
+        Difference(f"{name}, CVaR", one.cvar.value, two.cvar.value),
+        Difference(
+            f"{name}, P(C > d)",
+            one.violation_probability.value,
+            two.violation_probability.value,
+            percent=True,
+        ),
+    ]
+
+
+def _paired(first: SubmissionPage, second: SubmissionPage) -> tuple[float, float] | None:
+    """Return the 95 % interval of the score's difference from draws that resampled alike."""
+    if first.season.number != second.season.number:
+        return None
+    draws = [
+        page.row.ranked.candidate.score.draws.score
+        for page in (first, second)
+        if page.row.ranked and page.row.ranked.candidate.score
+    ]
+    if len(draws) < 2 or draws[0].shape != draws[1].shape or not len(draws[0]):
+        return None
+    low, high = np.quantile(draws[1] - draws[0], [0.025, 0.975])
+    return float(low), float(high)
