@@ -19,7 +19,7 @@ serve: $(INSTALLED)
 	$(RUN) -m leaderboard serve --port $(PORT)
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist worksteal
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .
@@ -41,6 +41,7 @@ benchmark: $(INSTALLED)
 	$(RUN) -m baselines.benchmarks.tabular
 	$(RUN) -m baselines.benchmarks.projection
 	$(RUN) -m baselines.benchmarks.training
+	$(RUN) -m leaderboard.load_benchmark
 
 clean:
 	rm -rf .venv runs dist

@@ -53,22 +53,25 @@ class EpisodeLedger:
         self._horizons += self._factors
         self._factors *= self._discounts
         self._lengths += 1
-        for row in np.flatnonzero(ended).tolist():
-            self._close(row)
+        rows = np.flatnonzero(ended)
+        if len(rows):
+            self._close(rows)
 
     def take(self) -> list[Episode]:
         """Return the episodes that ended since the last call."""
         fresh, self._fresh = self._fresh, []
         return fresh
 
-    def _close(self, row: int) -> None:
-        sums, horizons = self._sums[row].copy(), self._horizons[row].copy()
-        episode = Episode(float(sums[0]), sums[1:], horizons[1:], int(self._lengths[row]))
-        self._fresh.append(episode)
-        self.recent.append(episode)
-        self._sums[row] = self._horizons[row] = 0.0
-        self._factors[row] = 1.0
-        self._lengths[row] = 0
+    def _close(self, rows: np.ndarray) -> None:
+        """Keep the episodes that ended in the rows with these numbers, and start new ones."""
+        returns, costs = self._sums[rows, 0].tolist(), self._sums[rows, 1:]
+        lengths, horizons = self._lengths[rows].tolist(), self._horizons[rows, 1:]
+        episodes = list(map(Episode, returns, costs, horizons, lengths))
+        self._fresh += episodes
+        self.recent += episodes
+        self._sums[rows] = self._horizons[rows] = 0.0
+        self._factors[rows] = 1.0
+        self._lengths[rows] = 0
 
 
 def mean_costs(episodes: Sequence[Episode]) -> np.ndarray:

@@ -131,7 +131,8 @@ def _check_determinism(first: list[Transition], second: list[Transition]) -> Non
             and (a.reward, a.terminated, a.truncated) == (b.reward, b.terminated, b.truncated)
             and np.array_equal(a.costs, b.costs)
         )
-        require(same, f"two rollouts with one seed differ at step {step}: {a} and {b}")
+        if not same:
+            raise CostSignalError(f"two rollouts with one seed differ at step {step}: {a} and {b}")
 
 
 def _check_bad_actions(env: gym.Env) -> None:

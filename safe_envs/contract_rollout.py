@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +24,13 @@ class Transition:
     costs: np.ndarray  # (m,)
 
 
-def require(holds: bool, message: str) -> None:
-    """Raise CostSignalError with the message unless the rule holds."""
+def require(holds: bool, message: str | Callable[[], str]) -> None:
+    """Raise CostSignalError with the message unless the rule holds.
+
+    A message that is costly to write, one with arrays or spaces in it, is given as a function.
+    """
     if not holds:
-        raise CostSignalError(message)
+        raise CostSignalError(message if isinstance(message, str) else message())
 
 
 def checked_rollout(env: gym.Env, seed: int, steps: int) -> list[Transition]:
@@ -53,10 +57,10 @@ def checked_rollout(env: gym.Env, seed: int, steps: int) -> list[Transition]:
         total = info.get("cost", 0.0)
         episode_cost += total if isinstance(total, float) else 0.0
         costs = _checked_costs(info, count, inner.cost_space, episode_cost, f"at step {step}")
-        require(
-            env.observation_space.contains(observation),
-            f"at step {step} the observation {observation!r} is not in {env.observation_space}",
-        )
+        if not env.observation_space.contains(observation):
+            raise CostSignalError(
+                f"at step {step} the observation {observation!r} is not in {env.observation_space}"
+            )
         transitions.append(
             Transition(action, observation, float(reward), terminated, truncated, costs)
         )
@@ -73,26 +77,32 @@ def _checked_costs(
     cost = info["cost"]
     require(
         isinstance(cost, float) and np.isfinite(cost) and cost >= 0.0,
-        f"{when}: info['cost'] is {cost!r} of type {type(cost).__name__}; a float >= 0 is due",
+        lambda: (
+            f"{when}: info['cost'] is {cost!r} of type {type(cost).__name__}; a float >= 0 is due"
+        ),
     )
     require(
         bool(np.isclose(info["episode_cost"], episode_cost, rtol=1e-9, atol=1e-9)),
-        f"{when}: info['episode_cost'] is {info['episode_cost']!r}; the sum is {episode_cost}",
+        lambda: (
+            f"{when}: info['episode_cost'] is {info['episode_cost']!r}; the sum is {episode_cost}"
+        ),
     )
     costs = np.array([cost]) if count == 1 else info["costs"]
     require(
         isinstance(costs, np.ndarray) and costs.shape == (count,) and costs.dtype == np.float64,
-        f"{when}: info['costs'] is {costs!r}; a float64 array of shape ({count},) is due",
+        lambda: f"{when}: info['costs'] is {costs!r}; a float64 array of shape ({count},) is due",
     )
     require(
         bool(np.isclose(costs.sum(), cost, rtol=1e-9, atol=1e-12)),
-        f"{when}: info['costs'] is {costs} but info['cost'] is {cost}; it is their sum",
+        lambda: f"{when}: info['costs'] is {costs} but info['cost'] is {cost}; it is their sum",
     )
-    require(space.contains(costs), f"{when}: the costs {costs} are not in cost_space {space}")
+    require(
+        space.contains(costs), lambda: f"{when}: the costs {costs} are not in cost_space {space}"
+    )
     margins = info.get("constraint_values")
     if margins is not None:
         require(
             isinstance(margins, np.ndarray) and margins.ndim == 1 and margins.dtype == np.float64,
-            f"{when}: info['constraint_values'] is {margins!r}; a 1-D float64 array is due",
+            lambda: f"{when}: info['constraint_values'] is {margins!r}; a 1-D float64 array is due",
         )
     return costs

@@ -96,12 +96,7 @@ def _replay(
             seen = list(iterate(venv.observation_space, observed))
             for i, t in enumerate(row):
                 last = final[i] if final is not None and final[i] is not None else seen[i]
-                require(
-                    data_equivalence(
-                        np.asarray(last), np.asarray(t.observation).astype(last.dtype)
-                    ),
-                    f"{name}, step {step}: the observation is {last!r}, not {t.observation!r}",
-                )
+                _require_same_observation(name, step, last, t.observation)
     venv.close()
 
 
@@ -117,9 +112,18 @@ def _batched(space: gym.Space, actions: list[Any]) -> Any:
     return concatenate(space, filled, batch)
 
 
+def _require_same_observation(name: str, step: int, given: Any, expected: Any) -> None:
+    require(
+        data_equivalence(np.asarray(given), np.asarray(expected).astype(given.dtype)),
+        lambda: f"{name}, step {step}: the observation is {given!r}, not {expected!r}",
+    )
+
+
 def _require_equal(name: str, step: int, what: str, given: Any, expected: Any) -> None:
     require(
         bool(np.array_equal(np.asarray(given), np.asarray(expected))),
-        f"{name}, step {step}: {what} are {np.asarray(given).tolist()} but the single "
-        f"environments gave {np.asarray(expected).tolist()}; no terminal cost may be lost",
+        lambda: (
+            f"{name}, step {step}: {what} are {np.asarray(given).tolist()} but the single "
+            f"environments gave {np.asarray(expected).tolist()}; no terminal cost may be lost"
+        ),
     )

@@ -10,6 +10,7 @@ import agents
 from agents.native_vec_env import NativeVecEnv
 from agents.tabular import linear_program
 from safe_envs import ConstraintSpec
+from safe_envs.deep_sea_treasure import deep_sea_treasure_model
 from safe_envs.vector_env import BatchStep, NativeVectorEnv
 
 LINEAR = {"net_arch": {"pi": [], "vf": []}}
@@ -101,7 +102,7 @@ def test_bandit_with_a_quadratic_program_for_an_answer(name, problem):
         "MlpPolicy",
         NativeVecEnv(NativeVectorEnv(problem, 256, None, "SameStep")),
         n_steps=2,
-        batch_size=256,
+        batch_size=512,
         n_epochs=5,
         learning_rate=lambda remaining: 0.03 * remaining,
         ent_coef=0.8,
@@ -110,7 +111,7 @@ def test_bandit_with_a_quadratic_program_for_an_answer(name, problem):
         **BANDIT_AGENTS[name],
     )
     track = Track(lambda agent: agent.predict(np.ones(1), deterministic=True)[0])
-    agent.learn(512 * 100, callback=track)
+    agent.learn(512 * 70, callback=track)
     answer, multipliers = problem.optimum()
     assert (multipliers > 0).all()
     assert np.linalg.norm(track.last(0.2) - answer) < 0.05 * np.linalg.norm(answer)
@@ -124,13 +125,15 @@ DIVERS = {
 }
 
 
+DEEP_SEA = deep_sea_treasure_model()
+
+
 def visited(agent):
     """Return the exact value and cost of an agent's policy in the deep sea."""
-    model = gym.make("Safe/DeepSeaTreasure-v0").unwrapped.tabular_model()
     with torch.no_grad():
-        states = torch.arange(len(model.initial))
+        states = torch.arange(DEEP_SEA.num_states)
         policy = agent.policy.get_distribution(states).distribution.probs.double().numpy()
-    evaluation = model.evaluate(policy / policy.sum(axis=1, keepdims=True))
+    evaluation = DEEP_SEA.evaluate(policy / policy.sum(axis=1, keepdims=True))
     return evaluation.value, evaluation.costs[0]
 
 
@@ -144,13 +147,14 @@ def test_deep_sea_ends_at_the_optimum_of_the_linear_program(name, seed):
         n_envs=256,
         n_steps=16,
         batch_size=4096,
+        n_epochs=5,
         learning_rate=lambda remaining: 0.03 * remaining,
         policy_kwargs=LINEAR,
         seed=seed,
         **DIVERS[name],
     )
     track = Track(visited)
-    agent.learn(250_000, callback=track)
+    agent.learn(200_000, callback=track)
     value, cost = visited(agent)
     assert value == pytest.approx(0.37370596, abs=0.04)
     assert cost - 0.15 <= 0.03
@@ -205,14 +209,15 @@ def regression_cost(name):
         "MlpPolicy",
         "Safe/ConstrainedRegression-v0",
         n_envs=256,
-        n_steps=16,
-        batch_size=1024,
+        n_steps=8,
+        batch_size=512,
+        n_epochs=3,
         learning_rate=lambda remaining: 3e-3 * remaining,
         policy_kwargs={"log_std_init": -1.0},
         seed=0,
         **REGRESSION_AGENTS[name],
     )
-    agent.learn(4096 * 60)
+    agent.learn(2048 * 60)
     venv = agents.make_vec_env("Safe/ConstrainedRegression-v0", 1024)
     venv.seed(1)
     observations = venv.reset()
@@ -225,7 +230,6 @@ def regression_cost(name):
     return np.mean(costs), np.mean(rewards)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", REGRESSION_AGENTS)
 def test_regression(name):
     """Limit 0.05; the deviation of a mean of 8,192 costs is sqrt(0.05 0.95 / 8192) = 0.0024.

@@ -42,6 +42,18 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
+def jobs_run_here(monkeypatch):
+    """Jobs run in this process; those of `finished` have run in worker processes."""
+
+    def run_here(function, items, workers):
+        for item in items:
+            function(item)
+            yield item, ""
+
+    monkeypatch.setattr("baselines.compare.run_in_processes", run_here)
+
+
+@pytest.fixture
 def copy(finished, tmp_path):
     options = replace(finished[0], out=tmp_path / "copy")
     shutil.copytree(finished[0].out, options.out)
@@ -144,6 +156,7 @@ def test_plots_are_written_in_both_forms(finished):
         assert data_uri(png).startswith("data:image/png;base64,iVBOR")
 
 
+@pytest.mark.usefixtures("jobs_run_here")
 def test_rerun_does_only_what_is_missing_and_retries_the_failed(copy):
     folder = copy.out / "Safe_CliffWorld-v0" / "npg_pd" / "seed_1"
     (folder / "result.json").unlink()  # as after a kill between the trace and the result
@@ -158,6 +171,7 @@ def test_rerun_does_only_what_is_missing_and_retries_the_failed(copy):
     assert (folder / "result.json").exists()
 
 
+@pytest.mark.usefixtures("jobs_run_here")
 def test_changed_settings_rerun_only_the_agents_they_concern(copy):
     before = stamps(copy.out)
     changed = replace(copy, overrides=("pqa_alm.penalty=2.0",), envs=ENVS[:1])

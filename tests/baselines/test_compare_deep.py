@@ -32,6 +32,7 @@ def finished(tmp_path_factory):
         agents=("npg_pd", "PPOLag", "SPMAALM", "PPO"),
         out=tmp_path_factory.mktemp("runs") / "x",
         seeds=(0, 1),
+        workers=1,
         evaluations=20,
         total_timesteps=1024,
         eval_episodes=40,
@@ -39,6 +40,18 @@ def finished(tmp_path_factory):
     )
     code, text = run(options)
     return options, code, text
+
+
+@pytest.fixture
+def jobs_run_here(monkeypatch):
+    """Jobs run in this process; those of `finished` have run in worker processes."""
+
+    def run_here(function, items, workers):
+        for item in items:
+            function(item)
+            yield item, ""
+
+    monkeypatch.setattr("baselines.compare.run_in_processes", run_here)
 
 
 def deep_rows(out):
@@ -96,13 +109,14 @@ def test_report_shows_both_kinds_without_network(finished):
             assert (finished[0].out / "plots" / f"Safe_DeepSeaTreasure-v0_{stem}.{end}").exists()
 
 
+@pytest.mark.usefixtures("jobs_run_here")
 def test_rerun_does_only_what_is_missing(finished, tmp_path):
     options = replace(finished[0], out=tmp_path / "copy")
     shutil.copytree(finished[0].out, options.out)
     folder = options.out / "Safe_DeepSeaTreasure-v0" / "SPMAALM" / "seed_1"
     (folder / "result.json").unlink()
     before = stamps(options.out)
-    code, text = run(replace(options, overrides=SMALL, workers=1))  # PPO is repaired
+    code, text = run(replace(options, overrides=SMALL))  # PPO is repaired
     assert code == 0
     assert "8 jobs: ran 3, kept 5" in text
     after = stamps(options.out)

@@ -71,10 +71,12 @@ def with_current(instance, current):
 
 @pytest.mark.parametrize("size", COUNTS)
 def test_objective_is_that_of_cvxpy(size):
-    for instance, found in projected(size):
+    """The printed form takes cvxpy longest, so that most problems are set in its other form."""
+    for number, (instance, found) in enumerate(projected(size)):
         assert found.status is ProjectionStatus.OPTIMAL
         assert found.solved
-        assert_optimal(found, instance, printed_form(instance))
+        reference = printed_form(instance) if number < 30 else solved_by_cvxpy(instance)
+        assert_optimal(found, instance, reference)
 
 
 @pytest.mark.parametrize("size", COUNTS)
