@@ -16,7 +16,7 @@ from leaderboard.store.accounts import Scope, create_token
 from leaderboard.store.database import open_database
 from tests.leaderboard.tabular_policies import fields_for, random_tables, table_policy
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 CHROMIUM = Path("/usr/bin/chromium")
 SEA = "Safe/DeepSeaTreasure-v0"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
