@@ -17,16 +17,20 @@ from pathlib import Path
 import gymnasium as gym
 import matplotlib.image
 from deep_agent_pages import deep_agent_names, deep_agent_page
+from gymnasium.envs.registration import load_env_creator
 from rich.console import Console
 
 import agents.tabular
 import safe_envs  # noqa: F401  registers the environments
 from baselines.agent_names import SOLVERS
 from baselines.demo import DemoOptions, demo
+from safe_envs.quadrotor.env import QuadrotorEnv
+from safe_envs.quadrotor.geometric_controller import GeometricController
 
 DOCS = Path(__file__).resolve().parent
 README_FIGURE = "Safe_CliffWorld-v0.png"
 DRAWN_AFTER = 8  # steps of a robot
+FLOWN = 270  # steps of a quadrotor
 DRAWN_STATES = {"Safe/CliffWorld-v0": 5, "Safe/DeepSeaTreasure-v0": 18}
 
 
@@ -51,6 +55,10 @@ def environment_page(env_id: str) -> str:
     steps = gym.spec(env_id).max_episode_steps
     rows = [f"| `{c.name}` | {c.limit:.6g} | {c.discount:g} |" for c in env.unwrapped.constraints]
     description = inspect.getdoc(type(env.unwrapped)) or ""
+    maker = load_env_creator(str(gym.spec(env_id).entry_point))
+    if inspect.isfunction(maker):  # an environment and a wrapper around it
+        own = ["```text", inspect.getdoc(maker) or "", "```", "", "The environment in it:", ""]
+        description = "\n".join([*own, description])
     return "\n".join(
         [
             f"# {env_id}",
@@ -122,6 +130,8 @@ def draw_environments() -> None:
         env = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True)
         state = DRAWN_STATES.get(env_id)
         env.reset(seed=4, options=None if state is None else {"state": state})
+        if isinstance(env.unwrapped, QuadrotorEnv):
+            fly(env, env.unwrapped)
         if env_id == "Safe/ConstrainedRegression-v0":
             env.step([0.9])
         if env_id.endswith("Velocity-v1"):
@@ -130,6 +140,13 @@ def draw_environments() -> None:
                 env.step(env.action_space.sample())
         matplotlib.image.imsave(DOCS / "images" / f"{page_name(env_id)}.png", env.render())
         env.close()
+
+
+def fly(env: gym.Env, inner: QuadrotorEnv) -> None:
+    """Fly a part of the figure eight with the geometric controller."""
+    pilot = GeometricController(inner.vehicle, inner.reference, inner.control_dt)
+    for _ in range(FLOWN):
+        env.step(inner.action_of(pilot(inner.state, inner.time)))
 
 
 def draw_readme_figure() -> None:

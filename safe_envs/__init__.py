@@ -64,6 +64,26 @@ register(
     max_episode_steps=150,
 )
 register(
+    id="Safe/Quadrotor-v0",
+    entry_point="safe_envs.quadrotor.env:QuadrotorEnv",
+    vector_entry_point="safe_envs.quadrotor.vector_env:QuadrotorVectorEnv",
+    max_episode_steps=600,
+    kwargs={"scene": "spheres"},
+)
+register(
+    id="Safe/QuadrotorColumn-v0",
+    entry_point="safe_envs.quadrotor.env:QuadrotorEnv",
+    vector_entry_point="safe_envs.quadrotor.vector_env:QuadrotorVectorEnv",
+    max_episode_steps=600,
+    kwargs={"scene": "column"},
+)
+register(
+    id="Safe/QuadrotorZCBF-v0",
+    entry_point="safe_envs.safety_filters.quadrotor_zcbf:make",
+    vector_entry_point="safe_envs.safety_filters.quadrotor_zcbf:make_vec",
+    max_episode_steps=600,
+)
+register(
     id="SafetyAntVelocity-v1",
     entry_point="safe_envs.velocity:SafetyVelocityEnv",
     vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",

@@ -14,6 +14,12 @@ import safe_envs
 from agents import PPOLag
 
 IDS = sorted(env_id for env_id in gym.registry if env_id.startswith("Safe/"))
+RARELY_COSTLY = (  # within some hundred steps of an untrained policy
+    "Safe/DoubleIntegrator-v0",
+    "Safe/Quadrotor-v0",
+    "Safe/QuadrotorColumn-v0",
+    "Safe/QuadrotorZCBF-v0",
+)
 
 
 class AddUpCosts(BaseCallback):
@@ -45,7 +51,7 @@ def test_learners_see_every_cost(algorithm, env_id):
     running = [i["episode_cost"] for i in costs.locals["infos"]]
     unfinished = sum(r for r, e in zip(running, costs.locals["dones"], strict=True) if not e)
     assert costs.read == pytest.approx(sum(costs.finished) + unfinished)
-    assert costs.read > 0 or env_id in ("Safe/DoubleIntegrator-v0",)
+    assert costs.read > 0 or env_id in RARELY_COSTLY
     observation = model.get_env().reset()
     action, _ = model.predict(observation, deterministic=True)
     assert model.get_env().action_space.contains(action[0])

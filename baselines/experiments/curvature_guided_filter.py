@@ -1,0 +1,204 @@
+"""Does a curvature-weighted safety filter keep more of the value than a Euclidean one?
+
+    python -m baselines.experiments.curvature_guided_filter
+
+Paired flights of a quadrotor on a figure eight through spheres: a geometric controller without
+regard to obstacles, behind no filter, and behind filters of order 2 and 3 with the Euclidean and
+the LQR metric. The question and the filter are those of Lin and Xu, "Curvature-Guided Safety
+Filters" (arXiv 2602.12603), section V. Vehicle, scenes, rewards, gains and the barrier of order 3
+are this project's, so that no figure of the paper is expected to appear as printed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from baselines.experiments.curvature_guided_filter_figure import draw
+from baselines.experiments.curvature_guided_filter_flights import (
+    FILTERS,
+    NAMES,
+    NO_FILTER,
+    Flights,
+    Interval,
+    filter_times,
+    fly,
+    paired_interval,
+)
+from baselines.run_folder import write_atomically, write_json
+from safe_envs.quadrotor.task import SceneName
+
+LEAST_CLEARANCE = 0.01  # [m] expected of order 3
+SAME_RETURN = 1e-3  # differences of returns below this are rounding of the actions
+FLIGHT_COLUMNS = ("returns", "rmse", "clearance", "violation", "slack", "active", "ended_early")
+ByFilter = dict[str, Flights]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Fly the same scenarios behind every filter, and say what came of it."""
+
+    scenarios: int = 32
+    """Starts with obstacles, the same for every filter."""
+    seed: int = 0
+    """From which the scenarios are drawn."""
+    scenes: tuple[SceneName, ...] = ("spheres", "column")
+    """Where to fly."""
+    margin: float = 0.03
+    """Added to the spheres' radii by the filters [m]."""
+    steps: int = 600
+    """Of 0.01 s; the figure eight takes 600."""
+    out: Path = Path("runs/curvature_guided_filter")
+    """Folder of results.json, flights.csv and figure.png."""
+
+
+def summary(flights: Flights, times: np.ndarray | None) -> dict[str, float]:
+    """Return the figures of one filter in one scene; times in microseconds."""
+    figures = {
+        "return": float(flights.returns.mean()),
+        "rmse": float(flights.rmse.mean()),
+        "worst_clearance": float(flights.clearance.min()),
+        "violation": float(flights.violation.mean()),
+        "slack": float(flights.slack.mean()),
+        "active": float(flights.active.mean()),
+        "ended_early": float(flights.ended_early.mean()),
+    }
+    if times is not None:
+        middle, high = np.percentile(times * 1e6, [50, 99])
+        figures |= {"filter_time_p50": float(middle), "filter_time_p99": float(high)}
+    return figures
+
+
+def gains(flights: ByFilter) -> dict[str, dict[str, Interval]]:
+    """Return what the LQR metric gains over the Euclidean one, by order and quantity."""
+    found = {}
+    for order in (2, 3):
+        ours, theirs = (flights[f"order {order}, {m}"] for m in ("lqr", "euclidean"))
+        found[f"order {order}"] = {
+            "return": paired_interval(ours.returns, theirs.returns),
+            "rmse": paired_interval(ours.rmse, theirs.rmse),
+            "clearance": paired_interval(ours.clearance, theirs.clearance),
+        }
+    return found
+
+
+def findings(scene: str, flights: ByFilter) -> list[tuple[str, bool, str]]:
+    """Return claims, whether these flights bear them out, and the figures."""
+    third = [flights[f"order 3, {metric}"] for metric in ("euclidean", "lqr")]
+    second = [flights[f"order 2, {metric}"] for metric in ("euclidean", "lqr")]
+    worst = min(float(each.clearance.min()) for each in third)
+    broken = max(float(each.violation.max()) for each in third)
+    bare = float((flights[NO_FILTER].violation > 0.0).mean())
+    gained = gains(flights)
+    apart = float(np.abs(second[0].returns - second[1].returns).max())
+    more = gained["order 3"]["return"]
+    claims = [
+        ("without a filter every flight meets a sphere", bare == 1.0, f"{bare:.0%} of flights"),
+        (
+            f"order 3 meets no sphere and keeps {LEAST_CLEARANCE} m clear",
+            broken == 0.0 and worst >= LEAST_CLEARANCE,
+            f"worst clearance {worst:.4f} m",
+        ),
+        (
+            "order 2: the metric makes no difference, against the paper's gain with such a barrier",
+            apart < SAME_RETURN,
+            f"returns differ by at most {apart:.1e}",
+        ),
+        (
+            "order 3: the LQR metric gains return",
+            more.mean > more.half_width,
+            f"{more.mean:+.3f} +- {more.half_width:.3f}",
+        ),
+    ]
+    if scene == "column":
+        share = min(float(each.violation.mean()) for each in second)
+        claims.append(
+            ("order 2 is in a column in 10 % of steps or more", share >= 0.1, f"{share:.1%}")
+        )
+    return claims
+
+
+def table(scene: str, figures: dict[str, dict[str, float]]) -> Table:
+    """Return the table of one scene."""
+    columns = {
+        "return": "{:.3f}",
+        "rmse": "{:.4f}",
+        "worst_clearance": "{:.4f}",
+        "violation": "{:.2%}",
+        "slack": "{:.2%}",
+        "active": "{:.1%}",
+        "filter_time_p50": "{:.0f}",
+        "filter_time_p99": "{:.0f}",
+    }
+    shown = Table("filter", *(name.replace("_", " ") for name in columns), title=scene)
+    for name, row in figures.items():
+        cells = (form.format(row[key]) if key in row else "" for key, form in columns.items())
+        shown.add_row(name, *cells)
+    return shown
+
+
+def flights_csv(flown: dict[str, ByFilter]) -> bytes:
+    """Return one line per flight."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("scene", "filter", "scenario", *FLIGHT_COLUMNS))
+    for scene, flights in flown.items():
+        for name, each in flights.items():
+            columns = (each.returns, each.rmse, each.clearance, each.violation, each.slack,
+                       each.active, each.ended_early.astype(np.int64))  # fmt: skip
+            for i, row in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+                writer.writerow((scene, name, i, *row))
+    return text.getvalue().encode()
+
+
+def run(arguments: Arguments, console: Console) -> dict[str, Any]:
+    """Fly, print and write everything; return what results.json holds."""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    flown: dict[str, ByFilter] = {}
+    results: dict[str, Any] = {"arguments": asdict(arguments) | {"out": str(arguments.out)}}
+    for scene in arguments.scenes:
+        case = (arguments.seed, arguments.margin, arguments.steps)
+        flights = {
+            name: fly(scene, chosen, arguments.scenarios, *case)
+            for name, chosen in zip(NAMES, (None, *FILTERS), strict=True)
+        }
+        times = {each.name: filter_times(scene, each, *case) for each in FILTERS}
+        figures = {name: summary(flights[name], times.get(name)) for name in NAMES}
+        claims = findings(scene, flights)
+        flown[scene] = flights
+        results[scene] = {
+            "filters": figures,
+            "gains": {
+                order: {key: value._asdict() for key, value in each.items()}
+                for order, each in gains(flights).items()
+            },
+            "findings": [
+                {"claim": claim, "holds": bool(holds), "figures": text}
+                for claim, holds, text in claims
+            ],
+        }
+        console.print(table(scene, figures))
+        for claim, holds, text in claims:
+            console.print(f"  {'holds        ' if holds else 'does not hold'}  {claim}: {text}")
+    write_json(arguments.out / "results.json", results)
+    write_atomically(arguments.out / "flights.csv", flights_csv(flown))
+    draw(flown, arguments.seed, arguments.scenarios, arguments.out / "figure.png")
+    console.print(f"written to {arguments.out}")
+    return results
+
+
+def main(arguments: Arguments) -> None:
+    """Run the comparison."""
+    run(arguments, Console(width=160))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))

@@ -1,0 +1,94 @@
+"""The figure of the filter comparison: paths of one scenario, and paired differences in return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from baselines.experiments.curvature_guided_filter_flights import (
+    NO_FILTER,
+    Flights,
+    paired_interval,
+)
+from baselines.plot_style import LIMIT_COLOR
+from baselines.run_folder import write_atomically
+from safe_envs.quadrotor.scene import SPHERE_RADIUS
+from safe_envs.quadrotor.task import SceneName
+from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
+
+LINES: Mapping[str, dict[str, Any]] = {
+    NO_FILTER: {"color": "#777777", "linestyle": (0, (1.0, 1.2)), "linewidth": 1.6},
+    "order 2, lqr": {"color": "#E69F00", "linestyle": (0, (5.0, 1.5)), "linewidth": 1.8},
+    "order 3, euclidean": {"color": "#56B4E9", "linestyle": "-", "linewidth": 1.8},
+    "order 3, lqr": {"color": "#0072B2", "linestyle": "-", "linewidth": 2.4},
+}
+SPHERE_COLOR = "#F3C9C9"
+
+
+def draw(flown: Mapping[str, Mapping[str, Flights]], seed: int, scenarios: int, file: Path) -> None:
+    """Write a PNG with one row per scene.
+
+    Args:
+        flown: flights by scene and filter.
+        seed: of the flights.
+        scenarios: number of flights.
+        file: to write.
+    """
+    figure = Figure(figsize=(14.0, 4.4 * len(flown)), layout="constrained")
+    rows = figure.subplots(len(flown), 3, squeeze=False, width_ratios=(1.5, 1.5, 1.0))
+    for (above, side, difference), (scene, flights) in zip(rows, flown.items(), strict=True):
+        centres = first_centres(scene, seed, scenarios)
+        _draw_paths(above, flights, centres, (0, 1))
+        _draw_paths(side, flights, centres, (0, 2))
+        above.set(title=f"{scene}: one flight from above", ylabel="y [m]", ylim=(-1.2, 1.2))
+        side.set(title=f"{scene}: the same from the side", ylabel="z [m]", ylim=(0.0, 2.4))
+        _draw_differences(difference, flights)
+    rows[0][0].legend(loc="upper left", fontsize=8, ncols=2, framealpha=1.0)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    write_atomically(file, buffer.getvalue())
+
+
+def first_centres(scene: str, seed: int, scenarios: int) -> np.ndarray:
+    """Return the spheres' centres in the first of the scenarios, (obstacles, 3) [m]."""
+    names: dict[str, SceneName] = {"spheres": "spheres", "column": "column"}
+    env = QuadrotorVectorEnv(scenarios, None, scene=names[scene])
+    env.reset(seed=seed)
+    return env.centres[:, :, 0]
+
+
+def _draw_paths(
+    axes: Axes, flights: Mapping[str, Flights], centres: np.ndarray, shown: tuple[int, int]
+) -> None:
+    for centre in centres:
+        axes.add_patch(
+            Circle(centre[list(shown)].tolist(), SPHERE_RADIUS, fc=SPHERE_COLOR, ec=LIMIT_COLOR)
+        )
+    for name, line in LINES.items():
+        path = flights[name].path[:, shown]
+        axes.plot(path[:, 0], path[:, 1], label=name, **line)
+    axes.set(xlabel="x [m]", xlim=(-1.7, 1.7), aspect="equal")
+    axes.grid(True, color="#EEEEEE", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _draw_differences(axes: Axes, flights: Mapping[str, Flights]) -> None:
+    """Draw every pair's difference in return between the metrics, and the mean's interval."""
+    for place, order in enumerate((2, 3)):
+        ours, theirs = (flights[f"order {order}, {m}"].returns for m in ("lqr", "euclidean"))
+        spread = np.linspace(-0.16, 0.16, len(ours))
+        axes.plot(place + spread, ours - theirs, ".", color="#AAAAAA", markersize=5)
+        interval = paired_interval(ours, theirs)
+        axes.errorbar(
+            place, interval.mean, interval.half_width, fmt="o", color="#0072B2", capsize=6, lw=2.0
+        )
+    axes.axhline(0.0, color="#333333", linewidth=0.8)
+    axes.set(title="return gained by the lqr metric", xlim=(-0.5, 1.5), ylabel="lqr - euclidean")
+    axes.set_xticks([0, 1], ["order 2", "order 3"])

@@ -1,0 +1,335 @@
+"""The quadrotor on a figure eight through spheres, one at a time, in plain floats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from safe_envs.action_checks import checked_box
+from safe_envs.cost_signal import CostLimits, cost_space_of
+from safe_envs.quadrotor.dynamics import CALM, Force, step
+from safe_envs.quadrotor.reference import FigureEight
+from safe_envs.quadrotor.rendering import draw_flight
+from safe_envs.quadrotor.starts import Starts, checked, draw_starts, given_starts
+from safe_envs.quadrotor.task import (
+    CONTROL_DT,
+    DIVERGED,
+    EPISODE_STEPS,
+    LARGEST_ERROR,
+    LARGEST_STAGE_COST,
+    LEAST_UPRIGHT,
+    LOWEST_HEIGHT,
+    SceneName,
+    VehicleName,
+    flight_task,
+    stage_cost,
+)
+from safe_envs.quadrotor.vehicle import Vehicle
+from safe_envs.rendering import FrameRenderer
+
+
+class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
+    """A quadrotor that flies a figure eight through spheres it must not touch.
+
+    ## Description
+    A small quadrotor, steered by its four rotor thrusts at 100 Hz, should follow a figure eight
+    that leads through obstacles: it has to leave the reference to stay safe. A rigid body with
+
+        dp/dt = v,  dv/dt = (T/m) R(q) e3 - g e3,  dq/dt = (1/2) q (0, w),
+        dw/dt = J^-1 (tau - w x J w)
+
+    is integrated by two fourth-order Runge-Kutta steps of 5 ms with the thrusts held.
+
+    - Crazyflie: m = 0.027 kg, J = diag(1.4, 1.4, 2.17) 1e-5 kg m^2, arm 0.0397 m, drag torque over
+      thrust 0.0251 m, thrust-to-weight 2.25, radius 0.06 m (cf2x.urdf of gym-pybullet-drones, which
+      cites arXiv 1608.05786).
+    - Hummingbird: m = 0.5 kg, J = diag(3.65, 3.68, 7.03) 1e-3 kg m^2, arm 0.17 m, drag torque over
+      thrust 0.0244 m (hummingbird_params.py of rotorpy); thrust-to-weight 4 and the radius 0.27 m,
+      arm plus propeller, are our choice.
+
+    The reference is (sin wt, 0.5 sin 2wt, 1) m with w = 2 pi / 6 s; for the Hummingbird twice as
+    long and wide, with w = 2 pi / 8.5 s. It, the obstacles and all weights below are our choice.
+    The setting, spheres as state constraints of a quadrotor that tracks a trajectory, is that of
+    arXiv 2602.12603.
+
+    ## Action Space
+    `Box(-1, 1, (4,), float32)`: thrusts u = (a + 1) / 2 of the rotors front right, rear right,
+    rear left and front left, as shares of the largest thrust; values outside are clipped. The
+    Crazyflie hovers at a = -0.111.
+
+    ## Observation Space
+    `Box(-inf, inf, (19 + 4 n,), float32)` for n spheres: position (3) [m], velocity (3) [m/s],
+    quaternion (w, x, y, z) with w >= 0, body rates (3) [rad/s], reference minus position (3) and
+    minus velocity (3), the spheres' centres minus position (3 n) [m], and their radii plus the
+    vehicle's (n) [m]. Safe/Quadrotor-v0 has 4 spheres, 35 entries; Safe/QuadrotorColumn-v0 has
+    42 spheres, 187 entries.
+
+    ## Rewards
+    -dt l with dt = 0.01 s, of the state after the step and the thrusts u commanded in it:
+    l = 10 |e_p|^2 + |e_v|^2 + 2 |q_v|^2 + 0.02 |w|^2 + 2 |u - u_h|^2, where e_p and e_v are the
+    errors to the reference, q_v the quaternion's vector part and u_h hovers. A step that
+    terminates after k steps adds -(600 - k) dt 40, as if the largest position error had lasted to
+    the end: ending early does not pay.
+
+    ## Costs
+    For every sphere 1 on a step that ends nearer to its centre than its radius plus the
+    vehicle's, else 0; `info["cost"]` is their sum and the limit on the episode's sum is 0.
+    `per_constraint=True` declares one constraint per sphere. `info["constraint_values"]` holds
+    radius - distance [m], one per sphere.
+
+    ## Starting State
+    A uniform time on the reference, its position and velocity with noise of 0.03 m and 0.05 m/s,
+    level and without rotation. Stacks of spheres are shifted by up to 0.06 m sideways and upwards.
+    Time and noise are drawn again until every h = |p - c|^2 - (r + 0.03)^2 has h > 0.05,
+    h' + 4 h > 0 and, without acceleration, h'' + 8 h' + 16 h > 0, so that no start is on an
+    unavoidable way into an obstacle. `reset(options={"time": t, "offsets": o})` fixes the time on
+    the reference [s] or the shifts (stacks, 2) [m]; with "state" x (13,) = (position, velocity,
+    quaternion, body rates) the other two are 0 unless given. The native vector form takes
+    `options={"state": x}` with x (N, 13), or with a dict of all three as x.
+
+    ## Episode End
+    Terminates more than 2 m from the reference, below 0.02 m, or tilted by more than 120 degrees;
+    truncates after 600 steps of 0.01 s, one round of the Crazyflie's reference.
+
+    ## Reference Optimum
+    None is known. Without regard to the spheres the best return is near 0: the controller of
+    `safe_envs.quadrotor.geometric_controller` follows the reference with an error of 0.003 m, and
+    hits spheres in about half of all steps.
+
+    ## Arguments
+    - `scene` ("spheres"): "spheres", 4 of radius 0.25 m, or "column", two columns of 21 such
+      spheres from the ground up to 5 m, which cannot be passed over or under; set by the id.
+    - `vehicle` ("crazyflie"): "crazyflie" or "hummingbird".
+    - `wind` ((0, 0, 0)), `gust` (0): constant force and standard deviation of each component of a
+      changing one [N], a first-order process with a time constant of 0.5 s that starts at 0.
+    - `mass_scale` (1): true mass over the mass that `vehicle` tells.
+    - `motor_lag` (0): time constant of the rotors [s]; they start at the hover thrust.
+    - `terminate_on_collision` (False): whether the first contact terminates the episode.
+    - `cost_limits` (None), `per_constraint` (False): as above.
+
+    ## Version History
+    - v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 100}
+    control_dt = CONTROL_DT  # [s]
+
+    def __init__(
+        self,
+        scene: SceneName = "spheres",
+        vehicle: VehicleName = "crazyflie",
+        wind: Iterable[float] = (0.0, 0.0, 0.0),
+        gust: float = 0.0,
+        mass_scale: float = 1.0,
+        motor_lag: float = 0.0,
+        terminate_on_collision: bool = False,
+        cost_limits: CostLimits = None,
+        per_constraint: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        self._task = flight_task(
+            scene, vehicle, wind, gust, mass_scale, motor_lag, terminate_on_collision, cost_limits,
+            per_constraint,
+        )  # fmt: skip
+        self.observation_space, self._action_space = self._task.spaces()
+        self.action_space = self._action_space
+        self.constraints = self._task.constraints
+        self.reward_discount = 1.0
+        self.cost_space = cost_space_of(self.constraints, self._task.cost_high)
+        self.render_mode = render_mode
+        self._renderer = FrameRenderer(render_mode, self.metadata)
+        self._radii: list[float] = self._task.radii.tolist()
+        self._hover = self._task.vehicle.hover_thrust
+        self._state: tuple[float, ...] | None = None
+        self._trail: list[tuple[float, ...]] = []
+
+    @property
+    def vehicle(self) -> Vehicle:
+        """The model of the vehicle, with its nominal mass."""
+        return self._task.vehicle
+
+    @property
+    def reference(self) -> FigureEight:
+        """The trajectory to follow; the present point is `reference.at(time)`."""
+        return self._task.reference
+
+    @property
+    def state(self) -> np.ndarray:
+        """A copy of the state, (13,)."""
+        return np.array(self._current_state("reading the state"))
+
+    @property
+    def time(self) -> float:
+        """The present time on the reference [s]."""
+        self._current_state("reading the time")
+        return self._time
+
+    @property
+    def centres(self) -> np.ndarray:
+        """The spheres' centres, (obstacles, 3) [m]."""
+        self._current_state("reading the centres")
+        return np.array(self._centres)
+
+    @property
+    def radii(self) -> np.ndarray:
+        """The spheres' radii plus the vehicle's, (obstacles,) [m], read-only."""
+        return self._task.radii
+
+    def thrusts_of(self, action: np.ndarray) -> np.ndarray:
+        """Return the thrusts u = (a + 1) / 2 of an action, clipped to [0, 1], (4,)."""
+        return 0.5 * (checked_box(action, self._action_space) + 1.0)
+
+    def action_of(self, u: np.ndarray) -> np.ndarray:
+        """Return the action 2 u - 1 of thrusts, (4,) float32."""
+        return (2.0 * np.asarray(u, dtype=np.float64) - 1.0).astype(np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode; `options` may hold "state" (13,), "time" and "offsets" (stacks, 2)."""
+        super().reset(seed=seed)
+        self._start(self._starts(options or {}))
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), self._info(self._margins(), 0.0, [0.0] * len(self._radii))
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Fly for 0.01 s; reward and costs of the state reached."""
+        before = self._current_state("step()")
+        task = self._task
+        u = [0.5 * (a + 1.0) for a in checked_box(action, self._action_space).tolist()]
+        state = step(task.true_vehicle, before, self._respond(u), CONTROL_DT, wind=self._blow())
+        self._advance_reference()
+        cost, distance, upright = stage_cost(state, self._target(), u, self._hover)
+        diverged = not cost < DIVERGED  # also where it is NaN
+        if diverged:
+            state, cost = before, LARGEST_STAGE_COST
+        self._state = state
+        margins = self._margins()
+        hits = [1.0 if margin > 0.0 else 0.0 for margin in margins]
+        total = sum(hits)
+        self._episode_cost += total
+        self._steps += 1
+        terminated = (
+            diverged
+            or distance > LARGEST_ERROR * LARGEST_ERROR
+            or state[2] < LOWEST_HEIGHT
+            or upright < LEAST_UPRIGHT
+            or (task.terminate_on_collision and total > 0.0)
+        )
+        reward = -(CONTROL_DT * cost)
+        if terminated:
+            reward -= max(EPISODE_STEPS - self._steps, 0) * (CONTROL_DT * LARGEST_STAGE_COST)
+        if self.render_mode is not None:
+            self._trail.append(state[:3])
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), reward, terminated, False, self._info(margins, total, hits)
+
+    def render(self) -> np.ndarray | None:
+        """Return the flight from above and from the side, or show it in a window."""
+        state = self._current_state("render()")
+        x, y, _, _, height = self._target()
+        target = (x, y, height)
+        return self._renderer.render(
+            lambda: draw_flight(state, self._trail, self._centres, target, self._task)
+        )
+
+    def close(self) -> None:
+        """Close the window, if one is open."""
+        self._renderer.close()
+
+    def _current_state(self, purpose: str) -> tuple[float, ...]:
+        if self._state is None:
+            raise gym.error.ResetNeeded(f"call reset() before {purpose}")
+        return self._state
+
+    def _starts(self, options: dict[str, Any]) -> Starts:
+        given = {
+            name: np.asarray(options[name])[None]
+            for name in ("state", "time", "offsets")
+            if name in options
+        }
+        if "state" in given:
+            return given_starts(self._task, given, 1)
+        time, offsets = options.get("time"), given.get("offsets")
+        if time is not None:
+            time = float(checked("time", time, ()))
+        if offsets is not None:
+            offsets = checked("offsets", offsets, (1, len(self._task.scene.stacks), 2))
+        return draw_starts(self._task, self.np_random, 1, time, offsets)
+
+    def _start(self, starts: Starts) -> None:
+        scene = self._task.scene
+        self._state = tuple(starts.states[0].tolist())
+        self._time = float(starts.times[0])
+        self._phase = self._task.reference.phase(self._time)
+        self._centres = scene.centres(scene.anchors(starts.offsets))[0].tolist()
+        self._gust = CALM
+        self._thrusts = [self._hover] * 4
+        self._steps = 0
+        self._episode_cost = 0.0
+        self._trail = [self._state[:3]]
+
+    def _respond(self, u: list[float]) -> list[float]:
+        """Return the rotors' thrusts, which follow their commands with a lag."""
+        if self._task.motor_lag == 0.0:
+            return u
+        share = self._task.motor_share
+        self._thrusts = [x + share * (y - x) for x, y in zip(self._thrusts, u, strict=True)]
+        return self._thrusts
+
+    def _blow(self) -> Force:
+        """Return the wind's force [N], after the gust has changed."""
+        if self._task.gust > 0.0:
+            kept, fresh = self._task.gust_filter
+            noise = self.np_random.standard_normal(3).tolist()
+            x, y, z = (kept * g + fresh * n for g, n in zip(self._gust, noise, strict=True))
+            self._gust = (x, y, z)
+        wind, gust = self._task.wind, self._gust
+        return wind[0] + gust[0], wind[1] + gust[1], wind[2] + gust[2]
+
+    def _advance_reference(self) -> None:
+        (cos, sin), (cos_turn, sin_turn) = self._phase, self._task.turn
+        self._phase = cos * cos_turn - sin * sin_turn, sin * cos_turn + cos * sin_turn
+        self._time += CONTROL_DT
+
+    def _margins(self) -> list[float]:
+        """Return radius - distance of every sphere [m]."""
+        x, y, z = self._current_state("step()")[:3]
+        margins = []
+        for (cx, cy, cz), radius in zip(self._centres, self._radii, strict=True):
+            dx, dy, dz = cx - x, cy - y, cz - z
+            margins.append(radius - math.sqrt(dx * dx + dy * dy + dz * dz))
+        return margins
+
+    def _target(self) -> tuple[float, float, float, float, float]:
+        """Return the reference's x, y, their velocities, and its height."""
+        reference = self._task.reference
+        return (*reference.planar(*self._phase), reference.height)
+
+    def _observe(self) -> np.ndarray:
+        x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3 = self._current_state("step()")
+        if q0 < 0.0:
+            q0, q1, q2, q3 = -q0, -q1, -q2, -q3
+        tx, ty, tvx, tvy, height = self._target()
+        seen = [x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3]
+        seen += [tx - x, ty - y, height - z, tvx - vx, tvy - vy, 0.0 - vz]
+        for cx, cy, cz in self._centres:
+            seen += [cx - x, cy - y, cz - z]
+        return np.array(seen + self._radii, dtype=np.float32)
+
+    def _info(self, margins: list[float], total: float, hits: list[float]) -> dict[str, Any]:
+        info: dict[str, Any] = {
+            "cost": total,
+            "episode_cost": self._episode_cost,
+            "constraint_values": np.array(margins),
+            "state": np.array(self._state),
+        }
+        if len(self.constraints) > 1:
+            info["costs"] = np.array(hits)
+        return info

@@ -1,0 +1,175 @@
+"""The flight from above and from the side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from safe_envs.quadrotor.scene import SPHERE_RADIUS
+from safe_envs.quadrotor.task import FlightTask
+from safe_envs.rendering import AGENT, BACKGROUND, FAINT, GOAL, HAZARD, INK, frame_of, load_pygame
+
+WIDTH = 560  # [pixels]
+OVERSAMPLING = 2  # drawn larger and scaled down, for smooth edges
+MARGIN = 0.7  # [m] around the reference
+SPHERE = (173, 181, 189)
+SPHERE_EDGE = (134, 142, 150)
+TOUCHED = (236, 166, 181)
+GROUND = (233, 230, 222)
+ROTOR = (166, 199, 228)
+THRUST = (217, 95, 2)
+LEAST_DRAWN_ARM = 0.12  # [m]: small vehicles are drawn larger than they are
+ROTOR_SHARE = 0.55  # of a rotor's distance from the middle
+
+Point = Sequence[float] | np.ndarray
+
+
+class View(NamedTuple):
+    """A picture of the plane of x and another axis, at some height in the frame."""
+
+    axis: int  # 1 for y, seen from above; 2 for z, seen from the side
+    scale: float  # [pixels/m]
+    zero: tuple[float, float]  # where the origin is [pixels]
+    top: int  # [pixels]
+    bottom: int  # [pixels]
+
+    def pixel(self, point: Point) -> tuple[float, float]:
+        """Return where a point of space is drawn."""
+        right, up = point[0], point[self.axis]
+        return self.zero[0] + right * self.scale, self.zero[1] - up * self.scale
+
+
+def draw_flight(
+    state: Point,
+    trail: Sequence[Point],
+    centres: Sequence[Point],
+    target: Point,
+    task: FlightTask,
+) -> np.ndarray:
+    """Return the flight from above and from the side as a frame.
+
+    Spheres are red while they are touched and pale red once they have been.
+
+    Args:
+        state: (13,).
+        trail: positions since the start, the present one last.
+        centres: of the spheres.
+        target: the reference's present position.
+        task: vehicle, reference and radii.
+    """
+    pygame = load_pygame()
+    views = _views(task)
+    surface = pygame.Surface((WIDTH * OVERSAMPLING, views[-1].bottom))
+    surface.fill(BACKGROUND)
+    colours = _sphere_colours(trail, centres, task)
+    for view in views:
+        surface.set_clip(0, view.top, WIDTH * OVERSAMPLING, view.bottom - view.top)
+        if view.axis == 2:
+            ground = view.pixel((0.0, 0.0, 0.0))[1]
+            pygame.draw.rect(surface, GROUND, (0, ground, WIDTH * OVERSAMPLING, WIDTH))
+        for i in _drawing_order(centres, colours, view):
+            _draw_sphere(surface, view, centres[i], colours[i])
+        curve = task.reference.at(np.linspace(0.0, task.reference.period, 200)).position.T
+        pygame.draw.lines(surface, GOAL, False, [view.pixel(p) for p in curve], 2 * OVERSAMPLING)
+        if len(trail) > 1:
+            points = [view.pixel(p) for p in trail]
+            pygame.draw.lines(surface, AGENT, False, points, 3 * OVERSAMPLING)
+        pygame.draw.circle(surface, GOAL, view.pixel(target), 5 * OVERSAMPLING)
+        _draw_vehicle(surface, view, state, task)
+    surface.set_clip(None)
+    _draw_labels(surface, views)
+    small = (WIDTH, views[-1].bottom // OVERSAMPLING)
+    return frame_of(pygame.transform.smoothscale(surface, small))
+
+
+def _views(task: FlightTask) -> tuple[View, View]:
+    """Return the view from above and, below it, the one from the side."""
+    reference, width = task.reference, WIDTH * OVERSAMPLING
+    scale = width / (2.0 * (reference.length + MARGIN))
+    above = round(2.0 * (reference.width + MARGIN) * scale)
+    beside = round((reference.height + 1.2 * MARGIN + 0.12) * scale) // OVERSAMPLING * OVERSAMPLING
+    above = above // OVERSAMPLING * OVERSAMPLING
+    ground = above + beside - 0.12 * scale
+    return (
+        View(1, scale, (width / 2, above / 2), 0, above),
+        View(2, scale, (width / 2, ground), above, above + beside),
+    )
+
+
+def _sphere_colours(
+    trail: Sequence[Point], centres: Sequence[Point], task: FlightTask
+) -> list[tuple[int, int, int]]:
+    flown = np.array(trail)[:, None]  # (steps, 1, 3)
+    inside = np.linalg.norm(flown - np.array(centres), axis=2) < task.radii
+    now, ever = inside[-1], inside.any(axis=0)
+    return [HAZARD if n else TOUCHED if e else SPHERE for n, e in zip(now, ever, strict=True)]
+
+
+def _drawing_order(
+    centres: Sequence[Point], colours: Sequence[tuple[int, int, int]], view: View
+) -> list[int]:
+    """Return the spheres' numbers: untouched ones first, and of these the farthest first."""
+    rank = {SPHERE: 0, TOUCHED: 1, HAZARD: 2}
+    nearness = [c[2] if view.axis == 1 else -c[1] for c in centres]
+    return sorted(range(len(centres)), key=lambda i: (rank[colours[i]], nearness[i]))
+
+
+def _draw_sphere(surface: Any, view: View, centre: Point, colour: tuple[int, int, int]) -> None:
+    pygame = load_pygame()
+    radius = SPHERE_RADIUS * view.scale
+    pygame.draw.circle(surface, colour, view.pixel(centre), radius)
+    pygame.draw.circle(surface, SPHERE_EDGE, view.pixel(centre), radius, OVERSAMPLING)
+
+
+def _draw_vehicle(surface: Any, view: View, state: Point, task: FlightTask) -> None:
+    """Draw arms, rotor discs and the direction of thrust, small ones enlarged."""
+    pygame = load_pygame()
+    vehicle, middle = task.vehicle, np.array(state[:3])
+    rotation = _rotation(state)
+    arms = np.stack([vehicle.rotor_x, vehicle.rotor_y, np.zeros(4)], axis=1)  # (4, 3)
+    length = float(np.linalg.norm(arms[0]))
+    reach = max(length, LEAST_DRAWN_ARM)
+    arms *= reach / length
+    angle = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
+    disc = np.stack([np.cos(angle), np.sin(angle), 0.0 * angle], axis=1) * (ROTOR_SHARE * reach)
+    start = view.pixel(middle)
+    for arm in arms:
+        rim = [view.pixel(middle + rotation @ (arm + offset)) for offset in disc]
+        pygame.draw.polygon(surface, ROTOR, rim)
+        pygame.draw.lines(surface, AGENT, True, rim, OVERSAMPLING)
+    for arm in arms:
+        pygame.draw.line(surface, INK, start, view.pixel(middle + rotation @ arm), 3 * OVERSAMPLING)
+    tip = view.pixel(middle + rotation @ np.array([0.0, 0.0, 1.6 * reach]))
+    pygame.draw.line(surface, THRUST, start, tip, 2 * OVERSAMPLING)
+    pygame.draw.circle(surface, INK, start, 4 * OVERSAMPLING)
+
+
+def _rotation(state: Point) -> np.ndarray:
+    """Return R(q), (3, 3), from body to world."""
+    w, x, y, z = state[6:10]
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _draw_labels(surface: Any, views: tuple[View, View]) -> None:
+    """Name the views, part them by a line, and draw a metre to measure by."""
+    pygame = load_pygame()
+    pygame.font.init()
+    font = pygame.font.Font(None, 20 * OVERSAMPLING)
+    inset = 10 * OVERSAMPLING
+    for view, name in zip(views, ("from above (x, y)", "from the side (x, z)"), strict=True):
+        surface.blit(font.render(name, True, INK), (inset, view.top + inset))
+    edge = views[1].top
+    pygame.draw.line(surface, FAINT, (0, edge), (surface.get_width(), edge), 2 * OVERSAMPLING)
+    right, low = surface.get_width() - inset, views[0].bottom - inset
+    left = right - views[0].scale
+    pygame.draw.line(surface, INK, (left, low), (right, low), 2 * OVERSAMPLING)
+    label = font.render("1 m", True, INK)
+    surface.blit(label, ((left + right - label.get_width()) / 2, low - label.get_height() - 4))

@@ -1,0 +1,284 @@
+"""Barriers: the rows A u >= b under which an action keeps a system safe.
+
+`SphereZCBF` keeps a quadrotor out of spheres, `AffineBarrier` keeps a linear system in a polytope.
+A function `rows(state, reference) -> (A, b)` serves as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from safe_envs.double_integrator_control import BOX, HALF_SQUARE, MAX_ACTION, TIME_STEP
+from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
+
+Rows = tuple[np.ndarray, np.ndarray]  # A (k, m), b (k,)
+RowFunction = Callable[[np.ndarray, np.ndarray], Rows]  # of the state and the reference action
+DEFAULT_GAINS = {2: (6.0, 6.0), 3: (6.0, 6.0, 10.0)}  # [1/s]
+STATE_ENTRIES = 13
+
+
+@dataclass(frozen=True)
+class SphereZCBF:
+    """Exponential barriers h_i = |p - c_i|^2 - (r_i + margin)^2 of a quadrotor among spheres.
+
+    Order 2, as in section V of Lin and Xu (arXiv 2602.12603), asks for
+        h'' + (l1 + l2) h' + l1 l2 h >= 0.
+    h'' depends on the rotors through their total thrust alone. So the filter has no authority
+    where an obstacle is level with a level vehicle, and on a symmetric vehicle the metric makes
+    next to no difference.
+
+    Order 3 asks for
+        h''' + (l1 + l2 + l3) h'' + (l1 l2 + l1 l3 + l2 l3) h' + l1 l2 l3 h >= 0,
+        h'' = 2 |v|^2 + 2 r.a,   h''' = 6 v.a + 2 r.j,   r = p - c_i,
+        a = f z - g e3,   j = f (w_y x - w_x y),   f = thrust / mass,
+    with x, y, z the body's axes and w = (w_x, w_y, w_z) the body rates at the end of the step,
+    which roll and pitch torques move. The products f w are linearised at the reference.
+
+    Differs from the paper: order 3, the gains and the margin are this project's. Order 3 leaves
+    out the thrust's own rate of change, so it is no proof of invariance: keep a margin.
+
+    Args:
+        order: 2 or 3.
+        gains: l1, l2 (and l3) [1/s], all positive; (6, 6) and (6, 6, 10) if left out.
+        margin: added to the radii [m].
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    order: int = 3
+    gains: tuple[float, ...] | None = None
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.order not in DEFAULT_GAINS:
+            raise ValueError(f"order is {self.order}; pass 2 or 3")
+        gains = DEFAULT_GAINS[self.order] if self.gains is None else tuple(self.gains)
+        if len(gains) != self.order or not all(0.0 < gain < np.inf for gain in gains):
+            raise ValueError(
+                f"gains are {self.gains}; pass {self.order} positive numbers for order {self.order}"
+            )
+        if not 0.0 <= self.margin < np.inf:
+            raise ValueError(f"margin is {self.margin}; pass a number >= 0 [m]")
+        object.__setattr__(self, "gains", gains)
+
+    def around(
+        self, vehicle: Vehicle, time_step: float, centres: np.ndarray, radii: np.ndarray
+    ) -> SphereRows:
+        """Return the rows for spheres of these centres (n, 3) and radii (n,) [m].
+
+        Args:
+            vehicle: its mass, inertia and mixer are used.
+            time_step: for which an action is held [s].
+            centres: [m]; (n, 3, N) for batches in which every state has its own spheres.
+            radii: [m], the vehicle's own included.
+        """
+        places = np.array(centres, dtype=np.float64)
+        grown = np.asarray(radii, dtype=np.float64) + self.margin
+        squares = grown * grown if places.ndim == 2 else (grown * grown)[:, None]
+        points = np.concatenate([-places, np.ones_like(places[:, :1])], axis=1)
+        levels = self.polynomial[-1] * (squares - (places * places).sum(axis=1))
+        return SphereRows(vehicle, time_step, points, levels, self.polynomial)
+
+    @property
+    def polynomial(self) -> tuple[float, ...]:
+        """Coefficients of (s + l1)(s + l2)... without the leading 1, highest power first."""
+        assert self.gains is not None
+        return tuple(np.poly([-gain for gain in self.gains])[1:].tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class SphereRows:
+    """`SphereZCBF` around given spheres, as a function of the state and the reference.
+
+    A state is (p, v, q, w) with 13 entries: position [m], velocity [m/s], unit quaternion
+    (w, x, y, z) from body to world, body rates [rad/s]. Actions are rotor thrusts in [0, 1].
+
+    The barrier's sum is affine in the thrust and the torques, and apart from a constant of each
+    sphere its factors are affine in the centre c: with r = p - c,
+
+        a.r + a_0 + c_0 (|r|^2 - R^2) = (a + 2 c_0 p).(-c) + (a.p + a_0 + c_0 |p|^2)
+                                        - c_0 (R^2 - |c|^2).
+    """
+
+    vehicle: Vehicle
+    time_step: float
+    points: np.ndarray  # (-c, 1), (n, 4), or (n, 4, N) for batches alone
+    levels: np.ndarray  # c_0 (R^2 - |c|^2), (n,) or (n, N)
+    polynomial: tuple[float, ...]
+
+    def __call__(self, state: np.ndarray, reference: np.ndarray) -> Rows:
+        """Return A (n, 4) and b (n,) at a state (13,) and a reference (4,)."""
+        mixer = self.vehicle.mixer
+        entries = self._table(state.tolist(), mixer.dot(reference).tolist())
+        terms = self.points.dot(np.array(entries).reshape(4, 4).T)  # (n, 4)
+        return terms[:, :3].dot(mixer[:3]), self.levels - terms[:, 3]
+
+    def batch(self, states: np.ndarray, references: np.ndarray) -> Rows:
+        """Return A (N, n, 4) and b (N, n) at states (13, N) and references (4, N)."""
+        mixer = self.vehicle.mixer
+        shape = (1, states.shape[1])
+        entries = self._table(list(states), list(mixer @ references))
+        table = np.concatenate([np.broadcast_to(entry, shape) for entry in entries])
+        table = table.reshape(4, 4, -1)  # (term, xyz1, N)
+        shared = self.points.ndim == 2
+        terms = np.einsum("niN,tiN->tnN", self.points[:, :, None] if shared else self.points, table)
+        bounds = (self.levels[:, None] if shared else self.levels) - terms[3]
+        return np.einsum("tnN,tm->Nnm", terms[:3], mixer[:3]), np.ascontiguousarray(bounds.T)
+
+    def of(self, column: int) -> SphereRows:
+        """Return the rows around the spheres of one state of a batch."""
+        if self.points.ndim == 2:
+            return self
+        points = np.ascontiguousarray(self.points[:, :, column])
+        return replace(self, points=points, levels=self.levels[:, column])
+
+    def _table(self, state: list[Any], wrench: list[Any]) -> list[Any]:
+        """Return the barrier's sum as four affine functions of -c, apart from `levels`.
+
+        The factors of the thrust, the roll torque and the pitch torque, and what does not depend
+        on the action, each as (x, y, z, constant). Entries are floats, or arrays (N,) for a batch.
+
+        Args:
+            state: 13 floats or arrays.
+            wrench: of the reference: thrust [N] and torques [N m].
+        """
+        px, py, pz = state[:3]
+        last = self.polynomial[-1]
+        order_2 = len(self.polynomial) == 2
+        lift, roll, pitch, free = (self._second if order_2 else self._third)(state, wrench)
+        free[3] = free[3] + last * (px * px + py * py + pz * pz)
+        table = []
+        for x, y, z, constant in (lift, roll, pitch, free):
+            table += [x, y, z, x * px + y * py + z * pz + constant]
+        for i, place in enumerate((px, py, pz)):
+            table[12 + i] = table[12 + i] + 2.0 * last * place
+        return table
+
+    def _second(self, state: list[Any], wrench: list[Any]) -> tuple[list[Any], ...]:
+        """Return the factors a and a_0 of order 2 in `_table`'s order."""
+        _, _, z_axis = body_axes(*state[6:10])
+        vx, vy, vz = state[3:6]
+        c1 = self.polynomial[0]
+        per_mass = 2.0 / self.vehicle.mass
+        lift = [per_mass * z for z in z_axis]
+        free = [2.0 * c1 * vx, 2.0 * c1 * vy, 2.0 * c1 * vz - 2.0 * GRAVITY]
+        speed_square = 2.0 * (vx * vx + vy * vy + vz * vz)
+        return [*lift, 0.0], [0.0] * 4, [0.0] * 4, [*free, speed_square]
+
+    def _third(self, state: list[Any], wrench: list[Any]) -> tuple[list[Any], ...]:
+        """Return the factors a and a_0 of order 3 in `_table`'s order."""
+        axes = body_axes(*state[6:10])
+        vx, vy, vz = state[3:6]
+        zx, zy, zz = axes[2]
+        c2, c1, _ = self.polynomial
+        rate_x, rate_y, inverse_x, inverse_y = self._next_rates(state[10:], wrench)
+        per_mass = 2.0 / self.vehicle.mass
+        specific = per_mass * wrench[0]  # 2 f at the reference
+        lift, roll, pitch, free = [], [], [], []
+        for x, y, z, v in zip(*axes, (vx, vy, vz), strict=True):
+            lift.append(per_mass * (rate_y * x - rate_x * y + c2 * z))
+            roll.append(-specific * inverse_x * y)
+            pitch.append(specific * inverse_y * x)
+            free.append(2.0 * c1 * v - roll[-1] * wrench[1] - pitch[-1] * wrench[2])
+        free[2] = free[2] - 2.0 * GRAVITY * c2
+        lift.append(3.0 * per_mass * (vx * zx + vy * zy + vz * zz))
+        free.append(2.0 * c2 * (vx * vx + vy * vy + vz * vz) - 6.0 * GRAVITY * vz)
+        return lift, [*roll, 0.0], [*pitch, 0.0], free
+
+    def _next_rates(self, rates: list[Any], wrench: list[Any]) -> tuple[Any, Any, float, float]:
+        """Return w_x, w_y after the step with the reference, and dw_x/dtau_x, dw_y/dtau_y.
+
+        w' = w + dt J^-1 (tau - w x J w)
+        """
+        wx, wy, wz = rates
+        jx, jy, jz = self.vehicle.inertia
+        inverse_x, inverse_y = self.time_step / jx, self.time_step / jy
+        rate_x = wx + inverse_x * (wrench[1] - (jz - jy) * wy * wz)
+        rate_y = wy + inverse_y * (wrench[2] - (jx - jz) * wz * wx)
+        return rate_x, rate_y, inverse_x, inverse_y
+
+
+def body_axes(w: Any, x: Any, y: Any, z: Any) -> tuple[tuple[Any, Any, Any], ...]:
+    """Return the body's x, y and z axis in the world: the columns of the quaternion's rotation."""
+    return (
+        (1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)),
+        (2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x)),
+        (2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class AffineBarrier:
+    """Barriers h = c - H x >= 0 of a linear system x' = A x + B u.
+
+    The rows ask for h(x') >= (1 - decay) h(x), a discrete exponential barrier: h may shrink by
+    the share `decay` in a step, and never below 0. 1 only asks that x' be safe.
+
+    Args:
+        state_matrix: A, (n, n).
+        input_matrix: B, (n, m).
+        normals: H, (k, n).
+        offsets: c, (k,).
+        decay: in (0, 1].
+
+    Raises:
+        ValueError: if the shapes do not fit or decay is out of its range.
+    """
+
+    state_matrix: np.ndarray
+    input_matrix: np.ndarray
+    normals: np.ndarray
+    offsets: np.ndarray
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        given = (self.state_matrix, self.input_matrix, self.normals, self.offsets)
+        a, b, h, c = (np.array(array, dtype=np.float64) for array in given)
+        if b.ndim != 2 or a.shape != (len(b),) * 2 or h.shape != (len(c), len(b)) or c.ndim != 1:
+            raise ValueError(
+                f"A, B, H and c have shapes {a.shape}, {b.shape}, {h.shape} and {c.shape}; pass "
+                "(n, n), (n, m), (k, n) and (k,)"
+            )
+        if not 0.0 < self.decay <= 1.0:
+            raise ValueError(f"decay is {self.decay}; pass a number in (0, 1]")
+        names = ("state_matrix", "input_matrix", "normals", "offsets")
+        for name, array in zip(names, (a, b, h, c), strict=True):
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    def __call__(self, state: np.ndarray, reference: np.ndarray) -> Rows:
+        """Return -H B (k, m) and (1 - decay) (c - H x) - c + H A x (k,), whatever the reference."""
+        values = self.offsets - self.normals @ state
+        drift = self.normals @ (self.state_matrix @ state)
+        return -(self.normals @ self.input_matrix), (
+            1.0 - self.decay
+        ) * values - self.offsets + drift
+
+
+def double_integrator_barrier(max_speed: float = 5.0, decay: float = 0.5) -> AffineBarrier:
+    """Return a barrier that keeps `Safe/DoubleIntegrator-v0` in its box, (6 rows).
+
+    |x1| <= 15, |x1 + s x2| <= 15 and |x2| <= s for the speed s: at the second bound a braking of
+    x2 / s, at most 1, holds the state, so some action always meets all rows where the state
+    does. States outside that polytope are brought back as far as the actions allow.
+
+    Args:
+        max_speed: s [m/s], up to 15; also the time ahead for which the speed counts [s].
+        decay: of `AffineBarrier`; 0.1 or more keeps the rows compatible.
+    """
+    if not 0.0 < max_speed <= BOX:
+        raise ValueError(f"max_speed is {max_speed}; pass a number in (0, {BOX}]")
+    side = np.array([[1.0, 0.0], [1.0, max_speed], [0.0, 1.0]])
+    bound = np.array([BOX, BOX, max_speed * MAX_ACTION])
+    return AffineBarrier(
+        state_matrix=np.array([[1.0, TIME_STEP], [0.0, 1.0]]),
+        input_matrix=np.array([[HALF_SQUARE], [TIME_STEP]]),
+        normals=np.vstack([side, -side]),
+        offsets=np.concatenate([bound, bound]),
+        decay=decay,
+    )

@@ -1,0 +1,138 @@
+"""The safety filter for many quadrotors at once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from safe_envs.action_checks import checked_batch
+from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
+from safe_envs.safety_filters.barriers import SphereRows, SphereZCBF
+from safe_envs.safety_filters.metrics import Metric, resolved_metric
+from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, Weight, solve, weight_of
+
+try:
+    from gymnasium.vector import VectorWrapper
+except ImportError:  # Gymnasium < 1.0, whose vector API `QuadrotorVectorEnv` refuses
+    from gymnasium.vector import (  # type: ignore[attr-defined,no-redef]
+        VectorEnvWrapper as VectorWrapper,
+    )
+
+NEAR = 1e-6  # rows met by less are looked at one by one; above the rounding of their values
+LOW, HIGH = np.zeros(4), np.ones(4)
+
+
+class ProjectionBatch(NamedTuple):
+    """The rotor thrusts that leave the filter in N states."""
+
+    action: np.ndarray  # (4, N)
+    slack: np.ndarray  # (N,)
+    active: np.ndarray  # (N,) bool
+    status: np.ndarray  # (N,) str
+
+
+def filter_batch(
+    rows: SphereRows, weight: Weight, states: np.ndarray, references: np.ndarray
+) -> ProjectionBatch:
+    """Return the safe rotor thrusts nearest to the references.
+
+    All states are screened together. Only where a reference is unsafe, or within rounding of it,
+    the rows and the program are those of a single state, so that the results are equal bit by bit
+    to `SafetyFilter`'s.
+
+    Args:
+        rows: `SphereZCBF(...).around(...)`, of the same or of N sets of spheres.
+        weight: `weight_of(metric)`.
+        states: (13, N).
+        references: rotor thrusts, (4, N).
+    """
+    matrices, bounds = rows.batch(states, references)
+    met = (matrices @ references.T[:, :, None])[:, :, 0] - bounds  # (N, k)
+    suspect = (met < NEAR).any(axis=1) | ((references < 0.0) | (references > 1.0)).any(axis=0)
+    actions = references.copy()
+    slack = np.zeros(len(suspect))
+    active = np.zeros(len(suspect), dtype=np.bool_)
+    status = np.full(len(suspect), "kept", dtype="U8")
+    for i in np.flatnonzero(suspect).tolist():
+        reference = np.ascontiguousarray(references[:, i])
+        matrix, bound = rows.of(i)(np.ascontiguousarray(states[:, i]), reference)
+        found = solve(weight, reference, matrix, bound, LOW, HIGH)
+        actions[:, i], slack[i], active[i], status[i] = found
+    return ProjectionBatch(actions, slack, active, status)
+
+
+class VectorSafetyFilter(VectorWrapper):
+    """`SafetyFilter` around the native vector form of the quadrotor environments.
+
+    Rows are equal to those of single environments. Infos hold the same keys as there, as arrays
+    (N, ...) with their masks; `"filter_time"` is the batch's time divided by N.
+
+    Args:
+        env: a `QuadrotorVectorEnv`.
+        barrier: put around the spheres of all environments.
+        metric: as for `SafetyFilter`, but no function of the state.
+        slack_weight: rho.
+
+    Raises:
+        ValueError: if the metric or the slack's weight does not fit.
+        TypeError: if it is another environment, or the metric is a function.
+    """
+
+    def __init__(
+        self,
+        env: gym.vector.VectorEnv,
+        barrier: SphereZCBF,
+        metric: Metric = "lqr",
+        slack_weight: float = SLACK_WEIGHT,
+    ) -> None:
+        if not isinstance(env, QuadrotorVectorEnv):
+            raise TypeError(
+                f"the native filter is for QuadrotorVectorEnv and this is {env}; use "
+                "gymnasium.vector.SyncVectorEnv over environments in a SafetyFilter"
+            )
+        super().__init__(env)
+        resolved = resolved_metric(metric, 4, env.vehicle, env.control_dt)
+        if callable(resolved):
+            raise TypeError(
+                "metric is a function, which the native vector form does not take; use "
+                "gymnasium.vector.SyncVectorEnv over environments in a SafetyFilter"
+            )
+        self.barrier = barrier
+        self._flight = env
+        self._weight = weight_of(resolved, slack_weight)
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Project the actions and take them."""
+        flight = self._flight
+        states = flight.states
+        started = time.perf_counter()
+        given = checked_batch(actions, flight.single_action_space, flight.num_envs)
+        references = flight.thrusts_of(given)
+        rows = self.barrier.around(flight.vehicle, flight.control_dt, flight.centres, flight.radii)
+        found = filter_batch(rows, self._weight, states, references)
+        taken = np.where(found.active[:, None], flight.actions_of(found.action), given)
+        elapsed = time.perf_counter() - started
+        outcome = flight.step(taken)
+        infos = outcome[4]
+        change = found.action - references
+        values = {
+            "action_ref": given,
+            "action_safe": taken,
+            "filter_active": found.active,
+            "filter_slack": found.slack,
+            "filter_correction": np.sqrt((change * change).sum(axis=0)),
+            "filter_status": found.status,
+            "filter_time": np.full(flight.num_envs, elapsed / flight.num_envs),
+        }
+        _add(values, infos, infos["_cost"])
+        if "final_info" in infos:
+            _add(values, infos["final_info"], infos["_final_info"])
+        return outcome
+
+
+def _add(values: dict[str, np.ndarray], infos: dict[str, Any], rows: np.ndarray) -> None:
+    for key, value in values.items():
+        infos[key], infos[f"_{key}"] = value, rows

@@ -1,0 +1,126 @@
+"""Metrics of the filter: how much a change of each action is taken to cost.
+
+A weighted projection is worth its name if W is minus the Hessian of the action's value at the
+reference (Lin and Xu, arXiv 2602.12603, equation 6). "euclidean" is the identity; "lqr" is that
+Hessian in closed form for the quadrotor linearised at hover, which is this project's choice. It
+needs no data, and serves every state.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.linalg import expm, solve_discrete_are
+
+from safe_envs.quadrotor.task import EFFORT_WEIGHT, POSITION_WEIGHT, RATE_WEIGHT
+from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
+from safe_envs.safety_filters.quadratic_program import checked_array
+
+MetricFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of state and reference, (m, m)
+Metric = str | np.ndarray | MetricFunction
+NAMES = ("euclidean", "lqr")
+SMALLEST_SHARE = 0.1  # of the largest eigenvalue, below which eigenvalues are raised
+DISCOUNT = 0.99  # of the value whose Hessian "lqr" is
+VELOCITY_WEIGHT = 1.0  # [s^2/m^2]
+ANGLE_WEIGHT = 0.5  # [1/rad^2]: 2 |q_v|^2 is half the square of a small angle
+
+
+def resolved_metric(
+    metric: Metric, count: int, vehicle: Vehicle | None, time_step: float
+) -> np.ndarray | MetricFunction:
+    """Return the floored matrix (count, count) that is meant, or the function as it came.
+
+    Args:
+        metric: a name, a matrix or a function of state and reference.
+        count: entries of an action, m.
+        vehicle: the quadrotor; None if the environment is none.
+        time_step: for which an action is held [s].
+
+    Raises:
+        ValueError: if the name is not known or not for this environment, or the matrix is of the
+            wrong shape, not finite or has no positive eigenvalue.
+        TypeError: if it is none of the three.
+    """
+    if isinstance(metric, str):
+        if metric == "euclidean":
+            return np.eye(count)
+        if metric != "lqr":
+            close = difflib.get_close_matches(metric, NAMES, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ValueError(
+                f"metric {metric!r} is not known; {hint}pass one of {NAMES}, a matrix "
+                f"({count}, {count}) or a function of state and reference"
+            )
+        if vehicle is None:
+            raise ValueError(
+                "metric 'lqr' is for the quadrotor environments; pass 'euclidean', or as a matrix "
+                f"({count}, {count}) minus the Hessian of your action's value"
+            )
+        return floored(hover_metric(vehicle, time_step))
+    if isinstance(metric, np.ndarray | list | tuple):
+        return floored(checked_array("metric", metric, (count, count)))
+    if not callable(metric):
+        raise TypeError(
+            f"metric is {metric!r}; pass one of {NAMES}, a matrix ({count}, {count}) or a function "
+            "of state and reference"
+        )
+    return metric
+
+
+def floored(metric: np.ndarray, share: float = SMALLEST_SHARE) -> np.ndarray:
+    """Return the symmetric part of a metric, its eigenvalues raised to a share of the largest.
+
+    Raises:
+        ValueError: if no eigenvalue is positive.
+    """
+    eigenvalues, vectors = np.linalg.eigh(0.5 * (metric + metric.T))
+    if not eigenvalues[-1] > 0.0:
+        raise ValueError(
+            f"the metric has no positive eigenvalue, they are {eigenvalues.tolist()}; pass minus "
+            "the Hessian of the value, not the Hessian"
+        )
+    raised = np.maximum(eigenvalues, share * eigenvalues[-1])
+    return (vectors * raised) @ vectors.T
+
+
+def hover_metric(vehicle: Vehicle, time_step: float, discount: float = DISCOUNT) -> np.ndarray:
+    """Return minus the Hessian of the action's value at hover, (4, 4) in rotor thrusts.
+
+        Q(x, u) = -(u'R u + x+'C x+) + discount V(x+),   x+ = A x + B u
+        W = 2 (R + B'M B),   M = DARE(sqrt(g) A, sqrt(g) B, C, g R)
+
+    x+'M x+ is the cost of the state reached and of all that follows under the best control. C and
+    R are the reward's weights times the time step, since the reward is of the state reached.
+
+    Args:
+        vehicle: what hovers.
+        time_step: for which thrusts are held [s].
+        discount: g, per step.
+    """
+    a, b = hover_dynamics(vehicle, time_step)
+    weights = (POSITION_WEIGHT, VELOCITY_WEIGHT, ANGLE_WEIGHT, RATE_WEIGHT)
+    state_cost = np.diag(np.repeat(weights, 3)) * time_step
+    thrust_cost = np.eye(4) * EFFORT_WEIGHT * time_step
+    root = discount**0.5
+    value = solve_discrete_are(root * a, root * b, state_cost, discount * thrust_cost)
+    metric = 2.0 * (thrust_cost + b.T @ value @ b)
+    return 0.5 * (metric + metric.T)
+
+
+def hover_dynamics(vehicle: Vehicle, time_step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return A (12, 12) and B (12, 4) of the state (p, v, angles, rates) around hover.
+
+    The continuous dynamics dv = g (angle_y, -angle_x, 0) + T e3 / m, with thrusts held over the
+    time step.
+    """
+    continuous = np.zeros((16, 16))  # of (state, thrusts)
+    continuous[0:3, 3:6] = np.eye(3)
+    continuous[3, 7], continuous[4, 6] = GRAVITY, -GRAVITY
+    continuous[6:9, 9:12] = np.eye(3)
+    continuous[5, 12:] = vehicle.mixer[0] / vehicle.mass
+    continuous[9:12, 12:] = vehicle.mixer[1:] / np.array(vehicle.inertia)[:, None]
+    held: Any = expm(continuous * time_step)
+    return held[:12, :12], held[:12, 12:]

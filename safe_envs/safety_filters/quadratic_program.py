@@ -1,0 +1,244 @@
+"""The filter's quadratic program: the action nearest to a reference that meets linear rows.
+
+    minimise    1/2 (u - u_ref)' W (u - u_ref) - g'(u - u_ref) + 1/2 rho eps^2   over u, eps
+    subject to  a_i'u / |a_i| + eps >= b_i / |a_i|,   low <= u <= high,   eps >= 0
+
+Source: Lin and Xu, "Curvature-Guided Safety Filters" (arXiv 2602.12603), equation 5 with the slack
+of its section V. One slack for all rows, rows of length one, trace(W) = m and the penalty rho are
+this project's choices; with them the program always has a solution, and one penalty serves
+rows of every scale. Solved by DAQP (Arnstroem, Bemporad and Axehill, IEEE TAC 2022).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import daqp
+import numpy as np
+from scipy.optimize import nnls
+
+SLACK_WEIGHT = 1e4  # rho
+NO_AUTHORITY = 1e-6  # rows shorter than this are divided by it: the action hardly moves them
+SOLVED = 1  # DAQP's exit flag of an optimum
+PRIMAL_TOLERANCE = 1e-9
+INFINITE = 1e30  # DAQP's bound that does not bind
+SYMMETRY_TOLERANCE = 1e-9
+DEFINITE_TOLERANCE = 1e-12
+
+
+class Projection(NamedTuple):
+    """The action that leaves the filter."""
+
+    action: np.ndarray  # u, (m,)
+    slack: float  # eps, in units of the action; 0 if all rows are met
+    active: bool  # whether the reference broke a row or a bound
+    status: str  # "kept", "solved", "fallback" or "failed", see `solve`
+
+
+class Weight(NamedTuple):
+    """A metric made ready for the program."""
+
+    hessian: np.ndarray  # blockdiag(W, rho), (m + 1, m + 1), with trace(W) = m
+    scale: float  # what the metric was multiplied by; a gradient is multiplied by it too
+
+
+def weight_of(metric: np.ndarray, slack_weight: float = SLACK_WEIGHT) -> Weight:
+    """Return the metric (m, m) with trace m, and the slack's weight beside it.
+
+    Raises:
+        ValueError: if the metric is no symmetric, positive definite matrix of finite numbers, or
+            the slack's weight is not positive.
+    """
+    matrix = np.asarray(metric, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
+        raise ValueError(f"the metric has shape {matrix.shape}; pass a square matrix (m, m)")
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"the metric holds NaN or infinite entries: {matrix.tolist()}")
+    if np.abs(matrix - matrix.T).max() > SYMMETRY_TOLERANCE * np.abs(matrix).max():
+        raise ValueError(
+            f"the metric is not symmetric: {matrix.tolist()}; pass (W + W.T) / 2 if that is meant"
+        )
+    eigenvalues = np.linalg.eigvalsh(matrix)
+    if eigenvalues[0] <= DEFINITE_TOLERANCE * eigenvalues[-1]:
+        raise ValueError(
+            f"the metric is not positive definite, its eigenvalues are {eigenvalues.tolist()}; "
+            "raise the small ones with safe_envs.safety_filters.floored"
+        )
+    if not (np.isfinite(slack_weight) and slack_weight > 0):
+        raise ValueError(f"slack_weight is {slack_weight}; pass a positive number")
+    return trusted_weight(matrix, slack_weight)
+
+
+def trusted_weight(metric: np.ndarray, slack_weight: float = SLACK_WEIGHT) -> Weight:
+    """Return `weight_of` a metric known to be symmetric and positive definite."""
+    count = len(metric)
+    scale = count / float(metric.trace())
+    hessian = np.zeros((count + 1, count + 1))
+    hessian[:count, :count] = scale * metric
+    hessian[count, count] = slack_weight
+    return Weight(hessian, scale)
+
+
+def project(
+    metric: np.ndarray,
+    reference: np.ndarray,
+    rows: np.ndarray,
+    bounds: np.ndarray,
+    low: np.ndarray | float,
+    high: np.ndarray | float,
+    slack_weight: float = SLACK_WEIGHT,
+    gradient: np.ndarray | None = None,
+) -> Projection:
+    """Return the solution of the module's program, with all arguments checked.
+
+    Args:
+        metric: W, (m, m), symmetric and positive definite; only its direction matters, not its
+            scale.
+        reference: u_ref, (m,).
+        rows: A, (k, m); the action has to meet A u >= b. k may be 0.
+        bounds: b, (k,).
+        low: lower bound of the action, (m,) or a number.
+        high: upper bound of the action, (m,) or a number.
+        slack_weight: rho.
+        gradient: g, (m,), of the value at the reference, in the metric's unit; None is 0.
+
+    Returns:
+        The reference itself if it meets all rows and bounds, whatever the gradient.
+
+    Raises:
+        ValueError: if an argument has the wrong shape, is not finite or makes no program.
+    """
+    weight = weight_of(metric, slack_weight)
+    count = len(weight.hessian) - 1
+    reference = checked_array("reference", reference, (count,))
+    rows, bounds = checked_rows(rows, bounds, count)
+    lows = checked_array("low", np.broadcast_to(low, (count,)), (count,))
+    highs = checked_array("high", np.broadcast_to(high, (count,)), (count,))
+    if (lows > highs).any():
+        raise ValueError(f"low {lows.tolist()} exceeds high {highs.tolist()}; swap them")
+    if gradient is not None:
+        gradient = checked_array("gradient", gradient, (count,))
+    return solve(weight, reference, rows, bounds, lows, highs, gradient)
+
+
+def solve(
+    weight: Weight,
+    reference: np.ndarray,
+    rows: np.ndarray,
+    bounds: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    gradient: np.ndarray | None = None,
+) -> Projection:
+    """Return the solution of the module's program for arguments known to be good.
+
+    The status tells how it was found:
+    - "kept": the reference meets all rows and bounds and is returned;
+    - "solved": DAQP found the optimum;
+    - "fallback": DAQP reported a failure, and a non-negative least-squares solver found it;
+    - "failed": both failed; the action is the reference clipped into its bounds, and the slack is
+      the largest amount by which it breaks a row.
+    """
+    missing = bounds - rows.dot(reference)  # (k,)
+    clipped = np.minimum(np.maximum(reference, low), high)
+    if not (np.count_nonzero(missing > 0.0) or np.count_nonzero(clipped != reference)):
+        return Projection(reference, 0.0, False, "kept")
+    lengths = np.maximum(np.sqrt((rows * rows).sum(axis=1)), NO_AUTHORITY)
+    count, total = len(reference), len(reference) + 1
+    matrix = np.ones((len(rows), total))  # of (u - u_ref, eps)
+    np.divide(rows, lengths[:, None], out=matrix[:, :count])
+    lower = np.zeros(total + len(rows))
+    lower[:count] = low - reference
+    lower[total:] = missing / lengths
+    upper = np.full(total + len(rows), INFINITE)
+    upper[:count] = high - reference
+    linear = np.zeros(total)
+    if gradient is not None:
+        linear[:count] = -weight.scale * gradient
+    change, status = _solve_program(weight.hessian, linear, matrix, lower, upper)
+    if change is None:
+        slack = float(np.max((bounds - rows @ clipped) / lengths, initial=0.0))
+        return Projection(clipped, slack, True, status)
+    action = np.minimum(np.maximum(reference + change[:count], low), high)
+    return Projection(action, max(float(change[count]), 0.0), True, status)
+
+
+def checked_rows(rows: Any, bounds: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows (k, count) and bounds (k,) as finite arrays.
+
+    Raises:
+        ValueError: if the shapes do not fit or an entry is not finite.
+    """
+    matrix = np.asarray(rows, dtype=np.float64)
+    vector = np.asarray(bounds, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[1] != count or vector.shape != (len(matrix),):
+        raise ValueError(
+            f"rows have shape {matrix.shape} and bounds {vector.shape}; pass (k, {count}) and (k,)"
+        )
+    if not (np.isfinite(matrix).all() and np.isfinite(vector).all()):
+        raise ValueError(
+            f"rows {matrix.tolist()} or bounds {vector.tolist()} hold NaN or infinite entries; "
+            "leave out rows that never bind"
+        )
+    return matrix, vector
+
+
+def checked_array(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return `given` as a finite float64 array of the shape.
+
+    Raises:
+        ValueError: if it is not one.
+    """
+    array = np.asarray(given, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; pass an array of shape {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} {array.tolist()} holds NaN or infinite entries; pass numbers")
+    return array
+
+
+def _solve_program(
+    hessian: np.ndarray, linear: np.ndarray, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray | None, str]:
+    sense = np.zeros(len(lower), dtype=np.int32)
+    solution, value, flag, _ = daqp.solve(
+        hessian, linear, rows, upper, lower, sense, primal_tol=PRIMAL_TOLERANCE
+    )
+    if flag == SOLVED and math.isfinite(value):
+        return solution, "solved"
+    try:
+        return least_distance(hessian, linear, rows, lower, upper), "fallback"
+    except (RuntimeError, ArithmeticError, np.linalg.LinAlgError):
+        return None, "failed"
+
+
+def least_distance(
+    hessian: np.ndarray, linear: np.ndarray, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """Return the minimiser of 1/2 z'Hz + f'z with lower <= (z, rows z) <= upper, slowly.
+
+    With H = L L', y = L'z + L^-1 f it is the shortest y with G y >= h, which is the residual of a
+    non-negative least-squares problem (Lawson and Hanson, Solving Least Squares Problems, chapter
+    23, problem LDP).
+
+    Raises:
+        ArithmeticError: if no z meets the bounds.
+        RuntimeError: if the least-squares solver gives up.
+    """
+    factor = np.linalg.cholesky(hessian)  # L
+    shift = np.linalg.solve(factor, linear)  # L^-1 f
+    stacked = np.vstack([np.eye(len(hessian)), rows])
+    below, above = lower > -INFINITE, upper < INFINITE
+    g = np.vstack([stacked[below], -stacked[above]])
+    g = np.linalg.solve(factor, g.T).T  # of y
+    h = np.concatenate([lower[below], -upper[above]]) + g @ shift
+    target = np.zeros(len(hessian) + 1)
+    target[-1] = 1.0
+    system = np.vstack([g.T, h])
+    weights, distance = nnls(system, target, maxiter=50 * system.shape[1])
+    residual = system @ weights - target
+    if distance < 1e-12:
+        raise ArithmeticError("no point meets the bounds")
+    y = -residual[:-1] / residual[-1]
+    return np.linalg.solve(factor.T, y - shift)
