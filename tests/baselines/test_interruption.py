@@ -12,7 +12,7 @@ import pytest
 from baselines.__main__ import main
 
 ROOT = Path(__file__).parents[2]
-JOBS = 8
+JOBS = 24  # enough that some are left however late the signal comes
 COMMAND = (
     *("compare", "--envs", "Safe/CliffWorld-v0", "--agents", "npg_pd", "--workers", "2"),
     *("--seeds", *map(str, range(JOBS)), "--evaluations", "1000"),

@@ -175,9 +175,10 @@ def test_frames_of_all_rows(env_id):
 
 def test_declares_what_the_single_form_declares(env_id):
     venv, env = gym.make_vec(env_id, num_envs=2), gym.make(env_id).unwrapped
-    assert venv.constraints == env.constraints
-    assert venv.reward_discount == env.reward_discount
-    assert venv.cost_space == env.cost_space
+    declaring = venv.unwrapped
+    assert declaring.constraints == env.constraints
+    assert declaring.reward_discount == env.reward_discount
+    assert declaring.cost_space == env.cost_space
     assert venv.single_observation_space == env.observation_space
     assert venv.single_action_space == env.action_space
 
