@@ -14,6 +14,7 @@ from matplotlib.patches import Circle
 
 from baselines.experiments.curvature_guided_filter_flights import (
     NO_FILTER,
+    WEIGHTED,
     Flights,
     paired_interval,
 )
@@ -81,8 +82,9 @@ def _draw_paths(
 
 def _draw_differences(axes: Axes, flights: Mapping[str, Flights]) -> None:
     """Draw every pair's difference in return between the metrics, and the mean's interval."""
-    for place, order in enumerate((2, 3)):
-        ours, theirs = (flights[f"order {order}, {m}"].returns for m in ("lqr", "euclidean"))
+    for place, weighted in enumerate(WEIGHTED):
+        ours = flights[weighted.name].returns
+        theirs = flights[f"order {weighted.order}, euclidean"].returns
         spread = np.linspace(-0.16, 0.16, len(ours))
         axes.plot(place + spread, ours - theirs, ".", color="#AAAAAA", markersize=5)
         interval = paired_interval(ours, theirs)
@@ -90,5 +92,6 @@ def _draw_differences(axes: Axes, flights: Mapping[str, Flights]) -> None:
             place, interval.mean, interval.half_width, fmt="o", color="#0072B2", capsize=6, lw=2.0
         )
     axes.axhline(0.0, color="#333333", linewidth=0.8)
-    axes.set(title="return gained by the lqr metric", xlim=(-0.5, 1.5), ylabel="lqr - euclidean")
-    axes.set_xticks([0, 1], ["order 2", "order 3"])
+    axes.set(title="return gained by the metric", ylabel="over euclidean")
+    axes.set_xlim(-0.5, len(WEIGHTED) - 0.5)
+    axes.set_xticks(range(len(WEIGHTED)), [each.name.replace(", ", "\n") for each in WEIGHTED])

@@ -34,7 +34,9 @@ FILTERS = (
     Filter("order 2, lqr", 2, "lqr"),
     Filter("order 3, euclidean", 3, "euclidean"),
     Filter("order 3, lqr", 3, "lqr"),
+    Filter("order 3, fqi", 3, "fqi"),
 )
+WEIGHTED = tuple(each for each in FILTERS if each.metric != "euclidean")
 NAMES = (NO_FILTER, *(each.name for each in FILTERS))
 
 

@@ -34,7 +34,7 @@ def make(
         order: of the barrier, 2 or 3.
         gains: of the barrier [1/s]; (6, 6) or (6, 6, 10) if left out.
         margin: added to the radii [m].
-        metric: "lqr", "euclidean", a matrix (4, 4), or a function of state and reference.
+        metric: "lqr", "fqi", "euclidean", a matrix (4, 4), or a function of state and reference.
         slack_weight: price of a broken row.
         flight: arguments of `QuadrotorEnv`, such as `scene="column"` or `render_mode`.
     """

@@ -33,7 +33,7 @@ def test_flies_and_writes_everything(tmp_path):
         json.dumps(results)
     )
     lines = (arguments.out / "flights.csv").read_text().splitlines()
-    assert len(lines) == 1 + 2 * 5 * 3
+    assert len(lines) == 1 + 2 * 6 * 3
     assert lines[0].startswith("scene,filter,scenario,returns,rmse,clearance")
     assert (arguments.out / "figure.png").read_bytes().startswith(b"\x89PNG")
     for scene in ("spheres", "column"):

@@ -254,8 +254,8 @@ def test_refuses_affine_barriers_that_do_not_fit():
 
 
 def test_unknown_metrics_are_refused_with_what_there_is():
-    with pytest.raises(ValueError, match="'fqi' is not known; pass one of .*'euclidean', 'lqr'"):
-        resolved_metric("fqi", 4, CRAZYFLIE, TIME_STEP)
+    with pytest.raises(ValueError, match="'ppo' is not known; pass one of .*'lqr', 'fqi'"):
+        resolved_metric("ppo", 4, CRAZYFLIE, TIME_STEP)
     with pytest.raises(ValueError, match="did you mean 'euclidean'"):
         resolved_metric("euclidian", 4, CRAZYFLIE, TIME_STEP)
     with pytest.raises(ValueError, match="'lqr' is for the quadrotor .*; pass 'euclidean', or"):
