@@ -57,7 +57,8 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         barrier: a `SphereZCBF` for quadrotors, an `AffineBarrier` for linear systems, or a function
             `rows(state, reference) -> (A, b)`.
         metric: "euclidean"; "lqr", for quadrotors; "fqi", learnt, for the Crazyflie; a matrix
-            (m, m); or a function of state and reference. Eigenvalues below 0.1 of the largest are raised to it.
+            (m, m); or a function of state and reference. Eigenvalues below 0.1 of the largest are
+            raised to it.
         slack_weight: rho, the price of a broken row.
         gradient: g of the action's value at the reference, (m,), or a function of state and
             reference; adds -g'(u - u_ref) to the program where the reference is unsafe.
