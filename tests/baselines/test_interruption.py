@@ -12,7 +12,7 @@ import pytest
 from baselines.__main__ import main
 
 ROOT = Path(__file__).parents[2]
-JOBS = 24  # enough that some are left however late the signal comes
+JOBS = 8
 COMMAND = (
     *("compare", "--envs", "Safe/CliffWorld-v0", "--agents", "npg_pd", "--workers", "2"),
     *("--seeds", *map(str, range(JOBS)), "--evaluations", "1000"),
@@ -24,7 +24,13 @@ COMMAND = (
 def test_finished_jobs_survive(tmp_path, sign, capsys, monkeypatch):
     command = [*COMMAND, "--out", str(tmp_path / "out")]
     baselines = [sys.executable, "-m", "baselines"]
-    first = subprocess.Popen([*baselines, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        [*baselines, *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
     wait_until(lambda: results(tmp_path))
     children = children_of(first.pid)
     assert len(children) >= 2
@@ -42,6 +48,11 @@ def test_finished_jobs_survive(tmp_path, sign, capsys, monkeypatch):
     assert f"{JOBS} jobs: ran {JOBS - len(kept)}, kept {len(kept)}" in capsys.readouterr().out
     assert len(results(tmp_path)) == JOBS
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+
+
+def heed_interrupts():
+    """Undo what a shell does to the programs it starts in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_here(function, items, workers):
