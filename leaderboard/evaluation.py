@@ -38,7 +38,6 @@ def no_progress(done: int, total: int) -> None:
 class PolicyFile:
     """A policy as it is evaluated."""
 
-    position: int  # among the policies of its submission
     content: bytes
     stochastic: bool
 
@@ -127,7 +126,7 @@ def _play_missing(
         missing = [index for index in seed_indices(row.position) if index not in present]
         if not missing:
             continue
-        file = PolicyFile(row.position, bytes(row.content), found.metadata.stochastic)
+        file = PolicyFile(bytes(row.content), found.metadata.stochastic)
         for batch in play_policy(board, spaces, file, secret, missing):
             with database.writing() as connection:
                 renew(connection, lease)

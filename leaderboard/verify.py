@@ -72,7 +72,7 @@ def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
     spaces = spaces_of(board)
     episodes: list[EpisodeSums] = []
     for position, content in enumerate(submission.policies):
-        file = PolicyFile(position, content, submission.metadata.stochastic)
+        file = PolicyFile(content, submission.metadata.stochastic)
         for batch in play_policy(board, spaces, file, secret, list(seed_indices(position))):
             episodes += batch.values()
     assert len(episodes) == EPISODES_PER_POLICY * len(submission.policies)

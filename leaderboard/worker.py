@@ -12,7 +12,7 @@ from types import FrameType
 
 from leaderboard.evaluation import Progress, evaluate, no_progress
 from leaderboard.store.database import Database
-from leaderboard.store.leases import Lease, LeaseLost, claim, release
+from leaderboard.store.leases import LeaseLost, claim, release
 from leaderboard.store.submission_store import State
 
 POLL_SECONDS = 1.0
@@ -88,6 +88,3 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
     return stop
-
-
-__all__ = ["Lease", "evaluate_next", "stop_on_signals", "work", "worker_name"]

@@ -134,17 +134,6 @@ def stored_curves(database: Database, ids: list[int]) -> dict[int, tuple[Learnin
     return {row.submission_id: parse_curves(row.content.encode()) for row in rows}
 
 
-def policy_digests(database: Database, number: int) -> list[str]:
-    """Return the SHA-256 of each of a submission's policy files."""
-    query = (
-        sa.select(policy.c.sha256)
-        .where(policy.c.submission_id == number)
-        .order_by(policy.c.position)
-    )
-    with database.reading() as connection:
-        return list(connection.execute(query).scalars())
-
-
 def withdraw(database: Database, number: int, actor: str) -> None:
     """Mark a submission as withdrawn; it loses its rank and stays visible.
 

@@ -18,7 +18,6 @@ from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
 Rows = tuple[np.ndarray, np.ndarray]  # A (k, m), b (k,)
 RowFunction = Callable[[np.ndarray, np.ndarray], Rows]  # of the state and the reference action
 DEFAULT_GAINS = {2: (6.0, 6.0), 3: (6.0, 6.0, 10.0)}  # [1/s]
-STATE_ENTRIES = 13
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,10 @@ from urllib.parse import unquote
 import httpx
 from fastapi import FastAPI
 
+from leaderboard.store.request_limits import Limits
+from leaderboard.web.service import create_app
+from tests.leaderboard.submissions import a_form, a_submission
+
 
 class AppClient:
     """Sends requests to an application and waits for the answers; redirects are not followed.
@@ -63,3 +67,16 @@ class AppClient:
 
         self._loop.run_until_complete(self.app(scope, receive, keep))
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+MANY = Limits(reads=10**6, writes=10**6, wrong_tokens=10**6)
+
+
+def client_of(store, limits=MANY):
+    # Never the cached page of a moment ago: a new application has an empty cache.
+    return AppClient(create_app(store, "https://board.example", limits))
+
+
+def send(client, header, given=None, **changes):
+    given = given or a_submission(**changes)
+    return client.post("/api/v1/submissions", files=a_form(given), headers=header)

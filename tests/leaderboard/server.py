@@ -15,6 +15,9 @@ from fastapi import FastAPI
 
 from leaderboard.serve import server_config
 
+FILE_HEAD = (
+    b'--xyz\r\nContent-Disposition: form-data; name="policies"; filename="p"\r\n\r\n'  # and on
+)
 HOST = "127.0.0.1"
 
 

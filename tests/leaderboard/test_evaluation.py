@@ -228,7 +228,7 @@ def test_a_policy_that_hangs_after_some_steps_makes_the_submission_invalid(tmp_p
 
 
 def test_a_failure_that_does_not_come_back_is_forgiven(monkeypatch):
-    board, file = board_of(SEA), PolicyFile(0, table_policy(sea_tables()[0]), True)
+    board, file = board_of(SEA), PolicyFile(table_policy(sea_tables()[0]), True)
     expected = list(play_policy(board, spaces_of(board), file, SECRET, list(range(40))))
     calls = []
     play = EpisodePlayer.play

@@ -5,14 +5,10 @@ import re
 import time
 from urllib.parse import urljoin, urlsplit
 
-import httpx
 import pytest
 import sqlalchemy as sa
-from rich.console import Console
 
 from leaderboard.episodes import EpisodeSums
-from leaderboard.http_client import ServerRefused, wait_for
-from leaderboard.http_client import send as send_submission
 from leaderboard.store import submission_store
 from leaderboard.store.accounts import Scope, revoke_tokens
 from leaderboard.store.episode_store import keep_episodes
@@ -23,10 +19,9 @@ from leaderboard.store.submission_store import keep_submission, stored_submissio
 from leaderboard.store.tables import policy, request_count, submission
 from leaderboard.submission import Submission
 from leaderboard.web.api import address_of
-from leaderboard.web.page_answers import LONGEST_PATH
 from leaderboard.web.service import create_app
 from leaderboard.worker import evaluate_next
-from tests.leaderboard.app_client import AppClient
+from tests.leaderboard.app_client import AppClient, client_of, send
 from tests.leaderboard.submissions import (
     QUICK,
     SECRET,
@@ -37,48 +32,8 @@ from tests.leaderboard.submissions import (
     policy_for,
 )
 
-MANY = Limits(reads=10**6, writes=10**6, wrong_tokens=10**6)
 CONTACT = "not-to-be-shown@example.org"
 BOARD = "boards/Safe_ConstrainedRegression-v0"
-SECURITY = {
-    "content-security-policy",
-    "x-content-type-options",
-    "referrer-policy",
-    "cross-origin-opener-policy",
-    "cross-origin-resource-policy",
-}
-
-
-@pytest.fixture
-def store(tmp_path):
-    database = a_store(tmp_path / "store.sqlite")
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def client(store):
-    with client_of(store) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory):
-    """A client of an empty store that no test writes to."""
-    database = a_store(tmp_path_factory.mktemp("quiet") / "store.sqlite")
-    with client_of(database) as client:
-        yield client
-    database.close()
-
-
-def client_of(store, limits=MANY):
-    # Never the cached page of a moment ago: a new application has an empty cache.
-    return AppClient(create_app(store, "https://board.example", limits))
-
-
-def send(client, header, given: Submission | None = None, **changes):
-    given = given or a_submission(**changes)
-    return client.post("/api/v1/submissions", files=a_form(given), headers=header)
 
 
 def detail(answer):
@@ -292,119 +247,6 @@ def everything(client):
     return answers
 
 
-class TestAnswers:
-    @pytest.mark.parametrize(
-        ("method", "path", "status"),
-        [
-            ("GET", "", 200),
-            ("GET", "static/pages.css", 200),
-            ("GET", "nothing", 404),
-            ("GET", "health", 200),
-            ("GET", "openapi.json", 200),
-            ("GET", "compare?a=1&b=2", 303),
-            ("GET", "compare?a=x&b=2", 422),
-            ("GET", "api/v1/boards", 200),
-            ("GET", "api/v1/nothing", 404),
-            ("GET", "api/v1/submissions/1", 404),
-            ("GET", "api/v1/submissions/0", 422),
-            ("GET", "api/v1/submissions", 405),
-            ("POST", "api/v1/submissions", 401),
-            ("POST", "", 405),
-            ("DELETE", "index.html", 405),
-            ("OPTIONS", "api/v1/boards", 405),
-        ],
-    )
-    def test_security_headers_are_on_every_answer(self, quiet, method, path, status):
-        answer = quiet.request(method, f"/{path}")
-        assert answer.status_code == status
-        assert set(answer.headers) >= SECURITY
-        assert "set-cookie" not in answer.headers
-        assert "access-control-allow-origin" not in answer.headers
-        if status == 405:
-            assert "allow" in answer.headers
-
-    def test_and_on_refused_bodies_and_failures(self, store):
-        app = create_app(store, limits=MANY)
-        with AppClient(app, raises=False) as client:
-            packed = client.post("/", content=b"x", headers={"Content-Encoding": "gzip"})
-            assert packed.status_code == 415
-            store.close()
-            with store.engine.begin() as connection:
-                connection.exec_driver_sql("drop table audit")
-            broken = client.get("/")
-            assert (broken.status_code, broken.json()) == (500, {"detail": "the server failed"})
-        for answer in (packed, broken):
-            assert set(answer.headers) >= SECURITY
-
-    @pytest.mark.parametrize("path", ["", "health", "api/v1/boards", "static/sort.js", "nothing"])
-    def test_head_is_get_without_the_body(self, quiet, path):
-        plain = {"Accept-Encoding": "identity"}
-        head, got = (quiet.request(m, f"/{path}", headers=plain) for m in ("HEAD", "GET"))
-        assert (head.status_code, head.content) == (got.status_code, b"")
-        for name in ("content-length", "content-type"):
-            assert head.headers[name] == got.headers[name]
-
-    def test_an_unchanged_page_is_not_sent_again(self, store, client):
-        etag = client.get("/").headers["etag"]
-        for tag in (etag, f"W/{etag}", f'"other", {etag}', "*"):
-            again = client.get("/", headers={"If-None-Match": tag})
-            assert (again.status_code, again.content) == (304, b""), tag
-            assert again.headers["etag"] == etag
-        for tag in ('"other"', etag[:-3] + '"', ""):
-            assert client.get("/", headers={"If-None-Match": tag}).status_code == 200
-        send(client, header_of(store, "ada"))
-        with client_of(store) as client:
-            changed = client.get(f"/{BOARD}/index.html", headers={"If-None-Match": etag})
-            assert changed.status_code == 200
-
-    def test_gzip_where_it_is_wanted(self, quiet):
-        plain = quiet.get("/", headers={"Accept-Encoding": "identity"})
-        for wanted in ("gzip", "br;q=1.0, gzip;q=0.8", "GZIP"):
-            packed = quiet.get("/", headers={"Accept-Encoding": wanted})
-            assert packed.headers["content-encoding"] == "gzip"
-            assert packed.content == plain.content  # unpacked by the quiet
-            assert int(packed.headers["content-length"]) < len(plain.content) / 2
-            assert packed.headers["vary"] == "Accept-Encoding"
-        for refused in ("", "identity", "gzip;q=0", "gzip; q=0.0", "xgzip"):
-            answer = quiet.get("/", headers={"Accept-Encoding": refused})
-            assert "content-encoding" not in answer.headers, refused
-
-    @pytest.mark.parametrize(
-        "path",
-        [
-            "/static/../../pyproject.toml",
-            "/static/%2e%2e/%2e%2e/pyproject.toml",
-            "/%2e%2e/%2e%2e/etc/passwd",
-            "/static/..%2f..%2fpyproject.toml",
-            "/static/..\\..\\pyproject.toml",
-            "/static/..%5c..%5cpyproject.toml",
-            "//etc/passwd",
-            "/static//etc/passwd",
-            "/static/%2fetc/passwd",
-            "/static/pages.css%00.js",
-            "/%00",
-            "/static/",
-            "/static/vendor/",
-            "/templates/board.html.jinja",
-            "/service.py",
-            "/boards/Safe_ConstrainedRegression-v0/../../health",
-            "/boards/Safe%2fConstrainedRegression-v0/index.html",
-            "/boards/Safe_ConstrainedRegression-v0/index.html/",
-            "/submissions/1.html%0a",
-            "/submissions/0001.html",
-            "/submissions/%D9%A1.html",  # an Arabic digit
-            "/submissions/99999999999999999999.html",
-            "/season/9.html",
-            "/compare/1-1.html",
-            "/%ff%fe",
-            "/" + "a" * (LONGEST_PATH + 1),
-            "/boards/" + "../" * 40 + "etc/passwd",
-        ],
-    )
-    def test_paths_that_lead_out_lead_nowhere(self, quiet, path):
-        assert quiet.get_untidied(path) == (404, b"there is no such page")
-
-
 class TestLimitsOfTheService:
     def test_reads_are_limited_by_address(self, store):
         with client_of(store, Limits(reads=3)) as client:
@@ -474,51 +316,3 @@ def test_policies_of_another_board_are_refused(store, client):
     answer = send(client, header_of(store, "ada"), Submission(told, (wrong,), given.curves))
     assert answer.status_code == 422
     assert detail(answer).startswith("policy 0: ")
-
-
-class TestSubmitting:
-    """`http_client` against answers of all kinds."""
-
-    @staticmethod
-    def client(*answers):
-        waiting = list(answers)
-        transport = httpx.MockTransport(lambda request: waiting.pop(0))
-        return httpx.Client(transport=transport, base_url="http://board.example")
-
-    def test_a_new_submission_and_a_duplicate_have_a_number(self):
-        given, console = a_submission(), Console(quiet=True)
-        with self.client(httpx.Response(202, json={"id": 7})) as client:
-            assert send_submission(client, "token", given, console) == 7
-        duplicate = httpx.Response(409, json={"detail": {"message": "before", "id": 3}})
-        with self.client(duplicate) as client:
-            assert send_submission(client, "token", given, console) == 3
-
-    @pytest.mark.parametrize(
-        ("answer", "message"),
-        [
-            (httpx.Response(422, json={"detail": "no"}), "the server refused it (422): no"),
-            (httpx.Response(409, json={"detail": "closed"}), "the server refused it (409): closed"),
-            (httpx.Response(502, text="<html>"), "answered 502 and no JSON object"),
-            (httpx.Response(200, json=[]), "answered 200 and no JSON object"),
-            (httpx.Response(200, json={}), "the server refused it (200): None"),
-        ],
-    )
-    def test_refusals_are_told(self, answer, message):
-        with self.client(answer) as client, pytest.raises(ServerRefused) as caught:
-            send_submission(client, "token", a_submission(), Console(quiet=True))
-        assert message in str(caught.value)
-
-    def test_it_waits_while_there_are_too_many_requests(self):
-        answers = [
-            httpx.Response(429, headers={"Retry-After": "0"}, json={"detail": "wait"}),
-            httpx.Response(200, json={"state": "scored"}),
-        ]
-        with self.client(*answers) as client:
-            assert wait_for(client, 1, Console(quiet=True)) == {"state": "scored"}
-
-    def test_a_server_out_of_reach_is_told(self):
-        with (
-            httpx.Client(base_url="http://127.0.0.1:1") as client,
-            pytest.raises(ServerRefused, match="http://127.0.0.1:1/? cannot be reached"),
-        ):
-            wait_for(client, 1, Console(quiet=True))

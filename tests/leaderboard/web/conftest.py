@@ -1,0 +1,30 @@
+"""Stores with a service in front of them."""
+
+import pytest
+
+from tests.leaderboard.app_client import client_of
+from tests.leaderboard.submissions import (
+    a_store,
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    database = a_store(tmp_path / "store.sqlite")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def client(store):
+    with client_of(store) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """A client of an empty store that no test writes to."""
+    database = a_store(tmp_path_factory.mktemp("quiet") / "store.sqlite")
+    with client_of(database) as client:
+        yield client
+    database.close()
