@@ -14,7 +14,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from leaderboard.serve import server_config
+from leaderboard.store.request_limits import Limits
 
+MEGABYTE = 2**20
+LIMITS = Limits(
+    reads=10**6, writes=10**6, wrong_tokens=10**6, largest_body=MEGABYTE, body_seconds=1.0
+)
+PATH = "/api/v1/submissions"
 FILE_HEAD = (
     b'--xyz\r\nContent-Disposition: form-data; name="policies"; filename="p"\r\n\r\n'  # and on
 )

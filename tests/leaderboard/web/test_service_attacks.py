@@ -9,13 +9,12 @@ import sqlalchemy as sa
 
 from leaderboard.metadata import LARGEST_METADATA
 from leaderboard.store.accounts import account_id_of
-from leaderboard.store.request_limits import Limits
 from leaderboard.store.submission_store import DAY, keep_submission
 from leaderboard.store.tables import policy, submission
 from leaderboard.web.service import create_app
 from tests.leaderboard import onnx_models
 from tests.leaderboard.app_client import AppClient
-from tests.leaderboard.server import FILE_HEAD
+from tests.leaderboard.server import FILE_HEAD, LIMITS, PATH
 from tests.leaderboard.submissions import (
     QUICK,
     a_form,
@@ -26,19 +25,7 @@ from tests.leaderboard.submissions import (
     policy_for,
 )
 
-MEGABYTE = 2**20
-LIMITS = Limits(
-    reads=10**6, writes=10**6, wrong_tokens=10**6, largest_body=MEGABYTE, body_seconds=1.0
-)
-PATH = "/api/v1/submissions"
 PAGES = ("", "boards/Safe_ConstrainedRegression-v0/index.html", "submissions/1.html")
-
-
-@pytest.fixture
-def store(tmp_path):
-    database = a_store(tmp_path / "store.sqlite")
-    yield database
-    database.close()
 
 
 @pytest.fixture(scope="module")

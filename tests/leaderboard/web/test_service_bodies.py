@@ -5,20 +5,12 @@ import time
 
 import pytest
 
-from leaderboard.store.request_limits import Limits
 from leaderboard.web.service import create_app
-from tests.leaderboard.server import FILE_HEAD, HOST, send_raw, served
+from tests.leaderboard.server import FILE_HEAD, HOST, LIMITS, MEGABYTE, PATH, send_raw, served
 from tests.leaderboard.submissions import (
     a_store,
     header_of,
 )
-
-MEGABYTE = 2**20
-LIMITS = Limits(
-    reads=10**6, writes=10**6, wrong_tokens=10**6, largest_body=MEGABYTE, body_seconds=1.0
-)
-PATH = "/api/v1/submissions"
-PAGES = ("", "boards/Safe_ConstrainedRegression-v0/index.html", "submissions/1.html")
 
 
 @pytest.fixture(scope="module")
