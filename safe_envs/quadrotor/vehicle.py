@@ -51,6 +51,11 @@ class Vehicle:
         return mixer
 
     @cached_property
+    def mixer_rows(self) -> tuple[tuple[float, ...], ...]:
+        """The mixer as plain floats."""
+        return tuple(map(tuple, self.mixer.tolist()))
+
+    @cached_property
     def accelerations(self) -> tuple[tuple[float, ...], ...]:
         """The mixer over mass and inertia, (4, 4): what u gives in m/s^2 and rad/s^2."""
         divisors = np.array((self.mass, *self.inertia))

@@ -78,9 +78,10 @@ class SphereZCBF:
         """
         places = np.array(centres, dtype=np.float64)
         grown = np.asarray(radii, dtype=np.float64) + self.margin
-        squares = grown * grown if places.ndim == 2 else (grown * grown)[:, None]
-        points = np.concatenate([-places, np.ones_like(places[:, :1])], axis=1)
-        levels = self.polynomial[-1] * (squares - (places * places).sum(axis=1))
+        if places.ndim == 3:
+            places = np.ascontiguousarray(places.transpose(2, 0, 1))  # (N, n, 3)
+        points = np.concatenate([-places, np.ones_like(places[..., :1])], axis=-1)
+        levels = self.polynomial[-1] * (grown * grown - (places * places).sum(axis=-1))
         return SphereRows(vehicle, time_step, points, levels, self.polynomial)
 
     @property
@@ -106,35 +107,45 @@ class SphereRows:
 
     vehicle: Vehicle
     time_step: float
-    points: np.ndarray  # (-c, 1), (n, 4), or (n, 4, N) for batches alone
-    levels: np.ndarray  # c_0 (R^2 - |c|^2), (n,) or (n, N)
+    points: np.ndarray  # (-c, 1), (n, 4), or (N, n, 4) for batches alone
+    levels: np.ndarray  # c_0 (R^2 - |c|^2), (n,) or (N, n)
     polynomial: tuple[float, ...]
 
     def __call__(self, state: np.ndarray, reference: np.ndarray) -> Rows:
         """Return A (n, 4) and b (n,) at a state (13,) and a reference (4,)."""
         mixer = self.vehicle.mixer
-        entries = self._table(state.tolist(), mixer.dot(reference).tolist())
+        entries = self._table(state.tolist(), self._wrench(reference.tolist()))
         terms = self.points.dot(np.array(entries).reshape(4, 4).T)  # (n, 4)
         return terms[:, :3].dot(mixer[:3]), self.levels - terms[:, 3]
 
     def batch(self, states: np.ndarray, references: np.ndarray) -> Rows:
-        """Return A (N, n, 4) and b (N, n) at states (13, N) and references (4, N)."""
+        """Return A (N, n, 4) and b (N, n) at states (13, N) and references (4, N).
+
+        Products of stacked matrices are those of single ones, so that each state's rows are equal
+        bit by bit to a call's.
+        """
         mixer = self.vehicle.mixer
-        shape = (1, states.shape[1])
-        entries = self._table(list(states), list(mixer @ references))
-        table = np.concatenate([np.broadcast_to(entry, shape) for entry in entries])
-        table = table.reshape(4, 4, -1)  # (term, xyz1, N)
-        shared = self.points.ndim == 2
-        terms = np.einsum("niN,tiN->tnN", self.points[:, :, None] if shared else self.points, table)
-        bounds = (self.levels[:, None] if shared else self.levels) - terms[3]
-        return np.einsum("tnN,tm->Nnm", terms[:3], mixer[:3]), np.ascontiguousarray(bounds.T)
+        count = states.shape[1]
+        entries = self._table(list(states), self._wrench(list(references)))
+        table = np.empty((count, 16))
+        for column, entry in enumerate(entries):
+            table[:, column] = entry
+        terms = self.points @ table.reshape(count, 4, 4).transpose(0, 2, 1)  # (N, n, 4)
+        return terms[:, :, :3] @ mixer[:3], self.levels - terms[:, :, 3]
 
     def of(self, column: int) -> SphereRows:
         """Return the rows around the spheres of one state of a batch."""
         if self.points.ndim == 2:
             return self
-        points = np.ascontiguousarray(self.points[:, :, column])
-        return replace(self, points=points, levels=self.levels[:, column])
+        return replace(self, points=self.points[column], levels=self.levels[column])
+
+    def _wrench(self, thrusts: list[Any]) -> list[Any]:
+        """Return mixer @ thrusts: thrust [N] and torques [N m], as four floats or arrays."""
+        front_right, rear_right, rear_left, front_left = thrusts
+        return [
+            a * front_right + b * rear_right + c * rear_left + d * front_left
+            for a, b, c, d in self.vehicle.mixer_rows
+        ]
 
     def _table(self, state: list[Any], wrench: list[Any]) -> list[Any]:
         """Return the barrier's sum as four affine functions of -c, apart from `levels`.

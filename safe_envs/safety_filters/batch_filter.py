@@ -12,7 +12,15 @@ from safe_envs.action_checks import checked_batch
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.safety_filters.barriers import SphereRows, SphereZCBF
 from safe_envs.safety_filters.metrics import Metric, resolved_metric
-from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, Weight, solve, weight_of
+from safe_envs.safety_filters.quadratic_program import (
+    ROW_TOLERANCE,
+    SLACK_WEIGHT,
+    Weight,
+    nearest_on_row,
+    row_lengths,
+    solve,
+    weight_of,
+)
 
 try:
     from gymnasium.vector import VectorWrapper
@@ -39,9 +47,9 @@ def filter_batch(
 ) -> ProjectionBatch:
     """Return the safe rotor thrusts nearest to the references.
 
-    All states are screened together. Only where a reference is unsafe, or within rounding of it,
-    the rows and the program are those of a single state, so that the results are equal bit by bit
-    to `SafetyFilter`'s.
+    All states are screened together, and solved together where one row alone decides. Only where
+    several do, or rounding could matter, the program is that of a single state. The results are
+    equal bit by bit to `SafetyFilter`'s.
 
     Args:
         rows: `SphereZCBF(...).around(...)`, of the same or of N sets of spheres.
@@ -50,18 +58,56 @@ def filter_batch(
         references: rotor thrusts, (4, N).
     """
     matrices, bounds = rows.batch(states, references)
-    met = (matrices @ references.T[:, :, None])[:, :, 0] - bounds  # (N, k)
-    suspect = (met < NEAR).any(axis=1) | ((references < 0.0) | (references > 1.0)).any(axis=0)
+    missing = bounds - (matrices @ references.T[:, :, None])[:, :, 0]  # (N, k)
+    outside = ((references < 0.0) | (references > 1.0)).any(axis=0)
+    suspect = (missing > -NEAR).any(axis=1) | outside
     actions = references.copy()
     slack = np.zeros(len(suspect))
-    active = np.zeros(len(suspect), dtype=np.bool_)
     status = np.full(len(suspect), "kept", dtype="U8")
+    active = suspect.copy()
+    broken = np.flatnonzero(suspect & ~outside & (missing > NEAR).any(axis=1))
+    found = _on_one_row(weight, matrices[broken], missing[broken], references[:, broken])
+    alone, decides = found.solved, broken[found.solved]
+    actions[:, decides], slack[decides] = found.action[:, alone], found.slack[alone]
+    status[decides] = "solved"
+    suspect[decides] = False
     for i in np.flatnonzero(suspect).tolist():
         reference = np.ascontiguousarray(references[:, i])
         matrix, bound = rows.of(i)(np.ascontiguousarray(states[:, i]), reference)
-        found = solve(weight, reference, matrix, bound, LOW, HIGH)
-        actions[:, i], slack[i], active[i], status[i] = found
+        actions[:, i], slack[i], active[i], status[i] = solve(
+            weight, reference, matrix, bound, LOW, HIGH
+        )
     return ProjectionBatch(actions, slack, active, status)
+
+
+class _OnOneRow(NamedTuple):
+    action: np.ndarray  # (4, M)
+    slack: np.ndarray  # (M,)
+    solved: np.ndarray  # (M,) bool: whether no other row and no bound is broken
+
+
+def _on_one_row(
+    weight: Weight, matrices: np.ndarray, missing: np.ndarray, references: np.ndarray
+) -> _OnOneRow:
+    """Return the nearest points on the most broken rows, as `solve` does for one state.
+
+    Args:
+        weight: W and rho.
+        matrices: A, (M, k, 4).
+        missing: b - A u_ref, (M, k), with an entry above 0 in every state.
+        references: u_ref within the bounds, (4, M).
+    """
+    lengths = row_lengths(matrices)
+    missing = missing / lengths
+    worst = (np.arange(len(missing)), missing.argmax(axis=1))
+    row = matrices[worst] / lengths[worst][:, None]
+    entries, slack = nearest_on_row(weight, list(row.T), missing[worst])
+    change = np.array(entries)  # (4, M)
+    action = references + change
+    short = missing - (matrices @ change.T[:, :, None])[:, :, 0] / lengths - slack[:, None]
+    short[worst] = 0.0
+    outside = ((action < LOW[:, None]) | (action > HIGH[:, None])).any(axis=0)
+    return _OnOneRow(action, slack, ~outside & (short <= ROW_TOLERANCE).all(axis=1))
 
 
 class VectorSafetyFilter(VectorWrapper):

@@ -6,7 +6,8 @@
 Source: Lin and Xu, "Curvature-Guided Safety Filters" (arXiv 2602.12603), equation 5 with the slack
 of its section V. One slack for all rows, rows of length one, trace(W) = m and the penalty rho are
 this project's choices; with them the program always has a solution, and one penalty serves
-rows of every scale. Solved by DAQP (Arnstroem, Bemporad and Axehill, IEEE TAC 2022).
+rows of every scale. Where one row alone decides, the solution is a formula, `nearest_on_row`; else
+DAQP finds it (Arnstroem, Bemporad and Axehill, IEEE TAC 2022).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ NO_AUTHORITY = 1e-6  # rows shorter than this are divided by it: the action hard
 SOLVED = 1  # DAQP's exit flag of an optimum
 PRIMAL_TOLERANCE = 1e-9
 INFINITE = 1e30  # DAQP's bound that does not bind
+ROW_TOLERANCE = 1e-12  # by which the formula may break other rows
 SYMMETRY_TOLERANCE = 1e-9
 DEFINITE_TOLERANCE = 1e-12
 
@@ -40,6 +42,7 @@ class Weight(NamedTuple):
     """A metric made ready for the program."""
 
     hessian: np.ndarray  # blockdiag(W, rho), (m + 1, m + 1), with trace(W) = m
+    inverse: tuple[tuple[float, ...], ...]  # of W with trace m, (m, m)
     scale: float  # what the metric was multiplied by; a gradient is multiplied by it too
 
 
@@ -77,7 +80,8 @@ def trusted_weight(metric: np.ndarray, slack_weight: float = SLACK_WEIGHT) -> We
     hessian = np.zeros((count + 1, count + 1))
     hessian[:count, :count] = scale * metric
     hessian[count, count] = slack_weight
-    return Weight(hessian, scale)
+    inverse = np.linalg.inv(hessian[:count, :count])
+    return Weight(hessian, tuple(map(tuple, inverse.tolist())), scale)
 
 
 def project(
@@ -135,22 +139,28 @@ def solve(
 
     The status tells how it was found:
     - "kept": the reference meets all rows and bounds and is returned;
-    - "solved": DAQP found the optimum;
+    - "solved": the formula or DAQP found the optimum;
     - "fallback": DAQP reported a failure, and a non-negative least-squares solver found it;
     - "failed": both failed; the action is the reference clipped into its bounds, and the slack is
       the largest amount by which it breaks a row.
     """
     missing = bounds - rows.dot(reference)  # (k,)
     clipped = np.minimum(np.maximum(reference, low), high)
-    if not (np.count_nonzero(missing > 0.0) or np.count_nonzero(clipped != reference)):
+    outside = np.count_nonzero(clipped != reference) > 0
+    if not (np.count_nonzero(missing > 0.0) or outside):
         return Projection(reference, 0.0, False, "kept")
-    lengths = np.maximum(np.sqrt((rows * rows).sum(axis=1)), NO_AUTHORITY)
+    lengths = row_lengths(rows)
+    missing = missing / lengths
+    if gradient is None and not outside:
+        found = _nearest_if_one_row_decides(weight, reference, rows, lengths, missing, low, high)
+        if found is not None:
+            return found
     count, total = len(reference), len(reference) + 1
     matrix = np.ones((len(rows), total))  # of (u - u_ref, eps)
     np.divide(rows, lengths[:, None], out=matrix[:, :count])
     lower = np.zeros(total + len(rows))
     lower[:count] = low - reference
-    lower[total:] = missing / lengths
+    lower[total:] = missing
     upper = np.full(total + len(rows), INFINITE)
     upper[:count] = high - reference
     linear = np.zeros(total)
@@ -162,6 +172,77 @@ def solve(
         return Projection(clipped, slack, True, status)
     action = np.minimum(np.maximum(reference + change[:count], low), high)
     return Projection(action, max(float(change[count]), 0.0), True, status)
+
+
+def row_lengths(rows: np.ndarray) -> np.ndarray:
+    """Return |a_i|, (..., k), or what rows without authority are divided by.
+
+    Args:
+        rows: A, (..., k, m).
+    """
+    return np.maximum(np.sqrt((rows * rows).sum(axis=-1)), NO_AUTHORITY)
+
+
+def nearest_on_row(weight: Weight, row: list[Any], missing: Any) -> tuple[list[Any], Any]:
+    """Return u - u_ref (m) and eps of the program with one row alone and no bounds.
+
+        lam = missing / (a' W^-1 a + 1 / rho),   u - u_ref = lam W^-1 a,   eps = lam / rho
+
+    Entries are floats, or arrays of as many numbers as there are programs.
+
+    Args:
+        weight: W and rho.
+        row: a of length one, m entries.
+        missing: b - a'u_ref > 0.
+    """
+    image = []
+    for line in weight.inverse:
+        total = line[0] * row[0]
+        for entry, factor in zip(line[1:], row[1:], strict=True):
+            total = total + entry * factor
+        image.append(total)
+    softness = 1.0 / float(weight.hessian[-1, -1])
+    stretch = softness + image[0] * row[0]
+    for entry, factor in zip(image[1:], row[1:], strict=True):
+        stretch = stretch + entry * factor
+    multiplier = missing / stretch
+    return [multiplier * entry for entry in image], multiplier * softness
+
+
+def _nearest_if_one_row_decides(
+    weight: Weight,
+    reference: np.ndarray,
+    rows: np.ndarray,
+    lengths: np.ndarray,
+    missing: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> Projection | None:
+    """Return the solution if it is that of the most broken row alone.
+
+    It is if it meets all other rows and the bounds: with fewer constraints no point is nearer.
+
+    Args:
+        weight: W and rho.
+        reference: within the bounds, (m,).
+        rows: A, (k, m).
+        lengths: of the rows, (k,).
+        missing: (b - A u_ref) / lengths, (k,).
+        low: (m,).
+        high: (m,).
+    """
+    worst = int(missing.argmax())
+    row = (rows[worst] / lengths[worst]).tolist()
+    entries, slack = nearest_on_row(weight, row, float(missing[worst]))
+    change = np.array(entries)
+    action = reference + change
+    if np.count_nonzero(action < low) or np.count_nonzero(action > high):
+        return None
+    short = missing - rows.dot(change) / lengths - slack  # (k,)
+    short[worst] = 0.0
+    if np.count_nonzero(short > ROW_TOLERANCE):
+        return None
+    return Projection(action, slack, True, "solved")
 
 
 def checked_rows(rows: Any, bounds: Any, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -160,11 +160,35 @@ def test_rows_that_no_action_meets_share_one_slack():
     np.testing.assert_allclose(hopeless.action, [0.5, 0.5])
 
 
+def without_formula(monkeypatch):
+    monkeypatch.setattr(program, "_nearest_if_one_row_decides", lambda *args: None)
+
+
+def test_where_one_row_decides_the_formula_agrees_with_the_solver(monkeypatch):
+    by_formula = 0
+    for seed in range(300):
+        p = random_program(np.random.default_rng(seed), rows=1 + seed % 4)
+        p |= {"low": -3.0, "high": 4.0}
+        with monkeypatch.context() as patch:
+            patch.setattr(program.daqp, "solve", failing)
+            found = project(**p)
+        if found.status != "solved":
+            continue
+        by_formula += 1
+        with monkeypatch.context() as patch:
+            without_formula(patch)
+            expected = project(**p)
+        np.testing.assert_allclose(found.action, expected.action, atol=1e-8)
+        assert found.slack == pytest.approx(expected.slack, rel=1e-6, abs=1e-8)
+    assert by_formula > 50
+
+
 def failing(*args, **kwargs):
     return None, 0.0, -1, {}
 
 
 def test_a_failure_of_the_solver_is_made_good_and_reported(monkeypatch):
+    without_formula(monkeypatch)
     for seed in range(30):
         p = random_program(np.random.default_rng(seed))
         expected = project(**p)
