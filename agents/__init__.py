@@ -1,8 +1,8 @@
 """Agents that maximise return subject to limits on expected costs.
 
 `agents.PPOLag("MlpPolicy", env, cost_limit=25).learn(1_000_000)`; the tabular solvers are in
-`agents.tabular`. The deep agents need the extra `train` and are imported when first asked for,
-so that the tabular ones run without PyTorch.
+`agents.tabular`, controllers from models in `agents.controllers`. The deep agents need the extra
+`train` and are imported when first asked for, so that the others run without PyTorch.
 """
 
 from importlib import import_module

@@ -4,6 +4,7 @@
 form with the full cost contract, and its dynamics alone; beside them one single environment,
 its dynamics alone, and MuJoCo's Runge-Kutta integrator on the same vehicle, called from Python and
 by `mujoco.rollout` for N vehicles. The parts take turns and the least CPU time of each counts.
+The tables of `baselines.benchmarks.safety_filter` follow.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import safe_envs  # noqa: F401  registers the environments
+from baselines.benchmarks import safety_filter
 from baselines.benchmarks.environments import fastest_turns
 from safe_envs.quadrotor.dynamics import step, step_batch
+from safe_envs.quadrotor.mujoco_model import mujoco_text
 from safe_envs.quadrotor.task import CONTROL_DT
-from safe_envs.quadrotor.vehicle import CRAZYFLIE, GRAVITY, Vehicle
+from safe_envs.quadrotor.vehicle import CRAZYFLIE, Vehicle
 from safe_envs.velocity_physics import load_mujoco
 
 ENV_ID = "Safe/Quadrotor-v0"
@@ -35,7 +38,7 @@ THRUST_NOISE = 0.02  # around hovering, so that few episodes end
 
 @dataclass(frozen=True)
 class Arguments:
-    """Print the speed of single and native quadrotors and of MuJoCo, and their ratios."""
+    """Print the speed of quadrotors, of MuJoCo and of the safety filter, and their ratios."""
 
     num_envs: tuple[int, ...] = (1, 64, 1024, 8192)
     """Vehicles stepped together."""
@@ -45,7 +48,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Measure and print the tables."""
-    console = Console(width=110)
+    console = Console(width=140)
     with threadpool_limits(1):
         parts = single_parts(CRAZYFLIE)
         counts = [SINGLE_STEPS] * len(parts)
@@ -56,6 +59,7 @@ def main(arguments: Arguments) -> None:
         seconds = fastest_turns([(part, 1) for part in parts], arguments.repeats)
     rates = [count / time for count, time in zip(counts, seconds, strict=True)]
     print_rates(console, arguments.num_envs, rates)
+    safety_filter.print_tables(console, safety_filter.Arguments())
 
 
 def print_rates(console: Console, num_envs: tuple[int, ...], rates: list[float]) -> None:
@@ -90,7 +94,7 @@ def single_parts(vehicle: Vehicle) -> list[Callable[[], object]]:
     thrusts = vehicle.hover_thrust + THRUST_NOISE * rng.standard_normal((SINGLE_STEPS, 4))
     actions = (2.0 * thrusts - 1.0).astype(np.float32)
     mujoco = load_mujoco()
-    model = mujoco.MjModel.from_xml_string(mujoco_text(vehicle))
+    model = mujoco.MjModel.from_xml_string(mujoco_text(vehicle, CONTROL_DT / SUBSTEPS))
     data = mujoco.MjData(model)
 
     def environment() -> None:
@@ -140,7 +144,7 @@ def mujoco_rollout(vehicle: Vehicle, u: np.ndarray, steps: int) -> Callable[[], 
     mujoco = load_mujoco()
     from mujoco import rollout
 
-    model = mujoco.MjModel.from_xml_string(mujoco_text(vehicle))
+    model = mujoco.MjModel.from_xml_string(mujoco_text(vehicle, CONTROL_DT / SUBSTEPS))
     data = mujoco.MjData(model)
     kind = int(mujoco.mjtState.mjSTATE_FULLPHYSICS)
     start = np.empty(mujoco.mj_stateSize(model, kind))
@@ -148,23 +152,6 @@ def mujoco_rollout(vehicle: Vehicle, u: np.ndarray, steps: int) -> Callable[[], 
     starts = np.tile(start, (u.shape[1], 1))
     control: Any = np.repeat(u.T[:, None], SUBSTEPS * steps, axis=1)  # (N, steps, 4)
     return lambda: rollout.rollout(model, [data], starts, control)
-
-
-def mujoco_text(vehicle: Vehicle) -> str:
-    """Return the vehicle as a free body with four motors in MuJoCo's XML."""
-    rotors = list(zip(vehicle.rotor_x, vehicle.rotor_y, vehicle.spin, strict=True))
-    sites = [f'<site name="rotor{i}" pos="{x} {y} 0"/>' for i, (x, y, _) in enumerate(rotors)]
-    largest = vehicle.largest_thrust
-    motors = [
-        f'<motor site="rotor{i}" gear="0 0 {largest} 0 0 {s * vehicle.torque_ratio * largest}"/>'
-        for i, (_, _, s) in enumerate(rotors)
-    ]
-    inertia = " ".join(map(str, vehicle.inertia))
-    return f"""<mujoco>
-    <option timestep="{CONTROL_DT / SUBSTEPS}" integrator="RK4" gravity="0 0 -{GRAVITY}"/>
-    <worldbody><body pos="0 0 1"><freejoint/>
-    <inertial pos="0 0 0" mass="{vehicle.mass}" diaginertia="{inertia}"/>{"".join(sites)}
-    </body></worldbody><actuator>{"".join(motors)}</actuator></mujoco>"""
 
 
 if __name__ == "__main__":

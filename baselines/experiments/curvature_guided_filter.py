@@ -2,9 +2,10 @@
 
     python -m baselines.experiments.curvature_guided_filter
 
-Paired flights of a quadrotor on a figure eight through spheres: a geometric controller without
-regard to obstacles, behind no filter, and behind filters of order 2 and 3 with the Euclidean and
-the LQR metric. The question and the filter are those of Lin and Xu, "Curvature-Guided Safety
+Paired flights of a quadrotor on a figure eight through spheres: a controller without
+regard to obstacles, behind no filter, behind filters of order 2 and 3 with the Euclidean, the LQR
+and a learnt metric, and, as the upper reference, with the safe thrusts of the best true value. The
+question and the filter are those of Lin and Xu, "Curvature-Guided Safety
 Filters" (arXiv 2602.12603), section V. Vehicle, scenes, rewards, gains and the barrier of order 3
 are this project's, so that no figure of the paper is expected to appear as printed.
 """
@@ -22,14 +23,21 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.experiments.curvature_guided_filter_figure import draw
+from baselines.experiments.curvature_guided_filter_degradation import one_step_degradation
+from baselines.experiments.curvature_guided_filter_figure import (
+    draw_degradation,
+    draw_flights,
+    draw_times,
+)
 from baselines.experiments.curvature_guided_filter_flights import (
     FILTERS,
-    NAMES,
     NO_FILTER,
+    VALUE_OPTIMAL,
     WEIGHTED,
+    Filter,
     Flights,
     Interval,
+    Nominal,
     filter_times,
     fly,
     paired_interval,
@@ -41,6 +49,7 @@ LEAST_CLEARANCE = 0.01  # [m] expected of order 3
 SAME_RETURN = 1e-3  # differences of returns below this are rounding of the actions
 FLIGHT_COLUMNS = ("returns", "rmse", "clearance", "violation", "slack", "active", "ended_early")
 ByFilter = dict[str, Flights]
+Arrays = dict[str, np.ndarray]  # by filter
 
 
 @dataclass(frozen=True)
@@ -57,11 +66,18 @@ class Arguments:
     """Added to the spheres' radii by the filters [m]."""
     steps: int = 600
     """Of 0.01 s; the figure eight takes 600."""
+    nominal: Nominal = "geometric"
+    """The controller behind the filters: a geometric law, or model predictive control (slower).
+    Neither has regard to obstacles."""
+    value_optimal: bool = True
+    """Whether to fly the upper reference as well, which takes minutes; with the geometric law."""
     out: Path = Path("runs/curvature_guided_filter")
-    """Folder of results.json, flights.csv and figure.png."""
+    """Folder of results.json, flights.csv and figures 1 to 3."""
 
 
-def summary(flights: Flights, times: np.ndarray | None) -> dict[str, float]:
+def summary(
+    flights: Flights, times: np.ndarray | None, lost: np.ndarray | None
+) -> dict[str, float]:
     """Return the figures of one filter in one scene; times in microseconds."""
     figures = {
         "return": float(flights.returns.mean()),
@@ -75,13 +91,17 @@ def summary(flights: Flights, times: np.ndarray | None) -> dict[str, float]:
     if times is not None:
         middle, high = np.percentile(times * 1e6, [50, 99])
         figures |= {"filter_time_p50": float(middle), "filter_time_p99": float(high)}
+    if lost is not None and len(lost):
+        figures["value_lost"] = float(lost.mean())
     return figures
 
 
 def gains(flights: ByFilter) -> dict[str, dict[str, Interval]]:
-    """Return what weighted filters gain over Euclidean ones, by filter and quantity."""
+    """Return what weighted filters and the optimum gain over Euclidean ones, by quantity."""
     found = {}
-    for weighted in WEIGHTED:
+    for weighted in (*WEIGHTED, VALUE_OPTIMAL):
+        if weighted.name not in flights:
+            continue
         ours, theirs = flights[weighted.name], flights[f"order {weighted.order}, euclidean"]
         found[weighted.name] = {
             "return": paired_interval(ours.returns, theirs.returns),
@@ -91,7 +111,7 @@ def gains(flights: ByFilter) -> dict[str, dict[str, Interval]]:
     return found
 
 
-def findings(scene: str, flights: ByFilter) -> list[tuple[str, bool, str]]:
+def findings(scene: str, flights: ByFilter, lost: Arrays) -> list[tuple[str, bool, str]]:
     """Return claims, whether these flights bear them out, and the figures."""
     third = [flights[f"order 3, {metric}"] for metric in ("euclidean", "lqr", "fqi")]
     second = [flights[f"order 2, {metric}"] for metric in ("euclidean", "lqr")]
@@ -118,6 +138,12 @@ def findings(scene: str, flights: ByFilter) -> list[tuple[str, bool, str]]:
         shown = f"{more.mean:+.3f} +- {more.half_width:.3f}"
         claim = f"order 3: the {name} metric gains return"
         claims.append((claim, more.mean > more.half_width, shown))
+    enough = len(lost["order 3, euclidean"]) > 1
+    for name, metric in (("LQR", "lqr"), ("learnt", "fqi")) if enough else ():
+        less = paired_interval(lost["order 3, euclidean"], lost[f"order 3, {metric}"])
+        shown = f"{less.mean:+.5f} +- {less.half_width:.5f}"
+        claim = f"order 3: the {name} metric loses less of the true value in one step"
+        claims.append((claim, less.mean > less.half_width, shown))
     if scene == "column":
         share = min(float(each.violation.mean()) for each in second)
         claims.append(
@@ -135,6 +161,7 @@ def table(scene: str, figures: dict[str, dict[str, float]]) -> Table:
         "violation": "{:.2%}",
         "slack": "{:.2%}",
         "active": "{:.1%}",
+        "value_lost": "{:.5f}",
         "filter_time_p50": "{:.0f}",
         "filter_time_p99": "{:.0f}",
     }
@@ -164,16 +191,26 @@ def run(arguments: Arguments, console: Console) -> dict[str, Any]:
     arguments.out.mkdir(parents=True, exist_ok=True)
     flown: dict[str, ByFilter] = {}
     results: dict[str, Any] = {"arguments": asdict(arguments) | {"out": str(arguments.out)}}
+    lost_by_scene: dict[str, Arrays] = {}
+    times_by_scene: dict[str, Arrays] = {}
+    flown_optimal = arguments.value_optimal and arguments.nominal == "geometric"
+    best = (VALUE_OPTIMAL,) if flown_optimal else ()
+    chosen: list[Filter | None] = [None, *FILTERS, *best]
     for scene in arguments.scenes:
         case = (arguments.seed, arguments.margin, arguments.steps)
         flights = {
-            name: fly(scene, chosen, arguments.scenarios, *case)
-            for name, chosen in zip(NAMES, (None, *FILTERS), strict=True)
+            each.name if each else NO_FILTER: fly(
+                scene, each, arguments.scenarios, *case, nominal=arguments.nominal
+            )
+            for each in chosen
         }
         times = {each.name: filter_times(scene, each, *case) for each in FILTERS}
-        figures = {name: summary(flights[name], times.get(name)) for name in NAMES}
-        claims = findings(scene, flights)
-        flown[scene] = flights
+        lost = one_step_degradation(scene, arguments.scenarios, *case)
+        figures = {
+            name: summary(flights[name], times.get(name), lost.get(name)) for name in flights
+        }
+        claims = findings(scene, flights, lost)
+        flown[scene], lost_by_scene[scene], times_by_scene[scene] = flights, lost, times
         results[scene] = {
             "filters": figures,
             "gains": {
@@ -190,7 +227,9 @@ def run(arguments: Arguments, console: Console) -> dict[str, Any]:
             console.print(f"  {'holds        ' if holds else 'does not hold'}  {claim}: {text}")
     write_json(arguments.out / "results.json", results)
     write_atomically(arguments.out / "flights.csv", flights_csv(flown))
-    draw(flown, arguments.seed, arguments.scenarios, arguments.out / "figure.png")
+    draw_flights(flown, arguments.seed, arguments.scenarios, arguments.out / "figure_1.png")
+    draw_degradation(lost_by_scene, arguments.out / "figure_2.png")
+    draw_times(times_by_scene, arguments.out / "figure_3.png")
     console.print(f"written to {arguments.out}")
     return results
 

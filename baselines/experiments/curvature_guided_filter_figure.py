@@ -1,4 +1,8 @@
-"""The figure of the filter comparison: paths of one scenario, and paired differences in return."""
+"""The figures of the filter comparison.
+
+After figures 1 to 3 of Lin and Xu (arXiv 2602.12603): 1, the paths of one scenario (with the paired
+differences in return); 2, what the corrections lose of the value; 3, how long they take.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,9 @@ LINES: Mapping[str, dict[str, Any]] = {
 SPHERE_COLOR = "#F3C9C9"
 
 
-def draw(flown: Mapping[str, Mapping[str, Flights]], seed: int, scenarios: int, file: Path) -> None:
+def draw_flights(
+    flown: Mapping[str, Mapping[str, Flights]], seed: int, scenarios: int, file: Path
+) -> None:
     """Write a PNG with one row per scene.
 
     Args:
@@ -52,6 +58,55 @@ def draw(flown: Mapping[str, Mapping[str, Flights]], seed: int, scenarios: int, 
         side.set(title=f"{scene}: the same from the side", ylabel="z [m]", ylim=(0.0, 2.4))
         _draw_differences(difference, flights)
     rows[0][0].legend(loc="upper left", fontsize=8, ncols=2, framealpha=1.0)
+    _write(figure, file)
+
+
+def draw_degradation(lost: Mapping[str, Mapping[str, np.ndarray]], file: Path) -> None:
+    """Write a PNG with Q(s, u_ref) - Q(s, u) by scene and filter: its distribution over states."""
+    figure = Figure(figsize=(5.6 * len(lost), 4.0), layout="constrained")
+    for axes, (scene, by_filter) in zip(
+        figure.subplots(1, len(lost), squeeze=False)[0], lost.items(), strict=True
+    ):
+        names = [name for name, values in by_filter.items() if len(values)]
+        _draw_boxes(axes, [by_filter[name] for name in names], names)
+        axes.plot(
+            range(len(names)), [by_filter[name].mean() for name in names], "D", color="#D55E00"
+        )
+        axes.axhline(0.0, color="#333333", linewidth=0.8)
+        states = max((len(values) for values in by_filter.values()), default=0)
+        axes.set(
+            title=f"{scene}: {states} states with an unsafe reference",
+            ylabel="true value lost in one step",
+        )
+    _write(figure, file)
+
+
+def draw_times(times: Mapping[str, Mapping[str, np.ndarray]], file: Path) -> None:
+    """Write a PNG with the time in the filter by scene and filter: its distribution over steps."""
+    figure = Figure(figsize=(5.6 * len(times), 4.0), layout="constrained")
+    for axes, (scene, by_filter) in zip(
+        figure.subplots(1, len(times), squeeze=False)[0], times.items(), strict=True
+    ):
+        _draw_boxes(axes, [1e6 * each for each in by_filter.values()], list(by_filter))
+        axes.set(title=scene, ylabel="time in the filter, 1 to 99 % of steps [us]")
+        axes.set_ylim(bottom=0.0)
+    _write(figure, file)
+
+
+def _draw_boxes(axes: Axes, values: list[np.ndarray], names: list[str]) -> None:
+    """Draw quartiles, and whiskers from 1 to 99 percent."""
+    boxes = axes.boxplot(
+        values, positions=range(len(names)), widths=0.55, whis=(1, 99), showfliers=False,
+        patch_artist=True, manage_ticks=False, medianprops={"color": "#222222"},
+    )  # fmt: skip
+    for box in boxes["boxes"]:
+        box.set(facecolor="#9CC9E8", edgecolor="#333333")
+    axes.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+    axes.grid(True, axis="y", color="#EEEEEE", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _write(figure: Figure, file: Path) -> None:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     write_atomically(file, buffer.getvalue())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 from scipy.stats import t as student
 
+from agents.controllers.quadrotor_mpc import QuadrotorMPC
+from baselines.experiments.quadrotor_action_value import ActionValue, value_optimal
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricController
 from safe_envs.quadrotor.task import SceneName
@@ -19,6 +22,9 @@ from safe_envs.safety_filters import (
     VectorSafetyFilter,
 )
 
+Nominal = Literal["geometric", "mpc"]
+Pilot = Callable[[np.ndarray, np.ndarray], np.ndarray]  # states (13, N), times (N,) -> (4, N)
+
 
 class Filter(NamedTuple):
     """A filter to compare."""
@@ -29,6 +35,8 @@ class Filter(NamedTuple):
 
 
 NO_FILTER = "no filter"
+TRUE_VALUE = "true value"
+VALUE_OPTIMAL = Filter("order 3, value-optimal", 3, TRUE_VALUE)  # equation 4, the upper reference
 FILTERS = (
     Filter("order 2, euclidean", 2, "euclidean"),
     Filter("order 2, lqr", 2, "lqr"),
@@ -66,18 +74,36 @@ class Interval(NamedTuple):
 
 
 def fly(
-    scene: SceneName, chosen: Filter | None, scenarios: int, seed: int, margin: float, steps: int
+    scene: SceneName,
+    chosen: Filter | None,
+    scenarios: int,
+    seed: int,
+    margin: float,
+    steps: int,
+    conditions: Mapping[str, Any] | None = None,
+    nominal: Nominal = "geometric",
 ) -> Flights:
-    """Return flights of the geometric controller, which knows of no obstacle, behind a filter.
+    """Return flights of a controller that knows of no obstacle, behind a filter.
 
     Starts and obstacles depend on the seed alone, so that flights of different filters are paired.
     What a flight does after it terminated is not counted.
+
+    Args:
+        scene: where to fly.
+        chosen: the filter; None flies without.
+        scenarios: number of flights, N.
+        seed: of starts and obstacles.
+        margin: of the filter's barrier [m].
+        steps: of 0.01 s.
+        conditions: wind, mass or lag that neither controller nor filter knows of, as arguments of
+            the environment.
+        nominal: the controller.
     """
-    flight = QuadrotorVectorEnv(scenarios, None, scene=scene)
+    flight = QuadrotorVectorEnv(scenarios, None, scene=scene, **(conditions or {}))
+    pilot = pilot_of(nominal, flight)
     env: VectorEnv = flight
-    if chosen is not None:
+    if chosen is not None and chosen.metric != TRUE_VALUE:
         env = VectorSafetyFilter(flight, _barrier(chosen, margin), chosen.metric)
-    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
     env.reset(seed=seed)
     flying = np.ones(scenarios, dtype=np.bool_)
     returns, squares, count = np.zeros((3, scenarios))
@@ -85,16 +111,20 @@ def fly(
     clearance = np.full(scenarios, np.inf)
     path = np.full((steps, 3), np.nan)
     for step in range(steps):
-        u = controller.batch(flight.states, flight.times)
+        u = pilot(flight.states, flight.times)
+        if chosen is VALUE_OPTIMAL:
+            u, lacking, changed = _value_optimal(flight, u, margin)
         _, reward, terminated, _, infos = env.step(flight.actions_of(u))
+        if chosen is not None and chosen is not VALUE_OPTIMAL:
+            lacking, changed = infos["filter_slack"], infos["filter_active"]
         error = flight.states[:3] - flight.reference.at(flight.times).position
         count += flying
         returns += flying * reward
         squares += flying * (error * error).sum(axis=0)
         violation += flying * (infos["cost"] > 0.0)
         if chosen is not None:
-            slack += flying * (infos["filter_slack"] > CERTIFIED_SLACK)
-            active += flying * infos["filter_active"]
+            slack += flying * (lacking > CERTIFIED_SLACK)
+            active += flying * changed
         nearest = -infos["constraint_values"].max(axis=1)
         clearance = np.where(flying, np.minimum(clearance, nearest), clearance)
         if flying[0]:
@@ -110,6 +140,43 @@ def fly(
         ended_early=~flying,
         path=path,
     )
+
+
+def pilot_of(nominal: Nominal, flight: QuadrotorVectorEnv) -> Pilot:
+    """Return the controller of all flights, with a plan of its own for each if it plans."""
+    law = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    if nominal == "geometric":
+        return law.batch
+    planners = [
+        QuadrotorMPC(flight.vehicle, flight.reference, flight.control_dt)
+        for _ in range(flight.num_envs)
+    ]
+
+    def plan(states: np.ndarray, times: np.ndarray) -> np.ndarray:
+        columns = zip(planners, states.T, times.tolist(), strict=True)
+        return np.stack([planner(state, time) for planner, state, time in columns], axis=1)
+
+    return plan
+
+
+def _value_optimal(
+    flight: QuadrotorVectorEnv, u: np.ndarray, margin: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the best safe thrusts where the controller's are unsafe, slack, and where that is."""
+    rows = _barrier(VALUE_OPTIMAL, margin).around(
+        flight.vehicle, flight.control_dt, flight.centres, flight.radii
+    )
+    matrices, bounds = rows.batch(flight.states, u)
+    unsafe = ((matrices @ u.T[:, :, None])[:, :, 0] < bounds).any(axis=1)
+    slack, thrusts = np.zeros(len(unsafe)), u.copy()
+    chosen = np.flatnonzero(unsafe)
+    if len(chosen):
+        states, times = flight.states[:, chosen], flight.times[chosen]
+        law = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+        value = ActionValue(law)
+        found = value_optimal(value, rows.of(chosen), states, times, u[:, chosen])
+        thrusts[:, chosen], slack[chosen] = found
+    return thrusts, slack, unsafe
 
 
 def filter_times(

@@ -10,10 +10,11 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.action_checks import checked_box
+from safe_envs.backup_policy import BackupPolicy
 from safe_envs.cost_signal import CostLimits, cost_space_of
 from safe_envs.quadrotor.dynamics import CALM, Force, step
 from safe_envs.quadrotor.reference import FigureEight
-from safe_envs.quadrotor.rendering import draw_flight
+from safe_envs.quadrotor.render_backends import RenderBackend, flight_painter
 from safe_envs.quadrotor.starts import Starts, checked, draw_starts, given_starts
 from safe_envs.quadrotor.task import (
     CONTROL_DT,
@@ -110,6 +111,10 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
     - `motor_lag` (0): time constant of the rotors [s]; they start at the hover thrust.
     - `terminate_on_collision` (False): whether the first contact terminates the episode.
     - `cost_limits` (None), `per_constraint` (False): as above.
+    - `render_mode` (None): "rgb_array" or "human".
+    - `render_backend` ("drawing"): "drawing", the flight from above and from the side, or "mujoco",
+      the flight in space, which needs `pip install "safe-envs[mujoco]"` and OpenGL. MuJoCo only
+      draws; it simulates nothing. Both draw small vehicles larger than they are.
 
     ## Version History
     - v0: first version.
@@ -130,6 +135,7 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
         cost_limits: CostLimits = None,
         per_constraint: bool = False,
         render_mode: str | None = None,
+        render_backend: RenderBackend = "drawing",
     ) -> None:
         self._task = flight_task(
             scene, vehicle, wind, gust, mass_scale, motor_lag, terminate_on_collision, cost_limits,
@@ -142,6 +148,7 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
         self.cost_space = cost_space_of(self.constraints, self._task.cost_high)
         self.render_mode = render_mode
         self._renderer = FrameRenderer(render_mode, self.metadata)
+        self._painter = flight_painter(render_backend, self._task)
         self._radii: list[float] = self._task.radii.tolist()
         self._hover = self._task.vehicle.hover_thrust
         self._state: tuple[float, ...] | None = None
@@ -187,6 +194,12 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
         """Return the action 2 u - 1 of thrusts, (4,) float32."""
         return (2.0 * np.asarray(u, dtype=np.float64) - 1.0).astype(np.float32)
 
+    def backup_policy(self) -> BackupPolicy:
+        """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
+        from safe_envs.safety_filters.quadrotor_backup import FilteredFlight  # imports this module
+
+        return FilteredFlight(self.vehicle, self.reference)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -231,17 +244,18 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._observe(), reward, terminated, False, self._info(margins, total, hits)
 
     def render(self) -> np.ndarray | None:
-        """Return the flight from above and from the side, or show it in a window."""
+        """Return a frame of the flight so far, or show it in a window."""
         state = self._current_state("render()")
         x, y, _, _, height = self._target()
         target = (x, y, height)
         return self._renderer.render(
-            lambda: draw_flight(state, self._trail, self._centres, target, self._task)
+            lambda: self._painter.draw(state, self._trail, self._centres, target)
         )
 
     def close(self) -> None:
-        """Close the window, if one is open."""
+        """Close the window and free what drawing needed, if there is anything."""
         self._renderer.close()
+        self._painter.close()
 
     def _current_state(self, purpose: str) -> tuple[float, ...]:
         if self._state is None:

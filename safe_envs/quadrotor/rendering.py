@@ -22,8 +22,10 @@ ROTOR = (166, 199, 228)
 THRUST = (217, 95, 2)
 LEAST_DRAWN_ARM = 0.12  # [m]: small vehicles are drawn larger than they are
 ROTOR_SHARE = 0.55  # of a rotor's distance from the middle
+_RANK = {SPHERE: 0, TOUCHED: 1, HAZARD: 2}
 
 Point = Sequence[float] | np.ndarray
+Colour = tuple[int, int, int]
 
 
 class View(NamedTuple):
@@ -39,6 +41,15 @@ class View(NamedTuple):
         """Return where a point of space is drawn."""
         right, up = point[0], point[self.axis]
         return self.zero[0] + right * self.scale, self.zero[1] - up * self.scale
+
+
+class Flown(NamedTuple):
+    """A flight so far."""
+
+    state: Point  # (13,)
+    trail: Sequence[Point]  # positions since the start, the present one last
+    colour: Colour = AGENT  # of the trail
+    rotor_colour: Colour = ROTOR
 
 
 def draw_flight(
@@ -59,11 +70,26 @@ def draw_flight(
         target: the reference's present position.
         task: vehicle, reference and radii.
     """
+    return draw_flights([Flown(state, trail)], centres, target, task)
+
+
+def draw_flights(
+    flights: Sequence[Flown], centres: Sequence[Point], target: Point, task: FlightTask
+) -> np.ndarray:
+    """Return flights past the same spheres, later ones on top, as a frame like `draw_flight`'s.
+
+    Args:
+        flights: at least one.
+        centres: of the spheres.
+        target: the reference's present position.
+        task: vehicle, reference and radii.
+    """
     pygame = load_pygame()
     views = _views(task)
     surface = pygame.Surface((WIDTH * OVERSAMPLING, views[-1].bottom))
     surface.fill(BACKGROUND)
-    colours = _sphere_colours(trail, centres, task)
+    touched = [sphere_colours(flown.trail, centres, task) for flown in flights]
+    colours = [max(each, key=_RANK.__getitem__) for each in zip(*touched, strict=True)]
     for view in views:
         surface.set_clip(0, view.top, WIDTH * OVERSAMPLING, view.bottom - view.top)
         if view.axis == 2:
@@ -73,11 +99,13 @@ def draw_flight(
             _draw_sphere(surface, view, centres[i], colours[i])
         curve = task.reference.at(np.linspace(0.0, task.reference.period, 200)).position.T
         pygame.draw.lines(surface, GOAL, False, [view.pixel(p) for p in curve], 2 * OVERSAMPLING)
-        if len(trail) > 1:
-            points = [view.pixel(p) for p in trail]
-            pygame.draw.lines(surface, AGENT, False, points, 3 * OVERSAMPLING)
+        for flown in flights:
+            if len(flown.trail) > 1:
+                points = [view.pixel(p) for p in flown.trail]
+                pygame.draw.lines(surface, flown.colour, False, points, 3 * OVERSAMPLING)
         pygame.draw.circle(surface, GOAL, view.pixel(target), 5 * OVERSAMPLING)
-        _draw_vehicle(surface, view, state, task)
+        for flown in flights:
+            _draw_vehicle(surface, view, flown, task)
     surface.set_clip(None)
     _draw_labels(surface, views)
     small = (WIDTH, views[-1].bottom // OVERSAMPLING)
@@ -98,36 +126,34 @@ def _views(task: FlightTask) -> tuple[View, View]:
     )
 
 
-def _sphere_colours(
+def sphere_colours(
     trail: Sequence[Point], centres: Sequence[Point], task: FlightTask
-) -> list[tuple[int, int, int]]:
+) -> list[Colour]:
+    """Return the spheres' colours: HAZARD in contact, TOUCHED after one, SPHERE else."""
     flown = np.array(trail)[:, None]  # (steps, 1, 3)
     inside = np.linalg.norm(flown - np.array(centres), axis=2) < task.radii
     now, ever = inside[-1], inside.any(axis=0)
     return [HAZARD if n else TOUCHED if e else SPHERE for n, e in zip(now, ever, strict=True)]
 
 
-def _drawing_order(
-    centres: Sequence[Point], colours: Sequence[tuple[int, int, int]], view: View
-) -> list[int]:
+def _drawing_order(centres: Sequence[Point], colours: Sequence[Colour], view: View) -> list[int]:
     """Return the spheres' numbers: untouched ones first, and of these the farthest first."""
-    rank = {SPHERE: 0, TOUCHED: 1, HAZARD: 2}
     nearness = [c[2] if view.axis == 1 else -c[1] for c in centres]
-    return sorted(range(len(centres)), key=lambda i: (rank[colours[i]], nearness[i]))
+    return sorted(range(len(centres)), key=lambda i: (_RANK[colours[i]], nearness[i]))
 
 
-def _draw_sphere(surface: Any, view: View, centre: Point, colour: tuple[int, int, int]) -> None:
+def _draw_sphere(surface: Any, view: View, centre: Point, colour: Colour) -> None:
     pygame = load_pygame()
     radius = SPHERE_RADIUS * view.scale
     pygame.draw.circle(surface, colour, view.pixel(centre), radius)
     pygame.draw.circle(surface, SPHERE_EDGE, view.pixel(centre), radius, OVERSAMPLING)
 
 
-def _draw_vehicle(surface: Any, view: View, state: Point, task: FlightTask) -> None:
+def _draw_vehicle(surface: Any, view: View, flown: Flown, task: FlightTask) -> None:
     """Draw arms, rotor discs and the direction of thrust, small ones enlarged."""
     pygame = load_pygame()
-    vehicle, middle = task.vehicle, np.array(state[:3])
-    rotation = _rotation(state)
+    vehicle, middle = task.vehicle, np.array(flown.state[:3])
+    rotation = _rotation(flown.state)
     arms = np.stack([vehicle.rotor_x, vehicle.rotor_y, np.zeros(4)], axis=1)  # (4, 3)
     length = float(np.linalg.norm(arms[0]))
     reach = max(length, LEAST_DRAWN_ARM)
@@ -137,8 +163,8 @@ def _draw_vehicle(surface: Any, view: View, state: Point, task: FlightTask) -> N
     start = view.pixel(middle)
     for arm in arms:
         rim = [view.pixel(middle + rotation @ (arm + offset)) for offset in disc]
-        pygame.draw.polygon(surface, ROTOR, rim)
-        pygame.draw.lines(surface, AGENT, True, rim, OVERSAMPLING)
+        pygame.draw.polygon(surface, flown.rotor_colour, rim)
+        pygame.draw.lines(surface, flown.colour, True, rim, OVERSAMPLING)
     for arm in arms:
         pygame.draw.line(surface, INK, start, view.pixel(middle + rotation @ arm), 3 * OVERSAMPLING)
     tip = view.pixel(middle + rotation @ np.array([0.0, 0.0, 1.6 * reach]))

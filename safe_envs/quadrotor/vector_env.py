@@ -8,10 +8,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from safe_envs.backup_policy import BackupPolicy
 from safe_envs.cost_signal import CostLimits
 from safe_envs.quadrotor.dynamics import STATE_SIZE, step_batch
 from safe_envs.quadrotor.reference import FigureEight
-from safe_envs.quadrotor.rendering import draw_flight
+from safe_envs.quadrotor.render_backends import FlightPainter, RenderBackend, flight_painter
 from safe_envs.quadrotor.starts import Starts, draw_starts, given_starts
 from safe_envs.quadrotor.task import (
     CONTROL_DT,
@@ -45,6 +46,7 @@ class QuadrotorVectorEnv(NativeVectorEnv):
     """
 
     control_dt = CONTROL_DT  # [s]
+    _painter: FlightPainter | None = None  # Gymnasium closes even what was never made
 
     def __init__(
         self,
@@ -61,12 +63,14 @@ class QuadrotorVectorEnv(NativeVectorEnv):
         cost_limits: CostLimits = None,
         per_constraint: bool = False,
         render_mode: str | None = None,
+        render_backend: RenderBackend = "drawing",
     ) -> None:
         self._task = flight_task(
             scene, vehicle, wind, gust, mass_scale, motor_lag, terminate_on_collision, cost_limits,
             per_constraint,
         )  # fmt: skip
-        batch = QuadrotorBatch(self._task)
+        self._painter = painter = flight_painter(render_backend, self._task)
+        batch = QuadrotorBatch(self._task, painter)
         super().__init__(batch, num_envs, max_episode_steps, autoreset_mode, render_mode)
         self.metadata = self.metadata | {"render_fps": round(1.0 / CONTROL_DT)}
 
@@ -79,6 +83,12 @@ class QuadrotorVectorEnv(NativeVectorEnv):
     def reference(self) -> FigureEight:
         """The trajectory to follow."""
         return self._task.reference
+
+    def backup_policy(self) -> BackupPolicy:
+        """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
+        from safe_envs.safety_filters.quadrotor_backup import FilteredFlight  # imports this module
+
+        return FilteredFlight(self.vehicle, self.reference)
 
     @property
     def states(self) -> np.ndarray:
@@ -108,6 +118,11 @@ class QuadrotorVectorEnv(NativeVectorEnv):
         """Return the actions 2 u - 1 of thrusts (4, N), (N, 4) float32."""
         return (2.0 * np.asarray(u, dtype=np.float64).T - 1.0).astype(np.float32)
 
+    def close_extras(self, **kwargs: Any) -> None:
+        """Free what drawing needed."""
+        if self._painter is not None:
+            self._painter.close()
+
     def _rows(self, wanted: str) -> np.ndarray:
         if self._states is None:
             raise gym.error.ResetNeeded(f"call reset() before reading {wanted}")
@@ -121,7 +136,7 @@ class QuadrotorBatch:
     quantity of all vehicles is contiguous.
     """
 
-    def __init__(self, task: FlightTask) -> None:
+    def __init__(self, task: FlightTask, painter: FlightPainter) -> None:
         self.constraints = task.constraints
         self.reward_discount = 1.0
         self.cost_high = task.cost_high
@@ -129,6 +144,7 @@ class QuadrotorBatch:
         self.single_action_space: gym.Space
         self.single_observation_space, self.single_action_space = task.spaces()
         self._task = task
+        self._painter = painter
 
     def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw starts that keep clear of the obstacles."""
@@ -203,7 +219,7 @@ class QuadrotorBatch:
         x, y, _, _, height = self._target(rows)
         target = (float(x[0]), float(y[0]), height)
         flown = state[STATE].tolist()
-        return draw_flight(flown, [flown[:3]], centres, target, self._task)
+        return self._painter.draw(flown, [flown[:3]], centres, target)
 
     def _started(self, starts: Starts) -> np.ndarray:
         task, count = self._task, len(starts.times)

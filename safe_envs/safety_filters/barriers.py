@@ -133,8 +133,8 @@ class SphereRows:
         terms = self.points @ table.reshape(count, 4, 4).transpose(0, 2, 1)  # (N, n, 4)
         return terms[:, :, :3] @ mixer[:3], self.levels - terms[:, :, 3]
 
-    def of(self, column: int) -> SphereRows:
-        """Return the rows around the spheres of one state of a batch."""
+    def of(self, column: int | np.ndarray) -> SphereRows:
+        """Return the rows around the spheres of one state of a batch, or of some (n,) of them."""
         if self.points.ndim == 2:
             return self
         return replace(self, points=self.points[column], levels=self.levels[column])

@@ -13,11 +13,12 @@ from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.safety_filters.barriers import SphereRows, SphereZCBF
 from safe_envs.safety_filters.metrics import Metric, resolved_metric
 from safe_envs.safety_filters.quadratic_program import (
+    NO_AUTHORITY,
     ROW_TOLERANCE,
     SLACK_WEIGHT,
     Weight,
+    dot,
     nearest_on_row,
-    row_lengths,
     solve,
     weight_of,
 )
@@ -97,7 +98,8 @@ def _on_one_row(
         missing: b - A u_ref, (M, k), with an entry above 0 in every state.
         references: u_ref within the bounds, (4, M).
     """
-    lengths = row_lengths(matrices)
+    columns = list(np.moveaxis(matrices, -1, 0))
+    lengths = np.maximum(np.sqrt(dot(columns, columns)), NO_AUTHORITY)  # (M, k)
     missing = missing / lengths
     worst = (np.arange(len(missing)), missing.argmax(axis=1))
     row = matrices[worst] / lengths[worst][:, None]

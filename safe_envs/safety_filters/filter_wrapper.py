@@ -11,8 +11,15 @@ import numpy as np
 
 from safe_envs.action_checks import checked_box
 from safe_envs.quadrotor.env import QuadrotorEnv
+from safe_envs.safety_filters.action_value import FittedQ, StateMetric
 from safe_envs.safety_filters.barriers import RowFunction, SphereRows, SphereZCBF
-from safe_envs.safety_filters.metrics import Metric, floored, resolved_metric
+from safe_envs.safety_filters.metrics import (
+    Metric,
+    MetricFunction,
+    check_vehicle,
+    floored,
+    resolved_metric,
+)
 from safe_envs.safety_filters.quadratic_program import (
     SLACK_WEIGHT,
     Weight,
@@ -22,6 +29,7 @@ from safe_envs.safety_filters.quadratic_program import (
     trusted_weight,
     weight_of,
 )
+from safe_envs.safety_filters.quadrotor_transitions import Transitions
 
 CERTIFIED_SLACK = 1e-3  # a step with more slack than this broke a row and is not certified
 Gradient = np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -57,8 +65,9 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         barrier: a `SphereZCBF` for quadrotors, an `AffineBarrier` for linear systems, or a function
             `rows(state, reference) -> (A, b)`.
         metric: "euclidean"; "lqr", for quadrotors; "fqi", learnt, for the Crazyflie; a matrix
-            (m, m); or a function of state and reference. Eigenvalues below 0.1 of the largest are
-            raised to it.
+            (m, m); a `FittedQ`, for its mean curvature; `FittedQ.state_metric()`, for the curvature
+            in each state; or a function of state and reference. Eigenvalues below 0.1 of the
+            largest are raised to it; of `state_metric`, of its mean's largest. See also `fit`.
         slack_weight: rho, the price of a broken row.
         gradient: g of the action's value at the reference, (m,), or a function of state and
             reference; adds -g'(u - u_ref) to the program where the reference is unsafe.
@@ -85,7 +94,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self,
         env: gym.Env,
         barrier: SphereZCBF | RowFunction,
-        metric: Metric = "lqr",
+        metric: Metric | StateMetric = "lqr",
         slack_weight: float = SLACK_WEIGHT,
         gradient: Gradient | None = None,
     ) -> None:
@@ -100,16 +109,42 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self.slack_weight = slack_weight
         self._count = self._box.shape[0]
         self._low, self._high = self._bounds()
-        vehicle = None if self._scene is None else self._scene.vehicle
-        resolved = resolved_metric(metric, self._count, vehicle, QuadrotorEnv.control_dt)
-        self.metric = resolved
-        constant = np.eye(self._count) if callable(resolved) else resolved
+        self.metric = self._resolved(metric)
+        constant = self.metric if isinstance(self.metric, np.ndarray) else np.eye(self._count)
         self._weight = weight_of(constant, slack_weight)
         self._gradient = gradient
         if gradient is not None and not callable(gradient):
             self._gradient = checked_array("gradient", gradient, (self._count,))
         self._rows: RowFunction | None = None
         self._observation: Any = None
+
+    def fit(self, transitions: Transitions) -> FittedQ:
+        """Fit an action value to flights and filter in its mean curvature from now on.
+
+        The fit has the defaults of `fitted_q.fit_q`; for any other pass its result as the metric.
+        A copy that `gymnasium.make` builds from the wrapper's spec has the metric too.
+
+        Args:
+            transitions: of the environment's vehicle, as from
+                `quadrotor_transitions.collect_transitions`.
+
+        Returns:
+            The value, to be saved or examined.
+
+        Raises:
+            ValueError: if the environment is no quadrotor, or another vehicle flew.
+        """
+        # Imported late: loaded with the package, it would warn when run as `python -m`.
+        from safe_envs.safety_filters.fitted_q import fit_q
+
+        vehicle = None if self._scene is None else self._scene.vehicle
+        check_vehicle(transitions.vehicle, vehicle, QuadrotorEnv.control_dt)
+        fitted = fit_q(transitions)
+        matrix = floored(fitted.metric())
+        self.metric, self._weight = matrix, weight_of(matrix, self.slack_weight)
+        self._saved_kwargs["metric"] = fitted.metric()
+        self._cached_spec = None
+        return fitted
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -154,6 +189,13 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         }
         return self._observation, reward, terminated, truncated, info
 
+    def _resolved(self, metric: Metric | StateMetric) -> np.ndarray | MetricFunction | StateMetric:
+        vehicle = None if self._scene is None else self._scene.vehicle
+        if isinstance(metric, StateMetric):
+            check_vehicle(metric.value.vehicle, vehicle, QuadrotorEnv.control_dt)
+            return metric
+        return resolved_metric(metric, self._count, vehicle, QuadrotorEnv.control_dt)
+
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         if self._scene is not None:
             return np.zeros(self._count), np.ones(self._count)
@@ -170,8 +212,11 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return u if self._scene is None else self._scene.action_of(u)
 
     def _weight_at(self, state: np.ndarray, reference: np.ndarray) -> Weight:
-        if not callable(self.metric):
+        if isinstance(self.metric, np.ndarray):
             return self._weight
+        if isinstance(self.metric, StateMetric):
+            assert self._scene is not None
+            return trusted_weight(self.metric.at(state, self._scene.time), self.slack_weight)
         matrix = checked_array(
             "the metric function's result",
             self.metric(state, reference),

@@ -4,7 +4,7 @@ A weighted projection is worth its name if W is minus the Hessian of the action'
 reference (Lin and Xu, arXiv 2602.12603, equation 6). "euclidean" is the identity; "lqr" is that
 Hessian in closed form for the quadrotor linearised at hover, which is this project's choice. It
 needs no data, and serves every state. "fqi" is that Hessian learnt from flights, after the paper;
-see `fitted_q` for what differs.
+see `fitted_q` for what differs. A value that was fitted, `FittedQ`, gives its mean W.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ import numpy as np
 from scipy.linalg import expm, solve_discrete_are
 
 from safe_envs.quadrotor.task import CONTROL_DT, EFFORT_WEIGHT, POSITION_WEIGHT, RATE_WEIGHT
-from safe_envs.quadrotor.vehicle import CRAZYFLIE, GRAVITY, Vehicle
+from safe_envs.quadrotor.vehicle import CRAZYFLIE, GRAVITY, VEHICLES, Vehicle
+from safe_envs.safety_filters.action_value import SMALLEST_SHARE, FittedQ, StateMetric
 from safe_envs.safety_filters.quadratic_program import checked_array
 
 MetricFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of state and reference, (m, m)
-Metric = str | np.ndarray | MetricFunction
+Metric = str | np.ndarray | MetricFunction | FittedQ
 NAMES = ("euclidean", "lqr", "fqi")
-SMALLEST_SHARE = 0.1  # of the largest eigenvalue, below which eigenvalues are raised
 DISCOUNT = 0.99  # of the value whose Hessian "lqr" is
 VELOCITY_WEIGHT = 1.0  # [s^2/m^2]
 ANGLE_WEIGHT = 0.5  # [1/rad^2]: 2 |q_v|^2 is half the square of a small angle
 LEARNT_CRAZYFLIE = (
-    (1.008939, -0.044431, -0.339916, -0.081085),
-    (-0.044431, 0.955218, -0.075191, -0.308382),
-    (-0.339916, -0.075191, 1.072825, -0.042566),
-    (-0.081085, -0.308382, -0.042566, 0.963018),
+    (0.998527, -0.067249, -0.313035, -0.070603),
+    (-0.067249, 0.987836, -0.067612, -0.303650),
+    (-0.313035, -0.067612, 1.007568, -0.068888),
+    (-0.070603, -0.303650, -0.068888, 1.006068),
 )
 """The metric "fqi": the mean of W learnt from 60 flights of 300 steps each, with trace 4.
 
-Within 10 percent, in the spectral norm, of the true value's curvature with trace 4. Rounded to six
+Within 3 percent, in the spectral norm, of the true value's curvature with trace 4. Rounded to six
 decimals, as printed by
 `python -m safe_envs.safety_filters.fitted_q --vehicle crazyflie --seed 0 --out value.npz`.
 """
@@ -47,26 +47,59 @@ def resolved_metric(
     """Return the floored matrix (count, count) that is meant, or the function as it came.
 
     Args:
-        metric: a name, a matrix or a function of state and reference.
+        metric: a name, a matrix, a fitted value or a function of state and reference.
         count: entries of an action, m.
         vehicle: the quadrotor; None if the environment is none.
         time_step: for which an action is held [s].
 
     Raises:
-        ValueError: if the name is not known or not for this environment or vehicle, or the matrix
-            is of the wrong shape, not finite or has no positive eigenvalue.
-        TypeError: if it is none of the three.
+        ValueError: if the name is not known or not for this environment or vehicle, the value is
+            another vehicle's, or the matrix is of the wrong shape, not finite or has no positive
+            eigenvalue.
+        TypeError: if it is none of the four.
     """
     if isinstance(metric, str):
         return _named_metric(metric, count, vehicle, time_step)
     if isinstance(metric, np.ndarray | list | tuple):
         return floored(checked_array("metric", metric, (count, count)))
+    if isinstance(metric, FittedQ):
+        check_vehicle(metric.vehicle, vehicle, time_step)
+        return floored(metric.metric())
+    if isinstance(metric, StateMetric):
+        raise TypeError(
+            "metric is a StateMetric, which only SafetyFilter takes; pass its mean as "
+            "metric.value, or use gymnasium.vector.SyncVectorEnv over environments in a "
+            "SafetyFilter"
+        )
     if not callable(metric):
         raise TypeError(
-            f"metric is {metric!r}; pass one of {NAMES}, a matrix ({count}, {count}) or a function "
-            "of state and reference"
+            f"metric is {metric!r}; pass one of {NAMES}, a matrix ({count}, {count}), a FittedQ or "
+            "a function of state and reference"
         )
     return metric
+
+
+def check_vehicle(fitted: str, vehicle: Vehicle | None, time_step: float) -> None:
+    """Refuse what was fitted to another vehicle's flights.
+
+    Args:
+        fitted: name of the vehicle that flew.
+        vehicle: the quadrotor; None if the environment is none.
+        time_step: for which an action is held [s].
+
+    Raises:
+        ValueError: if it is another one, or another time step.
+    """
+    if vehicle is None:
+        raise ValueError(
+            f"the value or the transitions are of the quadrotor {fitted!r} and this environment "
+            "is none; pass a metric that is a matrix or a function of state and reference"
+        )
+    if (vehicle, time_step) != (VEHICLES[fitted], CONTROL_DT):
+        raise ValueError(
+            f"the value or the transitions are of the vehicle {fitted!r} at {CONTROL_DT} s and the "
+            "environment's is another; pass those of collect_transitions(vehicle=...) with its own"
+        )
 
 
 def _named_metric(name: str, count: int, vehicle: Vehicle | None, time_step: float) -> np.ndarray:

@@ -13,6 +13,8 @@ DAQP finds it (Arnstroem, Bemporad and Axehill, IEEE TAC 2022).
 from __future__ import annotations
 
 import math
+from functools import reduce
+from operator import add, gt, lt, mul, sub
 from typing import Any, NamedTuple
 
 import daqp
@@ -36,6 +38,16 @@ class Projection(NamedTuple):
     slack: float  # eps, in units of the action; 0 if all rows are met
     active: bool  # whether the reference broke a row or a bound
     status: str  # "kept", "solved", "fallback" or "failed", see `solve`
+
+
+class Assembled(NamedTuple):
+    """Minimise 1/2 z'Hz + f'z over z with lower <= (z, rows z) <= upper."""
+
+    hessian: np.ndarray  # H, (n, n)
+    linear: np.ndarray  # f, (n,)
+    rows: np.ndarray  # (k, n)
+    lower: np.ndarray  # (n + k,)
+    upper: np.ndarray  # (n + k,)
 
 
 class Weight(NamedTuple):
@@ -144,43 +156,80 @@ def solve(
     - "failed": both failed; the action is the reference clipped into its bounds, and the slack is
       the largest amount by which it breaks a row.
     """
-    missing = bounds - rows.dot(reference)  # (k,)
-    clipped = np.minimum(np.maximum(reference, low), high)
-    outside = np.count_nonzero(clipped != reference) > 0
-    if not (np.count_nonzero(missing > 0.0) or outside):
+    missing = bounds - rows.dot(reference)
+    amounts: list[float] = missing.tolist()
+    start, lows, highs = reference.tolist(), low.tolist(), high.tolist()
+    inside = _all_within(start, lows, highs)
+    if inside and max(amounts, default=0.0) <= 0.0:
         return Projection(reference, 0.0, False, "kept")
-    lengths = row_lengths(rows)
-    missing = missing / lengths
-    if gradient is None and not outside:
-        found = _nearest_if_one_row_decides(weight, reference, rows, lengths, missing, low, high)
+    if inside and gradient is None:
+        found = _nearest_if_one_row_decides(weight, start, rows, amounts, lows, highs)
         if found is not None:
             return found
-    count, total = len(reference), len(reference) + 1
-    matrix = np.ones((len(rows), total))  # of (u - u_ref, eps)
-    np.divide(rows, lengths[:, None], out=matrix[:, :count])
-    lower = np.zeros(total + len(rows))
-    lower[:count] = low - reference
-    lower[total:] = missing
-    upper = np.full(total + len(rows), INFINITE)
-    upper[:count] = high - reference
-    linear = np.zeros(total)
-    if gradient is not None:
-        linear[:count] = -weight.scale * gradient
-    change, status = _solve_program(weight.hessian, linear, matrix, lower, upper)
+    return _nearest(weight, reference, rows, missing, low, high, gradient)
+
+
+def improve(
+    weight: Weight,
+    start: np.ndarray,
+    rows: np.ndarray,
+    bounds: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    gradient: np.ndarray,
+) -> Projection:
+    """Return the solution of the module's program also where the starting action is safe.
+
+    A Newton step of a value with this gradient and curvature, within rows and bounds. The
+    arguments are `solve`'s, and known to be good; statuses are `solve`'s without "kept".
+    """
+    return _nearest(weight, start, rows, bounds - rows.dot(start), low, high, gradient)
+
+
+def _nearest(
+    weight: Weight,
+    reference: np.ndarray,
+    rows: np.ndarray,
+    missing: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    gradient: np.ndarray | None,
+) -> Projection:
+    """Return the program's solution by DAQP; missing = b - A u_ref, (k,)."""
+    count = len(reference)
+    program = assembled(weight, reference, rows, missing, low, high, gradient)
+    change, status = solve_assembled(program)
     if change is None:
-        slack = float(np.max((bounds - rows @ clipped) / lengths, initial=0.0))
-        return Projection(clipped, slack, True, status)
+        clipped = np.minimum(np.maximum(reference, low), high)
+        short = program.lower[count + 1 :] - program.rows[:, :count] @ (clipped - reference)
+        return Projection(clipped, float(np.max(short, initial=0.0)), True, status)
     action = np.minimum(np.maximum(reference + change[:count], low), high)
     return Projection(action, max(float(change[count]), 0.0), True, status)
 
 
-def row_lengths(rows: np.ndarray) -> np.ndarray:
-    """Return |a_i|, (..., k), or what rows without authority are divided by.
-
-    Args:
-        rows: A, (..., k, m).
-    """
-    return np.maximum(np.sqrt((rows * rows).sum(axis=-1)), NO_AUTHORITY)
+def assembled(
+    weight: Weight,
+    reference: np.ndarray,
+    rows: np.ndarray,
+    missing: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    gradient: np.ndarray | None,
+) -> Assembled:
+    """Return the program of z = (u - u_ref, eps), rows at length one; missing = b - A u_ref."""
+    count, total = len(reference), len(reference) + 1
+    lengths = np.maximum(np.sqrt((rows * rows).sum(axis=1)), NO_AUTHORITY)
+    matrix = np.ones((len(rows), total))
+    np.divide(rows, lengths[:, None], out=matrix[:, :count])
+    lower = np.zeros(total + len(rows))
+    np.subtract(low, reference, out=lower[:count])
+    np.divide(missing, lengths, out=lower[total:])
+    upper = np.full(total + len(rows), INFINITE)
+    np.subtract(high, reference, out=upper[:count])
+    linear = np.zeros(total)
+    if gradient is not None:
+        linear[:count] = -weight.scale * gradient
+    return Assembled(weight.hessian, linear, matrix, lower, upper)
 
 
 def nearest_on_row(weight: Weight, row: list[Any], missing: Any) -> tuple[list[Any], Any]:
@@ -195,54 +244,60 @@ def nearest_on_row(weight: Weight, row: list[Any], missing: Any) -> tuple[list[A
         row: a of length one, m entries.
         missing: b - a'u_ref > 0.
     """
-    image = []
-    for line in weight.inverse:
-        total = line[0] * row[0]
-        for entry, factor in zip(line[1:], row[1:], strict=True):
-            total = total + entry * factor
-        image.append(total)
+    image = [dot(line, row) for line in weight.inverse]
     softness = 1.0 / float(weight.hessian[-1, -1])
-    stretch = softness + image[0] * row[0]
-    for entry, factor in zip(image[1:], row[1:], strict=True):
-        stretch = stretch + entry * factor
-    multiplier = missing / stretch
+    multiplier = missing / (dot(image, row) + softness)
     return [multiplier * entry for entry in image], multiplier * softness
+
+
+def dot(first: Any, second: Any) -> Any:
+    """Return the sum of products from left to right; floats and arrays give equal bits."""
+    return reduce(add, map(mul, first, second))
+
+
+def _all_within(point: list[float], lows: list[float], highs: list[float]) -> bool:
+    return not (any(map(lt, point, lows)) or any(map(gt, point, highs)))
 
 
 def _nearest_if_one_row_decides(
     weight: Weight,
-    reference: np.ndarray,
+    reference: list[float],
     rows: np.ndarray,
-    lengths: np.ndarray,
-    missing: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+    missing: list[float],
+    low: list[float],
+    high: list[float],
 ) -> Projection | None:
     """Return the solution if it is that of the most broken row alone.
 
     It is if it meets all other rows and the bounds: with fewer constraints no point is nearer.
+    In plain floats, which is faster than arrays of four numbers.
 
     Args:
         weight: W and rho.
-        reference: within the bounds, (m,).
+        reference: within the bounds, m entries.
         rows: A, (k, m).
-        lengths: of the rows, (k,).
-        missing: (b - A u_ref) / lengths, (k,).
-        low: (m,).
-        high: (m,).
+        missing: b - A u_ref, k entries, some of them above 0.
+        low: m entries.
+        high: m entries.
     """
-    worst = int(missing.argmax())
-    row = (rows[worst] / lengths[worst]).tolist()
-    entries, slack = nearest_on_row(weight, row, float(missing[worst]))
-    change = np.array(entries)
-    action = reference + change
-    if np.count_nonzero(action < low) or np.count_nonzero(action > high):
+    matrix: list[list[float]] = rows.tolist()
+    broken = [i for i, amount in enumerate(missing) if amount > 0.0]
+    lengths = [max(math.sqrt(dot(matrix[i], matrix[i])), NO_AUTHORITY) for i in broken]
+    shares = [missing[i] / length for i, length in zip(broken, lengths, strict=True)]
+    place = shares.index(max(shares))
+    worst, length = broken[place], lengths[place]
+    row = [entry / length for entry in matrix[worst]]
+    change, slack = nearest_on_row(weight, row, shares[place])
+    action = list(map(add, reference, change))
+    if not _all_within(action, low, high):
         return None
-    short = missing - rows.dot(change) / lengths - slack  # (k,)
-    short[worst] = 0.0
-    if np.count_nonzero(short > ROW_TOLERANCE):
-        return None
-    return Projection(action, slack, True, "solved")
+    met = rows.dot(np.array(change)).tolist()  # A (u - u_ref)
+    for i, short in enumerate(map(sub, missing, met)):
+        if short > 0.0 and i != worst:
+            own = max(math.sqrt(dot(matrix[i], matrix[i])), NO_AUTHORITY)
+            if short / own > slack + ROW_TOLERANCE:
+                return None
+    return Projection(np.array(action), slack, True, "solved")
 
 
 def checked_rows(rows: Any, bounds: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -279,9 +334,9 @@ def checked_array(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _solve_program(
-    hessian: np.ndarray, linear: np.ndarray, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray
-) -> tuple[np.ndarray | None, str]:
+def solve_assembled(program: Assembled) -> tuple[np.ndarray | None, str]:
+    """Return z, or None, and how it was found: "solved", "fallback" or "failed"."""
+    hessian, linear, rows, lower, upper = program
     sense = np.zeros(len(lower), dtype=np.int32)
     solution, value, flag, _ = daqp.solve(
         hessian, linear, rows, upper, lower, sense, primal_tol=PRIMAL_TOLERANCE

@@ -12,8 +12,7 @@ from safe_envs.safety_filters.batch_filter import VectorSafetyFilter
 from safe_envs.safety_filters.filter_wrapper import SafetyFilter
 from safe_envs.safety_filters.metrics import Metric
 from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT
-
-MARGIN = 0.03  # [m]
+from safe_envs.safety_filters.quadrotor_backup import MARGIN
 
 
 def make(

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safe_envs.quadrotor.dynamics import BLOCK, CALM, step, step_batch
+from safe_envs.quadrotor.mujoco_model import mujoco_text
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, GRAVITY, HUMMINGBIRD
 
 VEHICLES = {"crazyflie": CRAZYFLIE, "hummingbird": HUMMINGBIRD}
@@ -122,20 +123,7 @@ def test_agrees_with_mujoco(vehicle):
     """One second of random thrusts against MuJoCo's Runge-Kutta on a free body with four motors."""
     mujoco = pytest.importorskip("mujoco")
     body = VEHICLES[vehicle]
-    rotors = list(zip(body.rotor_x, body.rotor_y, body.spin, strict=True))
-    sites = "".join(f'<site name="r{i}" pos="{x} {y} 0"/>' for i, (x, y, _) in enumerate(rotors))
-    motors = "".join(
-        f'<motor site="r{i}" gear="0 0 {body.largest_thrust} 0 0 '
-        f'{s * body.torque_ratio * body.largest_thrust}"/>'
-        for i, (_, _, s) in enumerate(rotors)
-    )
-    inertia = " ".join(map(str, body.inertia))
-    model = mujoco.MjModel.from_xml_string(
-        f"""<mujoco><option timestep="0.005" integrator="RK4" gravity="0 0 -{GRAVITY}"/>
-        <worldbody><body pos="0 0 1"><freejoint/>
-        <inertial pos="0 0 0" mass="{body.mass}" diaginertia="{inertia}"/>{sites}</body></worldbody>
-        <actuator>{motors}</actuator></mujoco>"""
-    )
+    model = mujoco.MjModel.from_xml_string(mujoco_text(body, 0.005))
     for seed in range(3):
         rng, data = np.random.default_rng(seed), mujoco.MjData(model)
         mujoco.mj_resetData(model, data)

@@ -1,0 +1,21 @@
+"""Controllers from models, with the `predict` of Stable-Baselines3's policies.
+
+    controller = GeometricController(gym.make("Safe/Quadrotor-v0"))
+    action, _ = controller.predict(observation)
+
+They need NumPy, SciPy and DAQP alone, `MPCController(solver="ipopt")` also casadi.
+"""
+
+from agents.controllers.geometric import GeometricController
+from agents.controllers.linear_quadratic import LQRController
+from agents.controllers.malicious_expert import MaliciousExpert
+from agents.controllers.model_predictive import MPCController
+from agents.controllers.quadrotor_mpc import QuadrotorMPC
+
+__all__ = [
+    "GeometricController",
+    "LQRController",
+    "MPCController",
+    "MaliciousExpert",
+    "QuadrotorMPC",
+]

@@ -1,0 +1,35 @@
+"""The quadrotor in MuJoCo's XML: to fly it in another integrator, and to draw it."""
+
+from __future__ import annotations
+
+from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
+
+
+def mujoco_text(vehicle: Vehicle, time_step: float, shape: str = "", scenery: str = "") -> str:
+    """Return the vehicle as a free body with one motor for each rotor, in MuJoCo's XML.
+
+    qpos is (position, quaternion) and ctrl the thrusts u in [0, 1]; qvel is (velocity, body rates).
+    Motor i pushes with largest_thrust * u_i along the body's z axis at its rotor, and turns about
+    it with spin_i * torque_ratio times that.
+
+    Args:
+        vehicle: the model.
+        time_step: of the Runge-Kutta integrator [s].
+        shape: elements inside the body, such as geoms; its mass and inertia stay the vehicle's.
+        scenery: elements beside the body's <worldbody>.
+    """
+    rotors = list(zip(vehicle.rotor_x, vehicle.rotor_y, vehicle.spin, strict=True))
+    sites = [f'<site name="rotor{i}" pos="{x} {y} 0"/>' for i, (x, y, _) in enumerate(rotors)]
+    largest = vehicle.largest_thrust
+    motors = [
+        f'<motor site="rotor{i}" gear="0 0 {largest} 0 0 {s * vehicle.torque_ratio * largest}"/>'
+        for i, (_, _, s) in enumerate(rotors)
+    ]
+    inertia = " ".join(map(str, vehicle.inertia))
+    return f"""<mujoco>
+    <option timestep="{time_step}" integrator="RK4" gravity="0 0 -{GRAVITY}"/>
+    {scenery}
+    <worldbody><body name="vehicle" pos="0 0 1"><freejoint/>
+    <inertial pos="0 0 0" mass="{vehicle.mass}" diaginertia="{inertia}"/>{"".join(sites)}
+    {shape}
+    </body></worldbody><actuator>{"".join(motors)}</actuator></mujoco>"""

@@ -1,0 +1,289 @@
+"""The flight in space, drawn by MuJoCo, which is told positions and simulates nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from safe_envs.quadrotor.mujoco_model import mujoco_text
+from safe_envs.quadrotor.rendering import (
+    LEAST_DRAWN_ARM,
+    ROTOR_SHARE,
+    SPHERE,
+    THRUST,
+    Point,
+    sphere_colours,
+)
+from safe_envs.quadrotor.scene import SPHERE_RADIUS
+from safe_envs.quadrotor.task import CONTROL_DT, FlightTask
+from safe_envs.quadrotor.vehicle import Vehicle
+from safe_envs.rendering import AGENT, BACKGROUND, GOAL, INK
+from safe_envs.velocity_camera import open_context
+
+WIDTH, HEIGHT = 640, 480  # [pixels]
+MAX_GEOMS = 2000
+AZIMUTH = 72.0  # [degrees], 90 looks along y
+ELEVATION = -28.0  # [degrees]
+DISTANCE = 3.05  # from the middle of the figure eight, in units of its length A
+CURVE_PIECES = 160  # of the reference
+TRAIL_STRIDE = 2  # steps between the trail's points
+LONGEST_TRAIL = 600  # points; longer trails are drawn coarser
+CURVE_WIDTH = 0.006  # [m] for A = 1 m; this and the next
+TRAIL_WIDTH = 0.011  # [m]
+CALM_ALPHA = 0.42  # of spheres that were not touched
+TOUCHED_ALPHA = 0.6
+SHADOW_ALPHA = 0.16
+GRID = (186, 190, 196)
+
+UPRIGHT = np.eye(3)
+UPRIGHT.setflags(write=False)
+
+Colour = tuple[int, int, int]
+
+
+def load_mujoco() -> ModuleType:
+    """Return the module mujoco; DependencyNotInstalled with the pip line if it is missing."""
+    try:
+        import mujoco
+    except ImportError as error:
+        raise gym.error.DependencyNotInstalled(
+            "render_backend='mujoco' needs mujoco; install it with: "
+            'pip install "safe-envs[mujoco]", or pass render_backend="drawing"'
+        ) from error
+    return mujoco
+
+
+class FlightCamera:
+    """Draws the flight from a fixed place aslant above, 640 x 480.
+
+    Small vehicles are drawn larger than they are, as in the two-view drawing: their arms are at
+    least 0.12 m long. Shadows are drawn as if light came from straight above. Nothing of OpenGL is
+    touched before the first frame, and copies open a context of their own.
+
+    Args:
+        task: vehicle, reference and radii.
+
+    Raises:
+        gym.error.DependencyNotInstalled: if mujoco is missing.
+    """
+
+    def __init__(self, task: FlightTask) -> None:
+        load_mujoco()
+        self._task = task
+        self._opened: _Offscreen | None = None
+
+    def draw(
+        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+    ) -> np.ndarray:
+        """Return the frame, (480, 640, 3) uint8.
+
+        Spheres are red while they are touched and pale red once they have been.
+
+        Args:
+            state: (13,).
+            trail: positions since the start, the present one last.
+            centres: of the spheres.
+            target: the reference's present position.
+
+        Raises:
+            RuntimeError: if no OpenGL library can be used; it says what to install.
+        """
+        if self._opened is None:
+            self._opened = _Offscreen(self._task)
+        return self._opened.draw(state, trail, centres, target)
+
+    def close(self) -> None:
+        """Free the OpenGL context, if there is one."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": None}
+
+
+class _Offscreen:
+    """An OpenGL context with MuJoCo's scene in it."""
+
+    def __init__(self, task: FlightTask) -> None:
+        self._mujoco = mujoco = load_mujoco()
+        self._task = task
+        self._scale = task.reference.length
+        text = mujoco_text(task.vehicle, CONTROL_DT, _shape(task.vehicle), _scenery(task))
+        self._model = mujoco.MjModel.from_xml_string(text)
+        self._data = mujoco.MjData(self._model)
+        self._context = open_context(WIDTH, HEIGHT)
+        self._context.make_current()
+        self._scene = mujoco.MjvScene(self._model, MAX_GEOMS)
+        for effect in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._scene.flags[effect] = False  # six times as fast where the processor draws
+        self._options = mujoco.MjvOption()
+        self._options.sitegroup[:] = 0
+        self._perturbation = mujoco.MjvPerturb()
+        self._viewport = mujoco.MjrRect(0, 0, WIDTH, HEIGHT)
+        self._camera = mujoco.MjvCamera()
+        self._camera.azimuth, self._camera.elevation = AZIMUTH, ELEVATION
+        self._camera.lookat[:] = (0.0, 0.0, 0.7 * task.reference.height)
+        self._camera.distance = DISTANCE * self._scale
+        curve = task.reference.at(np.linspace(0.0, task.reference.period, CURVE_PIECES + 1))
+        self._curve = curve.position.T  # (pieces + 1, 3)
+        font = mujoco.mjtFontScale.mjFONTSCALE_100
+        self._renderer = mujoco.MjrContext(self._model, font)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._renderer)
+
+    def draw(
+        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+    ) -> np.ndarray:
+        mujoco = self._mujoco
+        self._context.make_current()
+        self._data.qpos[:3], self._data.qpos[3:] = state[:3], state[6:10]
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_comPos(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+        mujoco.mjv_updateScene(
+            self._model,
+            self._data,
+            self._options,
+            self._perturbation,
+            self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+        self._add_shadows(state, centres)
+        self._add_path(self._curve, CURVE_WIDTH, GOAL)
+        stride = max(TRAIL_STRIDE, math.ceil(len(trail) / LONGEST_TRAIL))
+        self._add_path(np.array([*trail[:-1:stride], trail[-1]]), TRAIL_WIDTH, AGENT)
+        self._add_sphere(target, 0.03 * self._scale, GOAL, 1.0)
+        colours = sphere_colours(trail, centres, self._task)
+        for centre, colour in zip(centres, colours, strict=True):
+            alpha = CALM_ALPHA if colour == SPHERE else TOUCHED_ALPHA
+            self._add_sphere(centre, SPHERE_RADIUS, colour, alpha)
+        mujoco.mjr_render(self._viewport, self._scene, self._renderer)
+        frame = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(frame, None, self._viewport, self._renderer)
+        return np.ascontiguousarray(frame[::-1])  # OpenGL's first line is the lowest
+
+    def close(self) -> None:
+        self._renderer.free()
+        self._context.free()
+
+    def _add_sphere(self, centre: Point, radius: float, colour: Colour, alpha: float) -> None:
+        self._add(self._mujoco.mjtGeom.mjGEOM_SPHERE, (radius,) * 3, centre, colour, alpha)
+
+    def _add_shadows(self, state: Point, centres: Sequence[Point]) -> None:
+        """Add a disc on the ground below the vehicle and each stack of spheres."""
+        disc = self._mujoco.mjtGeom.mjGEOM_CYLINDER
+        reach = 1.2 * _drawn_arm(self._task.vehicle)
+        spots = [(x, y, SPHERE_RADIUS) for x, y in np.unique(np.array(centres)[:, :2], axis=0)]
+        for x, y, radius in (*spots, (state[0], state[1], reach)):
+            self._add(disc, (radius, 0.001, 0.0), (x, y, 0.002), INK, SHADOW_ALPHA)
+
+    def _add_path(self, points: np.ndarray, width: float, colour: Colour) -> None:
+        """Add a chain of thin boxes through points (n, 3): capsules are far slower."""
+        box, half = self._mujoco.mjtGeom.mjGEOM_BOX, 0.5 * width * self._scale
+        for size, middle, axes in zip(*_boxes(points, half), strict=True):
+            self._add(box, size, middle, colour, 1.0, axes)
+
+    def _add(
+        self,
+        kind: Any,
+        size: Sequence[float],
+        place: Point,
+        colour: Colour,
+        alpha: float,
+        axes: np.ndarray = UPRIGHT,
+    ) -> None:
+        """Put a geom into the scene, if there is room."""
+        if self._scene.ngeom < MAX_GEOMS:
+            self._mujoco.mjv_initGeom(
+                self._scene.geoms[self._scene.ngeom],
+                kind,
+                size=np.array(size, dtype=np.float64),
+                pos=np.array(place, dtype=np.float64),
+                mat=axes.ravel(),
+                rgba=np.array((*_share(colour), alpha), dtype=np.float32),
+            )
+            self._scene.ngeom += 1
+
+
+def _boxes(points: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return half sizes (n, 3), middles (n, 3) and axes (n, 3, 3) of boxes that join points."""
+    along = np.diff(points, axis=0)
+    lengths = np.linalg.norm(along, axis=1)
+    moved = lengths > 0.0
+    along, lengths, middles = along[moved], lengths[moved], (points[:-1] + 0.5 * along)[moved]
+    third = along / lengths[:, None]
+    first = np.cross(UPRIGHT[np.abs(third).argmin(axis=1)], third)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    axes = np.stack([first, np.cross(third, first), third], axis=2)
+    sizes = np.stack([0.0 * lengths + half, 0.0 * lengths + half, 0.5 * lengths + half], axis=1)
+    return sizes, middles, axes
+
+
+def _drawn_arm(vehicle: Vehicle) -> float:
+    """Return how long the arms are drawn [m]."""
+    return max(math.hypot(vehicle.rotor_x[0], vehicle.rotor_y[0]), LEAST_DRAWN_ARM)
+
+
+def _shape(vehicle: Vehicle) -> str:
+    """Return what the vehicle looks like: a body with an orange nose, arms, motors and discs."""
+    arm = _drawn_arm(vehicle)
+    enlarged = arm / math.hypot(vehicle.rotor_x[0], vehicle.rotor_y[0])
+    parts = [
+        _geom("box", (0.30, 0.20, 0.09), (0.0, 0.0, 0.0), INK, arm),
+        _geom("ellipsoid", (0.24, 0.16, 0.12), (0.0, 0.0, 0.09), AGENT, arm),
+        _geom("box", (0.08, 0.13, 0.06), (0.34, 0.0, 0.0), THRUST, arm),
+    ]
+    disc = ROTOR_SHARE * arm
+    for x, y in zip(vehicle.rotor_x, vehicle.rotor_y, strict=True):
+        x, y = enlarged * x, enlarged * y
+        colour = THRUST if x > 0.0 else AGENT
+        parts += [
+            f'<geom type="capsule" fromto="0 0 0 {x} {y} 0" size="{0.05 * arm}" {_rgba(INK)}/>',
+            f'<geom type="cylinder" pos="{x} {y} {0.08 * arm}" size="{0.09 * arm} {0.10 * arm}" '
+            f"{_rgba(INK)}/>",
+            f'<geom type="cylinder" pos="{x} {y} {0.2 * arm}" size="{disc} {0.015 * arm}" '
+            f"{_rgba(colour, 0.55)}/>",
+        ]
+    return "".join(parts)
+
+
+def _geom(
+    kind: str, size: Sequence[float], place: Sequence[float], colour: Colour, unit: float
+) -> str:
+    sizes = " ".join(str(unit * x) for x in size)
+    places = " ".join(str(unit * x) for x in place)
+    return f'<geom type="{kind}" pos="{places}" size="{sizes}" {_rgba(colour)}/>'
+
+
+def _scenery(task: FlightTask) -> str:
+    """Return sky, light, and a ground with a grid of 0.5 m."""
+    sky, mark = " ".join(map(str, _share(BACKGROUND))), " ".join(map(str, _share(GRID)))
+    size = 20.0 * task.reference.length
+    return f"""
+    <visual><global offwidth="{WIDTH}" offheight="{HEIGHT}"/><quality offsamples="4"/>
+    <headlight ambient="0.45 0.45 0.45" diffuse="0.35 0.35 0.35" specular="0 0 0"/>
+    <map znear="0.02" zfar="60"/></visual>
+    <default><geom contype="0" conaffinity="0" mass="0"/></default>
+    <asset><texture name="sky" type="skybox" builtin="gradient" rgb1="0.80 0.87 0.94"
+    rgb2="{sky}" width="64" height="384"/>
+    <texture name="grid" type="2d" builtin="flat" rgb1="0.93 0.92 0.89" rgb2="0.93 0.92 0.89"
+    mark="edge" markrgb="{mark}" width="256" height="256"/>
+    <material name="grid" texture="grid" texrepeat="2 2" texuniform="true" specular="0"/></asset>
+    <worldbody><light pos="0 0 6" dir="0.25 0.35 -1" directional="true"
+    diffuse="0.45 0.45 0.45" specular="0.1 0.1 0.1"/>
+    <geom name="ground" type="plane" size="{size} {size} 0.1" material="grid"/></worldbody>"""
+
+
+def _share(colour: Colour) -> tuple[float, float, float]:
+    """Return a colour of bytes as numbers in [0, 1]."""
+    return colour[0] / 255.0, colour[1] / 255.0, colour[2] / 255.0
+
+
+def _rgba(colour: Colour, alpha: float = 1.0) -> str:
+    return f'rgba="{" ".join(map(str, (*_share(colour), alpha)))}"'

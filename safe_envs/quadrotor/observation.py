@@ -1,0 +1,52 @@
+"""What the quadrotor's observations tell: state, time on the reference, and the spheres."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from safe_envs.quadrotor.dynamics import STATE_SIZE
+from safe_envs.quadrotor.reference import FigureEight
+
+
+def observed_flight(
+    reference: FigureEight, observations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the states (N, 13) and the times on the reference (N,) [s] in [0, period).
+
+    An observation starts with the state and the reference's position and velocity minus the
+    vehicle's. As the reference's x is A sin wt and its velocity A w cos wt, both give wt. Exact up
+    to the rounding of float32 observations, about 1e-7.
+
+    Args:
+        reference: what is followed.
+        observations: (N, n) with n >= 19.
+
+    Raises:
+        ValueError: if a quaternion is zero.
+    """
+    states = observations[:, :STATE_SIZE].copy()
+    length = np.linalg.norm(states[:, 6:10], axis=1, keepdims=True)
+    if not length.all():
+        raise ValueError(
+            "the observation's entries 6 to 9, a quaternion, are all zero; pass one of length 1, "
+            "as the environment's observations have"
+        )
+    states[:, 6:10] /= length
+    x = observations[:, 0] + observations[:, STATE_SIZE]
+    velocity = observations[:, 3] + observations[:, STATE_SIZE + 3]
+    angle = np.arctan2(reference.rate * x, velocity)
+    return states, np.mod(angle, 2.0 * np.pi) / reference.rate
+
+
+def observed_spheres(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spheres' centres (n, 3, N) and radii plus the vehicle's (n,) [m].
+
+    The radii are the same in all observations of one environment; the first one's are read.
+
+    Args:
+        observations: (N, 19 + 4 n).
+    """
+    count = (observations.shape[1] - STATE_SIZE - 6) // 4
+    away = observations[:, STATE_SIZE + 6 : STATE_SIZE + 6 + 3 * count].reshape(-1, count, 3)
+    centres = observations[:, None, :3] + away
+    return np.ascontiguousarray(centres.transpose(1, 2, 0)), observations[0, -count:]
