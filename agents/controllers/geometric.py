@@ -8,8 +8,8 @@ import numpy as np
 
 from agents.controllers.controlled_env import QUADROTORS, Env, controlled_env
 from agents.controllers.observation_rows import PredictState, observation_rows
-from safe_envs.quadrotor.observation import observed_flight
 from safe_envs.quadrotor import geometric_controller
+from safe_envs.quadrotor.observation import observed_flight
 
 
 class GeometricController:

@@ -9,8 +9,8 @@ import numpy as np
 from agents.controllers.controlled_env import QUADROTORS, Env, controlled_env
 from agents.controllers.observation_rows import observation_rows
 from agents.controllers.quadrotor_mpc import QuadrotorMPC, SolverName
-from safe_envs.quadrotor.observation import observed_flight
 from agents.controllers.tracking_problem import HORIZON, TERMINAL_WEIGHT, TIME_STEP, Plan
+from safe_envs.quadrotor.observation import observed_flight
 
 
 class MPCController:

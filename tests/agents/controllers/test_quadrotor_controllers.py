@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from agents.controllers import GeometricController, MPCController
-from safe_envs.quadrotor.observation import observed_flight
 from safe_envs.quadrotor import geometric_controller
 from safe_envs.quadrotor.env import QuadrotorEnv
+from safe_envs.quadrotor.observation import observed_flight
 
 
 @pytest.mark.parametrize("vehicle", ["crazyflie", "hummingbird"])
