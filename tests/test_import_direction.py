@@ -36,7 +36,7 @@ def test_imports_go_downwards(package):
     assert wrong == []
 
 
-@pytest.mark.parametrize("folder", ["safe_envs", "agents/tabular"])
+@pytest.mark.parametrize("folder", ["safe_envs", "agents/tabular", "agents/controllers"])
 def test_no_learning_framework_is_imported(folder):
     found = {
         (str(f.relative_to(ROOT)), root)

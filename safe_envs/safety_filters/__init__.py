@@ -1,5 +1,6 @@
 """Safety filters: the nearest safe action, in the Euclidean or a curvature-guided metric."""
 
+from safe_envs.safety_filters.action_value import FittedQ, StateMetric
 from safe_envs.safety_filters.barriers import (
     AffineBarrier,
     SphereRows,
@@ -18,11 +19,13 @@ from safe_envs.safety_filters.quadratic_program import Projection, Weight, proje
 __all__ = [
     "CERTIFIED_SLACK",
     "AffineBarrier",
+    "FittedQ",
     "Projection",
     "ProjectionBatch",
     "SafetyFilter",
     "SphereRows",
     "SphereZCBF",
+    "StateMetric",
     "VectorSafetyFilter",
     "Weight",
     "double_integrator_barrier",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ import numpy as np
 from safe_envs.action_checks import checked_batch
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.safety_filters.barriers import SphereRows, SphereZCBF
-from safe_envs.safety_filters.metrics import Metric, resolved_metric
+from safe_envs.safety_filters.metrics import Metric, metric_at, resolved_metric
 from safe_envs.safety_filters.quadratic_program import (
     NO_AUTHORITY,
     ROW_TOLERANCE,
@@ -20,6 +21,7 @@ from safe_envs.safety_filters.quadratic_program import (
     dot,
     nearest_on_row,
     solve,
+    trusted_weight,
     weight_of,
 )
 
@@ -32,6 +34,7 @@ except ImportError:  # Gymnasium < 1.0, whose vector API `QuadrotorVectorEnv` re
 
 NEAR = 1e-6  # rows met by less are looked at one by one; above the rounding of their values
 LOW, HIGH = np.zeros(4), np.ones(4)
+WeightAt = Callable[[int], Weight]
 
 
 class ProjectionBatch(NamedTuple):
@@ -44,7 +47,7 @@ class ProjectionBatch(NamedTuple):
 
 
 def filter_batch(
-    rows: SphereRows, weight: Weight, states: np.ndarray, references: np.ndarray
+    rows: SphereRows, weight: Weight | WeightAt, states: np.ndarray, references: np.ndarray
 ) -> ProjectionBatch:
     """Return the safe rotor thrusts nearest to the references.
 
@@ -54,7 +57,8 @@ def filter_batch(
 
     Args:
         rows: `SphereZCBF(...).around(...)`, of the same or of N sets of spheres.
-        weight: `weight_of(metric)`.
+        weight: `weight_of(metric)`, or a function that gives the weight in the i-th state, which is
+            called where the reference is unsafe; then each state is solved by itself.
         states: (13, N).
         references: rotor thrusts, (4, N).
     """
@@ -66,17 +70,19 @@ def filter_batch(
     slack = np.zeros(len(suspect))
     status = np.full(len(suspect), "kept", dtype="U8")
     active = suspect.copy()
-    broken = np.flatnonzero(suspect & ~outside & (missing > NEAR).any(axis=1))
-    found = _on_one_row(weight, matrices[broken], missing[broken], references[:, broken])
-    alone, decides = found.solved, broken[found.solved]
-    actions[:, decides], slack[decides] = found.action[:, alone], found.slack[alone]
-    status[decides] = "solved"
-    suspect[decides] = False
+    if isinstance(weight, Weight):
+        broken = np.flatnonzero(suspect & ~outside & (missing > NEAR).any(axis=1))
+        found = _on_one_row(weight, matrices[broken], missing[broken], references[:, broken])
+        alone, decides = found.solved, broken[found.solved]
+        actions[:, decides], slack[decides] = found.action[:, alone], found.slack[alone]
+        status[decides] = "solved"
+        suspect[decides] = False
     for i in np.flatnonzero(suspect).tolist():
         reference = np.ascontiguousarray(references[:, i])
         matrix, bound = rows.of(i)(np.ascontiguousarray(states[:, i]), reference)
+        own = weight if isinstance(weight, Weight) else weight(i)
         actions[:, i], slack[i], active[i], status[i] = solve(
-            weight, reference, matrix, bound, LOW, HIGH
+            own, reference, matrix, bound, LOW, HIGH
         )
     return ProjectionBatch(actions, slack, active, status)
 
@@ -121,12 +127,12 @@ class VectorSafetyFilter(VectorWrapper):
     Args:
         env: a `QuadrotorVectorEnv`.
         barrier: put around the spheres of all environments.
-        metric: as for `SafetyFilter`, but no function of the state.
+        metric: as for `SafetyFilter`; one that depends on the state is slower.
         slack_weight: rho.
 
     Raises:
         ValueError: if the metric or the slack's weight does not fit.
-        TypeError: if it is another environment, or the metric is a function.
+        TypeError: if it is another environment.
     """
 
     def __init__(
@@ -142,15 +148,12 @@ class VectorSafetyFilter(VectorWrapper):
                 "gymnasium.vector.SyncVectorEnv over environments in a SafetyFilter"
             )
         super().__init__(env)
-        resolved = resolved_metric(metric, 4, env.vehicle, env.control_dt)
-        if callable(resolved):
-            raise TypeError(
-                "metric is a function, which the native vector form does not take; use "
-                "gymnasium.vector.SyncVectorEnv over environments in a SafetyFilter"
-            )
+        self.metric = resolved_metric(metric, 4, env.vehicle, env.control_dt)
         self.barrier = barrier
+        self.slack_weight = slack_weight
         self._flight = env
-        self._weight = weight_of(resolved, slack_weight)
+        constant = self.metric if isinstance(self.metric, np.ndarray) else np.eye(4)
+        self._weight = weight_of(constant, slack_weight)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Project the actions and take them."""
@@ -160,7 +163,7 @@ class VectorSafetyFilter(VectorWrapper):
         given = checked_batch(actions, flight.single_action_space, flight.num_envs)
         references = flight.thrusts_of(given)
         rows = self.barrier.around(flight.vehicle, flight.control_dt, flight.centres, flight.radii)
-        found = filter_batch(rows, self._weight, states, references)
+        found = filter_batch(rows, self._weights(states, references), states, references)
         taken = np.where(found.active[:, None], flight.actions_of(found.action), given)
         elapsed = time.perf_counter() - started
         outcome = flight.step(taken)
@@ -179,6 +182,18 @@ class VectorSafetyFilter(VectorWrapper):
         if "final_info" in infos:
             _add(values, infos["final_info"], infos["_final_info"])
         return outcome
+
+    def _weights(self, states: np.ndarray, references: np.ndarray) -> Weight | WeightAt:
+        metric, times = self.metric, self._flight.times
+        if isinstance(metric, np.ndarray):
+            return self._weight
+
+        def at(i: int) -> Weight:
+            state, reference = states[:, i].copy(), references[:, i].copy()
+            matrix = metric_at(metric, state, reference, float(times[i]))
+            return trusted_weight(matrix, self.slack_weight)
+
+        return at
 
 
 def _add(values: dict[str, np.ndarray], infos: dict[str, Any], rows: np.ndarray) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 
 from safe_envs.action_checks import checked_box
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.safety_filters.action_value import FittedQ, StateMetric
+from safe_envs.safety_filters.action_value import FittedQ
 from safe_envs.safety_filters.barriers import RowFunction, SphereRows, SphereZCBF
 from safe_envs.safety_filters.metrics import (
     Metric,
-    MetricFunction,
     check_vehicle,
     floored,
+    metric_at,
     resolved_metric,
 )
 from safe_envs.safety_filters.quadratic_program import (
@@ -94,7 +94,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self,
         env: gym.Env,
         barrier: SphereZCBF | RowFunction,
-        metric: Metric | StateMetric = "lqr",
+        metric: Metric = "lqr",
         slack_weight: float = SLACK_WEIGHT,
         gradient: Gradient | None = None,
     ) -> None:
@@ -109,7 +109,8 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self.slack_weight = slack_weight
         self._count = self._box.shape[0]
         self._low, self._high = self._bounds()
-        self.metric = self._resolved(metric)
+        vehicle = None if self._scene is None else self._scene.vehicle
+        self.metric = resolved_metric(metric, self._count, vehicle, QuadrotorEnv.control_dt)
         constant = self.metric if isinstance(self.metric, np.ndarray) else np.eye(self._count)
         self._weight = weight_of(constant, slack_weight)
         self._gradient = gradient
@@ -189,13 +190,6 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         }
         return self._observation, reward, terminated, truncated, info
 
-    def _resolved(self, metric: Metric | StateMetric) -> np.ndarray | MetricFunction | StateMetric:
-        vehicle = None if self._scene is None else self._scene.vehicle
-        if isinstance(metric, StateMetric):
-            check_vehicle(metric.value.vehicle, vehicle, QuadrotorEnv.control_dt)
-            return metric
-        return resolved_metric(metric, self._count, vehicle, QuadrotorEnv.control_dt)
-
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         if self._scene is not None:
             return np.zeros(self._count), np.ones(self._count)
@@ -214,15 +208,8 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def _weight_at(self, state: np.ndarray, reference: np.ndarray) -> Weight:
         if isinstance(self.metric, np.ndarray):
             return self._weight
-        if isinstance(self.metric, StateMetric):
-            assert self._scene is not None
-            return trusted_weight(self.metric.at(state, self._scene.time), self.slack_weight)
-        matrix = checked_array(
-            "the metric function's result",
-            self.metric(state, reference),
-            (self._count, self._count),
-        )
-        return trusted_weight(floored(matrix), self.slack_weight)
+        time = 0.0 if self._scene is None else self._scene.time
+        return trusted_weight(metric_at(self.metric, state, reference, time), self.slack_weight)
 
     def _gradient_at(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
         if not callable(self._gradient):

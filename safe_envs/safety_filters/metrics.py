@@ -22,7 +22,8 @@ from safe_envs.safety_filters.action_value import SMALLEST_SHARE, FittedQ, State
 from safe_envs.safety_filters.quadratic_program import checked_array
 
 MetricFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of state and reference, (m, m)
-Metric = str | np.ndarray | MetricFunction | FittedQ
+Metric = str | np.ndarray | MetricFunction | FittedQ | StateMetric
+Resolved = np.ndarray | MetricFunction | StateMetric
 NAMES = ("euclidean", "lqr", "fqi")
 DISCOUNT = 0.99  # of the value whose Hessian "lqr" is
 VELOCITY_WEIGHT = 1.0  # [s^2/m^2]
@@ -43,11 +44,12 @@ decimals, as printed by
 
 def resolved_metric(
     metric: Metric, count: int, vehicle: Vehicle | None, time_step: float
-) -> np.ndarray | MetricFunction:
-    """Return the floored matrix (count, count) that is meant, or the function as it came.
+) -> Resolved:
+    """Return the floored matrix (count, count) that is meant, or what gives one in each state.
 
     Args:
-        metric: a name, a matrix, a fitted value or a function of state and reference.
+        metric: a name, a matrix, a fitted value, its metric of the state, or a function of state
+            and reference.
         count: entries of an action, m.
         vehicle: the quadrotor; None if the environment is none.
         time_step: for which an action is held [s].
@@ -56,7 +58,7 @@ def resolved_metric(
         ValueError: if the name is not known or not for this environment or vehicle, the value is
             another vehicle's, or the matrix is of the wrong shape, not finite or has no positive
             eigenvalue.
-        TypeError: if it is none of the four.
+        TypeError: if it is none of these.
     """
     if isinstance(metric, str):
         return _named_metric(metric, count, vehicle, time_step)
@@ -66,17 +68,35 @@ def resolved_metric(
         check_vehicle(metric.vehicle, vehicle, time_step)
         return floored(metric.metric())
     if isinstance(metric, StateMetric):
-        raise TypeError(
-            "metric is a StateMetric, which only SafetyFilter takes; pass its mean as "
-            "metric.value, or use gymnasium.vector.SyncVectorEnv over environments in a "
-            "SafetyFilter"
-        )
+        check_vehicle(metric.value.vehicle, vehicle, time_step)
+        return metric
     if not callable(metric):
         raise TypeError(
             f"metric is {metric!r}; pass one of {NAMES}, a matrix ({count}, {count}), a FittedQ or "
             "a function of state and reference"
         )
     return metric
+
+
+def metric_at(
+    metric: MetricFunction | StateMetric, state: np.ndarray, reference: np.ndarray, time: float
+) -> np.ndarray:
+    """Return the metric in one state, its eigenvalues floored, (m, m).
+
+    Args:
+        metric: a function of state and reference, or a fitted value's.
+        state: (n,).
+        reference: (m,).
+        time: on the reference [s], for a fitted value's.
+
+    Raises:
+        ValueError: if a function's result is no finite matrix (m, m) with a positive eigenvalue.
+    """
+    if isinstance(metric, StateMetric):
+        return metric.at(state, time)
+    given = metric(state, reference)
+    shape = (len(reference), len(reference))
+    return floored(checked_array("the metric function's result", given, shape))
 
 
 def check_vehicle(fitted: str, vehicle: Vehicle | None, time_step: float) -> None:

@@ -85,8 +85,6 @@ def test_the_vector_form_takes_a_fitted_value(fitted):
         infos = [env.step(actions)[4] for _ in range(30)]
         taken.append(np.array([info["action_safe"] for info in infos]))
     assert np.array_equal(*taken)
-    with pytest.raises(TypeError, match="StateMetric, which only .* takes; pass its mean as metr"):
-        VectorSafetyFilter(QuadrotorVectorEnv(3), BARRIER, fitted.state_metric())
 
 
 def test_a_metric_of_the_state_is_the_floored_curvature(transitions, penalised):

@@ -14,6 +14,8 @@ from safe_envs.safety_filters import (
     hover_metric,
     weight_of,
 )
+from safe_envs.safety_filters.fitted_q import fit_q
+from safe_envs.safety_filters.quadrotor_transitions import collect_transitions
 from safe_envs.safety_filters.quadrotor_zcbf import make, make_vec
 from safe_envs.vector_env import AutoresetMode
 
@@ -24,9 +26,17 @@ pytestmark = pytest.mark.skipif(
 HOVER = np.full(4, -0.111, dtype=np.float32)
 
 
-def test_the_native_form_filters_as_single_environments_do():
-    vector = make_vec(num_envs=1, scene="column")
-    single = make(scene="column")
+def leaning(state, reference):
+    """Return a metric that depends on the state and on the reference."""
+    return np.eye(4) + 0.2 * np.outer(reference, reference) + np.diag(np.abs(state[3:7]))
+
+
+@pytest.mark.parametrize(
+    "metric", ["lqr", leaning, fit_q(collect_transitions(4, 60)).state_metric()]
+)
+def test_the_native_form_filters_as_single_environments_do(metric):
+    vector = make_vec(num_envs=1, scene="column", metric=metric)
+    single = make(scene="column", metric=metric)
     vector.reset(seed=5)
     single.reset(seed=5)
     flight = single.unwrapped
@@ -60,8 +70,6 @@ def test_the_native_form_masks_and_keeps_the_infos_of_ended_rows():
 def test_the_native_form_refuses_what_it_cannot_do():
     with pytest.raises(TypeError, match="native filter is for QuadrotorVectorEnv"):
         VectorSafetyFilter(gym.make_vec("Safe/DoubleIntegrator-v0"), SphereZCBF())
-    with pytest.raises(TypeError, match="metric is a function"):
-        make_vec(metric=lambda state, reference: np.eye(4))
 
 
 def test_a_thousand_states_are_filtered_in_one_call():
