@@ -1,0 +1,203 @@
+"""Is learning safe from its first step on behind a safety filter, and what does that cost?
+
+    python -m baselines.experiments.learning_behind_a_filter
+
+Trains PPO and PPOLag on the quadrotor among spheres, without and behind the filter of order 3
+(`Safe/Quadrotor-v0`, `Safe/QuadrotorZCBF-v0`), and adds up what the training itself cost. A second
+run with the same folder trains only what is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from baselines.compare import Comparison, run_comparison
+from baselines.comparison_outputs import read_any_outcome
+from baselines.comparison_plan import CompareOptions, plan
+from baselines.learning_curve import LearningCurve, read_learning_curve, seed_band
+from baselines.run_folder import write_atomically, write_json
+from baselines.training_job import TrainingJob, TrainingResult
+
+ENVIRONMENTS = {"Safe/Quadrotor-v0": "no filter", "Safe/QuadrotorZCBF-v0": "filter"}
+COLORS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
+EARLY = 0.1  # part of the training whose cost is told by itself
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train with and without the filter, and say what the training cost."""
+
+    agents: tuple[str, ...] = ("PPO", "PPOLag")
+    """Names of deep agents."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of everything random."""
+    total_timesteps: int = 600_000
+    """Environment steps per run."""
+    workers: int = 2
+    """Worker processes, one thread each."""
+    out: Path = Path("runs/learning_behind_a_filter")
+    """Folder of the runs, their report, summary.json and training.png."""
+
+
+class TrainingCost(NamedTuple):
+    """What the finished episodes of a training cost."""
+
+    episodes: int
+    total: float  # cost of all episodes but those that end in the last rollout
+    early: float  # of those in the first tenth of the steps
+
+
+class Row(NamedTuple):
+    """An agent with or without the filter, means over the seeds."""
+
+    agent: str
+    filter: str
+    seeds: int
+    returns: float  # of the final policy's most likely actions
+    cost: float  # of the same
+    cost_stochastic: float
+    training_cost: float  # sum over all episodes
+    training_cost_early: float
+    training_episodes: float
+    steps_per_cpu_second: float
+
+
+def training_cost(progress_csv: Path, limit: float) -> TrainingCost:
+    """Return the summed cost of a training's episodes, from what its rollouts measured.
+
+    Every row tells how many episodes ended in the rollout before and by how much their mean cost
+    exceeds the limit.
+
+    Args:
+        progress_csv: of a run with one constraint.
+        limit: of the episode cost.
+    """
+    episodes, total, early = 0, 0.0, 0.0
+    with progress_csv.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    end = float(rows[-1]["time/total_timesteps"])
+    for row in rows:
+        if row["constraint/episodes"] and row["constraint/violation"]:
+            count = int(float(row["constraint/episodes"]))
+            cost = count * (float(row["constraint/violation"]) + limit)
+            episodes, total = episodes + count, total + cost
+            if float(row["time/total_timesteps"]) <= EARLY * end:
+                early += cost
+    return TrainingCost(episodes, total, early)
+
+
+def summary(agent: str, name: str, results: list[TrainingResult], costs: list[TrainingCost]) -> Row:
+    """Return the means over the seeds of an agent, with or without the filter."""
+    return Row(
+        agent=agent,
+        filter=name,
+        seeds=len(results),
+        returns=_mean([np.mean(result.deterministic.returns) for result in results]),
+        cost=_mean([np.mean(result.deterministic.costs) for result in results]),
+        cost_stochastic=_mean([np.mean(result.stochastic.costs) for result in results]),
+        training_cost=_mean([cost.total for cost in costs]),
+        training_cost_early=_mean([cost.early for cost in costs]),
+        training_episodes=_mean([cost.episodes for cost in costs]),
+        steps_per_cpu_second=_mean([result.steps_per_cpu_second for result in results]),
+    )
+
+
+def table(rows: list[Row]) -> Table:
+    """Return the summary as a table."""
+    headings = (
+        "agent", "", "seeds", "return", "cost", "cost with noise", "cost of the training",
+        "of its first tenth", "episodes", "steps per CPU second",
+    )  # fmt: skip
+    shown = Table(*headings, title="final policies, and what their training cost")
+    for row in rows:
+        shown.add_row(
+            row.agent, row.filter, str(row.seeds), f"{row.returns:.2f}", f"{row.cost:.2f}",
+            f"{row.cost_stochastic:.2f}", f"{row.training_cost:,.0f}",
+            f"{row.training_cost_early:,.0f}", f"{row.training_episodes:,.0f}",
+            f"{row.steps_per_cpu_second:,.0f}",
+        )  # fmt: skip
+    return shown
+
+
+def run(arguments: Arguments, console: Console) -> list[Row]:
+    """Train what is missing, print and write the summary; return its rows."""
+    options = CompareOptions(
+        envs=tuple(ENVIRONMENTS),
+        agents=arguments.agents,
+        out=arguments.out,
+        seeds=arguments.seeds,
+        total_timesteps=arguments.total_timesteps,
+        workers=arguments.workers,
+        title="Learning behind a safety filter",
+    )
+    planned = plan(options)
+    how = Comparison(arguments.out, arguments.workers, options.title, options.command())
+    run_comparison(planned, how, console)
+    found: dict[tuple[str, str], tuple[list[TrainingResult], list[TrainingCost]]] = {}
+    curves: list[LearningCurve] = []
+    for job in planned.jobs:
+        result = read_any_outcome(job.folder(arguments.out), job).result
+        if not (isinstance(job, TrainingJob) and isinstance(result, TrainingResult)):
+            continue
+        name = ENVIRONMENTS[job.env.id]
+        progress = job.folder(arguments.out) / "progress.csv"
+        results, costs = found.setdefault((job.agent, name), ([], []))
+        results.append(result)
+        costs.append(training_cost(progress, result.limits[0]))
+        label = f"{job.agent}, {name}"
+        curves.append(read_learning_curve(progress, label, job.seed, result.constraint_names))
+    rows = [summary(agent, name, *each) for (agent, name), each in found.items()]
+    write_json(arguments.out / "summary.json", {"rows": [row._asdict() for row in rows]})
+    if curves:
+        draw(curves, arguments.out / "training.png")
+    console.print(table(rows))
+    return rows
+
+
+def draw(curves: list[LearningCurve], file: Path) -> None:
+    """Write a PNG with return and cost of recent episodes: mean, lowest and highest seed."""
+    figure = Figure(figsize=(10.0, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    labels = list(dict.fromkeys(curve.agent for curve in curves))
+    for label, color in zip(labels, COLORS * len(labels), strict=False):
+        own = [curve for curve in curves if curve.agent == label]
+        for axes, values in zip(
+            panels,
+            ([c.episode_return for c in own], [c.episode_cost[:, 0] for c in own]),
+            strict=True,
+        ):
+            band = seed_band([curve.timesteps for curve in own], values)
+            axes.fill_between(band.timesteps, band.lowest, band.highest, color=color, alpha=0.2)
+            axes.plot(band.timesteps, band.mean, color=color, label=label, linewidth=2.0)
+    for axes, quantity in zip(panels, ("return", "cost"), strict=True):
+        axes.set(xlabel="steps", ylabel=f"{quantity} of recent episodes")
+        axes.grid(True, color="#EEEEEE", linewidth=0.8)
+        axes.set_axisbelow(True)
+    panels[0].legend(fontsize=9)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    write_atomically(file, buffer.getvalue())
+
+
+def _mean(values: Sequence[float | np.floating]) -> float:
+    return float(np.mean([float(value) for value in values]))
+
+
+def main(arguments: Arguments) -> None:
+    """Run the experiment."""
+    run(arguments, Console(width=150))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))
