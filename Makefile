@@ -49,4 +49,5 @@ clean:
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(RUN) -m pip install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[all]"
+	$(RUN) -m pip install --no-deps safety-gymnasium==1.0.0
 	touch $(INSTALLED)

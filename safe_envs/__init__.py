@@ -15,6 +15,7 @@ from safe_envs.cost_signal import (
     declared_constraints,
     read_costs,
 )
+from safe_envs.safety_gymnasium_bridge.task_ids import TASKS
 from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
 
 __version__ = "0.1.0"
@@ -125,3 +126,11 @@ register(
     max_episode_steps=1000,
     kwargs={"robot": "Walker2d"},
 )
+for _task in TASKS.values():  # of the genuine safety-gymnasium, which is imported when one is made
+    if not _task.native:
+        register(
+            id=_task.id,
+            entry_point="safe_envs.safety_gymnasium_bridge.env:SafetyGymnasiumEnv",
+            max_episode_steps=_task.max_episode_steps,
+            kwargs={"task": _task.id},
+        )

@@ -1,0 +1,255 @@
+"""A task of the genuine package safety-gymnasium 1.0.0 as an environment of five values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from safe_envs.action_checks import checked_box
+from safe_envs.cost_signal import (
+    ConstraintSpec,
+    CostLimits,
+    cost_space_of,
+    declare_constraints,
+)
+from safe_envs.safety_gymnasium_bridge.genuine_package import load_genuine_package
+from safe_envs.safety_gymnasium_bridge.hazard_types import (
+    PREFIX,
+    TOTAL,
+    costs_by_type,
+    hazard_types_of,
+)
+from safe_envs.safety_gymnasium_bridge.scene_files import resetting
+from safe_envs.safety_gymnasium_bridge.snapshots import restored, snapshot
+from safe_envs.safety_gymnasium_bridge.task_ids import GenuineTask, find_task
+
+COST_LIMIT = 25.0  # the limit Safety-Gymnasium's baselines train with
+MOST_DRAWS = 100  # layouts that start in violation, one after another, before giving up
+VELOCITY = ("velocity",)
+LARGEST_SEED = 2**32 - 1  # of numpy.random.RandomState
+
+
+class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
+    """A task of Safety-Gymnasium 1.0.0, simulated and scored by the genuine package.
+
+    ## Description
+    A robot (Point, Car, Doggo, Racecar, Ant) reaches goals, presses buttons, pushes a box, circles,
+    runs or races among hazards. Physics, observations, rewards and costs are the package's own;
+    only what today's Python, NumPy, MuJoCo and Gymnasium broke is repaired, in memory.
+
+    | group | ids | steps |
+    |---|---|---|
+    | navigation | `Safety{Robot}{Goal,Button,Push}{0,1,2}-v0` | 1000 |
+    | | `Safety{Robot}Circle{0,1,2}-v0`, `Safety{Robot}Run0-v0` | 500 |
+    | | `Safety{Robot}Fading{Easy,Hard}{0,1,2}-v0`: the goal fades from sight | 1000 |
+    | race | `Safety{Robot}Race{0,1,2}-v0`: a village, in flat colours | 500 |
+    | vision | all of these as `...Vision-v0`: observations hold a camera's picture | |
+    | debug | all of these as `...Debug-v0`, for Point, Car, Racecar: steered by keys I, J, K, L | |
+    | velocity | `Safety{Robot}Velocity-v0`; v1 by `safety_gymnasium_bridge.make` | 1000 |
+
+    ## Action Space
+    `Box(float64)` of the robot's motors (velocity: `float32`); values outside are clipped.
+
+    ## Observation Space
+    `Box(float64)`: sensors and lidars, flattened. Vision: a `Dict` of them, not flattened, with
+    the picture `vision` (256, 256, 3) uint8.
+
+    ## Rewards
+    The package's: for most tasks the distance covered towards the goal, plus 1 for reaching it.
+
+    ## Costs
+    `info["cost"]` is the package's own: 1 on a step that touches or enters anything it should not,
+    else 0; the limit on the episode's sum is 25. `info["cost_hazards"]` and its like tell the
+    hazard types apart. `per_constraint=True` declares one constraint per hazard type, each limited
+    by 25, and a step that violates two types at once costs 2. `env.unwrapped.hazard_types` names
+    them; tasks of level 0 of Goal, Button, Push, Circle and Fading have none, nor has Race0.
+
+    ## Starting State
+    A random layout; `reset(seed=...)` draws the one the package draws. A layout that starts in
+    violation, at which the package stops with an error, is drawn again.
+
+    ## Episode End
+    Truncates after the steps above. Ant terminates when its torso touches the ground, Race at the
+    goal, and any task if no place for the next goal is found.
+
+    ## Reference Optimum
+    None is known.
+
+    ## Arguments
+    - `task`: set by the id.
+    - `cost_limits` (None), `per_constraint` (False): as above.
+    - `fast_reset` (True): read each configuration file once, compute distances of layouts on plain
+      numbers, and choose a plain sky. Observations, rewards and costs are the same to the last bit.
+    - `plain_sky` (None): a sky of one gradient in place of six photographs, which the package
+      decodes at every reset, to 190 MB. Only pictures differ. None: plain, unless the task observes
+      pictures or `fast_reset` is False.
+    - `render_mode` (None): "rgb_array", "depth_array" or "human"; Vision tasks only "rgb_array",
+      which is the picture they observe.
+    - `config` (None), `width`, `height`, `camera_id`, `camera_name`: as in the package; entries of
+      `config` come on top of the id's own.
+
+    ## Version History
+    - v0, v1: the numbers are those of the package.
+    """
+
+    metadata: dict[str, Any] = {
+        "render_modes": ["human", "rgb_array", "depth_array"],
+        "render_fps": 30,
+    }
+
+    def __init__(
+        self,
+        task: str,
+        cost_limits: CostLimits = None,
+        per_constraint: bool = False,
+        fast_reset: bool = True,
+        plain_sky: bool | None = None,
+        render_mode: str | None = None,
+        config: dict[str, Any] | None = None,
+        **arguments: Any,
+    ) -> None:
+        entry = find_task(task)
+        self._inner: Any = _construct(entry, render_mode, config, arguments)
+        self._navigates = entry.group != "velocity"
+        self._sees = entry.group == "vision"
+        self.metadata = {**self.metadata, "render_fps": self._inner.metadata["render_fps"]}
+        self.action_space = self._inner.action_space
+        self.observation_space = self._inner.observation_space
+        self.hazard_types = hazard_types_of(self._inner.task) if self._navigates else VELOCITY
+        self.constraints = _constraints(self.hazard_types, per_constraint, cost_limits)
+        self.reward_discount = 1.0
+        self.cost_space = cost_space_of(self.constraints, 1.0)
+        self.render_mode = render_mode
+        if plain_sky is None:
+            plain_sky = fast_reset and not self._sees
+        self._resetting = {"fast": fast_reset, "plain_sky": plain_sky}
+        self._seeded = False
+        self._running = False
+        self._episode_cost = 0.0
+        self._observation: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode in the layout that the package draws with this seed."""
+        super().reset(seed=seed)
+        if seed is None and not self._seeded:  # the package would draw one from NumPy's global
+            seed = int(self.np_random.integers(LARGEST_SEED))
+        self._seeded = True
+        with resetting(**self._resetting):
+            observation, info = self._start(None if seed is None else seed % (LARGEST_SEED + 1))
+        self._running, self._episode_cost = True, 0.0
+        if self._navigates:
+            info = {TOTAL: 0.0, **info}
+        self._observation = _contiguous(observation)
+        return self._observation, self._with_costs(info, 0.0)
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take one step of the genuine task."""
+        if not self._running:
+            raise gym.error.ResetNeeded("no episode is running; call reset() before step()")
+        controls = checked_box(action, self.action_space)  # type: ignore[arg-type]
+        observation, reward, cost, terminated, truncated, info = self._inner.step(controls)
+        self._running = not (terminated or truncated)
+        self._observation = _contiguous(observation)
+        info = self._with_costs(info, float(cost))
+        return self._observation, float(reward), bool(terminated), bool(truncated), info
+
+    def render(self) -> Any:
+        """Return a frame of the chosen mode, or show it in a window."""
+        if self.render_mode is None:
+            gym.logger.warn(
+                "render() does nothing without a render mode; pass render_mode='rgb_array', "
+                "'depth_array' or 'human' to gymnasium.make"
+            )
+            return None
+        if self._observation is None:
+            raise gym.error.ResetNeeded("call reset() before render()")
+        if self._sees:
+            return self._observation["vision"].copy()
+        if not self._navigates:
+            from safe_envs.safety_gymnasium_bridge.viewer import give_viewer
+
+            give_viewer(self._inner.mujoco_renderer, self.render_mode)
+        return self._inner.render()
+
+    def close(self) -> None:
+        """Close windows and free what pictures were drawn with."""
+        if not self._navigates:
+            self._inner.close()
+            return
+        task = self._inner.task
+        for viewer in task._viewers.values():
+            viewer.free()
+        task.viewer, task._viewers = None, {}
+
+    def _start(self, seed: int | None) -> tuple[Any, dict[str, Any]]:
+        for _ in range(MOST_DRAWS):
+            try:
+                started: tuple[Any, dict[str, Any]] = self._inner.reset(seed=seed)
+                return started
+            except AssertionError as error:
+                if not str(error).startswith("World has starting cost"):
+                    raise
+                seed = None  # the next layout of the same stream
+        raise RuntimeError(
+            f"{MOST_DRAWS} layouts in a row started in violation of a constraint; leave out the "
+            "entries of config that made the scene so narrow"
+        )
+
+    def _with_costs(self, info: dict[str, Any], total: float) -> dict[str, Any]:
+        """Return the package's info with the costs of the contract and the same keys each step."""
+        if self._navigates:
+            costs = costs_by_type(info, self.hazard_types)
+            info = {"goal_met": False, **info}
+            info |= {PREFIX + n: c for n, c in zip(self.hazard_types, costs.tolist(), strict=True)}
+            if len(self.constraints) > 1:
+                info["costs"], total = costs, float(costs.sum())
+        self._episode_cost += total
+        return info | {"cost": total, "episode_cost": self._episode_cost}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_inner": snapshot(self._inner)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._inner = restored(state["_inner"])
+
+
+def _construct(
+    task: GenuineTask,
+    render_mode: str | None,
+    config: dict[str, Any] | None,
+    arguments: dict[str, Any],
+) -> Any:
+    """Return the genuine environment of a task."""
+    modes = ["rgb_array"] if task.group == "vision" else SafetyGymnasiumEnv.metadata["render_modes"]
+    if render_mode is not None and render_mode not in modes:
+        raise ValueError(
+            f"render_mode is {render_mode!r}; pass None or one of {modes} to {task.id}"
+        )
+    maker = load_genuine_package().class_at(task.entry_point)
+    if task.group == "velocity":
+        if config is not None:
+            raise ValueError(f"config is {config!r}, but {task.id} takes none; leave it out")
+        return maker(render_mode=render_mode, **arguments)
+    own = dict(task.arguments)
+    own["config"] = {**own["config"], **(config or {})}
+    shown = None if task.group == "vision" else render_mode
+    return maker(**own, render_mode=shown, **arguments)
+
+
+def _constraints(
+    names: tuple[str, ...], per_constraint: bool, cost_limits: CostLimits
+) -> tuple[ConstraintSpec, ...]:
+    declared = names if names == VELOCITY or (per_constraint and names) else ("total",)
+    return declare_constraints(dict.fromkeys(declared, COST_LIMIT), 1.0, cost_limits)
+
+
+def _contiguous(observation: Any) -> Any:
+    """Return an observation whose pictures are no mirrored views of others."""
+    if isinstance(observation, dict):
+        return {name: np.ascontiguousarray(part) for name, part in observation.items()}
+    return observation

@@ -1,0 +1,94 @@
+"""How a scene's configuration files are read: cached, and with plain textures where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, TextIO
+
+SKY = {  # of a kind that MuJoCo draws itself, in place of six photographs of 24 MB
+    "@type": "skybox",
+    "@builtin": "gradient",
+    "@rgb1": "0.35 0.45 0.6",
+    "@rgb2": "0.02 0.02 0.08",
+    "@width": "32",
+    "@height": "192",
+}
+COLOURS = {  # of the textures that the wheel of 1.0.0 lacks
+    "village_floor": "0.75 0.70 0.58",
+    "bush": "0.25 0.45 0.20",
+    "flower_bush": "0.80 0.35 0.45",
+    "bamboo_wall": "0.62 0.62 0.32",
+    "wooden_door1": "0.45 0.30 0.18",
+}
+ROCK = "0.5 0.47 0.44"  # the cliffs, and anything else
+
+_fast: ContextVar[bool] = ContextVar("fast", default=False)
+_plain_sky: ContextVar[bool] = ContextVar("plain_sky", default=False)
+
+
+@contextmanager
+def resetting(*, fast: bool, plain_sky: bool) -> Iterator[None]:
+    """Say how scenes are built in the block, in this thread: reading files once, a plain sky.
+
+    The sky has no part in the physics nor in any observation but that of a camera.
+    """
+    tokens = _fast.set(fast), _plain_sky.set(plain_sky)
+    try:
+        yield
+    finally:
+        _fast.reset(tokens[0])
+        _plain_sky.reset(tokens[1])
+
+
+def is_fast() -> bool:
+    """Return whether this thread is in a block of `resetting(fast=True, ...)`."""
+    return _fast.get()
+
+
+class SceneFiles:
+    """Stands for the module `yaml` where the genuine package reads its scenes.
+
+    Textures whose file is missing are replaced by flat colours.
+    """
+
+    def __init__(self, yaml: Any) -> None:
+        self._yaml = yaml
+        self._parsed: dict[str, Any] = {}
+        self.FullLoader = yaml.FullLoader
+
+    def load(self, file: TextIO, Loader: Any) -> Any:
+        """Return the content of an opened file; the caller may change it."""
+        if not _fast.get():
+            content = self._yaml.load(file, Loader=Loader)
+        else:
+            if file.name not in self._parsed:
+                self._parsed[file.name] = self._yaml.load(file, Loader=Loader)
+            content = deepcopy(self._parsed[file.name])
+        if "textures" in content:
+            folder = Path(file.name).parent.parent / "assets" / "textures"
+            content["textures"] = _drawable(content["textures"], folder)
+        return content
+
+
+def _drawable(textures: dict[str, dict[str, str]], folder: Path) -> dict[str, dict[str, str]]:
+    drawable = {
+        name: texture if _is_there(texture, folder) else _flat(name)
+        for name, texture in textures.items()
+    }
+    if _plain_sky.get():
+        drawable["skybox"] = dict(SKY)
+    return drawable
+
+
+def _is_there(texture: dict[str, str], folder: Path) -> bool:
+    return "@file" not in texture or (folder / texture["@file"]).exists()
+
+
+def _flat(name: str) -> dict[str, str]:
+    colour = COLOURS.get(name, ROCK)
+    size = {"@width": "8", "@height": "8"}
+    return {"@name": name, "@type": "2d", "@builtin": "flat", "@rgb1": colour, **size}

@@ -1,0 +1,63 @@
+"""Gymnasium's off-screen viewer as the genuine package calls it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
+
+from safe_envs.velocity_camera import open_context
+
+
+class SeparateViewer(OffScreenViewer):
+    """A viewer that may be one of several in a process, each with an OpenGL context of its own."""
+
+    opengl_context: Any = None
+    con: Any = None  # MuJoCo's own context inside it
+
+    def _get_opengl_backend(self, width: int, height: int) -> None:
+        self._process = os.getpid()
+        self.opengl_context = open_context(width, height)
+
+    def render(
+        self, render_mode: str | None, camera_id: int | None = None, segmentation: bool = False
+    ) -> np.ndarray:
+        """Return a frame, drawn in the viewer's own context, whichever was used last."""
+        self.make_context_current()
+        frame: Any = super().render(render_mode, camera_id, segmentation)
+        return np.ascontiguousarray(frame)
+
+    def free(self) -> None:
+        """Free what was drawn with, if it is of this process; a second call does nothing."""
+        if self.opengl_context is None or self._process != os.getpid() or sys.is_finalizing():
+            return
+        if self.con is not None:
+            self.make_context_current()
+            self.con.free()
+        self.opengl_context.free()
+        self.opengl_context = None
+
+
+def viewer_of_model_size(model: Any, data: Any) -> SeparateViewer:
+    """Return a viewer with the frame size that the model asks for.
+
+    Raises:
+        RuntimeError: if no OpenGL library can be used; it says what to install.
+    """
+    frame = model.vis.global_
+    return SeparateViewer(model, data, int(frame.offwidth), int(frame.offheight))
+
+
+def give_viewer(renderer: Any, mode: str) -> None:
+    """Give a velocity task's renderer such a viewer, unless it has one or draws in a window.
+
+    Its own tries GLFW first, which ends the process on a machine without a screen.
+    """
+    if mode != "human" and mode not in renderer._viewers:
+        size = renderer.width, renderer.height
+        renderer.viewer = SeparateViewer(renderer.model, renderer.data, *size)
+        renderer._set_cam_config()
+        renderer._viewers[mode] = renderer.viewer

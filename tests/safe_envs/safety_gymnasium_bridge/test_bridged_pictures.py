@@ -1,0 +1,115 @@
+"""Frames, camera observations, and scenes whose textures are missing or replaced."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from safe_envs.safety_gymnasium_bridge import make
+from safe_envs.safety_gymnasium_bridge.scene_files import SKY, SceneFiles, resetting
+
+
+def test_frames_show_the_robot_moving(make_env, opengl, straight_on):
+    env = make_env("SafetyPointGoal1-v0", render_mode="rgb_array", width=96, height=64)
+    env.reset(seed=0)
+    first = env.render()
+    for _ in range(20):
+        env.step(straight_on)
+    assert first.shape == (64, 96, 3)
+    assert first.dtype == np.uint8
+    assert (first != env.render()).any()
+    copy = env.render().copy()
+    other = make_env("SafetyCarGoal1-v0", render_mode="rgb_array", width=96, height=64)
+    other.reset(seed=1)
+    assert (other.render() != copy).any()
+    assert (env.render() == copy).all()  # each draws in its own context
+
+
+def test_depth_is_a_picture_of_distances(make_env, opengl):
+    env = make_env("SafetyPointGoal1-v0", render_mode="depth_array", camera_name="fixedfar")
+    env.reset(seed=0)
+    frame = env.render()
+    assert frame.shape == (256, 256)
+    assert frame.dtype == np.float32
+    assert 0.0 < frame.min() < frame.max() <= 1.0
+
+
+def test_velocity_tasks_draw_without_a_screen(opengl):
+    env = make("SafetyHopperVelocity-v1", render_mode="rgb_array", disable_env_checker=True)
+    env.reset(seed=0)
+    first = env.render()
+    for _ in range(8):
+        env.step(np.ones(3))
+    assert first.shape == (480, 480, 3)
+    assert (first != env.render()).any()
+    env.close()
+
+
+def test_race_with_flat_textures_and_a_camera(make_env, opengl):
+    env = make_env("SafetyPointRace1Vision-v0", plain_sky=True, render_mode="rgb_array")
+    observation, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observation)
+    assert observation["vision"].shape == (256, 256, 3)
+    assert observation["vision"].std() > 5.0
+    assert (env.render() == observation["vision"]).all()
+    assert env.step(np.zeros(2))[4]["cost"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("task_id", "mode", "allowed"),
+    [
+        ("SafetyPointGoal1-v0", "ascii", "'human', 'rgb_array', 'depth_array'"),
+        ("SafetyPointGoal1Vision-v0", "depth_array", "\\['rgb_array'\\]"),
+    ],
+)
+def test_unknown_render_modes_are_refused(task_id, mode, allowed):
+    from safe_envs.safety_gymnasium_bridge.env import SafetyGymnasiumEnv
+
+    with pytest.raises(ValueError, match=f"render_mode is '{mode}'; .*{allowed}"):
+        SafetyGymnasiumEnv(task_id, render_mode=mode)
+
+
+SCENE = """
+textures:
+  skybox: {'@type': skybox, '@fileup': star.png}
+  there: {'@name': there, '@file': there.png, '@type': 2d}
+  lost: {'@name': lost, '@file': lost.png, '@type': 2d}
+"""
+
+
+class NamedText(io.StringIO):
+    name = ""
+
+
+def load(files, path):
+    text = NamedText(SCENE)
+    text.name = str(path)
+    return files.load(text, Loader=files.FullLoader)["textures"]
+
+
+@pytest.fixture
+def scene(tmp_path) -> Path:
+    folder = tmp_path / "assets" / "textures"
+    folder.mkdir(parents=True)
+    (folder / "there.png").touch()
+    return tmp_path / "configs" / "assets.yaml"
+
+
+def test_only_missing_textures_are_replaced(scene):
+    textures = load(SceneFiles(yaml), scene)
+    assert textures["there"]["@file"] == "there.png"
+    assert textures["skybox"]["@fileup"] == "star.png"
+    assert textures["lost"]["@builtin"] == "flat"
+    assert "@file" not in textures["lost"]
+
+
+def test_cached_content_may_be_changed_by_its_reader(scene):
+    files = SceneFiles(yaml)
+    with resetting(fast=True, plain_sky=True):
+        first = load(files, scene)
+        assert first["skybox"] == SKY
+        first["there"]["@file"] = "changed"
+        assert load(files, scene)["there"]["@file"] == "there.png"
+    assert load(files, scene)["skybox"]["@fileup"] == "star.png"
