@@ -88,15 +88,15 @@ def draw_times(times: Mapping[str, Mapping[str, np.ndarray]], file: Path) -> Non
         figure.subplots(1, len(times), squeeze=False)[0], times.items(), strict=True
     ):
         _draw_boxes(axes, [1e6 * each for each in by_filter.values()], list(by_filter))
-        axes.set(title=scene, ylabel="time in the filter, 1 to 99 % of steps [us]")
+        axes.set(title=scene, ylabel="time in the filter, 5 to 95 % of steps [us]")
         axes.set_ylim(bottom=0.0)
     _write(figure, file)
 
 
 def _draw_boxes(axes: Axes, values: list[np.ndarray], names: list[str]) -> None:
-    """Draw quartiles, and whiskers from 1 to 99 percent."""
+    """Draw quartiles, and whiskers from 5 to 95 percent."""
     boxes = axes.boxplot(
-        values, positions=range(len(names)), widths=0.55, whis=(1, 99), showfliers=False,
+        values, positions=range(len(names)), widths=0.55, whis=(5, 95), showfliers=False,
         patch_artist=True, manage_ticks=False, medianprops={"color": "#222222"},
     )  # fmt: skip
     for box in boxes["boxes"]:

@@ -240,3 +240,24 @@ def test_moving_normalisation_is_refused():
     venv = VecNormalize(make_vec_env(INTEGRATOR, 2))
     with pytest.raises(ValueError, match="training=False"):
         SCPO("MlpPolicy", venv)
+
+
+def test_the_quadrotor_starts_from_its_filtered_controller_and_stays_clear_of_spheres():
+    settings = {"validation_states": 4, "validation_horizon": 60, "n_envs": 4, "n_steps": 30}
+    settings |= {"actor_learning_rate": 3e-2, "policy_kwargs": {"log_std_init": -3.0, "blocks": 1}}
+    model = SCPO("MlpPolicy", "Safe/Quadrotor-v0", seed=0, n_epochs=1, **settings)
+    env = gym.make("Safe/Quadrotor-v0")
+    backup, seen = env.unwrapped.backup_policy(), env.reset(seed=3)[0]
+    np.testing.assert_allclose(model.predict(seen, deterministic=True)[0], backup(seen), atol=1e-6)
+    measured = []
+
+    def measure(trained):
+        flights = StateRollouts("Safe/Quadrotor-v0", 4, 60)
+        measured.append(flights(lambda x: trained.policy.predict(x, deterministic=True)[0]).max())
+        return flat_values(trained.policy.mlp_extractor.hidden.parameters()).numpy().copy()
+
+    policies = EveryPolicy(measure)
+    model.learn(2000, callback=policies)
+    assert not np.array_equal(policies.seen[0], policies.seen[-1])
+    assert max(measured) <= 0.0
+    assert measured[0] > -0.2  # and near them
