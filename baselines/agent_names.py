@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import agents
 from agents.tabular.lin_npg_pd import lin_npg_pd
@@ -21,6 +21,7 @@ from agents.tabular.solver_trace import SolverTrace
 from baselines.unknown_name import unknown_name
 
 Solver = Callable[..., SolverTrace]
+AgentKind = Literal["solver", "deep agent", "controller"]
 
 SOLVERS: dict[str, Solver] = {
     "pqa_alm": pqa_alm,
@@ -43,12 +44,19 @@ _DEEP = (
 )
 DEEP_AGENTS = tuple(name for name in _DEEP if name in agents.__all__)
 
-# Arguments of a deep agent that the runner sets itself, and settings of the runner beside them.
+# Controllers of the package `agents.controllers`, made from an environment's model; they are
+# imported only when one is asked for.
+CONTROLLERS = ("GeometricController", "LQRController", "MPCController", "MaliciousExpert")
+
+# Arguments of an agent that the runner sets itself, and settings of the runner beside them.
 SET_BY_RUNNER = ("seed", "tensorboard_log", "verbose", "stats_window_size")
 RUNNER_SETTINGS: dict[str, Any] = {
     "n_envs": 1,
     "normalize_observation": False,
     "policy": None,  # MultiInputPolicy for observations that are dictionaries, else MlpPolicy
+}
+CONTROLLER_SETTINGS: dict[str, Any] = {
+    "cost_limit": None,  # that costs are compared with; None is the declared one
 }
 
 STARTING_POINTS = ("initial_policy", "initial_parameters")  # set by the runner from the seed
@@ -65,24 +73,42 @@ def solver_named(agent: str) -> Solver:
     return SOLVERS[agent]
 
 
-def is_deep(agent: str) -> bool:
-    """Return whether the agent is a deep one; False for a solver.
+def controller_named(agent: str) -> Callable[..., Any]:
+    """Return the class of a controller of `CONTROLLERS`, which is made from an environment."""
+    from agents import controllers
+
+    made_from_env: Callable[..., Any] = getattr(controllers, agent)
+    return made_from_env
+
+
+def kind_of(agent: str) -> AgentKind:
+    """Return what kind of agent it is.
 
     Raises:
         ValueError: if there is no agent of that name, with the known names and the closest one.
     """
-    if agent not in SOLVERS and agent not in DEEP_AGENTS:
-        raise ValueError(unknown_name("agent", agent, [*SOLVERS, *DEEP_AGENTS]))
-    return agent in DEEP_AGENTS
+    if agent in SOLVERS:
+        return "solver"
+    if agent in DEEP_AGENTS:
+        return "deep agent"
+    if agent in CONTROLLERS:
+        return "controller"
+    raise ValueError(unknown_name("agent", agent, [*SOLVERS, *DEEP_AGENTS, *CONTROLLERS]))
 
 
 def default_hyperparameters(agent: str) -> dict[str, Any]:
     """Return all hyperparameters of an agent and their defaults.
 
     A solver's are its keyword-only arguments without starting points; a deep agent's are its
-    arguments and `RUNNER_SETTINGS`.
+    arguments and `RUNNER_SETTINGS`; a controller's its arguments after the environment and
+    `CONTROLLER_SETTINGS`.
     """
-    if is_deep(agent):
+    agent_kind = kind_of(agent)
+    if agent_kind == "controller":
+        parameters = inspect.signature(controller_named(agent)).parameters
+        own = {k: p.default for k, p in parameters.items() if k not in ("env", *SET_BY_RUNNER)}
+        return {**own, **CONTROLLER_SETTINGS}
+    if agent_kind == "deep agent":
         kind: type[agents.ConstrainedAgent] = getattr(agents, agent)
         own = {k: v for k, v in kind.arguments().items() if k not in SET_BY_RUNNER}
         return {**own, **RUNNER_SETTINGS}

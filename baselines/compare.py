@@ -97,9 +97,13 @@ class _Work:
 
 
 def _run_work(work: _Work) -> None:
-    if isinstance(work.job, TrainingJob):
+    if isinstance(work.job, Job):
+        run_job(work.job, work.out)
+    elif work.job.trains:
         from baselines.training_run import run_training  # PyTorch, which solvers do without
 
         run_training(work.job, work.job.folder(work.out), work.command)
     else:
-        run_job(work.job, work.out)
+        from baselines.controller_run import run_controller
+
+        run_controller(work.job, work.job.folder(work.out), work.command)

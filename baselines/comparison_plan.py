@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from baselines.agent_names import is_deep
+from baselines.agent_names import kind_of
 from baselines.environment_names import (
     EnvironmentName,
     find_tabular_model,
@@ -26,25 +26,26 @@ from safe_envs.tabular_model import TabularCMDP
 class CompareOptions:
     """Run agents on environments, keep what is done, and write tables, plots and a report.
 
-    Tabular solvers need an environment with a tabular model; deep agents run anywhere.
+    Tabular solvers need an environment with a tabular model, controllers one that they are for;
+    deep agents run anywhere.
     """
 
     envs: tuple[str, ...]
     """Gymnasium ids; arguments as a query string: "Safe/RandomCMDP-v0?constraints=2"."""
     agents: tuple[str, ...]
-    """Names of tabular solvers and deep agents, for example pqa_alm npg_pd PPOLag."""
+    """Names of tabular solvers, deep agents and controllers: pqa_alm PPOLag LQRController."""
     out: Path
     """Folder of the results; a second run with the same folder does only what is missing.
 
     Jobs are compared by their settings: take another folder after a change of an agent's code."""
     seeds: tuple[int, ...] = (0,)
-    """Tabular solvers: starting points, 0 is the uniform policy. Deep agents: all randomness."""
+    """Tabular solvers: starting points, 0 is the uniform policy. Others: all randomness."""
     evaluations: int = 10_000
     """Exact policy evaluations per job of a tabular solver."""
     total_timesteps: int = 300_000
     """Environment steps per job of a deep agent, rounded up to whole rollouts."""
     eval_episodes: int = EVALUATION_EPISODES
-    """Fresh episodes of a deep agent's final policy, in either mode."""
+    """Fresh episodes of a deep agent's final policy or a controller, in either mode."""
     workers: int = 2
     """Worker processes, one thread each."""
     overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
@@ -76,31 +77,44 @@ def plan(options: CompareOptions) -> Plan:
 
     Raises:
         ValueError: for an unknown environment, agent or hyperparameter, a tabular solver on an
-            environment without a tabular model, or a number out of range.
+            environment without a tabular model, a controller on an environment that it is not
+            for, or a number out of range.
     """
     _check_numbers(options)
     agents = list(dict.fromkeys(options.agents))
-    any_tabular = not all([is_deep(agent) for agent in agents])  # every name is looked at
+    kinds = {agent: kind_of(agent) for agent in agents}
     overrides = parse_overrides(options.overrides)
     envs = list(dict.fromkeys(parse_environment_name(text) for text in options.envs))
-    find = tabular_model_of if any_tabular else find_tabular_model
+    find = tabular_model_of if "solver" in kinds.values() else find_tabular_model
     models = {env: find(env) for env in envs}
     jobs: list[Job | TrainingJob] = []
     for env in envs:
         chosen = {agent: hyperparameters_for(agent, env.id, overrides) for agent in agents}
-        _check_common_limit(
-            env, {agent: s.get("cost_limit") for agent, s in chosen.items() if is_deep(agent)}
-        )
+        others = {agent: s for agent, s in chosen.items() if kinds[agent] != "solver"}
+        _check_common_limit(env, {agent: s.get("cost_limit") for agent, s in others.items()})
         for agent, settings in chosen.items():
+            if kinds[agent] == "controller":
+                check_controller(env, agent, settings)
             for seed in dict.fromkeys(options.seeds):
-                jobs.append(
-                    TrainingJob(
-                        env, agent, seed, options.total_timesteps, settings, options.eval_episodes
-                    )
-                    if is_deep(agent)
-                    else Job(env, agent, seed, options.evaluations, settings)
-                )
+                jobs.append(_job(options, env, agent, seed, settings))
     return Plan(jobs, models)
+
+
+def check_controller(env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:
+    """Raise ValueError if a controller is not for an environment or refuses a setting."""
+    from baselines.controller_run import prepare_controller  # PyTorch
+
+    prepare_controller(env, agent, settings, seed=0)
+
+
+def _job(
+    options: CompareOptions, env: EnvironmentName, agent: str, seed: int, settings: dict[str, Any]
+) -> Job | TrainingJob:
+    kind = kind_of(agent)
+    if kind == "solver":
+        return Job(env, agent, seed, options.evaluations, settings)
+    steps = 0 if kind == "controller" else options.total_timesteps
+    return TrainingJob(env, agent, seed, steps, settings, options.eval_episodes)
 
 
 def _check_numbers(options: CompareOptions) -> None:

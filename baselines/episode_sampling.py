@@ -1,8 +1,8 @@
-"""Fresh episodes of a trained policy, in several copies of its environment at once."""
+"""Fresh episodes of a policy or a controller, in several copies of its environment at once."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents import ConstrainedAgent
 from agents.rollout import checked_signals
+from agents.training_env import Contract
 from baselines.environment_names import EnvironmentName, find_tabular_model
 from baselines.episode_statistics import (
     Episodes,
@@ -20,6 +21,17 @@ from baselines.episode_statistics import (
 
 MOST_COPIES = 10
 FIRST_SEED = 2**32  # training uses smaller ones
+
+Memory = tuple[np.ndarray, ...] | None
+
+
+class Predictor(Protocol):
+    """What acts: an agent of Stable-Baselines3, or anything with its `predict`."""
+
+    def predict(
+        self, observation: Any, state: Memory, episode_start: Any, deterministic: bool, /
+    ) -> tuple[np.ndarray, Memory]:
+        """Return actions (N, ...) for N observations, and the memory to hand to the next call."""
 
 
 def evaluate_policy(
@@ -40,14 +52,20 @@ def evaluate_policy(
         seed: of the environments and of the policy's draws.
         deterministic: take the most likely action, or the Gaussian's mean.
     """
-    drawn = sample_episodes(model, venv, episodes, seed, deterministic)
+    contract = Contract(model.constraints, model.reward_discount)
+    drawn = sample_episodes(model, venv, contract, episodes, seed, deterministic)
     limits = model.cost_limit.tolist()
     exact = exact_values(model, env, deterministic)
     return summarise_episodes(drawn, limits, seed, exact)
 
 
 def sample_episodes(
-    model: ConstrainedAgent, venv: VecEnv, episodes: int, seed: int, deterministic: bool
+    model: Predictor,
+    venv: VecEnv,
+    contract: Contract,
+    episodes: int,
+    seed: int,
+    deterministic: bool,
 ) -> Episodes:
     """Return the sums of fresh episodes.
 
@@ -55,25 +73,28 @@ def sample_episodes(
     `quota[i]` episodes. Taking whichever end first would favour short ones.
 
     Args:
-        model: its policy acts.
+        model: what acts; a memory that its `predict` returns is handed back at the next step.
         venv: copies of the environment; each plays an equal share, give or take one.
+        contract: the constraints and the discounts to sum with.
         episodes: at least one.
         seed: the environments start from seeds of 2**32 and above, which training never uses.
         deterministic: take the most likely action, or the Gaussian's mean.
     """
     copies = venv.num_envs
     quota = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
-    discounts = np.array([model.reward_discount, *(c.discount for c in model.constraints)])
+    discounts = np.array([contract.reward_discount, *(c.discount for c in contract.constraints)])
     width = len(discounts)
     sums, plain = np.zeros((copies, width)), np.zeros((copies, width))
     factors, lengths = np.ones((copies, width)), np.zeros(copies, dtype=np.int64)
     finished: list[list[tuple[np.ndarray, np.ndarray, int]]] = [[] for _ in range(copies)]
     venv.seed(FIRST_SEED + seed)
     observations: Any = venv.reset()
+    dones = np.ones(copies, dtype=np.bool_)  # every copy starts an episode
+    memory: Memory = None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         while any(len(done) < share for done, share in zip(finished, quota, strict=True)):
-            actions, _ = model.policy.predict(observations, deterministic=deterministic)
+            actions, memory = model.predict(observations, memory, dones, deterministic)
             observations, rewards, dones, infos = venv.step(actions)
             signals = checked_signals(rewards, infos, width - 1, "evaluation")
             sums += factors * signals

@@ -1,7 +1,8 @@
-"""The command `evaluate`: fresh episodes of a finished run's final policy."""
+"""The command `evaluate`: fresh episodes of a finished run's final policy or controller."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,12 @@ from rich.markup import escape
 
 from baselines.episode_statistics import EpisodeStatistics
 from baselines.run_folder import read_config, read_training_outcome, write_json
-from baselines.training_job import EVALUATION_SEED, TrainingResult, training_job_from
+from baselines.training_job import (
+    EVALUATION_SEED,
+    TrainingJob,
+    TrainingResult,
+    training_job_from,
+)
 from baselines.training_table import evaluation_table
 
 
@@ -55,24 +61,33 @@ def evaluated_again(folder: Path, episodes: int, seed: int) -> TrainingResult:
     """Return the result of a finished run with other evaluation episodes.
 
     Raises:
-        ValueError: if the folder holds no finished run of a deep agent.
+        ValueError: if the folder holds no finished run of a deep agent or a controller.
     """
     config = read_config(folder)
     if config is None or "total_timesteps" not in config:
         raise ValueError(
-            f"{folder} holds no run of a deep agent; pass the folder that the command train wrote"
+            f"{folder} holds no run of a deep agent or a controller; pass the folder that the "
+            "command train wrote"
         )
     job = training_job_from(config)
     outcome = read_training_outcome(folder, job)
     if outcome.result is None:
         raise ValueError(f"{folder} holds no finished run: {outcome.reason}; train it first")
+    again = _evaluation(job, folder, episodes, seed)
+    return replace(outcome.result, stochastic=again(False), deterministic=again(True))
+
+
+def _evaluation(
+    job: TrainingJob, folder: Path, episodes: int, seed: int
+) -> Callable[[bool], EpisodeStatistics]:
+    """Return what evaluates a finished run, called with whether it is to be deterministic."""
+    if not job.trains:
+        from baselines.controller_run import evaluate_controller
+
+        return lambda deterministic: evaluate_controller(job, episodes, deterministic, seed)
     import agents  # PyTorch is imported only now
     from baselines.training_run import evaluate_run
 
     kind: type[agents.ConstrainedAgent] = getattr(agents, job.agent)
     model = kind.load(folder / "model.zip")
-
-    def again(deterministic: bool) -> EpisodeStatistics:
-        return evaluate_run(model, job, folder, episodes, deterministic, seed)
-
-    return replace(outcome.result, stochastic=again(False), deterministic=again(True))
+    return lambda deterministic: evaluate_run(model, job, folder, episodes, deterministic, seed)

@@ -31,7 +31,7 @@ def hyperparameters_for(
     """Return all hyperparameters of an agent on an environment.
 
     Args:
-        agent: a name of `agent_names.SOLVERS` or `agent_names.DEEP_AGENTS`.
+        agent: a name of `SOLVERS`, `DEEP_AGENTS` or `CONTROLLERS` in `agent_names`.
         env_id: Gymnasium id without arguments.
         overrides: settings that win over the file, from `parse_overrides`.
         folder: where the TOML files are; an agent without a file runs with its own defaults.

@@ -43,7 +43,7 @@ class ReportSection:
 
     name: str
     problem: ProblemSection | None  # None if the environment has no tabular model
-    training: TrainingSection | None  # None if no deep agent ran there
+    training: TrainingSection | None  # None if no deep agent or controller ran there
 
 
 def report_html(title: str, command: str, sections: Sequence[ReportSection]) -> str:
@@ -71,6 +71,7 @@ def report_html(title: str, command: str, sections: Sequence[ReportSection]) -> 
     )
     tabular = [o for section in sections if section.problem for o in section.problem.outcomes]
     deep = [o for section in sections if section.training for o in section.training.outcomes]
+    names = {o.job.agent: o.job.trains for o in deep}
     outcomes: list[AnyOutcome] = [*tabular, *deep]
     return environment.get_template("report.html.jinja").render(
         title=title,
@@ -78,7 +79,8 @@ def report_html(title: str, command: str, sections: Sequence[ReportSection]) -> 
         sections=sections,
         versions=_versions(outcomes),
         solvers=list(dict.fromkeys(outcome.job.agent for outcome in tabular)),
-        deep_agents=list(dict.fromkeys(outcome.job.agent for outcome in deep)),
+        deep_agents=[name for name, trains in names.items() if trains],
+        controllers=[name for name, trains in names.items() if not trains],
         starts=list(dict.fromkeys(outcome.job.seed for outcome in tabular)),
         deep_seeds=list(dict.fromkeys(outcome.job.seed for outcome in deep)),
         evaluations=max((outcome.job.evaluations for outcome in tabular), default=0),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from baselines.agent_names import DEEP_AGENTS, is_deep
+from baselines.agent_names import CONTROLLERS, DEEP_AGENTS, kind_of
+from baselines.comparison_plan import check_controller
 from baselines.environment_names import find_tabular_model, parse_environment_name
 from baselines.hyperparameter_files import hyperparameters_for, parse_overrides
 from baselines.run_folder import (
@@ -28,16 +31,19 @@ from safe_envs.cost_signal import CostSignalError
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train an agent, evaluate its final policy and export it; see docs/baselines.md."""
+    """Train an agent, evaluate its final policy and export it; see docs/baselines.md.
+
+    A controller has nothing to train or to export and is evaluated alone.
+    """
 
     agent: str
-    """Name of a deep agent, for example PPOLag."""
+    """Name of a deep agent or a controller, for example PPOLag or GeometricController."""
     env: str
     """Gymnasium id; arguments as a query string: "Safe/RandomCMDP-v0?constraints=2"."""
     out: Path
     """Folder of the run. A finished run is kept; one of other settings is never overwritten."""
     total_timesteps: int
-    """Steps in all copies together, rounded up to whole rollouts."""
+    """Steps in all copies together, rounded up to whole rollouts; a controller takes none."""
     seed: int = 0
     """Of everything random."""
     overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
@@ -63,9 +69,6 @@ def train(options: TrainOptions, console: Console) -> int:
     Raises:
         ValueError: for a refused argument, before anything is written.
     """
-    from baselines.progress_display import ProgressDisplay  # these import PyTorch
-    from baselines.training_run import finish_training, prepare_training
-
     job = training_job(options)
     folder = options.out
     if is_done(folder, job):
@@ -74,20 +77,14 @@ def train(options: TrainOptions, console: Console) -> int:
         assert result is not None
         return _show(result, folder, console)
     _check_free(folder, job)
-    try:
-        prepared = prepare_training(job)
-    except (TypeError, ValueError, CostSignalError) as error:
-        raise ValueError(f"{job.agent} on {job.env}: {error}") from error
+    run = _prepared(job, folder, options.command(), console)
     title = f"{job.agent} on {job.env}, seed {job.seed}"
-    display = ProgressDisplay(console, f"{job.agent}, seed {job.seed}", job.total_timesteps)
     try:
-        result = finish_training(prepared, folder, options.command(), display)
+        result = run()
     except KeyboardInterrupt:
-        display.stop()
         console.print("[yellow]interrupted[/]; the same command starts again")
         return 130
     except Exception as error:
-        display.stop()
         write_error(folder, traceback.format_exc())
         reason = escape(f"{type(error).__name__}: {error}")
         console.print(f"[red]failed[/] {escape(title)}: {reason}", soft_wrap=True)
@@ -102,10 +99,11 @@ def training_job(options: TrainOptions) -> TrainingJob:
     Raises:
         ValueError: for an unknown name or setting, or a number out of range.
     """
-    if not is_deep(options.agent):
+    kind = kind_of(options.agent)
+    if kind == "solver":
         raise ValueError(
             f"{options.agent} is a tabular solver and has nothing to train; pass one of "
-            f"{', '.join(DEEP_AGENTS)}, or run it with the command compare"
+            f"{', '.join((*DEEP_AGENTS, *CONTROLLERS))}, or run it with the command compare"
         )
     for text in options.overrides:
         key, equals, _ = text.partition("=")
@@ -120,14 +118,44 @@ def training_job(options: TrainOptions) -> TrainingJob:
     env = parse_environment_name(options.env)
     find_tabular_model(env)  # makes the environment, and refuses what cannot be made
     overrides = parse_overrides([f"{options.agent}.{text}" for text in options.overrides])
+    settings = hyperparameters_for(options.agent, env.id, overrides)
+    if kind == "controller":
+        check_controller(env, options.agent, settings)
     return TrainingJob(
         env=env,
         agent=options.agent,
         seed=options.seed,
-        total_timesteps=options.total_timesteps,
-        hyperparameters=hyperparameters_for(options.agent, env.id, overrides),
+        total_timesteps=0 if kind == "controller" else options.total_timesteps,
+        hyperparameters=settings,
         evaluation_episodes=options.eval_episodes,
     )
+
+
+def _prepared(
+    job: TrainingJob, folder: Path, command: str, console: Console
+) -> Callable[[], TrainingResult]:
+    """Return what runs the job; ValueError for a refused setting."""
+    if not job.trains:
+        from baselines.controller_run import finish_controller
+
+        return partial(finish_controller, job, folder, command)
+    from baselines.progress_display import ProgressDisplay  # these import PyTorch
+    from baselines.training_run import finish_training, prepare_training
+
+    try:
+        prepared = prepare_training(job)
+    except (TypeError, ValueError, CostSignalError) as error:
+        raise ValueError(f"{job.agent} on {job.env}: {error}") from error
+    display = ProgressDisplay(console, f"{job.agent}, seed {job.seed}", job.total_timesteps)
+
+    def run() -> TrainingResult:
+        try:
+            return finish_training(prepared, folder, command, display)
+        except BaseException:
+            display.stop()
+            raise
+
+    return run
 
 
 def _check_free(folder: Path, job: TrainingJob) -> None:
@@ -147,9 +175,10 @@ def _show(result: TrainingResult, folder: Path, console: Console) -> int:
     console.print(evaluation_table(result))
     if result.policy_onnx is None:
         console.print(f"no policy.onnx: {escape(result.policy_onnx_refused)}", soft_wrap=True)
-    console.print(
+    training = (
         f"{result.timesteps:,} steps in {result.cpu_seconds:.1f} CPU seconds "
-        f"({result.steps_per_cpu_second:,.0f} per CPU second); files: {escape(str(folder))}",
-        soft_wrap=True,
+        f"({result.steps_per_cpu_second:,.0f} per CPU second)"
     )
+    told = training if result.timesteps else "no training"
+    console.print(f"{told}; files: {escape(str(folder))}", soft_wrap=True)
     return 0

@@ -1,4 +1,4 @@
-"""One training run of a deep agent: what decides it, and what it measured."""
+"""One run of a deep agent or a controller: what decides it, and what it measured."""
 
 from __future__ import annotations
 
@@ -13,22 +13,34 @@ from baselines.job import Outcome, common_config, job_folder
 
 EVALUATION_SEED = 12345
 EVALUATION_EPISODES = 50
+TRAINING_FILES = ("progress.csv", "model.zip")  # of every finished training
 LARGEST_SEED = 2**31 - 1  # evaluations draw from seeds above 2**32, training from below
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that decides the result of a training run."""
+    """Everything that decides the result of a training run, or of a controller without training."""
 
     env: EnvironmentName
     agent: str
     seed: int
-    total_timesteps: int
+    total_timesteps: int  # 0 for a controller
     hyperparameters: dict[str, Any]
     evaluation_episodes: int = EVALUATION_EPISODES
 
-    files: ClassVar[tuple[str, ...]] = ("progress.csv", "model.zip")  # of every finished run
-    other_files: ClassVar[tuple[str, ...]] = ("normalization.npz", "policy.onnx", "tensorboard")
+    other_files: ClassVar[tuple[str, ...]] = (
+        *TRAINING_FILES, "normalization.npz", "policy.onnx", "tensorboard",
+    )  # fmt: skip
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a training; a controller has none."""
+        return self.total_timesteps > 0
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that a finished run has beside config.json and result.json."""
+        return TRAINING_FILES if self.trains else ()
 
     def folder(self, out: Path) -> Path:
         """Return the folder of this run's files within the folder of a comparison."""
@@ -51,7 +63,7 @@ class TrainingResult:
     agent: str
     env: str
     seed: int
-    timesteps: int  # taken; total_timesteps rounded up to whole rollouts
+    timesteps: int  # taken; total_timesteps rounded up to whole rollouts, 0 without training
     constraint_names: list[str]  # (m,)
     limits: list[float]  # (m,)
     cost_discounts: list[float]  # (m,)

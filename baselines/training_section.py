@@ -1,4 +1,4 @@
-"""What the report shows about the deep agents on one environment: plots and summaries."""
+"""What the report shows of deep agents and controllers on one environment: plots, summaries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EPISODE_VALUE = "rollout/ep_value_mean"  # the return with the declared discount
 
 @dataclass(frozen=True)
 class TrainingSection:
-    """Plots and summaries of the deep agents on one environment."""
+    """Plots and summaries of the deep agents and controllers on one environment."""
 
     name: str
     rows: Sequence[TrainingSummary]
@@ -33,6 +33,14 @@ class TrainingSection:
     curves: Path | None  # SVG file; None if there is nothing to draw
     pareto: Sequence[Path]  # one per constraint
     notes: Sequence[str]  # what is missing in the plots
+
+    @property
+    def heading(self) -> str:
+        """What kinds of agents there are."""
+        kinds = {outcome.job.trains for outcome in self.outcomes}
+        if len(kinds) == 2:
+            return "Deep agents and controllers"
+        return "Deep agents" if True in kinds else "Controllers"
 
     @property
     def has_exact(self) -> bool:
@@ -48,7 +56,7 @@ def training_section(
     Args:
         out: folder of the comparison.
         env: the environment.
-        outcomes: of the deep agents on it, failed ones included; at least one.
+        outcomes: of the deep agents and controllers on it, failed ones included; at least one.
     """
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
     first = results[0] if results else None
@@ -96,7 +104,8 @@ def _draw_curves(
     notes: list[str],
 ) -> Path | None:
     curves: list[LearningCurve] = []
-    results = [(o.job.folder(out), o.result) for o in outcomes if o.result is not None]
+    trained = [o for o in outcomes if o.job.trains]
+    results = [(o.job.folder(out), o.result) for o in trained if o.result is not None]
     for folder, result in results:
         try:
             curves.append(run_curve(folder, result))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from rich.markup import escape
@@ -13,6 +14,7 @@ from baselines.training_job import TrainingOutcome, TrainingResult
 from baselines.training_section import TrainingSection
 from baselines.training_summary import MODES, Mode, ModeSummary, TrainingSummary, episodes_of
 
+LONGEST_NAME = 10  # letters of an agent on one line of a table of 80 columns
 CSV_COLUMNS = (
     "env",
     "agent",
@@ -91,8 +93,15 @@ def _mode_table(section: TrainingSection, mode: Mode) -> Table:
         failed = f"\n[red]{len(row.failures)} of {row.seeds} failed[/]" if row.failures else ""
         summary = row.mode(mode)
         cells = ["-"] * len(columns) if summary is None else _cells(row, summary)
-        table.add_row(escape(row.agent) + failed, *cells)
+        table.add_row(escape(_folded(row.agent)) + failed, *cells)
     return table
+
+
+def _folded(agent: str) -> str:
+    """Return a name with a line per word if it would leave the numbers too little room."""
+    if len(agent) <= LONGEST_NAME:
+        return agent
+    return re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "\n", agent)
 
 
 def _cells(row: TrainingSummary, summary: ModeSummary) -> list[str]:
@@ -105,7 +114,8 @@ def _cells(row: TrainingSummary, summary: ModeSummary) -> list[str]:
     if summary.exact_value is not None and summary.exact_violation is not None:
         cells += [f"{summary.exact_value:.4f}", _coloured(summary.exact_violation)]
     else:
-        cells += [f"{summary.episode_tails.p95:.4g}", f"{row.steps_per_cpu_second:.0f}"]
+        speed = row.steps_per_cpu_second  # 0 without training
+        cells += [f"{summary.episode_tails.p95:.4g}", f"{speed:.0f}" if speed else "-"]
     return [*cells, f"{summary.length:.1f}"]
 
 

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 import agents
 import baselines.training_run
 from agents import make_vec_env
+from agents.training_env import Contract
 from baselines.__main__ import main
 from baselines.agent_names import DEEP_AGENTS
 from baselines.episode_sampling import sample_episodes
@@ -257,7 +258,8 @@ def test_every_copy_contributes_its_share_whatever_its_episodes_last():
     try:
         venv = make_vec_env("Ticker-v0", 4)
         model = agents.PPO("MlpPolicy", venv, cost_limit=1.0, seed=0)
-        drawn = sample_episodes(model, venv, 10, seed=0, deterministic=True)
+        contract = Contract(model.constraints, model.reward_discount)
+        drawn = sample_episodes(model, venv, contract, 10, seed=0, deterministic=True)
     finally:
         del gym.registry["Ticker-v0"]
     assert drawn.lengths.tolist() == [1, 1, 1, 2, 2, 2, 3, 3, 4, 4]
