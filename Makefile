@@ -41,6 +41,7 @@ benchmark: $(INSTALLED)
 	$(RUN) -m baselines.benchmarks.tabular
 	$(RUN) -m baselines.benchmarks.projection
 	$(RUN) -m baselines.benchmarks.training
+	$(RUN) -m baselines.benchmarks.quadrotor
 	$(RUN) -m leaderboard.load_benchmark
 
 clean:
