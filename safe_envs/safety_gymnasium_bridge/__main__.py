@@ -23,11 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         task.id
         for group in options.groups
         for task in TASKS.values()
-        if task.group == group and fnmatch.fnmatch(task.id, options.ids)
+        if task.group == group and any(fnmatch.fnmatch(task.id, p) for p in options.ids)
     ]
     if not chosen:
         print(
-            f"no id of {', '.join(options.groups)} matches {options.ids!r}; list them with --list",
+            f"no id of {', '.join(options.groups)} matches {' or '.join(options.ids)}; list them "
+            "with --list",
             file=sys.stderr,
         )
         return 2
@@ -49,11 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m safe_envs.safety_gymnasium_bridge",
         description="The tasks of the genuine safety-gymnasium 1.0.0 on this machine.",
+        epilog="Module `parity` of this package compares them with the packages of their time.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--sweep", action="store_true", help="try everything with every id")
     what.add_argument("--list", action="store_true", help="print the ids")
-    parser.add_argument("--ids", default="*", metavar="PATTERN", help='such as "SafetyPoint*"')
+    parser.add_argument(
+        "--ids", nargs="+", default=["*"], metavar="PATTERN", help='such as "SafetyPoint*"'
+    )
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here")
