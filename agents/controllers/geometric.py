@@ -32,7 +32,7 @@ class GeometricController:
         self.law = geometric_controller.GeometricController(
             inner.vehicle, inner.reference, inner.control_dt
         )
-        self._width = 19 + 4 * len(inner.radii)
+        self._width = inner.observation_space.shape[-1]
 
     def predict(
         self,

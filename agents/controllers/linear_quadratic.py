@@ -44,7 +44,7 @@ class LQRController:
             self.gain = linear_quadratic_regulator().gain[None]  # K, (1, 2)
             self._law = _push
         else:
-            self._width = 19 + 4 * len(inner.radii)
+            self._width = inner.observation_space.shape[-1]
             self.gain = hover_gain(inner.vehicle, inner.control_dt)  # K, (4, 12)
             self._law = _HoverLaw(inner.vehicle, inner.reference, self.gain)
 

@@ -49,7 +49,7 @@ class MPCController:
             inner.vehicle, inner.reference, inner.control_dt, horizon, time_step, terminal_weight,
             solver,
         )  # fmt: skip
-        self._width = 19 + 4 * len(inner.radii)
+        self._width = inner.observation_space.shape[-1]
 
     def predict(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from safe_envs.offscreen_scene import OffscreenScene
 from safe_envs.quadrotor.mujoco_model import mujoco_text
 from safe_envs.quadrotor.rendering import (
     LEAST_DRAWN_ARM,
@@ -23,7 +24,6 @@ from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import CONTROL_DT, FlightTask
 from safe_envs.quadrotor.vehicle import Vehicle
 from safe_envs.rendering import AGENT, BACKGROUND, GOAL, INK
-from safe_envs.velocity_camera import open_context
 
 WIDTH, HEIGHT = 640, 480  # [pixels]
 MAX_GEOMS = 2000
@@ -108,7 +108,7 @@ class FlightCamera:
 
 
 class _Offscreen:
-    """An OpenGL context with MuJoCo's scene in it."""
+    """MuJoCo's scene with the flight in it."""
 
     def __init__(self, task: FlightTask) -> None:
         self._mujoco = mujoco = load_mujoco()
@@ -117,43 +117,31 @@ class _Offscreen:
         text = mujoco_text(task.vehicle, CONTROL_DT, _shape(task.vehicle), _scenery(task))
         self._model = mujoco.MjModel.from_xml_string(text)
         self._data = mujoco.MjData(self._model)
-        self._context = open_context(WIDTH, HEIGHT)
-        self._context.make_current()
-        self._scene = mujoco.MjvScene(self._model, MAX_GEOMS)
-        for effect in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            self._scene.flags[effect] = False  # six times as fast where the processor draws
-        self._options = mujoco.MjvOption()
-        self._options.sitegroup[:] = 0
-        self._perturbation = mujoco.MjvPerturb()
-        self._viewport = mujoco.MjrRect(0, 0, WIDTH, HEIGHT)
-        self._camera = mujoco.MjvCamera()
-        self._camera.azimuth, self._camera.elevation = AZIMUTH, ELEVATION
-        self._camera.lookat[:] = (0.0, 0.0, 0.7 * task.reference.height)
-        self._camera.distance = DISTANCE * self._scale
+        self._scene = OffscreenScene(mujoco, self._model, WIDTH, HEIGHT, MAX_GEOMS)
+        self._scene.options.sitegroup[:] = 0
+        camera = self._scene.camera
+        camera.azimuth, camera.elevation = AZIMUTH, ELEVATION
+        camera.lookat[:] = (0.0, 0.0, 0.7 * task.reference.height)
+        camera.distance = DISTANCE * self._scale
         curve = task.reference.at(np.linspace(0.0, task.reference.period, CURVE_PIECES + 1))
         self._curve = curve.position.T  # (pieces + 1, 3)
-        font = mujoco.mjtFontScale.mjFONTSCALE_100
-        self._renderer = mujoco.MjrContext(self._model, font)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._renderer)
 
     def draw(
         self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
     ) -> np.ndarray:
         mujoco = self._mujoco
-        self._context.make_current()
         self._data.qpos[:3], self._data.qpos[3:] = state[:3], state[6:10]
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
-        mujoco.mjv_updateScene(
-            self._model,
-            self._data,
-            self._options,
-            self._perturbation,
-            self._camera,
-            mujoco.mjtCatBit.mjCAT_ALL,
-            self._scene,
-        )
+        return self._scene.draw(self._data, lambda: self._add_flight(state, trail, centres, target))
+
+    def close(self) -> None:
+        self._scene.close()
+
+    def _add_flight(
+        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+    ) -> None:
         self._add_shadows(state, centres)
         self._add_path(self._curve, CURVE_WIDTH, GOAL)
         stride = max(TRAIL_STRIDE, math.ceil(len(trail) / LONGEST_TRAIL))
@@ -163,14 +151,6 @@ class _Offscreen:
         for centre, colour in zip(centres, colours, strict=True):
             alpha = CALM_ALPHA if colour == SPHERE else TOUCHED_ALPHA
             self._add_sphere(centre, SPHERE_RADIUS, colour, alpha)
-        mujoco.mjr_render(self._viewport, self._scene, self._renderer)
-        frame = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
-        mujoco.mjr_readPixels(frame, None, self._viewport, self._renderer)
-        return np.ascontiguousarray(frame[::-1])  # OpenGL's first line is the lowest
-
-    def close(self) -> None:
-        self._renderer.free()
-        self._context.free()
 
     def _add_sphere(self, centre: Point, radius: float, colour: Colour, alpha: float) -> None:
         self._add(self._mujoco.mjtGeom.mjGEOM_SPHERE, (radius,) * 3, centre, colour, alpha)
@@ -198,17 +178,7 @@ class _Offscreen:
         alpha: float,
         axes: np.ndarray = UPRIGHT,
     ) -> None:
-        """Put a geom into the scene, if there is room."""
-        if self._scene.ngeom < MAX_GEOMS:
-            self._mujoco.mjv_initGeom(
-                self._scene.geoms[self._scene.ngeom],
-                kind,
-                size=np.array(size, dtype=np.float64),
-                pos=np.array(place, dtype=np.float64),
-                mat=axes.ravel(),
-                rgba=np.array((*_share(colour), alpha), dtype=np.float32),
-            )
-            self._scene.ngeom += 1
+        self._scene.add(kind, size, place, axes, (*_share(colour), alpha))
 
 
 def _boxes(points: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -208,8 +208,8 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def _weight_at(self, state: np.ndarray, reference: np.ndarray) -> Weight:
         if isinstance(self.metric, np.ndarray):
             return self._weight
-        time = 0.0 if self._scene is None else self._scene.time
-        return trusted_weight(metric_at(self.metric, state, reference, time), self.slack_weight)
+        now = 0.0 if self._scene is None else self._scene.time
+        return trusted_weight(metric_at(self.metric, state, reference, now), self.slack_weight)
 
     def _gradient_at(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
         if not callable(self._gradient):

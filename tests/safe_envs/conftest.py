@@ -73,7 +73,7 @@ def _robot_frames_need_opengl(request):
 @pytest.fixture
 def opengl():
     """Skip the test where no OpenGL library is installed; pip does not install one."""
-    from safe_envs.velocity_camera import open_context
+    from safe_envs.offscreen_scene import open_context
 
     try:
         open_context(8, 8).free()

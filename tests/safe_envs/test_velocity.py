@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from safe_envs import velocity_camera, velocity_physics
+from safe_envs import offscreen_scene, velocity_physics
 from safe_envs.velocity import SafetyVelocityEnv
 from safe_envs.velocity_physics import RobotPhysics, load_mujoco, robot_physics
 from safe_envs.velocity_robots import ROBOTS
@@ -215,9 +215,9 @@ def test_tells_what_to_install_when_nothing_draws(monkeypatch):
     def missing(name):
         raise ImportError(f"no {name}")
 
-    monkeypatch.setattr(velocity_camera, "import_module", missing)
+    monkeypatch.setattr(offscreen_scene, "import_module", missing)
     with pytest.raises(RuntimeError, match="no mujoco.egl.*apt-get install libegl1"):
-        velocity_camera.open_context(8, 8)
+        offscreen_scene.open_context(8, 8)
 
 
 def test_tells_what_to_install_without_mujoco(monkeypatch):

@@ -1,0 +1,119 @@
+"""MuJoCo's scene in an OpenGL context without a window."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+BACKENDS = ("egl", "glfw")  # tried in this order unless MuJoCo's variable MUJOCO_GL names one
+
+
+class OffscreenScene:
+    """Draws states of one model as frames, with geoms of one's own among the model's.
+
+    `options` and `camera` are MuJoCo's, to be set by whoever draws. Shadows and reflections are
+    off: without them a processor draws four to six times as fast.
+
+    Args:
+        mujoco: the module.
+        model: what is drawn.
+        width: of a frame [px].
+        height: of a frame [px].
+        max_geoms: room for the model's geoms and one's own.
+
+    Raises:
+        RuntimeError: if no OpenGL library can be used; it says what to install.
+    """
+
+    def __init__(
+        self, mujoco: ModuleType, model: Any, width: int, height: int, max_geoms: int
+    ) -> None:
+        self._mujoco = mujoco
+        self._model = model
+        self._context = open_context(width, height)
+        self._context.make_current()
+        self._scene = mujoco.MjvScene(model, max_geoms)
+        for effect in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._scene.flags[effect] = False
+        self.options = mujoco.MjvOption()
+        self.camera = mujoco.MjvCamera()
+        self._perturbation = mujoco.MjvPerturb()
+        self._viewport = mujoco.MjrRect(0, 0, width, height)
+        self._frame = (height, width, 3)
+        self._renderer = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._renderer)
+
+    def draw(self, data: Any, add_geoms: Callable[[], None]) -> np.ndarray:
+        """Return the frame of a state, (height, width, 3) uint8.
+
+        Args:
+            data: MuJoCo's, with places computed.
+            add_geoms: called once the model's geoms are in the scene; calls `add`.
+        """
+        mujoco = self._mujoco
+        self._context.make_current()
+        mujoco.mjv_updateScene(
+            self._model,
+            data,
+            self.options,
+            self._perturbation,
+            self.camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+        add_geoms()
+        mujoco.mjr_render(self._viewport, self._scene, self._renderer)
+        frame = np.empty(self._frame, dtype=np.uint8)
+        mujoco.mjr_readPixels(frame, None, self._viewport, self._renderer)
+        return np.ascontiguousarray(frame[::-1])  # OpenGL's first line is the lowest
+
+    def add(self, kind: Any, size: Any, place: Any, axes: np.ndarray, colour: Any) -> None:
+        """Put a geom into the scene, if there is room.
+
+        Args:
+            kind: MuJoCo's mjtGeom.
+            size: (3,) [m].
+            place: (3,) [m].
+            axes: (3, 3).
+            colour: red, green, blue and alpha in [0, 1].
+        """
+        if self._scene.ngeom < self._scene.maxgeom:
+            self._mujoco.mjv_initGeom(
+                self._scene.geoms[self._scene.ngeom],
+                kind,
+                size=np.array(size, dtype=np.float64),
+                pos=np.array(place, dtype=np.float64),
+                mat=axes.ravel(),
+                rgba=np.array(colour, dtype=np.float32),
+            )
+            self._scene.ngeom += 1
+
+    def close(self) -> None:
+        """Free the OpenGL context."""
+        self._renderer.free()
+        self._context.free()
+
+
+def open_context(width: int, height: int) -> Any:
+    """Return an OpenGL context from the first library that gives one.
+
+    Raises:
+        RuntimeError: if none does; it says what to install.
+    """
+    chosen = os.environ.get("MUJOCO_GL", "").lower()
+    reasons = []
+    for backend in (chosen,) if chosen in ("egl", "glfw", "osmesa") else BACKENDS:
+        try:
+            return import_module(f"mujoco.{backend}").GLContext(width, height)
+        except Exception as error:  # each library fails in its own way
+            reasons.append(f"{backend}: {type(error).__name__}: {error}")
+    raise RuntimeError(
+        f"no OpenGL library draws frames here ({'; '.join(reasons)}). On Debian and Ubuntu install "
+        "one: 'apt-get install libegl1' for EGL, or 'apt-get install libosmesa6' and "
+        "MUJOCO_GL=osmesa for drawing without a graphics card"
+    )
