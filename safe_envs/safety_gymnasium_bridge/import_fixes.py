@@ -142,10 +142,10 @@ class NoCompatibilityLayer:
 
 
 class NoMultiAgentEnv:
-    """Stands for gymnasium-robotics' multi-agent environment."""
+    """Stands for gymnasium-robotics' multi-agent environment in the package's `make_ma`."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         raise gym.error.DependencyNotInstalled(
-            "multi-agent tasks are not bridged: they need gymnasium-robotics, whose robots are "
-            "others today; take a single robot, such as 'SafetyAntVelocity-v1'"
+            "make_ma needs an older gymnasium-robotics; take make_multi_agent of "
+            "safe_envs.safety_gymnasium_bridge.multi_agent in its place"
         )
