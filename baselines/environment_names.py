@@ -70,7 +70,7 @@ def parse_environment_name(text: str) -> EnvironmentName:
     if len(set(keys)) < len(keys):
         raise ValueError(f"{text!r} repeats an argument; give each of {keys} once")
     if ":" not in env_id and env_id not in gym.registry:
-        raise ValueError(unknown_name("environment", env_id, _our_ids()))
+        raise ValueError(unknown_name("environment", env_id, _our_ids(env_id)))
     return EnvironmentName(env_id, tuple(sorted((key, _parse(value)) for key, value in pairs)))
 
 
@@ -111,8 +111,12 @@ def find_tabular_model(name: EnvironmentName) -> TabularCMDP | None:
         env.close()
 
 
-def _our_ids() -> list[str]:
-    return [spec.id for spec in gym.registry.values() if _is_ours(spec)]
+def _our_ids(wanted: str) -> list[str]:
+    """Return our ids; the hundreds of the bridge only if one of them may be meant."""
+    ours = [spec for spec in gym.registry.values() if _is_ours(spec)]
+    if not wanted.startswith("Safety"):
+        ours = [spec for spec in ours if "safety_gymnasium_bridge" not in str(spec.entry_point)]
+    return [spec.id for spec in ours]
 
 
 def _is_ours(spec: EnvSpec) -> bool:

@@ -231,6 +231,10 @@ def _construct(
             f"render_mode is {render_mode!r}; pass None or one of {modes} to {task.id}"
         )
     maker = load_genuine_package().class_at(task.entry_point)
+    if render_mode == "human":
+        from safe_envs.safety_gymnasium_bridge.viewer import require_screen
+
+        require_screen()  # the package opens the window at the first reset
     if task.group == "velocity":
         if config is not None:
             raise ValueError(f"config is {config!r}, but {task.id} takes none; leave it out")

@@ -15,7 +15,7 @@ from safe_envs.cost_signal import CostLimits, cost_space_of, declare_constraints
 from safe_envs.safety_gymnasium_bridge.divided_robots import divided_robot
 from safe_envs.safety_gymnasium_bridge.env import COST_LIMIT
 from safe_envs.safety_gymnasium_bridge.genuine_package import load_genuine_package
-from safe_envs.safety_gymnasium_bridge.viewer import give_viewer
+from safe_envs.safety_gymnasium_bridge.viewer import give_viewer, require_screen
 
 MAKER = "safety_gymnasium.tasks.safe_multi_agent.safe_mujoco_multi:SafeMAEnv"
 RENDER_MODES = ("human", "rgb_array", "depth_array")
@@ -48,6 +48,8 @@ class MultiAgentVelocityEnv(ParallelEnv):
             raise ValueError(
                 f"render_mode is {render_mode!r}; pass None or one of {list(RENDER_MODES)}"
             )
+        if render_mode == "human":
+            require_screen()
         self._inner = _construct(robot, division, render_mode, dict(arguments or {}))
         body = self._inner.single_agent_env
         self.metadata = {

@@ -51,6 +51,21 @@ def viewer_of_model_size(model: Any, data: Any) -> SeparateViewer:
     return SeparateViewer(model, data, int(frame.offwidth), int(frame.offheight))
 
 
+def require_screen() -> None:
+    """Check that a window can be opened; without a screen GLFW would end the process.
+
+    Raises:
+        RuntimeError: if there is none.
+    """
+    import glfw
+
+    if not glfw.init() or glfw.get_primary_monitor() is None:
+        raise RuntimeError(
+            "render_mode='human' needs a screen, and this machine shows none; set DISPLAY, start "
+            "the program with xvfb-run, or pass render_mode='rgb_array'"
+        )
+
+
 def give_viewer(renderer: Any, mode: str) -> None:
     """Give a velocity task's renderer such a viewer, unless it has one or draws in a window.
 

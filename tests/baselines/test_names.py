@@ -32,6 +32,13 @@ def test_long_names_keep_distinct_folders():
     assert max(map(len, slugs)) < 120
 
 
+def test_of_hundreds_of_names_the_closest_are_told():
+    with pytest.raises(ValueError, match="did you mean 'SafetyPointGoal1-v0'") as refused:
+        parse_environment_name("SafetyPointGol1-v0")
+    assert "SafetyPointGoal2-v0" in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
 def test_arguments_reach_the_environment():
     cmdp = tabular_model_of(
         parse_environment_name("Safe/RandomCMDP-v0?states=7&actions=3&constraints=2")

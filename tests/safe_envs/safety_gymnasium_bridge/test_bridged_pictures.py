@@ -1,6 +1,10 @@
 """Frames, camera observations, and scenes whose textures are missing or replaced."""
 
 import io
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +73,40 @@ def test_unknown_render_modes_are_refused(task_id, mode, allowed):
 
     with pytest.raises(ValueError, match=f"render_mode is '{mode}'; .*{allowed}"):
         SafetyGymnasiumEnv(task_id, render_mode=mode)
+
+
+WINDOW = """
+import warnings
+from safe_envs.safety_gymnasium_bridge import make
+warnings.simplefilter("ignore")  # Gymnasium's advice on old versions and unbounded boxes
+env = make("{}", render_mode="human")
+env.reset(seed=0)
+for _ in range(3):
+    env.step(env.action_space.sample())
+print("shown", env.render() is None)
+env.close()
+"""
+
+
+def run_without_screen(code, *launcher):
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    command = [*launcher, sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes a screen away by its variables")
+@pytest.mark.parametrize("task_id", ["SafetyPointGoal1-v0", "SafetyHopperVelocity-v1"])
+def test_a_window_without_a_screen_is_refused_in_words(task_id):
+    run = run_without_screen(WINDOW.format(task_id))
+    assert run.returncode == 1
+    assert "RuntimeError: render_mode='human' needs a screen" in run.stderr
+
+
+@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="needs xvfb, a screen in memory")
+@pytest.mark.parametrize("task_id", ["SafetyPointGoal1Debug-v0", "SafetyHopperVelocity-v1"])
+def test_a_window_is_shown(task_id):
+    run = run_without_screen(WINDOW.format(task_id), "xvfb-run", "-a")
+    assert (run.returncode, run.stdout) == (0, "shown True\n"), run.stderr
 
 
 SCENE = """
