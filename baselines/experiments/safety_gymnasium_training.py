@@ -30,7 +30,7 @@ from baselines.learning_curve_plots import draw_learning_curves
 from baselines.run_folder import write_json
 from baselines.training_job import TrainingJob, TrainingResult
 
-PEER = "OmniSafe PPOLag"
+PEER = "OmniSafe"  # its PPOLag
 PEER_SCRIPT = Path(__file__).with_name("omnisafe_training.py")
 PEER_COLUMNS = ("TotalEnvSteps", "Metrics/EpRet", "Metrics/EpLen", "Metrics/EpCost")
 PEER_WINDOW = 5  # epochs of twenty episodes: a hundred, as Stable-Baselines3 means over
