@@ -52,10 +52,18 @@ def divided_robot(
         division,
         agent_obsk,
         agent_factorization or _factorization(robot, division),
-        LOCAL.get(robot) if local_categories is None else local_categories,
+        _local_categories(robot, agent_obsk) if local_categories is None else local_categories,
         GLOBAL.get(robot) if global_categories is None else global_categories,
         gym_env=Forwarding(body),
     )
+
+
+def _local_categories(robot: str, agent_obsk: int | None) -> list[list[str]] | None:
+    """Return what is seen of joints at each distance, None for gymnasium-robotics' own."""
+    if robot not in LOCAL:
+        return None
+    near, far = LOCAL[robot]
+    return [near, *[far] * (agent_obsk or 0)]
 
 
 def _factorization(robot: str, division: str) -> dict[str, Any]:

@@ -156,6 +156,14 @@ def test_costs_add_up_and_agents_leave_at_the_end():
         env.step(random_actions(env, generator))
 
 
+@pytest.mark.parametrize(
+    ("distance", "lengths"), [(0, [19, 19]), (1, [21, 21]), (2, [23, 23]), (3, [23, 23])]
+)
+def test_agents_see_as_far_as_in_the_genuine_stack(distance, lengths):
+    env = make_multi_agent("Ant", "2x4", agent_obsk=distance)
+    assert [len(o) for o in env.reset(seed=0)[0].values()] == lengths
+
+
 def test_infos_are_each_agents_own():
     env = make_multi_agent("Swimmer", "2x1")
     _, infos = env.reset(seed=0)
