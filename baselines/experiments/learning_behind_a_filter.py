@@ -22,12 +22,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from baselines.compare import Comparison, run_comparison
-from baselines.comparison_outputs import read_any_outcome
-from baselines.comparison_plan import CompareOptions, plan
+from baselines.comparison_plan import CompareOptions
+from baselines.experiments.training_runs import run_trainings
 from baselines.learning_curve import LearningCurve, read_learning_curve, seed_band
 from baselines.run_folder import write_atomically, write_json
-from baselines.training_job import TrainingJob, TrainingResult
+from baselines.training_job import TrainingResult
 
 ENVIRONMENTS = {"Safe/Quadrotor-v0": "no filter", "Safe/QuadrotorZCBF-v0": "filter"}
 COLORS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
@@ -141,17 +140,10 @@ def run(arguments: Arguments, console: Console) -> list[Row]:
         workers=arguments.workers,
         title="Learning behind a safety filter",
     )
-    planned = plan(options)
-    how = Comparison(arguments.out, arguments.workers, options.title, options.command())
-    run_comparison(planned, how, console)
     found: dict[tuple[str, str], tuple[list[TrainingResult], list[TrainingCost]]] = {}
     curves: list[LearningCurve] = []
-    for job in planned.jobs:
-        result = read_any_outcome(job.folder(arguments.out), job).result
-        if not (isinstance(job, TrainingJob) and isinstance(result, TrainingResult)):
-            continue
+    for job, result, progress in run_trainings(options, console):
         name = ENVIRONMENTS[job.env.id]
-        progress = job.folder(arguments.out) / "progress.csv"
         results, costs = found.setdefault((job.agent, name), ([], []))
         results.append(result)
         costs.append(training_cost(progress, result.limits[0]))

@@ -22,13 +22,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.compare import Comparison, run_comparison
-from baselines.comparison_outputs import read_any_outcome
-from baselines.comparison_plan import CompareOptions, plan
+from baselines.comparison_plan import CompareOptions
+from baselines.experiments.training_runs import run_trainings
 from baselines.learning_curve import LearningCurve, read_learning_curve
 from baselines.learning_curve_plots import draw_learning_curves
 from baselines.run_folder import write_json
-from baselines.training_job import TrainingJob, TrainingResult
 
 PEER = "OmniSafe"  # its PPOLag
 PEER_SCRIPT = Path(__file__).with_name("omnisafe_training.py")
@@ -138,16 +136,10 @@ def _our_curves(arguments: Arguments, console: Console) -> tuple[list[LearningCu
         workers=arguments.workers,
         title=f"Constrained agents on {arguments.task}",
     )
-    planned = plan(options)
-    how = Comparison(arguments.out, arguments.workers, options.title, options.command())
-    run_comparison(planned, how, console)
     curves, limits = [], [0.0]
-    for job in planned.jobs:
-        folder = job.folder(arguments.out)
-        result = read_any_outcome(folder, job).result
-        if isinstance(job, TrainingJob) and isinstance(result, TrainingResult):
-            names, limits = result.constraint_names, list(result.limits)
-            curves.append(read_learning_curve(folder / "progress.csv", job.agent, job.seed, names))
+    for job, result, progress in run_trainings(options, console):
+        names, limits = result.constraint_names, list(result.limits)
+        curves.append(read_learning_curve(progress, job.agent, job.seed, names))
     return curves, limits
 
 

@@ -164,6 +164,13 @@ def test_agents_see_as_far_as_in_the_genuine_stack(distance, lengths):
     assert [len(o) for o in env.reset(seed=0)[0].values()] == lengths
 
 
+def test_thresholds_are_the_packages():
+    make_multi_agent("Swimmer", "2x1")
+    from safety_gymnasium.tasks.safe_multi_agent import safe_mujoco_multi
+
+    assert safe_mujoco_multi.TASK_VELCITY_THRESHOLD == VELOCITY_THRESHOLDS
+
+
 def test_infos_are_each_agents_own():
     env = make_multi_agent("Swimmer", "2x1")
     _, infos = env.reset(seed=0)
