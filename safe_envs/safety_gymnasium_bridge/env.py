@@ -14,6 +14,7 @@ from safe_envs.cost_signal import (
     cost_space_of,
     declare_constraints,
 )
+from safe_envs.safety_gymnasium_bridge.fast_paths import fast_paths
 from safe_envs.safety_gymnasium_bridge.genuine_package import load_genuine_package
 from safe_envs.safety_gymnasium_bridge.hazard_types import (
     PREFIX,
@@ -21,7 +22,7 @@ from safe_envs.safety_gymnasium_bridge.hazard_types import (
     costs_by_type,
     hazard_types_of,
 )
-from safe_envs.safety_gymnasium_bridge.scene_files import resetting
+from safe_envs.safety_gymnasium_bridge.scene_files import sky
 from safe_envs.safety_gymnasium_bridge.snapshots import restored, snapshot
 from safe_envs.safety_gymnasium_bridge.task_ids import GenuineTask, find_task
 
@@ -80,11 +81,11 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
     ## Arguments
     - `task`: set by the id.
     - `cost_limits` (None), `per_constraint` (False): as above.
-    - `fast_reset` (True): read each configuration file once, compute distances of layouts on plain
+    - `fast` (True): read each configuration file once, compute lidars and distances on plain
       numbers, and choose a plain sky. Observations, rewards and costs are the same to the last bit.
     - `plain_sky` (None): a sky of one gradient in place of six photographs, which the package
       decodes at every reset, to 190 MB. Only pictures differ. None: plain, unless the task observes
-      pictures or `fast_reset` is False.
+      pictures or `fast` is False.
     - `render_mode` (None): "rgb_array", "depth_array" or "human"; Vision tasks only "rgb_array",
       which is the picture they observe.
     - `config` (None), `width`, `height`, `camera_id`, `camera_name`: as in the package; entries of
@@ -104,7 +105,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         task: str,
         cost_limits: CostLimits = None,
         per_constraint: bool = False,
-        fast_reset: bool = True,
+        fast: bool = True,
         plain_sky: bool | None = None,
         render_mode: str | None = None,
         config: dict[str, Any] | None = None,
@@ -123,8 +124,8 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         self.cost_space = cost_space_of(self.constraints, 1.0)
         self.render_mode = render_mode
         if plain_sky is None:
-            plain_sky = fast_reset and not self._sees
-        self._resetting = {"fast": fast_reset, "plain_sky": plain_sky}
+            plain_sky = fast and not self._sees
+        self._fast, self._plain_sky = fast, plain_sky
         self._seeded = False
         self._running = False
         self._episode_cost = 0.0
@@ -138,7 +139,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         if seed is None and not self._seeded:  # the package would draw one from NumPy's global
             seed = int(self.np_random.integers(LARGEST_SEED))
         self._seeded = True
-        with resetting(**self._resetting):
+        with fast_paths(self._fast), sky(plain=self._plain_sky):
             observation, info = self._start(None if seed is None else seed % (LARGEST_SEED + 1))
         self._running, self._episode_cost = True, 0.0
         if self._navigates:
@@ -151,7 +152,8 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         if not self._running:
             raise gym.error.ResetNeeded("no episode is running; call reset() before step()")
         controls = checked_box(action, self.action_space)  # type: ignore[arg-type]
-        observation, reward, cost, terminated, truncated, info = self._inner.step(controls)
+        with fast_paths(self._fast):
+            observation, reward, cost, terminated, truncated, info = self._inner.step(controls)
         self._running = not (terminated or truncated)
         self._observation = _contiguous(observation)
         info = self._with_costs(info, float(cost))

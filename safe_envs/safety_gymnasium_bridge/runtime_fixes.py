@@ -14,9 +14,11 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
+from safe_envs.safety_gymnasium_bridge.fast_paths import is_fast
 from safe_envs.safety_gymnasium_bridge.import_fixes import PACKAGE
 from safe_envs.safety_gymnasium_bridge.layout_sampling import sample_layout
-from safe_envs.safety_gymnasium_bridge.scene_files import SceneFiles, is_fast
+from safe_envs.safety_gymnasium_bridge.scene_files import SceneFiles
+from safe_envs.safety_gymnasium_bridge.sensing import distance_xy, lidar_readings
 from safe_envs.safety_gymnasium_bridge.viewer import viewer_of_model_size
 
 ROOT_QUATERNION = slice(3, 7)  # in qpos, after the root's position
@@ -30,6 +32,7 @@ def apply_all() -> None:
     _fix_offscreen_viewer()
     _fix_scene_files()
     _fix_slow_layouts()
+    _fix_slow_sensing()
     _fix_root_quaternions()
     _fix_registering()
 
@@ -64,12 +67,23 @@ def _fix_scene_files() -> None:
 def _fix_slow_layouts() -> None:
     """Nothing broke, but crowded scenes spend most of a reset on distances of pairs of numbers."""
     generator = _module("utils.random_generator").RandomGenerator
-    original = generator.sample_layout
+    generator.sample_layout = _where_fast(sample_layout, generator.sample_layout)
 
-    def sample(self: Any) -> bool:
-        return bool(sample_layout(self) if is_fast() else original(self))
 
-    generator.sample_layout = sample
+def _fix_slow_sensing() -> None:
+    """Nothing broke, but most of a step is lidars that read the robot's pose for every object."""
+    task, agent = _module("bases.base_task").BaseTask, _module("bases.base_agent").BaseAgent
+    task._obs_lidar_pseudo = _where_fast(lidar_readings, task._obs_lidar_pseudo)
+    agent.dist_xy = _where_fast(distance_xy, agent.dist_xy)
+
+
+def _where_fast(short: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that takes the short path where `is_fast()`, else the package's own."""
+
+    def method(self: Any, *arguments: Any) -> Any:
+        return (short if is_fast() else original)(self, *arguments)
+
+    return method
 
 
 def _fix_root_quaternions() -> None:

@@ -9,6 +9,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TextIO
 
+from safe_envs.safety_gymnasium_bridge.fast_paths import is_fast
+
 SKY = {  # of a kind that MuJoCo draws itself, in place of six photographs of 24 MB
     "@type": "skybox",
     "@builtin": "gradient",
@@ -26,27 +28,20 @@ COLOURS = {  # of the textures that the wheel of 1.0.0 lacks
 }
 ROCK = "0.5 0.47 0.44"  # the cliffs, and anything else
 
-_fast: ContextVar[bool] = ContextVar("fast", default=False)
-_plain_sky: ContextVar[bool] = ContextVar("plain_sky", default=False)
+_plain: ContextVar[bool] = ContextVar("plain", default=False)
 
 
 @contextmanager
-def resetting(*, fast: bool, plain_sky: bool) -> Iterator[None]:
-    """Say how scenes are built in the block, in this thread: reading files once, a plain sky.
+def sky(*, plain: bool) -> Iterator[None]:
+    """Say how the sky of scenes is drawn that are built in the block, in this thread.
 
-    The sky has no part in the physics nor in any observation but that of a camera.
+    It has no part in the physics nor in any observation but that of a camera.
     """
-    tokens = _fast.set(fast), _plain_sky.set(plain_sky)
+    token = _plain.set(plain)
     try:
         yield
     finally:
-        _fast.reset(tokens[0])
-        _plain_sky.reset(tokens[1])
-
-
-def is_fast() -> bool:
-    """Return whether this thread is in a block of `resetting(fast=True, ...)`."""
-    return _fast.get()
+        _plain.reset(token)
 
 
 class SceneFiles:
@@ -62,7 +57,7 @@ class SceneFiles:
 
     def load(self, file: TextIO, Loader: Any) -> Any:
         """Return the content of an opened file; the caller may change it."""
-        if not _fast.get():
+        if not is_fast():
             content = self._yaml.load(file, Loader=Loader)
         else:
             if file.name not in self._parsed:
@@ -79,7 +74,7 @@ def _drawable(textures: dict[str, dict[str, str]], folder: Path) -> dict[str, di
         name: texture if _is_there(texture, folder) else _flat(name)
         for name, texture in textures.items()
     }
-    if _plain_sky.get():
+    if _plain.get():
         drawable["skybox"] = dict(SKY)
     return drawable
 

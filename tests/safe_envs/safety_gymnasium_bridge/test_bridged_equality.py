@@ -56,7 +56,7 @@ def test_slow_resets_give_the_same_and_are_slow(make_env):
     seconds = {}
     trajectories = []
     for fast in (True, False):
-        env = make_env("SafetyPointGoal1-v0", fast_reset=fast)
+        env = make_env("SafetyPointGoal1-v0", fast=fast)
         rows = [env.reset(seed=5)[0]]
         began = time.process_time()
         rows += [env.reset()[0] for _ in range(2)]

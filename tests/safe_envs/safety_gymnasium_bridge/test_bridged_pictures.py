@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from safe_envs.safety_gymnasium_bridge import make
-from safe_envs.safety_gymnasium_bridge.scene_files import SKY, SceneFiles, resetting
+from safe_envs.safety_gymnasium_bridge.fast_paths import fast_paths
+from safe_envs.safety_gymnasium_bridge.scene_files import SKY, SceneFiles, sky
 
 
 def test_frames_show_the_robot_moving(make_env, opengl, straight_on):
@@ -145,7 +146,7 @@ def test_only_missing_textures_are_replaced(scene):
 
 def test_cached_content_may_be_changed_by_its_reader(scene):
     files = SceneFiles(yaml)
-    with resetting(fast=True, plain_sky=True):
+    with fast_paths(True), sky(plain=True):
         first = load(files, scene)
         assert first["skybox"] == SKY
         first["there"]["@file"] = "changed"
