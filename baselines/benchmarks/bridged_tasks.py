@@ -43,12 +43,12 @@ class Arguments:
     """Ids of navigation tasks."""
     legacy_python: Path | None = None
     """Interpreter with the package's own stack (Python 3.10); None: without it."""
-    repeats: int = 5
+    repeats: int = 20
     """Turns of every part; the fastest counts."""
-    resets: int = 4
+    resets: int = 1
     """In one turn."""
-    steps: int = 200
-    """In one turn, fewer than an episode has."""
+    steps: int = 60
+    """In one turn; short turns find the moments without other work."""
     num_envs: int = 8
     """Copies stepped together."""
 
