@@ -71,7 +71,7 @@ def _fix_slow_layouts() -> None:
 
 
 def _fix_slow_sensing() -> None:
-    """Nothing broke, but most of a step is lidars that read the robot's pose for every object."""
+    """Nothing broke, but lidars read the robot's pose anew for every object."""
     task, agent = _module("bases.base_task").BaseTask, _module("bases.base_agent").BaseAgent
     task._obs_lidar_pseudo = _where_fast(lidar_readings, task._obs_lidar_pseudo)
     agent.dist_xy = _where_fast(distance_xy, agent.dist_xy)
