@@ -23,7 +23,7 @@ from agents.episode_ledger import Episode, EpisodeLedger, mean_costs
 from agents.rollout import Rollout, check_observations, checked_signals
 from agents.setting_checks import check_number
 from agents.training_env import AnyEnv, Contract, as_vec_env, contract_of, undeclared_constraints
-from safe_envs.cost_signal import ConstraintSpec, CostLimits
+from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_DISCOUNT = 0.99

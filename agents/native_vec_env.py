@@ -13,7 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from safe_envs.cost_signal import ConstraintSpec, declared_constraints, read_costs
+from safe_envs.contract.cost_signal import ConstraintSpec, declared_constraints, read_costs
 
 
 class NativeVecEnv(VecEnv):

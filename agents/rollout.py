@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from agents.actor_critic import MlpPolicy
 from agents.advantage import generalized_advantages
 from agents.batch import Batch, Observations, split
-from safe_envs.cost_signal import CostSignalError, NonFiniteEnvError, read_costs
+from safe_envs.contract.cost_signal import CostSignalError, NonFiniteEnvError, read_costs
 
 Raw = np.ndarray | dict[str, np.ndarray]
 LARGEST_FORWARD = 8192  # rows of one forward pass over the rollout

@@ -15,8 +15,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 import safe_envs  # noqa: F401  registers the ids
 from agents.native_vec_env import NativeVecEnv
-from safe_envs.constrained_wrapper import ConstrainedWrapper
-from safe_envs.cost_signal import ConstraintSpec, CostLimits, CostSignalError, with_limits
+from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
+from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, CostSignalError, with_limits
 
 VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "autoreset_mode", "max_episode_steps")
 MONITOR = "stable_baselines3.common.monitor:Monitor"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from baselines.compare import CompareOptions, compare
-from baselines.demo import DemoOptions, demo
-from baselines.evaluate import EvaluateOptions, evaluate
-from baselines.subcommands import Command, run_subcommand
-from baselines.train import TrainOptions, train
+from baselines.commands.compare import CompareOptions, compare
+from baselines.commands.demo import DemoOptions, demo
+from baselines.commands.evaluate import EvaluateOptions, evaluate
+from baselines.commands.subcommands import Command, run_subcommand
+from baselines.commands.train import TrainOptions, train
 
 COMMANDS: dict[str, Command] = {
     "train": (TrainOptions, train),

@@ -9,7 +9,7 @@ from typing import Any
 
 import agents
 from agents.constrained_agent import ConstrainedAgent
-from baselines.hyperparameter_files import FOLDER
+from baselines.names.hyperparameters import FOLDER
 
 OWN_ARGUMENTS = "How the loop works, and the arguments all agents share"
 

@@ -22,8 +22,8 @@ from rich.console import Console
 
 import agents.tabular
 import safe_envs  # noqa: F401  registers the environments
-from baselines.agent_names import SOLVERS
-from baselines.demo import DemoOptions, demo
+from baselines.commands.demo import DemoOptions, demo
+from baselines.names.agents import SOLVERS
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricController
 
@@ -37,7 +37,7 @@ DRAWN_STATES = {"Safe/CliffWorld-v0": 5, "Safe/DeepSeaTreasure-v0": 18}
 def environment_ids() -> list[str]:
     """Return the ids this project registers, sorted."""
     ours = sorted(env_id for env_id in gym.registry if env_id.startswith("Safe/"))
-    module = "safe_envs.velocity:"
+    module = "safe_envs.velocity.env:"
     return ours + sorted(
         env_id for env_id, spec in gym.registry.items() if str(spec.entry_point).startswith(module)
     )

@@ -13,12 +13,12 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from baselines.demo import demo_plan
-from baselines.training_job import TrainingJob
-from leaderboard.run_submission import submission_of
+from baselines.commands.demo import demo_plan
+from baselines.jobs.training_job import TrainingJob
+from leaderboard.commands.submit import submit_here
 from leaderboard.store.database import open_database
 from leaderboard.store.seasons import open_season
-from leaderboard.submit import submit_here
+from leaderboard.submissions.from_runs import submission_of
 from leaderboard.web.static_site import write_site
 from leaderboard.web.store_source import StoreSource
 

@@ -20,7 +20,7 @@ from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricController
 from safe_envs.quadrotor.rendering import Colour, Flown, draw_flights
 from safe_envs.quadrotor.task import flight_task
-from safe_envs.rendering import AGENT, BACKGROUND, HAZARD, INK
+from safe_envs.rendering.frames import AGENT, BACKGROUND, HAZARD, INK
 from safe_envs.safety_filters import SafetyFilter, SphereZCBF
 
 IMAGES = Path(__file__).resolve().parent / "images"

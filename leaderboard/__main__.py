@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from baselines.subcommands import Command, run_subcommand
-from leaderboard import administration
-from leaderboard.administration import administer
-from leaderboard.demo import LeaderboardDemoOptions, leaderboard_demo
-from leaderboard.export import ExportOptions, export
-from leaderboard.serve import ServeOptions, WorkerOptions, run_worker, serve
-from leaderboard.submit import SubmitOptions, submit
-from leaderboard.verify import VerifyOptions, verify
+from baselines.commands.subcommands import Command, run_subcommand
+from leaderboard.commands import administration
+from leaderboard.commands.administration import administer
+from leaderboard.commands.demo import LeaderboardDemoOptions, leaderboard_demo
+from leaderboard.commands.export import ExportOptions, export
+from leaderboard.commands.serve import ServeOptions, WorkerOptions, run_worker, serve
+from leaderboard.commands.submit import SubmitOptions, submit
+from leaderboard.commands.verify import VerifyOptions, verify
 
 COMMANDS: dict[str, Command] = {
     "submit": (SubmitOptions, submit),

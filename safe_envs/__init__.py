@@ -5,10 +5,10 @@ Importing this package registers the environments: `gymnasium.make("Safe/CliffWo
 
 from gymnasium.envs.registration import register
 
-from safe_envs.backup_policy import BackupPolicy, LinearFeedback
-from safe_envs.check_constrained_env import ContractReport, check_constrained_env
-from safe_envs.constrained_wrapper import ConstrainedWrapper
-from safe_envs.cost_signal import (
+from safe_envs.contract.backup_policy import BackupPolicy, LinearFeedback
+from safe_envs.contract.check_constrained_env import ContractReport, check_constrained_env
+from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
+from safe_envs.contract.cost_signal import (
     ConstraintSpec,
     CostSignalError,
     NonFiniteEnvError,
@@ -16,7 +16,7 @@ from safe_envs.cost_signal import (
     read_costs,
 )
 from safe_envs.safety_gymnasium_bridge.task_ids import TASKS
-from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 __version__ = "0.1.0"
 
@@ -37,31 +37,31 @@ __all__ = [
 
 register(
     id="Safe/CliffWorld-v0",
-    entry_point="safe_envs.cliff_world:CliffWorldEnv",
-    vector_entry_point="safe_envs.cliff_world:CliffWorldVectorEnv",
+    entry_point="safe_envs.tabular.cliff_world:CliffWorldEnv",
+    vector_entry_point="safe_envs.tabular.cliff_world:CliffWorldVectorEnv",
     max_episode_steps=100,
 )
 register(
     id="Safe/DeepSeaTreasure-v0",
-    entry_point="safe_envs.deep_sea_treasure:DeepSeaTreasureEnv",
-    vector_entry_point="safe_envs.deep_sea_treasure:DeepSeaTreasureVectorEnv",
+    entry_point="safe_envs.tabular.deep_sea_treasure:DeepSeaTreasureEnv",
+    vector_entry_point="safe_envs.tabular.deep_sea_treasure:DeepSeaTreasureVectorEnv",
     max_episode_steps=100,
 )
 register(
     id="Safe/RandomCMDP-v0",
-    entry_point="safe_envs.random_cmdp:RandomCMDPEnv",
-    vector_entry_point="safe_envs.random_cmdp:RandomCMDPVectorEnv",
+    entry_point="safe_envs.tabular.random_cmdp:RandomCMDPEnv",
+    vector_entry_point="safe_envs.tabular.random_cmdp:RandomCMDPVectorEnv",
     max_episode_steps=100,
 )
 register(
     id="Safe/ConstrainedRegression-v0",
-    entry_point="safe_envs.constrained_regression:ConstrainedRegressionEnv",
-    vector_entry_point="safe_envs.constrained_regression:ConstrainedRegressionVectorEnv",
+    entry_point="safe_envs.control.constrained_regression:ConstrainedRegressionEnv",
+    vector_entry_point="safe_envs.control.constrained_regression:ConstrainedRegressionVectorEnv",
 )
 register(
     id="Safe/DoubleIntegrator-v0",
-    entry_point="safe_envs.double_integrator:DoubleIntegratorEnv",
-    vector_entry_point="safe_envs.double_integrator:DoubleIntegratorVectorEnv",
+    entry_point="safe_envs.control.double_integrator:DoubleIntegratorEnv",
+    vector_entry_point="safe_envs.control.double_integrator:DoubleIntegratorVectorEnv",
     max_episode_steps=150,
 )
 register(
@@ -80,49 +80,49 @@ register(
 )
 register(
     id="Safe/QuadrotorZCBF-v0",
-    entry_point="safe_envs.safety_filters.quadrotor_zcbf:make",
-    vector_entry_point="safe_envs.safety_filters.quadrotor_zcbf:make_vec",
+    entry_point="safe_envs.quadrotor.filtered.zcbf_env:make",
+    vector_entry_point="safe_envs.quadrotor.filtered.zcbf_env:make_vec",
     max_episode_steps=600,
 )
 register(
     id="SafetyAntVelocity-v1",
-    entry_point="safe_envs.velocity:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
     max_episode_steps=1000,
     kwargs={"robot": "Ant"},
 )
 register(
     id="SafetyHalfCheetahVelocity-v1",
-    entry_point="safe_envs.velocity:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
     max_episode_steps=1000,
     kwargs={"robot": "HalfCheetah"},
 )
 register(
     id="SafetyHopperVelocity-v1",
-    entry_point="safe_envs.velocity:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
     max_episode_steps=1000,
     kwargs={"robot": "Hopper"},
 )
 register(
     id="SafetyHumanoidVelocity-v1",
-    entry_point="safe_envs.velocity:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
     max_episode_steps=1000,
     kwargs={"robot": "Humanoid"},
 )
 register(
     id="SafetySwimmerVelocity-v1",
-    entry_point="safe_envs.velocity:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
     max_episode_steps=1000,
     kwargs={"robot": "Swimmer"},
 )
 register(
     id="SafetyWalker2dVelocity-v1",
-    entry_point="safe_envs.velocity:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity:SafetyVelocityVectorEnv",
+    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
+    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
     max_episode_steps=1000,
     kwargs={"robot": "Walker2d"},
 )

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = ["safe_envs", "agents", "baselines", "leaderboard"]
 FRAMEWORKS = {"torch", "stable_baselines3", "sb3_contrib"}
 ALLOWED = {  # the checker tries Stable-Baselines3, inside a function, if it is installed
-    ("safe_envs/contract_vector_checks.py", "stable_baselines3"),
+    ("safe_envs/contract/vector_checks.py", "stable_baselines3"),
 }
 
 

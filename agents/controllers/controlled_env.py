@@ -9,7 +9,7 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 import safe_envs  # noqa: F401  registers the environments
-from safe_envs.double_integrator import DoubleIntegratorEnv, DoubleIntegratorVectorEnv
+from safe_envs.control.double_integrator import DoubleIntegratorEnv, DoubleIntegratorVectorEnv
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 

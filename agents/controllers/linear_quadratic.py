@@ -10,7 +10,10 @@ from scipy.linalg import solve_discrete_are
 
 from agents.controllers.controlled_env import DOUBLE_INTEGRATORS, QUADROTORS, Env, controlled_env
 from agents.controllers.observation_rows import PredictState, observation_rows
-from safe_envs.double_integrator_control import linear_quadratic_regulator, safe_controller
+from safe_envs.control.double_integrator_reference import (
+    linear_quadratic_regulator,
+    safe_controller,
+)
 from safe_envs.quadrotor.observation import observed_flight
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.task import EFFORT_WEIGHT, POSITION_WEIGHT, RATE_WEIGHT

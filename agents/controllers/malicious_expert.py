@@ -8,8 +8,8 @@ import numpy as np
 
 from agents.controllers.controlled_env import DOUBLE_INTEGRATORS, Env, controlled_env
 from agents.controllers.observation_rows import PredictState, observation_rows
-from safe_envs.double_integrator import EXPERT_NOISE_STD
-from safe_envs.double_integrator_control import malicious_expert
+from safe_envs.control.double_integrator import EXPERT_NOISE_STD
+from safe_envs.control.double_integrator_reference import malicious_expert
 
 
 class MaliciousExpert:

@@ -19,7 +19,7 @@ from torch import nn
 
 from agents.actor_critic import MlpPolicy
 from agents.scpo.residual_network import ResidualNetwork
-from safe_envs.backup_policy import BackupPolicy
+from safe_envs.contract.backup_policy import BackupPolicy
 
 
 class ResidualPolicy(MlpPolicy):

@@ -17,7 +17,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from agents.setting_checks import check_number
-from safe_envs.cost_signal import read_costs
+from safe_envs.contract.cost_signal import read_costs
 
 Act = Callable[[np.ndarray], np.ndarray]  # observations (n, ...) to actions (n, ...)
 

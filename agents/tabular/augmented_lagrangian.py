@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from safe_envs.tabular_model import PolicyEvaluation
+from safe_envs.tabular.model import PolicyEvaluation
 
 
 def constraint_prices(

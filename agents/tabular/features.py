@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 
 from agents.tabular.solver_arguments import check_count
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular.model import TabularCMDP
 
 FEATURE_NAMES = ("tile_coding", "one_hot")
 

@@ -9,7 +9,7 @@ from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import advantage, regularised_q
 from agents.tabular.solver_arguments import check_not_negative, check_share
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular.model import TabularCMDP
 
 
 def lin_npg_pd(

@@ -9,7 +9,7 @@ from agents.tabular.log_linear import LogLinearPolicies
 from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.solver_arguments import check_clip, check_count
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular.model import TabularCMDP
 
 
 def lin_ppo_lag(

@@ -8,7 +8,7 @@ from agents.tabular.log_linear import LogLinearPolicies
 from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import advantage
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular.model import TabularCMDP
 
 
 def lin_reload(

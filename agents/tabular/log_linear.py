@@ -7,7 +7,7 @@ from scipy.linalg import lstsq
 
 from agents.tabular.features import feature_table
 from agents.tabular.softmax_policy import log_softmax, softmax
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular.model import TabularCMDP
 
 # Near a deterministic policy some directions rest on actions of vanishing probability alone; to
 # follow them makes theta jump. Any cutoff from 1e-8 to 1e-4 gave the same grid-world figures to

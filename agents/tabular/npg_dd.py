@@ -8,7 +8,7 @@ from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import log_softmax, regularised_q, starting_log_policy
 from agents.tabular.solver_arguments import check_count, check_share
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular.model import TabularCMDP
 
 
 def npg_dd(

@@ -14,7 +14,7 @@ from agents.tabular.simplex import project_rows_to_simplex
 from agents.tabular.solver_arguments import check_count
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
 from agents.tabular.stall_alarm import StallAlarm
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular.model import TabularCMDP
 
 
 def ppqa_alm(

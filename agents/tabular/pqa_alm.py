@@ -19,7 +19,7 @@ from agents.tabular.solver_trace import (
     check_positive,
     starting_policy,
 )
-from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 StepRule = Literal["monotone", "fixed"]
 

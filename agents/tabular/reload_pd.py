@@ -7,7 +7,7 @@ import numpy as np
 from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import log_softmax, starting_log_policy
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular.model import TabularCMDP
 
 
 def reload_pd(

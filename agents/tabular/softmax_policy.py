@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agents.tabular.solver_trace import starting_policy
-from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

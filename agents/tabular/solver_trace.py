@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 
 @dataclass(frozen=True, eq=False)

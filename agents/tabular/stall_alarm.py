@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from agents.tabular.linear_program import least_cost
-from safe_envs.tabular_model import PolicyEvaluation, TabularCMDP
+from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 DUAL_STEPS_IN_A_ROW = 5
 

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 import safe_envs  # noqa: F401  registers the environments
 from baselines.benchmarks import genuine_peer
 from baselines.benchmarks.genuine_peer import least_times
-from safe_envs.safety_gymnasium_bridge.threaded_vector_env import ThreadedVectorEnv
+from safe_envs.contract.threaded_vector_env import ThreadedVectorEnv
 
 PEER_SCRIPT = Path(genuine_peer.__file__)
 OTHERS = ("package's own ways", "package's own stack")

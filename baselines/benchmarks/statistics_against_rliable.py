@@ -1,4 +1,4 @@
-"""Cross-check of `baselines.statistics` against rliable, which runs in an interpreter of its own.
+"""Cross-check of `baselines.measures.statistics` against rliable, in an interpreter of its own.
 
 `python -m baselines.benchmarks.statistics_against_rliable --rliable-python PATH`. rliable 1.2.0
 does not import beside pandas 3, hence the other environment:
@@ -25,7 +25,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.statistics import (
+from baselines.measures.statistics import (
     interquartile_mean,
     performance_profile,
     probability_of_improvement,

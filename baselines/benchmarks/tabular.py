@@ -19,9 +19,9 @@ from threadpoolctl import threadpool_limits
 
 from agents.tabular.pqa_alm import pqa_alm
 from baselines.benchmarks.environments import fastest_turns
-from baselines.environment_names import parse_environment_name, tabular_model_of
-from safe_envs.random_cmdp import random_cmdp
-from safe_envs.tabular_model import TabularCMDP
+from baselines.names.environments import parse_environment_name, tabular_model_of
+from safe_envs.tabular.model import TabularCMDP
+from safe_envs.tabular.random_cmdp import random_cmdp
 
 CLIFF, DEEP_SEA = "Safe/CliffWorld-v0", "Safe/DeepSeaTreasure-v0"
 RUNS: tuple[tuple[str, dict[str, Any]], ...] = (

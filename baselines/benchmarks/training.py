@@ -37,7 +37,7 @@ from threadpoolctl import threadpool_limits
 
 import agents
 from agents.constrained_agent import ConstrainedAgent
-from safe_envs.velocity_physics import robot_physics
+from safe_envs.velocity.physics import robot_physics
 
 PEER_SCRIPT = Path(__file__).with_name("omnisafe_peer.py")
 

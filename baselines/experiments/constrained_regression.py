@@ -20,7 +20,7 @@ from rich.console import Console
 
 from baselines.experiments.regression_reports import draw_curves, draw_traces, results_table
 from baselines.experiments.regression_training import ITERATIONS, Method, Setting, finished_runs
-from safe_envs.constrained_regression import optimal_loss
+from safe_envs.control.constrained_regression import optimal_loss
 
 
 @dataclass(frozen=True)

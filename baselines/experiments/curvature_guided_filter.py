@@ -42,7 +42,7 @@ from baselines.experiments.curvature_guided_filter_flights import (
     fly,
     paired_interval,
 )
-from baselines.run_folder import write_atomically, write_json
+from baselines.jobs.run_folder import write_atomically, write_json
 from safe_envs.quadrotor.task import SceneName
 
 LEAST_CLEARANCE = 0.01  # [m] expected of order 3

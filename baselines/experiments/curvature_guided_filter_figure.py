@@ -22,8 +22,8 @@ from baselines.experiments.curvature_guided_filter_flights import (
     Flights,
     paired_interval,
 )
-from baselines.plot_style import LIMIT_COLOR
-from baselines.run_folder import write_atomically
+from baselines.jobs.run_folder import write_atomically
+from baselines.report.style import LIMIT_COLOR
 from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import SceneName
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv

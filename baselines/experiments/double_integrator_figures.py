@@ -15,9 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from baselines.experiments.double_integrator_problem import state_grid
-from baselines.plot_style import LIMIT_COLOR, LIMIT_DASHES, style_of
-from baselines.run_folder import write_atomically
-from safe_envs.double_integrator_control import (
+from baselines.jobs.run_folder import write_atomically
+from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES, style_of
+from safe_envs.control.double_integrator_reference import (
     BOX,
     TARGET_RADIUS,
     Policy,

@@ -17,7 +17,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from baselines.engines import run_in_processes
 from baselines.experiments.double_integrator_figures import draw_reachable_sets, draw_trajectories
 from baselines.experiments.double_integrator_problem import (
     evaluation_samples,
@@ -31,7 +30,8 @@ from baselines.experiments.double_integrator_results import (
     saved_result,
 )
 from baselines.experiments.double_integrator_training import METHODS, ImitationRun, Method
-from safe_envs.double_integrator_control import safe_controller
+from baselines.jobs.processes import run_in_processes
+from safe_envs.control.double_integrator_reference import safe_controller
 
 ITERATIONS: dict[Method, int] = {
     "literal": 60,

@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from agents.flat_parameters import flat_values
 from agents.scpo.residual_network import ResidualNetwork
-from safe_envs.double_integrator_control import (
+from safe_envs.control.double_integrator_reference import (
     BOX,
     EXPERT_GAIN,
     TARGET_RADIUS,

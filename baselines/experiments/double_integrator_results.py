@@ -25,9 +25,9 @@ from baselines.experiments.double_integrator_problem import (
     state_grid,
 )
 from baselines.experiments.double_integrator_training import ImitationRun, Training, train
-from baselines.run_folder import write_atomically, write_json
-from safe_envs.double_integrator_control import in_safe_set, reaches_target, safe_value
-from safe_envs.double_integrator_sampling import sample_safe_states
+from baselines.jobs.run_folder import write_atomically, write_json
+from safe_envs.control.double_integrator_reference import in_safe_set, reaches_target, safe_value
+from safe_envs.control.double_integrator_sampling import sample_safe_states
 
 PAPER_GRID, FINE_GRID = 50, 101  # states per axis of the reachable sets
 BETWEEN_STATES = 5000  # of R_safe, in which the constraint is looked at off the grid

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.experiments.curvature_guided_filter_flights import FILTERS, Filter, Flights, fly
-from baselines.run_folder import write_atomically, write_json
+from baselines.jobs.run_folder import write_atomically, write_json
 from safe_envs.quadrotor.task import SceneName
 
 CONDITIONS: Mapping[str, Mapping[str, Any]] = {

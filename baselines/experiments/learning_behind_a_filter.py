@@ -22,11 +22,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison_plan import CompareOptions
+from baselines.commands.comparison_plan import CompareOptions
 from baselines.experiments.training_runs import run_trainings
-from baselines.learning_curve import LearningCurve, read_learning_curve, seed_band
-from baselines.run_folder import write_atomically, write_json
-from baselines.training_job import TrainingResult
+from baselines.jobs.run_folder import write_atomically, write_json
+from baselines.jobs.training_job import TrainingResult
+from baselines.measures.learning_curve import LearningCurve, read_learning_curve, seed_band
 
 ENVIRONMENTS = {"Safe/Quadrotor-v0": "no filter", "Safe/QuadrotorZCBF-v0": "filter"}
 COLORS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_envs.quadrotor.dynamics import step_batch
+from safe_envs.quadrotor.filtered.vector_filter import HIGH, LOW
 from safe_envs.quadrotor.geometric_controller import GeometricController
 from safe_envs.quadrotor.task import stage_cost
 from safe_envs.safety_filters import SphereRows, floored
-from safe_envs.safety_filters.batch_filter import HIGH, LOW
 from safe_envs.safety_filters.metrics import DISCOUNT
 from safe_envs.safety_filters.quadratic_program import improve, weight_of
 

@@ -19,9 +19,9 @@ from baselines.experiments.regression_training import (
     Run,
     Setting,
 )
-from baselines.plot_style import LIMIT_COLOR, LIMIT_DASHES
-from baselines.plots import clear_frame, label_ends
-from safe_envs.constrained_regression import BOUND, CONSTRAINED, optimal_loss, target
+from baselines.report.plots import clear_frame, label_ends
+from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES
+from safe_envs.control.constrained_regression import BOUND, CONSTRAINED, optimal_loss, target
 
 COLORS = {"literal": "#0072B2", "ours": "#009E73", "soft": "#D55E00", "unconstrained": "#555555"}
 FORMATS = {

@@ -23,8 +23,8 @@ from agents.flat_parameters import flat_values, set_flat_values
 from agents.scpo.certificate import certify
 from agents.scpo.residual_network import ResidualNetwork
 from baselines.experiments import scpo_variants
-from baselines.run_folder import write_json
-from safe_envs.constrained_regression import BOUND, CONSTRAINED, target
+from baselines.jobs.run_folder import write_json
+from safe_envs.control.constrained_regression import BOUND, CONSTRAINED, target
 
 Method = Literal["literal", "ours", "soft", "unconstrained"]
 ConstraintForm = Literal["each", "max", "count"]

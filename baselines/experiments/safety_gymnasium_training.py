@@ -22,11 +22,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison_plan import CompareOptions
+from baselines.commands.comparison_plan import CompareOptions
 from baselines.experiments.training_runs import run_trainings
-from baselines.learning_curve import LearningCurve, read_learning_curve
-from baselines.learning_curve_plots import draw_learning_curves
-from baselines.run_folder import write_json
+from baselines.jobs.run_folder import write_json
+from baselines.measures.learning_curve import LearningCurve, read_learning_curve
+from baselines.report.learning_curve_plots import draw_learning_curves
 
 PEER = "OmniSafe"  # its PPOLag
 PEER_SCRIPT = Path(__file__).with_name("omnisafe_training.py")

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from baselines.compare import Comparison, run_comparison
-from baselines.comparison_outputs import read_any_outcome
-from baselines.comparison_plan import CompareOptions, plan
-from baselines.training_job import TrainingJob, TrainingResult
+from baselines.commands.compare import Comparison, run_comparison
+from baselines.commands.comparison_plan import CompareOptions, plan
+from baselines.jobs.training_job import TrainingJob, TrainingResult
+from baselines.report.outputs import read_any_outcome
 
 
 class FinishedTraining(NamedTuple):

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import trim_mean
 
-from baselines.statistics import TRIMMED, interquartile_mean, probability_of_improvement
-from leaderboard.board import RANKED_POLICIES, Board
+from baselines.measures.statistics import TRIMMED, interquartile_mean, probability_of_improvement
+from leaderboard.boards.board import RANKED_POLICIES, Board
 from leaderboard.scores.ranked_row import Tier
 from leaderboard.scores.ranking import rank_intervals
 from leaderboard.scores.row_score import Interval, RowStatistics
@@ -123,8 +123,9 @@ def normalised_returns(board: Board, result: EnvironmentResult | None) -> np.nda
 def resampled_means(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return interquartile means of 2000 resamples, seeds drawn with replacement in each column.
 
-    Their quantiles are the interval of `baselines.statistics.stratified_bootstrap_interval` from
-    the same random numbers, with all resamples at once. Of five seeds it is too short (see there).
+    Their quantiles are the interval of
+    `baselines.measures.statistics.stratified_bootstrap_interval` from the same random numbers,
+    with all resamples at once. Of five seeds it is too short (see there).
     Source: Agarwal et al. 2021, section 4.1.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from leaderboard.board import RANKED_POLICIES
+from leaderboard.boards.board import RANKED_POLICIES
 from leaderboard.scores.ranked_row import Candidate, Feasibility, RankedRow, Tier
 from leaderboard.scores.row_score import RowScore, ScoreDraws
 

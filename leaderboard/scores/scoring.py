@@ -24,8 +24,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.stats import binomtest
 
-from baselines.statistics import TRIMMED
-from leaderboard.board import Board
+from baselines.measures.statistics import TRIMMED
+from leaderboard.boards.board import Board
 from leaderboard.scores.row_score import (
     CostStatistics,
     Interval,
@@ -124,7 +124,7 @@ def _return_draws(
 
 
 def _cost_draws(costs: np.ndarray, indices: np.ndarray) -> _CostDraws:
-    """Return mean and tails of all resamples; definitions as in baselines.statistics.cost_tails.
+    """Return mean and tails of all resamples, as `baselines.measures.statistics` defines them.
 
     Args:
         costs: shape (k * n,).

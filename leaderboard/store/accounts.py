@@ -11,10 +11,10 @@ from enum import Enum
 
 import sqlalchemy as sa
 
-from leaderboard.metadata import plain_text
 from leaderboard.store.audit import record
 from leaderboard.store.database import Database
 from leaderboard.store.tables import account, token
+from leaderboard.submissions.metadata import plain_text
 
 LOCAL = "local"  # the account of submissions made on the store itself
 TOKEN_PREFIX = "slb_"  # so that a leaked token is recognised

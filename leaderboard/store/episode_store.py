@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import sqlalchemy as sa
 
-from leaderboard.episodes import EpisodeSums
+from leaderboard.evaluation.episodes import EpisodeSums
 from leaderboard.scores.scored_episodes import ScoredEpisodes
 from leaderboard.store.tables import episode, policy
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from leaderboard.store.database import Database
 from leaderboard.store.tables import request_count
-from leaderboard.submission import LARGEST_SUBMISSION
+from leaderboard.submissions.submission import LARGEST_SUBMISSION
 
 PERIOD = 60  # [s]
 LONGEST_NAME = 160  # of who asks

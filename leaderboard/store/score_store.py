@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from leaderboard.board import board_of
+from leaderboard.boards.board import board_of
 from leaderboard.scores.row_score import STATISTICS_VERSION, RowScore
 from leaderboard.scores.score_json import (
     draws_from_bytes,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from leaderboard.board import Board
+from leaderboard.boards.board import Board
 from leaderboard.store.audit import record
 from leaderboard.store.database import Database
 from leaderboard.store.tables import job, season, submission

@@ -8,12 +8,12 @@ from enum import Enum
 
 import sqlalchemy as sa
 
-from leaderboard.metadata import Metadata
 from leaderboard.store.audit import record
 from leaderboard.store.database import Database
 from leaderboard.store.seasons import open_season_number
 from leaderboard.store.tables import account, curves, job, policy, submission
-from leaderboard.submission import LearningCurve, Submission, curves_json, parse_curves
+from leaderboard.submissions.metadata import Metadata
+from leaderboard.submissions.submission import LearningCurve, Submission, curves_json, parse_curves
 
 PER_DAY, PER_SEASON = 5, 50  # submissions of one account through the service
 DAY = 86_400.0  # [s]

@@ -12,8 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
-from leaderboard.board import MOST_POLICIES
-from leaderboard.metadata import LARGEST_METADATA, parse_metadata
+from leaderboard.boards.board import MOST_POLICIES
 from leaderboard.store.accounts import Identity, Scope, identify
 from leaderboard.store.database import Database
 from leaderboard.store.request_limits import DEFAULT_LIMITS, Limits, count_request
@@ -23,7 +22,8 @@ from leaderboard.store.submission_store import (
     stored_submission,
     withdraw,
 )
-from leaderboard.submission import (
+from leaderboard.submissions.metadata import LARGEST_METADATA, parse_metadata
+from leaderboard.submissions.submission import (
     LARGEST_CURVES,
     Submission,
     SubmissionRefused,

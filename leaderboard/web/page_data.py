@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from leaderboard.board import Board
-from leaderboard.metadata import Metadata
+from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Feasibility, RankedRow
 from leaderboard.scores.row_score import Interval
 from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.submissions.metadata import Metadata
 
 
 class State(str, Enum):

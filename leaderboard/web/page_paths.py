@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard.board import Board
+from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.web.board_table import COLUMN_NAMES
 from leaderboard.web.page_data import BoardPage, PageSource, Season

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from leaderboard.board import EPISODES_PER_POLICY
+from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.web import board_table, chart_data, page_paths, safe_text
 from leaderboard.web.chart import Chart, charts_json

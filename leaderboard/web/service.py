@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from leaderboard.metadata import MetadataRefused
 from leaderboard.store.audit import revision
 from leaderboard.store.database import Database
 from leaderboard.store.request_limits import DEFAULT_LIMITS, Limits, TooManyRequests
 from leaderboard.store.seasons import SeasonError
 from leaderboard.store.submission_store import DAY, QuotaExceeded, State
 from leaderboard.store.tables import submission
-from leaderboard.submission import SubmissionRefused
+from leaderboard.submissions.metadata import MetadataRefused
+from leaderboard.submissions.submission import SubmissionRefused
 from leaderboard.web.answer_headers import SECURITY_HEADERS, AnswerHeaders
 from leaderboard.web.api import Service, router
 from leaderboard.web.body_limit import BodyLimit

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from leaderboard.board import (
+from leaderboard.boards.board import (
     EPISODES_PER_POLICY,
     MOST_POLICIES,
     RANKED_POLICIES,
@@ -26,7 +26,7 @@ from leaderboard.store.episode_store import count_episodes, scored_episodes
 from leaderboard.store.score_store import row_scores
 from leaderboard.store.seasons import HIDDEN, episode_seeds
 from leaderboard.store.submission_store import PER_DAY, PER_SEASON, StoredSubmission
-from leaderboard.submission import LARGEST_SUBMISSION
+from leaderboard.submissions.submission import LARGEST_SUBMISSION
 from leaderboard.web import page_data
 
 SEED_RULE = (

@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.action_checks import checked_box
-from safe_envs.backup_policy import BackupPolicy
-from safe_envs.cost_signal import CostLimits, cost_space_of
+from safe_envs.contract.action_checks import checked_box
+from safe_envs.contract.backup_policy import BackupPolicy
+from safe_envs.contract.cost_signal import CostLimits, cost_space_of
 from safe_envs.quadrotor.dynamics import CALM, Force, step
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.render_backends import RenderBackend, flight_painter
@@ -30,7 +30,7 @@ from safe_envs.quadrotor.task import (
     stage_cost,
 )
 from safe_envs.quadrotor.vehicle import Vehicle
-from safe_envs.rendering import FrameRenderer
+from safe_envs.rendering.frames import FrameRenderer
 
 
 class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
@@ -196,7 +196,7 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
-        from safe_envs.safety_filters.quadrotor_backup import FilteredFlight  # imports this module
+        from safe_envs.quadrotor.filtered.backup import FilteredFlight  # imports this module
 
         return FilteredFlight(self.vehicle, self.reference)
 

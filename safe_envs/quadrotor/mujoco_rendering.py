@@ -10,7 +10,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.offscreen_scene import OffscreenScene
 from safe_envs.quadrotor.mujoco_model import mujoco_text
 from safe_envs.quadrotor.rendering import (
     LEAST_DRAWN_ARM,
@@ -23,7 +22,8 @@ from safe_envs.quadrotor.rendering import (
 from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import CONTROL_DT, FlightTask
 from safe_envs.quadrotor.vehicle import Vehicle
-from safe_envs.rendering import AGENT, BACKGROUND, GOAL, INK
+from safe_envs.rendering.frames import AGENT, BACKGROUND, GOAL, INK
+from safe_envs.rendering.offscreen_scene import OffscreenScene
 
 WIDTH, HEIGHT = 640, 480  # [pixels]
 MAX_GEOMS = 2000

@@ -9,7 +9,16 @@ import numpy as np
 
 from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import FlightTask
-from safe_envs.rendering import AGENT, BACKGROUND, FAINT, GOAL, HAZARD, INK, frame_of, load_pygame
+from safe_envs.rendering.frames import (
+    AGENT,
+    BACKGROUND,
+    FAINT,
+    GOAL,
+    HAZARD,
+    INK,
+    frame_of,
+    load_pygame,
+)
 
 WIDTH = 560  # [pixels]
 OVERSAMPLING = 2  # drawn larger and scaled down, for smooth edges

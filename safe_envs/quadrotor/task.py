@@ -11,7 +11,7 @@ from typing import Literal
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.cost_signal import ConstraintSpec, CostLimits, declare_constraints
+from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_constraints
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS, FigureEight, Number
 from safe_envs.quadrotor.scene import SCENES, SPHERE_RADIUS, Scene
 from safe_envs.quadrotor.vehicle import VEHICLES, Vehicle

@@ -8,8 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.backup_policy import BackupPolicy
-from safe_envs.cost_signal import CostLimits
+from safe_envs.contract.backup_policy import BackupPolicy
+from safe_envs.contract.cost_signal import CostLimits
+from safe_envs.contract.vector_env import BatchStep, NativeVectorEnv
 from safe_envs.quadrotor.dynamics import STATE_SIZE, step_batch
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.render_backends import FlightPainter, RenderBackend, flight_painter
@@ -29,7 +30,6 @@ from safe_envs.quadrotor.task import (
     stage_cost,
 )
 from safe_envs.quadrotor.vehicle import Vehicle
-from safe_envs.vector_env import BatchStep, NativeVectorEnv
 
 # The rows of a batch, one column per vehicle; the stacks' places, three rows each, come last.
 STATE = slice(0, STATE_SIZE)
@@ -86,7 +86,7 @@ class QuadrotorVectorEnv(NativeVectorEnv):
 
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
-        from safe_envs.safety_filters.quadrotor_backup import FilteredFlight  # imports this module
+        from safe_envs.quadrotor.filtered.backup import FilteredFlight  # imports this module
 
         return FilteredFlight(self.vehicle, self.reference)
 

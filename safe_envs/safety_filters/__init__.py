@@ -1,20 +1,25 @@
 """Safety filters: the nearest safe action, in the Euclidean or a curvature-guided metric."""
 
-from safe_envs.safety_filters.action_value import FittedQ, StateMetric
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from safe_envs.safety_filters.barriers import (
     AffineBarrier,
     SphereRows,
     SphereZCBF,
     double_integrator_barrier,
 )
-from safe_envs.safety_filters.batch_filter import (
-    ProjectionBatch,
-    VectorSafetyFilter,
-    filter_batch,
-)
 from safe_envs.safety_filters.filter_wrapper import CERTIFIED_SLACK, SafetyFilter
 from safe_envs.safety_filters.metrics import floored, hover_metric
 from safe_envs.safety_filters.quadratic_program import Projection, Weight, project, weight_of
+
+if TYPE_CHECKING:
+    from safe_envs.quadrotor.filtered.action_value import FittedQ, StateMetric
+    from safe_envs.quadrotor.filtered.vector_filter import (
+        ProjectionBatch,
+        VectorSafetyFilter,
+        filter_batch,
+    )
 
 __all__ = [
     "CERTIFIED_SLACK",
@@ -35,3 +40,17 @@ __all__ = [
     "project",
     "weight_of",
 ]
+
+HOMES = {  # imported when first asked for
+    "FittedQ": "action_value",
+    "StateMetric": "action_value",
+    "ProjectionBatch": "vector_filter",
+    "VectorSafetyFilter": "vector_filter",
+    "filter_batch": "vector_filter",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
+    return getattr(import_module(f"safe_envs.quadrotor.filtered.{HOMES[name]}"), name)

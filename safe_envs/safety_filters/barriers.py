@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from safe_envs.double_integrator_control import BOX, HALF_SQUARE, MAX_ACTION, TIME_STEP
+from safe_envs.control.double_integrator_reference import BOX, HALF_SQUARE, MAX_ACTION, TIME_STEP
 from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
 
 Rows = tuple[np.ndarray, np.ndarray]  # A (k, m), b (k,)

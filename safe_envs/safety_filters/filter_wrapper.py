@@ -9,9 +9,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.action_checks import checked_box
+from safe_envs.contract.action_checks import checked_box
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.safety_filters.action_value import FittedQ
+from safe_envs.quadrotor.filtered.action_value import FittedQ
+from safe_envs.quadrotor.filtered.transitions import Transitions
 from safe_envs.safety_filters.barriers import RowFunction, SphereRows, SphereZCBF
 from safe_envs.safety_filters.metrics import (
     Metric,
@@ -29,7 +30,6 @@ from safe_envs.safety_filters.quadratic_program import (
     trusted_weight,
     weight_of,
 )
-from safe_envs.safety_filters.quadrotor_transitions import Transitions
 
 CERTIFIED_SLACK = 1e-3  # a step with more slack than this broke a row and is not certified
 Gradient = np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -136,7 +136,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
             ValueError: if the environment is no quadrotor, or another vehicle flew.
         """
         # Imported late: loaded with the package, it would warn when run as `python -m`.
-        from safe_envs.safety_filters.fitted_q import fit_q
+        from safe_envs.quadrotor.filtered.fitted_q import fit_q
 
         vehicle = None if self._scene is None else self._scene.vehicle
         check_vehicle(transitions.vehicle, vehicle, QuadrotorEnv.control_dt)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import expm, solve_discrete_are
 
+from safe_envs.quadrotor.filtered.action_value import SMALLEST_SHARE, FittedQ, StateMetric
 from safe_envs.quadrotor.task import CONTROL_DT, EFFORT_WEIGHT, POSITION_WEIGHT, RATE_WEIGHT
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, GRAVITY, VEHICLES, Vehicle
-from safe_envs.safety_filters.action_value import SMALLEST_SHARE, FittedQ, StateMetric
 from safe_envs.safety_filters.quadratic_program import checked_array
 
 MetricFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of state and reference, (m, m)
@@ -38,7 +38,7 @@ LEARNT_CRAZYFLIE = (
 
 Within 3 percent, in the spectral norm, of the true value's curvature with trace 4. Rounded to six
 decimals, as printed by
-`python -m safe_envs.safety_filters.fitted_q --vehicle crazyflie --seed 0 --out value.npz`.
+`python -m safe_envs.quadrotor.filtered.fitted_q --vehicle crazyflie --seed 0 --out value.npz`.
 """
 
 
@@ -143,7 +143,7 @@ def _named_metric(name: str, count: int, vehicle: Vehicle | None, time_step: flo
         raise ValueError(
             "metric 'fqi' was learnt with the Crazyflie and this is another vehicle; pass 'lqr', "
             "or fit_q(collect_transitions(vehicle=...)).metric() with the functions of "
-            "safe_envs.safety_filters.fitted_q and quadrotor_transitions"
+            "safe_envs.quadrotor.filtered.fitted_q and quadrotor_transitions"
         )
     return floored(np.array(LEARNT_CRAZYFLIE))
 

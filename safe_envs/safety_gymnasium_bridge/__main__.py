@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from safe_envs.safety_gymnasium_bridge.sweep import COLUMNS, SweepRow, sweep_task
+from safe_envs.safety_gymnasium_bridge.parity.sweep import COLUMNS, SweepRow, sweep_task
 from safe_envs.safety_gymnasium_bridge.task_ids import GROUPS, TASKS
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.action_checks import checked_box
-from safe_envs.cost_signal import (
+from safe_envs.contract.action_checks import checked_box
+from safe_envs.contract.cost_signal import (
     ConstraintSpec,
     CostLimits,
     cost_space_of,

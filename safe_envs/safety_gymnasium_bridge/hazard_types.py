@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from safe_envs.cost_signal import CostSignalError
+from safe_envs.contract.cost_signal import CostSignalError
 
 ENTRIES = {  # name of a kind of object: the costs it reports, if it is constrained
     "hazards": ("hazards",),

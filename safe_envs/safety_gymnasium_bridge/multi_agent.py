@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from safe_envs.cost_signal import CostLimits
+from safe_envs.contract.cost_signal import CostLimits
 
 if TYPE_CHECKING:
     from safe_envs.safety_gymnasium_bridge.multi_agent_env import MultiAgentVelocityEnv

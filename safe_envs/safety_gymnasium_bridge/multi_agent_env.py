@@ -10,8 +10,8 @@ import gymnasium as gym
 import numpy as np
 from pettingzoo import ParallelEnv
 
-from safe_envs.action_checks import checked_box
-from safe_envs.cost_signal import CostLimits, cost_space_of, declare_constraints
+from safe_envs.contract.action_checks import checked_box
+from safe_envs.contract.cost_signal import CostLimits, cost_space_of, declare_constraints
 from safe_envs.safety_gymnasium_bridge.divided_robots import divided_robot
 from safe_envs.safety_gymnasium_bridge.env import COST_LIMIT
 from safe_envs.safety_gymnasium_bridge.genuine_package import load_genuine_package

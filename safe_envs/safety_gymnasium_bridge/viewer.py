@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
 
-from safe_envs.offscreen_scene import open_context
+from safe_envs.rendering.offscreen_scene import open_context
 
 
 class SeparateViewer(OffScreenViewer):

@@ -10,8 +10,8 @@ import agents
 from agents.native_vec_env import NativeVecEnv
 from agents.tabular import linear_program
 from safe_envs import ConstraintSpec
-from safe_envs.deep_sea_treasure import deep_sea_treasure_model
-from safe_envs.vector_env import BatchStep, NativeVectorEnv
+from safe_envs.contract.vector_env import BatchStep, NativeVectorEnv
+from safe_envs.tabular.deep_sea_treasure import deep_sea_treasure_model
 
 LINEAR = {"net_arch": {"pi": [], "vf": []}}
 

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from leaderboard.board import Board
-from leaderboard.metadata import Claim, Metadata
+from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Candidate, Feasibility, RankedRow, Tier
 from leaderboard.scores.row_score import (
     CostStatistics,
@@ -16,9 +15,10 @@ from leaderboard.scores.row_score import (
     ScoreDraws,
 )
 from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.submissions.metadata import Claim, Metadata
 from leaderboard.web import page_data
 from leaderboard.web.page_data import BoardPage, BoardRow, Season, SeasonState, State, Submission
-from safe_envs.cost_signal import ConstraintSpec
+from safe_envs.contract.cost_signal import ConstraintSpec
 
 SPRING = 1_772_323_200.0  # 2026-03-01
 DAY = 86_400.0

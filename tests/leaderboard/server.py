@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from leaderboard.serve import server_config
+from leaderboard.commands.serve import server_config
 from leaderboard.store.request_limits import Limits
 
 MEGABYTE = 2**20
@@ -48,13 +48,13 @@ def served(app: FastAPI) -> Iterator[int]:
 def start_worker(url: str) -> subprocess.Popen:
     """Start a worker as the server does, but without importing the other commands."""
     options = f"WorkerOptions(db={url!r}, until_input_ends=True)"
-    return _start(f"from leaderboard.serve import *; run_worker({options}, Console())")
+    return _start(f"from leaderboard.commands.serve import *; run_worker({options}, Console())")
 
 
 def start_server(url: str, port: int) -> subprocess.Popen:
     """Start a server without workers as the command does."""
     options = f"ServeOptions(db={url!r}, port={port}, workers=0)"
-    return _start(f"from leaderboard.serve import *; serve({options}, Console())")
+    return _start(f"from leaderboard.commands.serve import *; serve({options}, Console())")
 
 
 def _start(code: str) -> subprocess.Popen:

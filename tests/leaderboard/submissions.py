@@ -6,12 +6,12 @@ from pathlib import Path
 
 from gymnasium import spaces
 
-from leaderboard.board import board_of
-from leaderboard.metadata import parse_metadata
+from leaderboard.boards.board import board_of
 from leaderboard.store.accounts import Scope, create_token
 from leaderboard.store.database import Database, embedded_url, open_database
 from leaderboard.store.seasons import open_season
-from leaderboard.submission import LearningCurve, Submission, curves_json, spaces_of
+from leaderboard.submissions.metadata import parse_metadata
+from leaderboard.submissions.submission import LearningCurve, Submission, curves_json, spaces_of
 from tests.leaderboard.onnx_models import Network, network_policy
 
 QUICK = "Safe/ConstrainedRegression-v0"  # episodes of one step

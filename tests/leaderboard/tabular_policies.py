@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from leaderboard.metadata import Metadata
-from leaderboard.submission import LearningCurve, Submission
+from leaderboard.submissions.metadata import Metadata
+from leaderboard.submissions.submission import LearningCurve, Submission
 
 
 def table_policy(probabilities):

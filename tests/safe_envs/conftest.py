@@ -23,7 +23,7 @@ def velocity_ids():
     """Return the ids of the velocity tasks; none without the optional package they need."""
     if importlib.util.find_spec("mujoco") is None:
         return []
-    module = "safe_envs.velocity:"
+    module = "safe_envs.velocity.env:"
     ids = sorted(i for i, spec in gym.registry.items() if str(spec.entry_point).startswith(module))
     if gym.__version__.startswith("0."):
         ids.remove("SafetySwimmerVelocity-v1")  # today's MuJoCo does not take its old model
@@ -73,7 +73,7 @@ def _robot_frames_need_opengl(request):
 @pytest.fixture
 def opengl():
     """Skip the test where no OpenGL library is installed; pip does not install one."""
-    from safe_envs.offscreen_scene import open_context
+    from safe_envs.rendering.offscreen_scene import open_context
 
     try:
         open_context(8, 8).free()

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from safe_envs import ConstraintSpec, check_constrained_env
-from safe_envs.vector_env import AutoresetMode
+from safe_envs.contract.vector_env import AutoresetMode
 
 EXPECTED_WARNINGS = [
     # What Gymnasium's checker says of unbounded observations and of actions outside [-1, 1].

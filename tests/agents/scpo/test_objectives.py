@@ -5,7 +5,7 @@ from agents import SCPO
 from agents.batch import Batch
 from agents.flat_parameters import flat_gradient
 from agents.scpo.objectives import ClippedReturn, Imitation, PolicyGradient
-from safe_envs.double_integrator_control import malicious_expert
+from safe_envs.control.double_integrator_reference import malicious_expert
 
 
 class Expert:

@@ -8,14 +8,14 @@ from stable_baselines3.common.vec_env import VecNormalize
 from agents import SCPO, make_vec_env
 from agents.flat_parameters import flat_values
 from agents.scpo import InfeasibleStartError, SeededEpisodes, StateRollouts
-from safe_envs.constrained_regression import target
-from safe_envs.double_integrator_control import (
+from safe_envs.control.constrained_regression import target
+from safe_envs.control.double_integrator_reference import (
     BOX,
     malicious_expert,
     next_states,
     safe_controller,
 )
-from safe_envs.double_integrator_sampling import sample_safe_states
+from safe_envs.control.double_integrator_sampling import sample_safe_states
 
 REGRESSION = "Safe/ConstrainedRegression-v0"
 INTEGRATOR = "Safe/DoubleIntegrator-v0"

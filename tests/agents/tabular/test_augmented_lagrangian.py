@@ -13,9 +13,9 @@ from agents.tabular.augmented_lagrangian import (
 )
 from agents.tabular.simplex import project_rows_to_simplex
 from agents.tabular.solver_trace import random_policy
-from safe_envs.cliff_world import cliff_world_model
-from safe_envs.deep_sea_treasure import deep_sea_treasure_model
-from safe_envs.random_cmdp import random_cmdp
+from safe_envs.tabular.cliff_world import cliff_world_model
+from safe_envs.tabular.deep_sea_treasure import deep_sea_treasure_model
+from safe_envs.tabular.random_cmdp import random_cmdp
 
 MODELS = {
     "cliff": lambda: cliff_world_model(per_constraint=True),

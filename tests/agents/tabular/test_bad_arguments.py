@@ -15,7 +15,7 @@ from agents.tabular import (
     reload_pd,
     rpg_pd,
 )
-from safe_envs.cliff_world import cliff_world_model
+from safe_envs.tabular.cliff_world import cliff_world_model
 
 CLIFF = cliff_world_model()
 PRIMAL_DUAL = [npg_pd, rpg_pd, npg_dd, reload_pd, ppo_lag, lin_npg_pd, lin_reload, lin_ppo_lag]

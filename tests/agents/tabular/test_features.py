@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from agents.tabular import lin_npg_pd, one_hot, ppqa_alm, tile_coding
-from safe_envs.cliff_world import cliff_world_model
-from safe_envs.deep_sea_treasure import deep_sea_treasure_model
-from safe_envs.random_cmdp import random_cmdp
+from safe_envs.tabular.cliff_world import cliff_world_model
+from safe_envs.tabular.deep_sea_treasure import deep_sea_treasure_model
+from safe_envs.tabular.random_cmdp import random_cmdp
 
 CLIFF, DEEP_SEA = cliff_world_model(), deep_sea_treasure_model()
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from agents.tabular import least_cost, linear_program
-from safe_envs.cliff_world import cliff_world_model
-from safe_envs.deep_sea_treasure import deep_sea_treasure_model
-from safe_envs.random_cmdp import random_cmdp
+from safe_envs.tabular.cliff_world import cliff_world_model
+from safe_envs.tabular.deep_sea_treasure import deep_sea_treasure_model
+from safe_envs.tabular.random_cmdp import random_cmdp
 
 # Measured with an independent implementation (HiGHS, tolerance 1e-10).
 KNOWN = {

@@ -21,9 +21,9 @@ from agents.tabular import (
 from agents.tabular.clip_surrogate import clip_surrogate, clip_surrogate_gradient
 from agents.tabular.log_linear import LogLinearPolicies
 from agents.tabular.softmax_policy import log_softmax
-from safe_envs.cliff_world import cliff_world_model
-from safe_envs.deep_sea_treasure import deep_sea_treasure_model
-from safe_envs.random_cmdp import random_cmdp
+from safe_envs.tabular.cliff_world import cliff_world_model
+from safe_envs.tabular.deep_sea_treasure import deep_sea_treasure_model
+from safe_envs.tabular.random_cmdp import random_cmdp
 
 CLIFF, DEEP_SEA = cliff_world_model(), deep_sea_treasure_model()
 OPTIMAL_VALUE = {id(CLIFF): 0.5334478198893817, id(DEEP_SEA): 0.3737059555555556}

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from agents.tabular import linear_program, pqa_alm, random_policy
-from safe_envs.cliff_world import cliff_world_model
-from safe_envs.deep_sea_treasure import deep_sea_treasure_model
-from safe_envs.random_cmdp import random_cmdp
+from safe_envs.tabular.cliff_world import cliff_world_model
+from safe_envs.tabular.deep_sea_treasure import deep_sea_treasure_model
+from safe_envs.tabular.random_cmdp import random_cmdp
 
 GRIDS = {"cliff": cliff_world_model, "deep sea": deep_sea_treasure_model}
 FIXED = {"step_rule": "fixed", "step_size": 1.0, "penalty": 10.0, "primal_steps": 20}

@@ -20,10 +20,10 @@ from agents.tabular import (
     reload_pd,
     rpg_pd,
 )
-from safe_envs.cliff_world import cliff_world_model
-from safe_envs.deep_sea_treasure import deep_sea_treasure_model
-from safe_envs.random_cmdp import random_cmdp
-from safe_envs.tabular_model import TabularCMDP
+from safe_envs.tabular.cliff_world import cliff_world_model
+from safe_envs.tabular.deep_sea_treasure import deep_sea_treasure_model
+from safe_envs.tabular.model import TabularCMDP
+from safe_envs.tabular.random_cmdp import random_cmdp
 
 MODELS = {"cliff": cliff_world_model(), "deep sea": deep_sea_treasure_model()}
 OPTIMAL_VALUE = {"cliff": 0.5334478198893817, "deep sea": 0.3737059555555556}

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from leaderboard.policy_files import onnx_rules
-from leaderboard.policy_gate import check_graph
+from leaderboard.policy_files.gate import check_graph
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, OBSERVATIONS, changed
 

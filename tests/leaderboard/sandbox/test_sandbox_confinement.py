@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leaderboard.policy_sandbox import SandboxedPolicy
 from leaderboard.sandbox import confined_process
+from leaderboard.sandbox.policy import SandboxedPolicy
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import FORM, ROW
 
@@ -146,7 +146,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
-from leaderboard.policy_sandbox import SandboxedPolicy
+from leaderboard.sandbox.policy import SandboxedPolicy
 
 form = PolicyForm(4, (PolicyOutput("action", 2, False),))
 with SandboxedPolicy(Path(sys.argv[1]).read_bytes(), form) as policy:

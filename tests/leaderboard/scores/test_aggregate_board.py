@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from baselines.statistics import (
+from baselines.measures.statistics import (
     interquartile_mean,
     probability_of_improvement,
     stratified_bootstrap_interval,
 )
-from leaderboard.board import Board
+from leaderboard.boards.board import Board
 from leaderboard.scores.aggregate_board import (
     Entry,
     EnvironmentResult,
@@ -21,7 +21,7 @@ from leaderboard.scores.aggregate_board import (
 )
 from leaderboard.scores.ranked_row import Tier
 from leaderboard.scores.row_score import Interval, RowStatistics
-from safe_envs.cost_signal import ConstraintSpec
+from safe_envs.contract.cost_signal import ConstraintSpec
 
 ENVS = ("Safe/A-v0", "Safe/B-v0", "Safe/C-v0")
 

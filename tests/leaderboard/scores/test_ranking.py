@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leaderboard.board import Board
+from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Candidate, Feasibility, Tier
 from leaderboard.scores.ranking import rank_rows, tier_of
 from leaderboard.scores.row_score import (
@@ -20,7 +20,7 @@ from leaderboard.scores.row_score import (
 )
 from leaderboard.scores.scored_episodes import ScoredEpisodes
 from leaderboard.scores.scoring import score_row
-from safe_envs.cost_signal import ConstraintSpec
+from safe_envs.contract.cost_signal import ConstraintSpec
 
 LIMIT = 10.0
 PLACES = {Tier.SAFE: 0, Tier.FEASIBLE: 1, Tier.VIOLATING: 2}

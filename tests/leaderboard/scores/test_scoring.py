@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from baselines.statistics import cost_tails, interquartile_mean
-from leaderboard.board import Board
+from baselines.measures.statistics import cost_tails, interquartile_mean
+from leaderboard.boards.board import Board
 from leaderboard.scores.score_json import (
     draws_from_bytes,
     draws_to_bytes,
@@ -20,7 +20,7 @@ from leaderboard.scores.score_json import (
 )
 from leaderboard.scores.scored_episodes import ScoredEpisodes
 from leaderboard.scores.scoring import RESAMPLES, resampled_episodes, score_row, wilson_interval
-from safe_envs.cost_signal import ConstraintSpec
+from safe_envs.contract.cost_signal import ConstraintSpec
 
 
 def board(*limits, scales=None, random_return=10.0, reference_return=30.0):

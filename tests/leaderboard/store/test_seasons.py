@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from leaderboard.board import board_of
+from leaderboard.boards.board import board_of
 from leaderboard.store.database import open_database
 from leaderboard.store.seasons import (
     SeasonError,

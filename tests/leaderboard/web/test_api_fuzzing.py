@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from leaderboard.metadata import Metadata, MetadataRefused, parse_metadata
 from leaderboard.store.request_limits import Limits
 from leaderboard.store.submission_store import withdraw
-from leaderboard.submission import SubmissionRefused, curves_json, parse_curves
+from leaderboard.submissions.metadata import Metadata, MetadataRefused, parse_metadata
+from leaderboard.submissions.submission import SubmissionRefused, curves_json, parse_curves
 from leaderboard.web.service import create_app
 from tests.leaderboard.app_client import AppClient
 from tests.leaderboard.submissions import (

@@ -8,7 +8,8 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 import sqlalchemy as sa
 
-from leaderboard.episodes import EpisodeSums
+from leaderboard.evaluation.episodes import EpisodeSums
+from leaderboard.evaluation.worker import evaluate_next
 from leaderboard.store import submission_store
 from leaderboard.store.accounts import Scope, revoke_tokens
 from leaderboard.store.episode_store import keep_episodes
@@ -17,10 +18,9 @@ from leaderboard.store.request_limits import Limits
 from leaderboard.store.seasons import HIDDEN, close_season, episode_seeds, reveal_season
 from leaderboard.store.submission_store import keep_submission, stored_submissions
 from leaderboard.store.tables import policy, request_count, submission
-from leaderboard.submission import Submission
+from leaderboard.submissions.submission import Submission
 from leaderboard.web.api import address_of
 from leaderboard.web.service import create_app
-from leaderboard.worker import evaluate_next
 from tests.leaderboard.app_client import AppClient, client_of, send
 from tests.leaderboard.submissions import (
     QUICK,

@@ -7,10 +7,10 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from leaderboard.metadata import LARGEST_METADATA
 from leaderboard.store.accounts import account_id_of
 from leaderboard.store.submission_store import DAY, keep_submission
 from leaderboard.store.tables import policy, submission
+from leaderboard.submissions.metadata import LARGEST_METADATA
 from leaderboard.web.service import create_app
 from tests.leaderboard import onnx_models
 from tests.leaderboard.app_client import AppClient

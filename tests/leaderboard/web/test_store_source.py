@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from leaderboard.board import board_of, boards
-from leaderboard.episodes import EpisodeSums
-from leaderboard.evaluation import publish
+from leaderboard.boards.board import board_of, boards
+from leaderboard.evaluation.episodes import EpisodeSums
+from leaderboard.evaluation.evaluate import publish
 from leaderboard.scores.ranked_row import Feasibility, Tier
 from leaderboard.store.accounts import account_id_of
 from leaderboard.store.database import open_database

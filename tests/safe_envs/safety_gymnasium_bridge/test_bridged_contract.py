@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from safe_envs import check_constrained_env
-from safe_envs.cost_signal import CostSignalError
+from safe_envs.contract.cost_signal import CostSignalError
 from safe_envs.safety_gymnasium_bridge.hazard_types import costs_by_type
 
 EXPECTED_WARNINGS = [

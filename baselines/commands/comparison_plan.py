@@ -1,0 +1,145 @@
+"""What a comparison runs: its options, and the jobs that follow from them."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from baselines.jobs.job import Job
+from baselines.jobs.training_job import EVALUATION_EPISODES, LARGEST_SEED, TrainingJob
+from baselines.names.agents import kind_of
+from baselines.names.environments import (
+    EnvironmentName,
+    find_tabular_model,
+    parse_environment_name,
+    tabular_model_of,
+)
+from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
+from safe_envs.tabular.model import TabularCMDP
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Run agents on environments, keep what is done, and write tables, plots and a report.
+
+    Tabular solvers need an environment with a tabular model, controllers one that they are for;
+    deep agents run anywhere.
+    """
+
+    envs: tuple[str, ...]
+    """Gymnasium ids; arguments as a query string: "Safe/RandomCMDP-v0?constraints=2"."""
+    agents: tuple[str, ...]
+    """Names of tabular solvers, deep agents and controllers: pqa_alm PPOLag LQRController."""
+    out: Path
+    """Folder of the results; a second run with the same folder does only what is missing.
+
+    Jobs are compared by their settings: take another folder after a change of an agent's code."""
+    seeds: tuple[int, ...] = (0,)
+    """Tabular solvers: starting points, 0 is the uniform policy. Others: all randomness."""
+    evaluations: int = 10_000
+    """Exact policy evaluations per job of a tabular solver."""
+    total_timesteps: int = 300_000
+    """Environment steps per job of a deep agent, rounded up to whole rollouts."""
+    eval_episodes: int = EVALUATION_EPISODES
+    """Fresh episodes of a deep agent's final policy or a controller, in either mode."""
+    workers: int = 2
+    """Worker processes, one thread each."""
+    overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
+    """Hyperparameters that win over the TOML files: npg_pd.step_size=1."""
+    title: str = "Comparison of constrained agents"
+    """Heading of the report."""
+
+    def command(self) -> str:
+        """Return the shell command with these options."""
+        words = ["python", "-m", "baselines", "compare", "--envs", *self.envs]
+        words += ["--agents", *self.agents, "--seeds", *map(str, self.seeds)]
+        words += ["--evaluations", str(self.evaluations), "--workers", str(self.workers)]
+        words += ["--total-timesteps", str(self.total_timesteps)]
+        words += ["--eval-episodes", str(self.eval_episodes)]
+        words += ["--set", *self.overrides] if self.overrides else []
+        words += ["--out", str(self.out), "--title", self.title]
+        return shlex.join(words)
+
+
+class Plan(NamedTuple):
+    """The jobs of a comparison, and its environments with their models, if they have one."""
+
+    jobs: list[Job | TrainingJob]
+    models: dict[EnvironmentName, TabularCMDP | None]
+
+
+def plan(options: CompareOptions) -> Plan:
+    """Return the jobs of a comparison and the models of its environments.
+
+    Raises:
+        ValueError: for an unknown environment, agent or hyperparameter, a tabular solver on an
+            environment without a tabular model, a controller on an environment that it is not
+            for, or a number out of range.
+    """
+    _check_numbers(options)
+    agents = list(dict.fromkeys(options.agents))
+    kinds = {agent: kind_of(agent) for agent in agents}
+    overrides = parse_overrides(options.overrides)
+    envs = list(dict.fromkeys(parse_environment_name(text) for text in options.envs))
+    find = tabular_model_of if "solver" in kinds.values() else find_tabular_model
+    models = {env: find(env) for env in envs}
+    jobs: list[Job | TrainingJob] = []
+    for env in envs:
+        chosen = {agent: hyperparameters_for(agent, env.id, overrides) for agent in agents}
+        others = {agent: s for agent, s in chosen.items() if kinds[agent] != "solver"}
+        _check_common_limit(env, {agent: s.get("cost_limit") for agent, s in others.items()})
+        for agent, settings in chosen.items():
+            if kinds[agent] == "controller":
+                check_controller(env, agent, settings)
+            for seed in dict.fromkeys(options.seeds):
+                jobs.append(_job(options, env, agent, seed, settings))
+    return Plan(jobs, models)
+
+
+def check_controller(env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:
+    """Raise ValueError if a controller is not for an environment or refuses a setting."""
+    from baselines.jobs.controller_run import prepare_controller  # PyTorch
+
+    prepare_controller(env, agent, settings, seed=0)
+
+
+def _job(
+    options: CompareOptions, env: EnvironmentName, agent: str, seed: int, settings: dict[str, Any]
+) -> Job | TrainingJob:
+    kind = kind_of(agent)
+    if kind == "solver":
+        return Job(env, agent, seed, options.evaluations, settings)
+    steps = 0 if kind == "controller" else options.total_timesteps
+    return TrainingJob(env, agent, seed, steps, settings, options.eval_episodes)
+
+
+def _check_numbers(options: CompareOptions) -> None:
+    for name, given in (("envs", options.envs), ("agents", options.agents)):
+        if not given:
+            raise ValueError(f"{name} is empty; pass at least one name")
+    if not options.seeds or min(options.seeds) < 0 or max(options.seeds) > LARGEST_SEED:
+        raise ValueError(
+            f"seeds is {list(options.seeds)}; pass at least one, each >= 0 and <= {LARGEST_SEED}"
+        )
+    counts = {
+        "evaluations": options.evaluations,
+        "total-timesteps": options.total_timesteps,
+        "eval-episodes": options.eval_episodes,
+        "workers": options.workers,
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} is {count}; pass a whole number >= 1")
+
+
+def _check_common_limit(env: EnvironmentName, limits: dict[str, object]) -> None:
+    if len({repr(limit) for limit in limits.values()}) > 1:
+        told = ", ".join(f"{agent}: {limit}" for agent, limit in limits.items())
+        raise ValueError(
+            f"cost_limit differs between the agents on {env} ({told}; None is the declared one); "
+            "a comparison has one limit: set it for all of them"
+        )

@@ -1,0 +1,93 @@
+"""The command `evaluate`: fresh episodes of a finished run's final policy or controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+from baselines.jobs.run_folder import read_config, read_training_outcome, write_json
+from baselines.jobs.training_job import (
+    EVALUATION_SEED,
+    TrainingJob,
+    TrainingResult,
+    training_job_from,
+)
+from baselines.measures.episode_statistics import EpisodeStatistics
+from baselines.report.training_table import evaluation_table
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Run fresh episodes of a run's final policy and write evaluation_seed_SEED.json."""
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """Folder that `train` wrote, or one of a comparison."""
+    episodes: int = 100
+    """Episodes in either mode."""
+    seed: int = EVALUATION_SEED
+    """Of the evaluation; training never uses the same random numbers."""
+
+
+def evaluate(options: EvaluateOptions, console: Console) -> int:
+    """Evaluate both modes, write the episodes and print the summary.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        ValueError: if the folder holds no finished run or a number is out of range.
+    """
+    if options.episodes < 1 or options.seed < 0:
+        raise ValueError(
+            f"episodes is {options.episodes} and seed {options.seed}; pass at least 1 episode and "
+            "a seed >= 0"
+        )
+    result = evaluated_again(options.run_dir, options.episodes, options.seed)
+    path = options.run_dir / f"evaluation_seed_{options.seed}.json"
+    modes = {"stochastic": asdict(result.stochastic), "deterministic": asdict(result.deterministic)}
+    write_json(path, modes)
+    console.print(evaluation_table(result))
+    console.print(f"episodes: {escape(str(path))}", soft_wrap=True)
+    return 0
+
+
+def evaluated_again(folder: Path, episodes: int, seed: int) -> TrainingResult:
+    """Return the result of a finished run with other evaluation episodes.
+
+    Raises:
+        ValueError: if the folder holds no finished run of a deep agent or a controller.
+    """
+    config = read_config(folder)
+    if config is None or "total_timesteps" not in config:
+        raise ValueError(
+            f"{folder} holds no run of a deep agent or a controller; pass the folder that the "
+            "command train wrote"
+        )
+    job = training_job_from(config)
+    outcome = read_training_outcome(folder, job)
+    if outcome.result is None:
+        raise ValueError(f"{folder} holds no finished run: {outcome.reason}; train it first")
+    again = _evaluation(job, folder, episodes, seed)
+    return replace(outcome.result, stochastic=again(False), deterministic=again(True))
+
+
+def _evaluation(
+    job: TrainingJob, folder: Path, episodes: int, seed: int
+) -> Callable[[bool], EpisodeStatistics]:
+    """Return what evaluates a finished run, called with whether it is to be deterministic."""
+    if not job.trains:
+        from baselines.jobs.controller_run import evaluate_controller
+
+        return lambda deterministic: evaluate_controller(job, episodes, deterministic, seed)
+    import agents  # PyTorch is imported only now
+    from baselines.jobs.training_run import evaluate_run
+
+    kind: type[agents.ConstrainedAgent] = getattr(agents, job.agent)
+    model = kind.load(folder / "model.zip")
+    return lambda deterministic: evaluate_run(model, job, folder, episodes, deterministic, seed)

@@ -1,0 +1,1 @@
+"""Jobs: what decides a result, how it is computed, and the folder it is kept in."""

@@ -1,0 +1,91 @@
+"""From hyperparameters, which are plain data, to an agent and its environments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gymnasium import spaces
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from torch import nn
+
+import agents
+from agents import ConstrainedAgent, make_vec_env
+from baselines.names.agents import RUNNER_SETTINGS
+from baselines.names.environments import EnvironmentName
+from baselines.names.unknown_name import unknown_name
+
+SCHEDULES = ("learning_rate", "clip_range")
+LINEAR = "lin_"
+ACTIVATIONS = {"Tanh": nn.Tanh, "ReLU": nn.ReLU, "ELU": nn.ELU}
+
+
+def make_training_env(
+    env: EnvironmentName, n_envs: int, normalize_observation: bool
+) -> VecEnv | VecNormalize:
+    """Return copies of an environment; Box observations are standardised if asked for."""
+    arguments: dict[str, Any] = dict(env.kwargs)
+    venv = make_vec_env(env.id, n_envs, **arguments)
+    if normalize_observation and isinstance(venv.observation_space, spaces.Box):
+        return VecNormalize(venv, norm_obs=True, norm_reward=False)
+    return venv
+
+
+def make_agent(
+    agent: str, venv: VecEnv, hyperparameters: Mapping[str, Any], seed: int
+) -> ConstrainedAgent:
+    """Return an untrained agent.
+
+    Args:
+        agent: a name of `agent_names.DEEP_AGENTS`.
+        venv: its environments.
+        hyperparameters: from `hyperparameters_for`.
+        seed: of everything random.
+
+    Raises:
+        ValueError, TypeError: for a setting out of range.
+        CostSignalError: if the environment declares no constraints and there is no cost_limit.
+    """
+    settings = {k: v for k, v in hyperparameters.items() if k not in RUNNER_SETTINGS}
+    for name in SCHEDULES:
+        if isinstance(settings.get(name), str):
+            settings[name] = linear_schedule(name, settings[name])
+    if settings.get("policy_kwargs"):
+        settings["policy_kwargs"] = _policy_arguments(settings["policy_kwargs"])
+    is_dict = isinstance(venv.observation_space, spaces.Dict)
+    policy = hyperparameters["policy"] or ("MultiInputPolicy" if is_dict else "MlpPolicy")
+    kind: type[ConstrainedAgent] = getattr(agents, agent)
+    model = kind(policy, venv, seed=seed, **settings)
+    if not model.constraints:
+        raise ValueError(
+            "the environment declares no constraints, so there is nothing to compare; pass "
+            "cost_limit, which then bounds the sum of info['cost'] over an episode"
+        )
+    return model
+
+
+def linear_schedule(name: str, text: str) -> LinearSchedule:
+    """Return the schedule that "lin_X" stands for: from X down to 0 at the end of training.
+
+    Source of the notation: RL Baselines3 Zoo.
+    """
+    try:
+        start = float(text.removeprefix(LINEAR)) if text.startswith(LINEAR) else float("nan")
+    except ValueError:
+        start = float("nan")
+    if not 0.0 < start < float("inf"):
+        raise ValueError(
+            f"{name} is {text!r}; pass a number, or 'lin_X' for a linear decay from X > 0 to 0"
+        )
+    return LinearSchedule(start, 0.0, 1.0)
+
+
+def _policy_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = dict(given)
+    name = arguments.get("activation_fn")
+    if name is not None:
+        if name not in ACTIVATIONS:
+            raise ValueError(unknown_name("activation_fn", str(name), ACTIVATIONS))
+        arguments["activation_fn"] = ACTIVATIONS[name]
+    return arguments

@@ -1,0 +1,194 @@
+"""Runs one training job from a fresh agent to its result file."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.vec_env import VecEnv
+from threadpoolctl import threadpool_limits
+
+from agents import ConstrainedAgent
+from baselines.jobs.run_folder import open_run, write_error, write_json
+from baselines.jobs.settings import make_agent, make_training_env
+from baselines.jobs.training_job import (
+    EVALUATION_SEED,
+    TrainingJob,
+    TrainingResult,
+    plain_settings,
+)
+from baselines.jobs.versions import versions
+from baselines.measures.episode_sampling import MOST_COPIES, evaluate_policy
+from baselines.measures.episode_statistics import EpisodeStatistics
+from baselines.policy_export.observation_normalization import (
+    frozen_normalization,
+    save_normalization,
+)
+from baselines.policy_export.policy_export import ExportRefusedError, export_policy, policy_metadata
+
+PACKAGES = ("safe-envs", "gymnasium", "numpy", "torch", "stable-baselines3", "mujoco", "onnx")
+NOT_KEPT = ("episodes", "held", "violation")  # of the last update's log: measured anew at the end
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A job with its untrained agent."""
+
+    job: TrainingJob
+    model: ConstrainedAgent
+    venv: VecEnv
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What training took."""
+
+    cpu_seconds: float
+    wall_seconds: float
+
+
+def run_training(job: TrainingJob, folder: Path, command: str) -> None:
+    """Run a job and write its files; an exception ends up in the job's error.txt."""
+    try:
+        open_run(folder, job)
+        finish_training(prepare_training(job), folder, command)
+    except Exception:
+        write_error(folder, traceback.format_exc())
+
+
+def prepare_training(job: TrainingJob) -> PreparedRun:
+    """Return the job's agent in its environments.
+
+    Raises:
+        ValueError, TypeError: for a setting out of range.
+        CostSignalError: if the environment declares no constraints and there is no cost_limit.
+    """
+    torch.set_num_threads(1)
+    settings = job.hyperparameters
+    venv = make_training_env(job.env, settings["n_envs"], settings["normalize_observation"])
+    return PreparedRun(job, make_agent(job.agent, venv, settings, job.seed), venv)
+
+
+def finish_training(
+    run: PreparedRun, folder: Path, command: str, callback: BaseCallback | None = None
+) -> TrainingResult:
+    """Train, write the files of the run, the result last, and return the result.
+
+    Args:
+        run: from `prepare_training`.
+        folder: of the run.
+        command: the command line that started it, for config.json.
+        callback: of Stable-Baselines3.
+    """
+    provenance = {"command": command, "versions": versions(PACKAGES)}
+    open_run(folder, run.job, provenance)
+    with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        effort = _learn(run, folder, callback)
+        run.model.save(folder / "model.zip")
+        save_normalization(run.venv, folder)
+        refusal = _export(run, folder)
+        stochastic, deterministic = (
+            evaluate_run(run.model, run.job, folder, run.job.evaluation_episodes, mode)
+            for mode in (False, True)
+        )
+    run.venv.close()
+    messages = [f"{item.category.__name__}: {item.message}" for item in caught]
+    result = _result(run, effort, stochastic, deterministic, refusal, messages)
+    write_json(folder / "result.json", asdict(result))
+    return result
+
+
+def evaluate_run(
+    model: ConstrainedAgent,
+    job: TrainingJob,
+    folder: Path,
+    episodes: int,
+    deterministic: bool,
+    seed: int = EVALUATION_SEED,
+) -> EpisodeStatistics:
+    """Return statistics of fresh episodes of a run's final policy.
+
+    Args:
+        model: the trained agent.
+        job: of the run.
+        folder: of the run, with the standardisation of its observations.
+        episodes: at least one.
+        deterministic: take the most likely action, or the Gaussian's mean.
+        seed: of the evaluation; the same for all runs, so that they meet the same episodes.
+    """
+    fresh = make_training_env(job.env, min(episodes, MOST_COPIES), normalize_observation=False)
+    venv = frozen_normalization(fresh, folder)
+    try:
+        return evaluate_policy(model, venv, job.env, episodes, seed, deterministic)
+    finally:
+        venv.close()
+
+
+def _learn(run: PreparedRun, folder: Path, callback: BaseCallback | None) -> Effort:
+    formats = [
+        CSVOutputFormat(str(folder / "progress.csv")),
+        TensorBoardOutputFormat(str(folder / "tensorboard")),
+    ]
+    run.model.set_logger(Logger(str(folder), formats))
+    cpu, wall = time.process_time(), time.perf_counter()
+    try:
+        run.model.learn(run.job.total_timesteps, callback)
+        return Effort(time.process_time() - cpu, time.perf_counter() - wall)
+    finally:
+        run.model.logger.close()
+
+
+def _export(run: PreparedRun, folder: Path) -> str:
+    """Write policy.onnx and return why there is none, "" if there is."""
+    job = run.job
+    metadata = policy_metadata(run.model, str(job.env), job.seed, version("safe-envs"))
+    try:
+        export_policy(run.model, run.venv, folder / "policy.onnx", metadata)
+    except ExportRefusedError as refusal:
+        return str(refusal)
+    return ""
+
+
+def _result(
+    run: PreparedRun,
+    effort: Effort,
+    stochastic: EpisodeStatistics,
+    deterministic: EpisodeStatistics,
+    refusal: str,
+    messages: list[str],
+) -> TrainingResult:
+    job, model = run.job, run.model
+    logged = {
+        name.removeprefix("constraint/"): float(number)
+        for name, number in model.logger.name_to_value.items()
+        if name.startswith("constraint/")
+    }
+    return TrainingResult(
+        agent=job.agent,
+        env=str(job.env),
+        seed=job.seed,
+        timesteps=model.num_timesteps,
+        constraint_names=[constraint.name for constraint in model.constraints],
+        limits=[constraint.limit for constraint in model.constraints],
+        cost_discounts=[constraint.discount for constraint in model.constraints],
+        reward_discount=model.reward_discount,
+        stochastic=stochastic,
+        deterministic=deterministic,
+        final_constraint_log={k: v for k, v in logged.items() if k.split("/")[0] not in NOT_KEPT},
+        cpu_seconds=effort.cpu_seconds,
+        wall_seconds=effort.wall_seconds,
+        steps_per_cpu_second=model.num_timesteps / max(effort.cpu_seconds, 1e-9),
+        policy_onnx=None if refusal else "policy.onnx",
+        policy_onnx_refused=refusal,
+        hyperparameters=plain_settings(job.hyperparameters),
+        warnings=list(dict.fromkeys(messages)),
+        versions=versions(PACKAGES),
+    )

@@ -1,0 +1,1 @@
+"""What runs are measured by: episodes, learning curves, and statistics over seeds."""

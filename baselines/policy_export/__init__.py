@@ -1,0 +1,1 @@
+"""Trained policies as ONNX files that run without PyTorch."""

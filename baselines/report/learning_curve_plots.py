@@ -1,0 +1,275 @@
+"""Learning curves with their cost limits, and the trade-off of cost against return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from baselines.measures.learning_curve import LearningCurve, seed_band
+from baselines.report.plots import clear_frame, label_ends, save_png_and_svg
+from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES, place_labels, scale_costs, style_of
+
+LEGEND = "thick line: mean over the seeds; band: lowest to highest seed; thin lines: single seeds"
+PARETO_LEGEND = "large: mean over the seeds; small: single seeds"
+PANEL_SIZE = (3.75, 3.35)  # [inch]
+LABEL_DISTANCE = 0.062  # of two names, in parts of a panel's height
+
+
+def draw_learning_curves(
+    title: str,
+    curves: Sequence[LearningCurve],
+    limits: Sequence[float],
+    stem: Path,
+    constraint_names: Sequence[str] | None = None,
+) -> Figure:
+    """Write stem.png and stem.svg: return, one panel per cost with its limit, episode length.
+
+    A thick line is the mean over the seeds of an agent, the band reaches from the lowest to the
+    highest seed, and a thin line is one seed. Nothing is smoothed.
+
+    Args:
+        title: of the figure.
+        curves: of any number of agents and seeds, all with the same m constraints.
+        limits: of the episode cost, one per constraint.
+        stem: path of the files without their ending.
+        constraint_names: for the titles of the panels; numbers if left out.
+
+    Returns:
+        The figure as it was written.
+
+    Raises:
+        ValueError: if there is no curve, or limits or names do not match the constraints.
+    """
+    names = _constraint_names(curves, limits, constraint_names)
+    count = len(limits) + 2
+    columns = 3 if count != 4 else 2
+    rows = -(-count // columns)
+    width, height = PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.3
+    with matplotlib.rc_context({"font.size": 9.5}):
+        figure = Figure(figsize=(width, height))
+        figure.subplots_adjust(
+            left=0.6 / width,
+            right=1.0 - 0.85 / width,
+            bottom=0.5 / height,
+            top=1.0 - 0.82 / height,
+            wspace=0.56,
+            hspace=0.36,
+        )
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        figure.suptitle(
+            title, fontsize=12.5, fontweight="bold", x=0.12 / width, y=1 - 0.08 / height, ha="left"
+        )
+        figure.text(0.12 / width, 1 - 0.45 / height, LEGEND, fontsize=8.5, color="#555555")
+        _draw_panel(panels[0], "episode return", curves, lambda c: c.episode_return)
+        for i, (name, limit) in enumerate(zip(names, limits, strict=True)):
+            _draw_panel(panels[1 + i], name, curves, partial(_cost, constraint=i), limit)
+        _draw_panel(panels[count - 1], "episode length", curves, lambda c: c.episode_length)
+        for unused in panels[count:]:
+            unused.set_visible(False)
+        save_png_and_svg(figure, stem)
+    return figure
+
+
+def draw_pareto(
+    title: str, points: Mapping[str, np.ndarray], limit: float, stem: Path, cost_name: str = "cost"
+) -> Figure:
+    """Write stem.png and stem.svg: return against cost, a dot per seed and a large one per agent.
+
+    Args:
+        title: of the figure.
+        points: by agent, (cost, return) of each seed, shape (seeds, 2).
+        limit: of the cost.
+        stem: path of the files without their ending.
+        cost_name: of the horizontal axis.
+
+    Returns:
+        The figure as it was written.
+
+    Raises:
+        ValueError: if there is no point, or points are not finite or not (seeds, 2).
+    """
+    _check_points(points)
+    with matplotlib.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(7.6, 4.9))
+        figure.subplots_adjust(left=0.105, right=0.98, bottom=0.115, top=0.83)
+        axes = figure.subplots()
+        figure.suptitle(title, fontsize=12.5, fontweight="bold", x=0.016, y=0.975, ha="left")
+        figure.text(0.016, 0.895, PARETO_LEGEND, fontsize=8.5, color="#555555")
+        for agent, seeds in points.items():
+            style = style_of(agent)
+            axes.scatter(
+                seeds[:, 0],
+                seeds[:, 1],
+                s=16,
+                color=style.color,
+                alpha=0.5,
+                linewidth=0,
+                marker="o",
+            )
+            axes.scatter(
+                seeds[:, 0].mean(),
+                seeds[:, 1].mean(),
+                s=95,
+                color=style.color,
+                marker=style.marker,
+                edgecolor="white",
+                linewidth=1.0,
+                zorder=3,
+                label=agent,
+            )
+        clear_frame(axes)
+        axes.set(xlabel=f"episode {cost_name}", ylabel="episode return")
+        axes.margins(0.09)
+        _draw_feasible_side(axes, limit, max(float(seeds[:, 0].max()) for seeds in points.values()))
+        _label_means(figure, axes, points)
+        save_png_and_svg(figure, stem)
+    return figure
+
+
+def _constraint_names(
+    curves: Sequence[LearningCurve], limits: Sequence[float], names: Sequence[str] | None
+) -> list[str]:
+    """Return the titles of the cost panels."""
+    counts = sorted({curve.episode_cost.shape[1] for curve in curves})
+    if counts != [len(limits)] or (names is not None and len(names) != len(limits)):
+        raise ValueError(
+            f"there are {len(limits)} limits and {len(limits) if names is None else len(names)} "
+            f"names for {len(curves)} curves with {counts} costs; each cost has one limit and "
+            "one name; pass at least one curve and as many limits as costs"
+        )
+    if names is not None:
+        return [f"episode cost: {name}" for name in names]
+    return ["episode cost" + (f" {i + 1}" if len(limits) > 1 else "") for i in range(len(limits))]
+
+
+def _cost(curve: LearningCurve, constraint: int) -> np.ndarray:
+    return curve.episode_cost[:, constraint]
+
+
+def _draw_panel(
+    axes: Axes,
+    title: str,
+    curves: Sequence[LearningCurve],
+    quantity: Callable[[LearningCurve], np.ndarray],
+    limit: float | None = None,
+) -> None:
+    ends: dict[str, float] = {}
+    for agent in dict.fromkeys(curve.agent for curve in curves):
+        seeds = [curve for curve in curves if curve.agent == agent]
+        band = seed_band([c.timesteps for c in seeds], [quantity(c) for c in seeds])
+        style = style_of(agent)
+        for curve in seeds if len(seeds) > 1 else ():
+            axes.plot(
+                curve.timesteps, quantity(curve), color=style.color, linewidth=0.5, alpha=0.35
+            )
+        axes.fill_between(
+            band.timesteps,
+            band.lowest,
+            band.highest,
+            color=style.color,
+            alpha=0.13,
+            linewidth=0,
+            label=f"{agent} band",
+        )
+        axes.plot(
+            band.timesteps,
+            band.mean,
+            color=style.color,
+            linestyle=style.dashes,
+            linewidth=1.8,
+            label=agent,
+            zorder=3,
+        )
+        ends[agent] = float(band.mean[-1])
+    clear_frame(axes)
+    axes.set_title(title, fontsize=10.5, loc="left")
+    axes.set_xlabel("timesteps")
+    axes.set_xlim(0, 1.01 * max(curve.timesteps[-1] for curve in curves))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    colors = {agent: style_of(agent).text_color for agent in ends}
+    if limit is not None:
+        _draw_limit(axes, limit, max(float(quantity(curve).max()) for curve in curves))
+        ends[f"limit {limit:g}"], colors[f"limit {limit:g}"] = limit, LIMIT_COLOR
+    axes.set_ylim(axes.get_ylim())  # final before the labels are placed
+    label_ends(axes, ends, colors, LABEL_DISTANCE)
+
+
+def _draw_limit(axes: Axes, limit: float, highest: float) -> None:
+    """Scale the costs, draw the limit dashed and shade what violates it."""
+    if scale_costs(axes.yaxis, limit, highest):
+        axes.set_title(f"{axes.get_title('left')} (log above limit)", fontsize=10.5, loc="left")
+    axes.axhspan(limit, axes.get_ylim()[1], color=LIMIT_COLOR, alpha=0.06, linewidth=0, zorder=0)
+    axes.axhline(limit, color=LIMIT_COLOR, linestyle=LIMIT_DASHES, linewidth=1.1, label="limit")
+
+
+def _draw_feasible_side(axes: Axes, limit: float, highest: float) -> None:
+    """Scale the costs, draw the limit dashed, name its sides and shade the violating one."""
+    if scale_costs(axes.xaxis, limit, highest):
+        axes.set_xlabel(f"{axes.get_xlabel()} (log above limit)")
+    right = axes.get_xlim()[1]
+    axes.axvspan(limit, right, color=LIMIT_COLOR, alpha=0.06, linewidth=0, zorder=0)
+    axes.axvline(limit, color=LIMIT_COLOR, linestyle=LIMIT_DASHES, linewidth=1.1, label="limit")
+    axes.set_xlim(right=right)
+    for text, side, offset in (("feasible", "right", -5), (f"above limit {limit:g}", "left", 5)):
+        axes.annotate(
+            text,
+            (limit, 1.0),
+            (offset, 4),
+            xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points",
+            ha=side,
+            va="bottom",
+            fontsize=9,
+            color=LIMIT_COLOR,
+        )
+
+
+def _label_means(figure: Figure, axes: Axes, points: Mapping[str, np.ndarray]) -> None:
+    """Write the name of each agent beside its mean, clear of other names and points."""
+    canvas = FigureCanvasAgg(figure)
+    texts = [
+        axes.text(0, 0, agent, fontsize=9.5, color=style_of(agent).text_color, fontweight="bold")
+        for agent in points
+    ]
+    canvas.draw()
+    boxes = [text.get_window_extent() for text in texts]
+    sizes = np.array([(box.width + 2, box.height + 2) for box in boxes])
+    means = np.array([seeds.mean(axis=0) for seeds in points.values()])
+    anchors = axes.transData.transform(means)
+    seeds = np.vstack(list(points.values()))
+    obstacles = np.vstack([_boxes(anchors, 8.0), _boxes(axes.transData.transform(seeds), 3.0)])
+    centres = place_labels(anchors, sizes, obstacles, axes.bbox.extents, gap=10.0)
+    back = axes.transData.inverted()
+    for text, anchor, size, centre in zip(texts, anchors, sizes, centres, strict=True):
+        text.set(position=back.transform(centre), ha="center", va="center")
+        nearest = np.clip(anchor, centre - size / 2, centre + size / 2)
+        if np.linalg.norm(nearest - anchor) > 16:
+            axes.plot(*back.transform([anchor, nearest]).T, color=text.get_color(), linewidth=0.7)
+
+
+def _boxes(centres: np.ndarray, radius: float) -> np.ndarray:
+    return np.hstack([centres - radius, centres + radius])
+
+
+def _check_points(points: Mapping[str, np.ndarray]) -> None:
+    wrong = [
+        f"{agent}: {np.shape(seeds)}"
+        for agent, seeds in points.items()
+        if np.ndim(seeds) != 2 or np.shape(seeds)[1] != 2 or not np.size(seeds)
+    ]
+    if wrong or not points:
+        raise ValueError(
+            f"points has the shapes {wrong or 'of no agent'}; each agent needs (seeds, 2) with at "
+            "least one seed; pass one (cost, return) per seed"
+        )
+    if not all(np.isfinite(seeds).all() for seeds in points.values()):
+        raise ValueError("points has NaN or infinite entries; all must be finite; leave them out")

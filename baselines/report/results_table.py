@@ -1,0 +1,138 @@
+"""Summaries over seeds, as a table for the terminal and rows for a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from baselines.jobs.job import JobResult, TabularOutcome
+
+CSV_COLUMNS = (
+    "env",
+    "agent",
+    "seed",
+    "status",
+    "value",
+    "optimal_value",
+    "gap",
+    "violation",
+    "violations",
+    "tail_error",
+    "evaluations",
+    "cpu_seconds",
+    "warnings",
+    "error",
+)
+
+
+@dataclass(frozen=True)
+class AgentSummary:
+    """An agent on one environment; each pair is (median, worst) over its finished seeds."""
+
+    agent: str
+    seeds: int
+    failures: tuple[str, ...]  # one reason per failed seed
+    value: float  # median
+    gap: tuple[float, float]  # worst = the largest in absolute value
+    violation: tuple[float, float]  # the constraint violated most
+    tail_error: tuple[float, float]
+    cpu_seconds: tuple[float, float]
+
+    @property
+    def finished(self) -> int:
+        """Number of seeds with a result."""
+        return self.seeds - len(self.failures)
+
+
+def summarise(outcomes: Sequence[TabularOutcome]) -> list[AgentSummary]:
+    """Return one summary per agent of the outcomes on one environment, best tail error first.
+
+    An agent with a failed seed comes after all agents without, so that losing its worst seeds
+    cannot lift it.
+    """
+    agents = dict.fromkeys(outcome.job.agent for outcome in outcomes)
+    rows = [_summary(agent, [o for o in outcomes if o.job.agent == agent]) for agent in agents]
+    return sorted(rows, key=lambda row: (len(row.failures) > 0, row.tail_error))
+
+
+def terminal_table(env: str, optimal_value: float | None, rows: Sequence[AgentSummary]) -> Table:
+    """Return the summaries as a table that fits 80 columns."""
+    optimum = "no optimum" if optimal_value is None else f"LP optimum {optimal_value:.6f}"
+    table = Table(title=f"{escape(env)}  ({optimum})", title_justify="left")
+    table.add_column("agent", no_wrap=True)
+    for column in ("value", "gap", "violation", "TAIL", "worst TAIL", "cpu s"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        failed = f"\n[red]{len(row.failures)} of {row.seeds} failed[/]" if row.failures else ""
+        if not row.finished:
+            table.add_row(escape(row.agent) + failed, *["-"] * 6)
+            continue
+        table.add_row(
+            escape(row.agent) + failed,
+            f"{row.value:.4f}",
+            f"{row.gap[0]:+.1e}",
+            f"{row.violation[0]:+.1e}",
+            f"[bold]{row.tail_error[0]:.1e}[/]",
+            f"{row.tail_error[1]:.1e}",
+            f"{row.cpu_seconds[0]:.2f}",
+        )
+    return table
+
+
+def csv_text(outcomes: Sequence[TabularOutcome]) -> str:
+    """Return one CSV row per job, failed ones included."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CSV_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_csv_row(outcome) for outcome in outcomes)
+    return buffer.getvalue()
+
+
+def _summary(agent: str, outcomes: Sequence[TabularOutcome]) -> AgentSummary:
+    results = [outcome.result for outcome in outcomes if outcome.result is not None]
+    gaps = np.array([result.gap for result in results])
+    worst_gap = float(gaps[np.abs(gaps).argmax()]) if results else float("nan")
+    return AgentSummary(
+        agent=agent,
+        seeds=len(outcomes),
+        failures=tuple(outcome.reason for outcome in outcomes if outcome.result is None),
+        value=_median_and_worst([result.value for result in results])[0],
+        gap=(_median_and_worst(gaps)[0], worst_gap),
+        violation=_median_and_worst([max(result.violation) for result in results]),
+        tail_error=_median_and_worst([result.tail_error for result in results]),
+        cpu_seconds=_median_and_worst([result.cpu_seconds for result in results]),
+    )
+
+
+def _median_and_worst(numbers: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    if len(numbers) == 0:
+        return float("nan"), float("nan")
+    return float(np.median(numbers)), float(np.max(numbers))
+
+
+def _csv_row(outcome: TabularOutcome) -> dict[str, object]:
+    job = outcome.job
+    row: dict[str, object] = {"env": str(job.env), "agent": job.agent, "seed": job.seed}
+    if outcome.result is None:
+        return {**row, "status": "failed", "error": outcome.reason}
+    return {**row, "status": "done", **_measured(outcome.result)}
+
+
+def _measured(result: JobResult) -> dict[str, object]:
+    return {
+        "value": result.value,
+        "optimal_value": result.optimum["value"],
+        "gap": result.gap,
+        "violation": max(result.violation),
+        "violations": ";".join(str(violation) for violation in result.violation),
+        "tail_error": result.tail_error,
+        "evaluations": result.evaluations,
+        "cpu_seconds": result.cpu_seconds,
+        "warnings": len(result.warnings),
+    }

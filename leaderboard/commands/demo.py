@@ -1,0 +1,84 @@
+"""The command `demo`: what `python -m baselines demo` does, and then a submission of the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from baselines.jobs.run_folder import read_training_outcome
+from baselines.jobs.training_job import TrainingJob
+from leaderboard.commands.submit import check_locally, submit_here
+from leaderboard.store.database import EMBEDDED, embedded_url, open_database
+from leaderboard.submissions.from_runs import submission_of
+
+
+@dataclass(frozen=True)
+class LeaderboardDemoOptions:
+    """Compare constrained agents in two minutes, then submit the best one to a leaderboard."""
+
+    out: Path = Path("runs/demo")
+    """Folder of the results; a second run with the same folder does only what is missing."""
+    workers: int = 2
+    """Worker processes, one thread each."""
+    db: str = embedded_url()
+    """Store of the leaderboard."""
+
+
+def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
+    """Run the demo, submit its best agent's five seeds, print how to look at the leaderboard.
+
+    Returns:
+        The exit code: 0, or the comparison's if that failed.
+    """
+    from baselines.commands.demo import DemoOptions, demo  # takes seconds: it draws plots
+
+    code = demo(DemoOptions(options.out, options.workers), console)
+    if code:
+        return code
+    runs = best_runs(options.out)
+    submission = submission_of(runs, stochastic=True, fields={"authors": ["make demo"]})
+    console.print(
+        f"\nSubmitting the best agent, {submission.metadata.algorithm}, as anybody would:"
+    )
+    check_locally(submission)
+    database = open_database(options.db)
+    try:
+        submit_here(database, submission, console)
+    finally:
+        database.close()
+    show = "make serve" if options.db == embedded_url(EMBEDDED) else "python -m leaderboard serve"
+    console.print(f"See it ranked: {show}, then open http://127.0.0.1:8000")
+    return 0
+
+
+def best_runs(out: Path) -> list[Path]:
+    """Return the folders of the demo's best constrained agent, one per seed.
+
+    The best one is that whose evaluations exceed the limit least, the higher return deciding
+    between those within it.
+    """
+    from baselines.commands.demo import CONSTRAINED, CONSTRAINED_SEEDS, DEEP_SEA, demo_plan
+
+    jobs = [
+        job
+        for job in demo_plan(out).jobs
+        if isinstance(job, TrainingJob) and job.agent in CONSTRAINED and str(job.env) == DEEP_SEA
+    ]
+    by_agent = {
+        agent: [job for job in jobs if job.agent == agent and job.seed in CONSTRAINED_SEEDS]
+        for agent in CONSTRAINED
+    }
+    best = max(by_agent.values(), key=lambda runs: _merit(runs, out))
+    return [job.folder(out) for job in best]
+
+
+def _merit(jobs: list[TrainingJob], out: Path) -> tuple[float, float]:
+    """Return minus the mean cost's excess over the limit, then the mean return."""
+    results = [read_training_outcome(job.folder(out), job).result for job in jobs]
+    measured = [result.stochastic for result in results if result is not None]
+    violation = np.mean([statistics.violation for statistics in measured], axis=0)
+    excess = float(np.maximum(violation, 0.0).max())
+    return -excess, float(np.mean([statistics.mean_return for statistics in measured]))

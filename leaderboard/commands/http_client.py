@@ -1,0 +1,141 @@
+"""Submits to a leaderboard behind a URL and waits for the numbers."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.markup import escape
+
+from leaderboard.boards.board import board_of
+from leaderboard.commands.row_table import score_table
+from leaderboard.scores.score_json import statistics_from_json
+from leaderboard.submissions.metadata import Claim
+from leaderboard.submissions.submission import Submission, curves_json
+
+POLL_SECONDS = 3.0
+TIMEOUT = 120.0  # [s] for the upload
+UNDECIDED = ("queued", "running")
+
+
+class ServerRefused(ValueError):
+    """The server did not take it, or could not be reached."""
+
+
+def submit_to(url: str, token_file: Path | None, submission: Submission, console: Console) -> int:
+    """Send a submission, wait until it is evaluated, print the outcome.
+
+    Returns:
+        The exit code: 0, 1 if the submission turned out invalid.
+
+    Raises:
+        ServerRefused: with what the server said.
+    """
+    token = read_token(token_file)
+    with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT) as client:
+        number = send(client, token, submission, console)
+        page = f"{url.rstrip('/')}/submissions/{number}.html"
+        console.print(f"submission {number}: {page}", soft_wrap=True, markup=False)
+        row = wait_for(client, number, console)
+    return _show(row, console)
+
+
+def read_token(token_file: Path | None) -> str:
+    """Return the token in a file.
+
+    Raises:
+        ValueError: if there is no file, or nothing in it.
+    """
+    if token_file is None:
+        raise ValueError("--url needs --token-file, a file with the token you were given")
+    try:
+        token = token_file.read_text("utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{token_file} cannot be read: {error.strerror}") from error
+    if not token.isascii() or not token.isprintable() or not token or " " in token:
+        raise ValueError(f"{token_file} holds no token; it is one line as create-token printed it")
+    return token
+
+
+def send(client: httpx.Client, token: str, submission: Submission, console: Console) -> int:
+    """Send a submission and return its number, the earlier one's if it is a duplicate."""
+    files = [("meta", ("meta.json", submission.metadata.model_dump_json(), "application/json"))]
+    parts: list[Any] = [
+        *files,
+        *(
+            ("policies", (f"policy_{position}.onnx", content, "application/octet-stream"))
+            for position, content in enumerate(submission.policies)
+        ),
+    ]
+    if submission.curves:
+        parts.append(("curves", ("curves.json", curves_json(submission.curves))))
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = _request(client, "POST", "/api/v1/submissions", files=parts, headers=headers)
+    data = _json(answer)
+    if answer.status_code == 409 and isinstance(data.get("detail"), dict):
+        number = int(data["detail"]["id"])
+        console.print(f"these policies are submission {number} already")
+        return number
+    if answer.status_code != 202:
+        raise ServerRefused(f"the server refused it ({answer.status_code}): {data.get('detail')}")
+    return int(data["id"])
+
+
+def wait_for(client: httpx.Client, number: int, console: Console) -> dict[str, Any]:
+    """Return what the server tells of a submission once it is evaluated."""
+    told = -1
+    while True:
+        answer = _request(client, "GET", f"/api/v1/submissions/{number}")
+        if answer.status_code == 429:
+            time.sleep(float(answer.headers.get("retry-after", POLL_SECONDS)))
+            continue
+        row = _json(answer)
+        if answer.status_code != 200:
+            raise ServerRefused(f"the server said {answer.status_code}: {row.get('detail')}")
+        if row["state"] not in UNDECIDED:
+            return row
+        if row["episodes_done"] != told:
+            told = row["episodes_done"]
+            console.print(f"{row['state']}: {told} of {row['episodes_total']} episodes")
+        time.sleep(POLL_SECONDS)
+
+
+def _show(row: dict[str, Any], console: Console) -> int:
+    if row["statistics"] is None:
+        console.print(f"{row['state']}: {escape(row['reason'])}")
+        return 1
+
+    claim = row["metadata"]["claim"]
+    statistics = statistics_from_json(json.dumps(row["statistics"]))
+    board = board_of(row["env"])
+    console.print(score_table(board, statistics, Claim(**claim) if claim else None))
+    rank = "without a rank" if row["rank"] is None else f"rank {row['rank']}"
+    console.print(f"{escape(row['env'])}: {rank}, tier {row['tier']}")
+    return 0
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of an answer; proxies before a server give others when it is down."""
+    try:
+        data = answer.json()
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise ServerRefused(
+            f"{answer.url} answered {answer.status_code} and no JSON object; is it a leaderboard's "
+            "address?"
+        )
+    return data
+
+
+def _request(client: httpx.Client, method: str, path: str, **content: Any) -> httpx.Response:
+    try:
+        return client.request(method, path, **content)
+    except httpx.HTTPError as error:
+        raise ServerRefused(
+            f"{client.base_url} cannot be reached: {type(error).__name__}: {error}"
+        ) from error

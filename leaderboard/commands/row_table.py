@@ -1,0 +1,75 @@
+"""A submission on the terminal: what is sent, and what came out beside what was claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from leaderboard.boards.board import RANKED_POLICIES, Board
+from leaderboard.scores.row_score import Interval, RowStatistics
+from leaderboard.submissions.metadata import Claim
+from leaderboard.submissions.submission import Submission
+
+
+def contents_table(submission: Submission) -> Table:
+    """Return what will be sent."""
+    metadata = submission.metadata
+    count = len(submission.policies)
+    size = sum(map(len, submission.policies))
+    seeds = ", ".join(map(str, metadata.training_seeds))
+    table = Table(title="To be sent", show_header=False, title_justify="left")
+    rows = {
+        "environment": f"{metadata.env}, board version {submission.board.version}",
+        "algorithm": metadata.algorithm,
+        "authors": ", ".join(metadata.authors),
+        "policies": f"{count} files, {size:,} bytes; training seeds {seeds}",
+        "training": f"{metadata.training_steps:,} steps each",
+        "actions": "drawn" if metadata.stochastic else "most likely one",
+        "learning curves": f"{len(submission.curves)}" if submission.curves else "none",
+        "shown as": "ranked row" if count >= RANKED_POLICIES else "preview without a rank",
+    }
+    for name, text in rows.items():
+        table.add_row(name, escape(text))
+    if count < RANKED_POLICIES:
+        table.caption = f"a rank needs {RANKED_POLICIES} training seeds"
+    return table
+
+
+def score_table(board: Board, statistics: RowStatistics, claim: Claim | None) -> Table:
+    """Return what was measured, beside what was claimed."""
+    table = Table(
+        title=f"{statistics.policies} policies, {statistics.episodes} episodes each",
+        title_justify="left",
+    )
+    for column in ("", "claimed", "measured", "95 % interval", "limit"):
+        table.add_column(column, justify="left" if not column else "right")
+    claimed = "" if claim is None else _number(claim.mean_return)
+    table.add_row("return", claimed, *_measured(statistics.mean_return), "")
+    table.add_row("score", "", *_measured(statistics.score), "")
+    claims: Sequence[float | None] = claim.mean_costs if claim else [None] * len(statistics.costs)
+    for cost, told in zip(statistics.costs, claims, strict=True):
+        name = escape(cost.name)
+        shown = "" if told is None else _number(told)
+        table.add_row(f"cost {name}", shown, *_measured(cost.mean), _number(cost.limit))
+        table.add_row("  P95", "", *_measured(cost.p95), "")
+        table.add_row("  P(cost > limit)", "", *_measured(cost.violation_probability), "")
+        table.add_row("  worst", "", _number(cost.worst), "", "")
+    table.caption = _discounts(board)
+    return table
+
+
+def _discounts(board: Board) -> str:
+    costs = sorted({constraint.discount for constraint in board.constraints})
+    if board.reward_discount == 1.0 and costs == [1.0]:
+        return "undiscounted sums over an episode"
+    return f"discounted as declared: reward {board.reward_discount:g}, costs {costs}"
+
+
+def _measured(interval: Interval) -> tuple[str, str]:
+    return _number(interval.value), f"{_number(interval.low)} to {_number(interval.high)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

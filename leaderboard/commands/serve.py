@@ -1,0 +1,155 @@
+"""The commands `serve` and `worker`: the web server, and the processes that evaluate."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI
+from rich.console import Console
+
+from leaderboard.evaluation.worker import stop_on_signals, work
+from leaderboard.store.accounts import LOCAL
+from leaderboard.store.database import embedded_url, open_database
+from leaderboard.store.seasons import ensure_season
+from leaderboard.web.service import create_app
+from leaderboard.web.timed_protocol import TimedProtocol
+
+SWITCH_SECONDS = (
+    0.0005  # a thread that renders hands over to the one that answers; Python's is 5 ms
+)
+RESTART_SECONDS = 5.0  # before a worker that ended is started again
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Serve the leaderboard's pages and API, and evaluate what is submitted."""
+
+    db: str = embedded_url()
+    """Store; PostgreSQL for several servers."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8000
+    """Port to listen on."""
+    workers: int = 1
+    """Processes that evaluate; 0 if they run elsewhere, started by the command worker."""
+    public_url: str = ""
+    """Address that people reach it by, shown on the page that tells how to submit."""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Evaluate what is submitted to a store, until interrupted."""
+
+    db: str = embedded_url()
+    """Store."""
+    until_input_ends: bool = False
+    """End when standard input does: so a worker does not outlive the server it belongs to."""
+
+
+def serve(options: ServeOptions, console: Console) -> int:
+    """Serve until interrupted and return the exit code, 0.
+
+    Raises:
+        ValueError: if the store cannot be opened or a number is out of range.
+    """
+    if options.workers < 0 or not 0 < options.port < 65536:
+        raise ValueError(
+            f"workers is {options.workers} and port {options.port}; pass workers >= 0 and a port "
+            "from 1 to 65535"
+        )
+    database = open_database(options.db)
+    ensure_season(database, LOCAL)
+    address = options.public_url or f"http://{options.host}:{options.port}"
+    console.print(f"leaderboard: {address}  (Ctrl-C ends it)", soft_wrap=True)
+    config = server_config(create_app(database, address), options.host, options.port)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    crew = WorkerCrew(options.db, options.workers)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn passes it on at its end
+    try:
+        uvicorn.Server(config).run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        crew.end()
+        database.close()
+    return 0
+
+
+def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """Return how the server runs: with limits on connections and on how long they may wait."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=TimedProtocol,
+        ws="none",
+        log_level="warning",
+        timeout_keep_alive=5,
+        limit_concurrency=500,
+        server_header=False,
+    )
+
+
+def run_worker(options: WorkerOptions, console: Console) -> int:
+    """Evaluate until told to stop and return the exit code, 0."""
+    stop = stop_on_signals()
+    if options.until_input_ends:
+        threading.Thread(target=_end_with_input, daemon=True).start()
+    database = open_database(options.db)
+    try:
+        work(database, stop, lambda text: console.print(text, markup=False, soft_wrap=True))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        database.close()
+    return 0
+
+
+class WorkerCrew:
+    """Worker processes, started again when one ends."""
+
+    def __init__(self, db: str, count: int) -> None:
+        self._command = [sys.executable, "-m", "leaderboard", "worker", "--db", db]
+        self._command += ["--until-input-ends"]
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._threads = [threading.Thread(target=self._keep_running) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """End all of them; what they were at goes on when there is a worker again."""
+        self._over.set()
+        with self._lock:
+            for process in self._processes:
+                process.terminate()
+        for thread in self._threads:
+            thread.join()
+
+    def _keep_running(self) -> None:
+        while not self._over.is_set():
+            with self._lock:
+                if self._over.is_set():
+                    return
+                process = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+                )
+                self._processes.add(process)
+            with process:
+                process.wait()
+            with self._lock:
+                self._processes.discard(process)
+            self._over.wait(RESTART_SECONDS)
+
+
+def _end_with_input() -> None:
+    while os.read(sys.stdin.fileno(), 1024):  # no lock that would be held as Python ends
+        pass
+    os._exit(0)  # at once; the lease runs out and another worker goes on

@@ -1,0 +1,175 @@
+"""The command `submit`: policies to a leaderboard, in a file here or behind a URL."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from leaderboard.commands.row_table import contents_table, score_table
+from leaderboard.evaluation.worker import POLL_SECONDS, evaluate_next, worker_name
+from leaderboard.policy_files.gate import check_policy
+from leaderboard.store.accounts import LOCAL, account_id_of
+from leaderboard.store.database import Database, embedded_url, open_database
+from leaderboard.store.leases import LeaseLost
+from leaderboard.store.seasons import ensure_season
+from leaderboard.store.submission_store import State as StoredState
+from leaderboard.store.submission_store import keep_submission, stored_submission
+from leaderboard.submissions.from_runs import submission_of
+from leaderboard.submissions.submission import (
+    Submission,
+    SubmissionRefused,
+    check_submission,
+    spaces_of,
+)
+from leaderboard.web.page_data import State
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """Submit the policies of finished runs and print what the leaderboard measures."""
+
+    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of runs, one per training seed, or a folder that holds them; or one folder with
+    meta.json and policy_0.onnx, policy_1.onnx, ..."""
+    db: str = embedded_url()
+    """Store to submit to directly; evaluated in this process, without quotas."""
+    url: str = ""
+    """Address of a running leaderboard; wins over --db."""
+    token_file: Path | None = None
+    """File with the token for --url."""
+    deterministic: bool = False
+    """Take the most likely actions. Otherwise policies act as they were trained."""
+    algorithm: str = ""
+    """Name on the board; the agent's if empty."""
+    authors: tuple[str, ...] = ()
+    """Names on the board."""
+    metadata: Path | None = None
+    """JSON file with more fields of the metadata; see docs/leaderboard.md."""
+    dry_run: bool = False
+    """Check and show everything, send nothing."""
+
+
+def submit(options: SubmitOptions, console: Console) -> int:
+    """Check, show, send, and print the outcome.
+
+    Returns:
+        The exit code: 0, 1 if the submission turned out invalid.
+
+    Raises:
+        ValueError: if anything is refused.
+    """
+    if not options.run_dirs:
+        raise ValueError("no folder was given; pass folders that `python -m baselines train` wrote")
+    submission = submission_of(
+        options.run_dirs, stochastic=not options.deterministic, fields=_fields(options)
+    )
+    console.print(contents_table(submission))
+    check_locally(submission)
+    console.print("checked: every policy passes the gate and answers as it should")
+    if options.dry_run:
+        console.print("dry run: nothing was sent")
+        return 0
+    if options.url:
+        from leaderboard.commands.http_client import submit_to
+
+        return submit_to(options.url, options.token_file, submission, console)
+    database = open_database(options.db)
+    try:
+        return submit_here(database, submission, console)
+    finally:
+        database.close()
+
+
+def check_locally(submission: Submission) -> None:
+    """Raise what the leaderboard would raise.
+
+    Raises:
+        SubmissionRefused: if anything is refused.
+    """
+    check_submission(submission)
+    spaces = spaces_of(submission.board)
+    for position, content in enumerate(submission.policies):
+        try:
+            check_policy(content, spaces.observation, spaces.action)
+        except ValueError as refusal:
+            raise SubmissionRefused(f"policy {position}: {refusal}") from None
+
+
+def submit_here(database: Database, submission: Submission, console: Console) -> int:
+    """Submit to a store, evaluate, and print the row; a duplicate prints the row there is."""
+    ensure_season(database, LOCAL)
+    with database.writing() as connection:
+        account = account_id_of(connection, LOCAL)
+    kept = keep_submission(database, submission, account, quota=False)
+    if not kept.is_new:
+        console.print(f"these policies are submission {kept.id} already")
+    _evaluate(database, kept.id, console)
+    return print_row(database, kept.id, console)
+
+
+def print_row(database: Database, number: int, console: Console) -> int:
+    """Print a submission's place and numbers; return the exit code, 1 if it is invalid."""
+    from leaderboard.web.store_source import StoreSource
+
+    page = StoreSource(database).submission_page(number)
+    assert page is not None
+    shown, ranked = page.row.submission, page.row.ranked
+    if ranked is None or ranked.candidate.score is None:
+        console.print(f"submission {number}: {shown.state.value}. {escape(shown.reason)}")
+        return 1 if shown.state in (State.INVALID, State.FAILED) else 0
+    statistics = ranked.candidate.score.statistics
+    console.print(score_table(page.board, statistics, shown.metadata.claim))
+    place = "without a rank" if ranked.rank is None else f"rank {ranked.rank}"
+    if ranked.rank_interval:
+        place += " (95 %: {} to {})".format(*ranked.rank_interval)
+    console.print(
+        f"submission {number} on {escape(page.board.env)}: {place}, tier {ranked.tier.value}"
+    )
+    return 0
+
+
+def _evaluate(database: Database, number: int, console: Console) -> None:
+    """Evaluate a submission here, or wait for the worker that is at it."""
+    columns = TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes")
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        while _is_undecided(database, number):
+            try:
+                if evaluate_next(database, worker_name(), number, show) is None:
+                    time.sleep(POLL_SECONDS)
+            except LeaseLost:
+                console.print("another worker goes on with the evaluation")
+
+
+def _is_undecided(database: Database, number: int) -> bool:
+    found = stored_submission(database, number)
+    assert found is not None
+    return found.state in (StoredState.QUEUED, StoredState.RUNNING)
+
+
+def _fields(options: SubmitOptions) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if options.metadata is not None:
+        try:
+            fields = json.loads(options.metadata.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{options.metadata} cannot be read as JSON: {error}") from error
+        if not isinstance(fields, dict):
+            raise ValueError(f"{options.metadata} holds no JSON object; see docs/leaderboard.md")
+    if options.algorithm:
+        fields["algorithm"] = options.algorithm
+    if options.authors:
+        fields["authors"] = list(options.authors)
+    return fields

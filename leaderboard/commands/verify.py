@@ -1,0 +1,91 @@
+"""The command `verify`: evaluates policies as the leaderboard does, and sends nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from leaderboard.boards.board import EPISODES_PER_POLICY
+from leaderboard.commands.row_table import contents_table, score_table
+from leaderboard.evaluation.episodes import EpisodeSums
+from leaderboard.evaluation.evaluate import PolicyFile, play_policy, seed_indices
+from leaderboard.sandbox.policy import PolicyFailed
+from leaderboard.scores.ranked_row import Feasibility
+from leaderboard.scores.ranking import tier_of
+from leaderboard.scores.row_score import RowScore
+from leaderboard.scores.scoring import score_row
+from leaderboard.store.episode_store import episodes_of
+from leaderboard.store.seasons import PUBLIC_SECRET, SECRET_SIZE
+from leaderboard.submissions.from_runs import submission_of
+from leaderboard.submissions.submission import Submission, check_submission, spaces_of
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Evaluate the policies of finished runs on the public seeds, or replay a revealed season."""
+
+    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """As for submit."""
+    deterministic: bool = False
+    """As for submit."""
+    secret: str = ""
+    """A season's revealed secret, 64 hexadecimal digits: repeats its episodes, bit for bit."""
+
+
+def verify(options: VerifyOptions, console: Console) -> int:
+    """Evaluate and print what came out beside the claim.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        ValueError: if anything is refused.
+    """
+    if not options.run_dirs:
+        raise ValueError("no folder was given; pass folders that `python -m baselines train` wrote")
+    secret = _secret(options.secret)
+    submission = submission_of(options.run_dirs, stochastic=not options.deterministic, fields={})
+    console.print(contents_table(submission))
+    try:
+        score = evaluate_submission(submission, secret)
+    except PolicyFailed as failure:
+        raise ValueError(f"the submission is invalid: {failure}") from failure
+    console.print(score_table(submission.board, score.statistics, submission.metadata.claim))
+    split = "season of this secret" if options.secret else "public split"
+    console.print(f"tier on the {split}: {tier_of(score, Feasibility.MEAN).value}")
+    return 0
+
+
+def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
+    """Return the score of a submission on the seeds of a secret.
+
+    Raises:
+        SubmissionRefused, PolicyRefused: if it does not pass the checks.
+        PolicyFailed: if a policy misbehaves.
+    """
+    check_submission(submission)
+    board = submission.board
+    spaces = spaces_of(board)
+    episodes: list[EpisodeSums] = []
+    for position, content in enumerate(submission.policies):
+        file = PolicyFile(content, submission.metadata.stochastic)
+        for batch in play_policy(board, spaces, file, secret, list(seed_indices(position))):
+            episodes += batch.values()
+    assert len(episodes) == EPISODES_PER_POLICY * len(submission.policies)
+    return score_row(board, episodes_of(episodes, len(submission.policies)))
+
+
+def _secret(text: str) -> bytes:
+    if not text:
+        return PUBLIC_SECRET
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError:
+        secret = b""
+    if len(secret) != SECRET_SIZE:
+        raise ValueError(f"--secret is {text!r}; pass {2 * SECRET_SIZE} hexadecimal digits")
+    return secret

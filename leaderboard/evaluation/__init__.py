@@ -1,0 +1,1 @@
+"""Playing hidden episodes with submitted policies."""

@@ -1,0 +1,90 @@
+"""The worker: evaluates what is submitted, one submission after the other."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from leaderboard.evaluation.evaluate import Progress, evaluate, no_progress
+from leaderboard.store.database import Database
+from leaderboard.store.leases import LeaseLost, claim, release
+from leaderboard.store.submission_store import State
+
+POLL_SECONDS = 1.0
+
+Report = Callable[[str], None]
+
+
+def worker_name() -> str:
+    """Return a name that no other worker has."""
+    return f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def evaluate_next(
+    database: Database,
+    owner: str,
+    submission_id: int | None = None,
+    progress: Progress = no_progress,
+) -> tuple[int, State] | None:
+    """Evaluate a waiting submission; return its number and state, None if there is none to do.
+
+    Args:
+        database: the store.
+        owner: of the lease.
+        submission_id: only this one.
+        progress: called with episodes done and to do.
+
+    Raises:
+        LeaseLost: if another worker has taken over.
+    """
+    lease = claim(database, owner, submission_id)
+    if lease is None:
+        return None
+    try:
+        return lease.submission_id, evaluate(database, lease, progress)
+    except KeyboardInterrupt:
+        release(database, lease)
+        raise
+
+
+def work(database: Database, stop: threading.Event, report: Report) -> None:
+    """Evaluate submissions until told to stop.
+
+    A failure of the evaluation itself leaves the submission to the next attempt, once the lease
+    has run out.
+    """
+    owner = worker_name()
+    while not stop.is_set():
+        try:
+            done = evaluate_next(database, owner)
+        except LeaseLost as lost:
+            report(str(lost))
+            continue
+        except KeyboardInterrupt:
+            return
+        except Exception as error:
+            report(f"evaluation broke off, to be tried again: {type(error).__name__}: {error}")
+            stop.wait(POLL_SECONDS)
+            continue
+        if done is None:
+            stop.wait(POLL_SECONDS)
+        else:
+            report(f"submission {done[0]}: {done[1].value}")
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event for `work`; SIGTERM then breaks it off as Ctrl-C does, the lease released."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return stop

@@ -1,0 +1,218 @@
+"""Decides whether a file is a policy that is run: first by what is in it, then by a short trial.
+
+A policy is an ONNX file with one float32 input (batch, n), n = `gymnasium.spaces.flatdim` of the
+observations, under any name, and these outputs:
+
+    Box actions        action; or mean and log_std; or all three; each (batch, k), float32 or
+                       float64, k the number of entries of an action
+    Discrete actions   action, (batch,) or (batch, 1), int64 or int32, from 0 to n - 1; or logits,
+                       (batch, n), float32 or float64; or both
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from gymnasium import Space, spaces
+from onnx import ModelProto, TensorProto, ValueInfoProto
+
+from leaderboard.policy_files.message_parts import MessageRefused, count_parts
+from leaderboard.policy_files.onnx_rules import check_model
+from leaderboard.policy_files.onnx_tensors import LARGEST_MODEL, type_name
+from leaderboard.policy_files.policy_form import (
+    PolicyForm,
+    PolicyOutput,
+    possible_outputs,
+    possible_sets,
+)
+from leaderboard.policy_files.policy_refused import PolicyRefused, shortened
+from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
+
+__all__ = ["PolicyRefused", "check_actions", "check_graph", "check_policy", "probe_observations"]
+
+MOST_PARTS = 50_000  # fields in the file; a graph of 512 nodes has a few thousand
+LARGEST_PROBE = 1e6  # instead of infinite bounds
+_PROBES = 16
+_TRIAL = SandboxLimits(cpu_seconds=20, call_seconds=30.0, total_seconds=60.0)
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
+_INTEGERS = (TensorProto.INT64, TensorProto.INT32)
+
+
+def check_graph(model_bytes: bytes, observation_space: Space, action_space: Space) -> PolicyForm:
+    """Return which outputs a file has, by reading it without running anything.
+
+    Args:
+        model_bytes: the file.
+        observation_space: of the environment.
+        action_space: of the environment, Box or Discrete.
+
+    Raises:
+        PolicyRefused: if it breaks a rule; the message is for the one who submitted it.
+        ValueError: if the environment's actions are of another kind.
+    """
+    possible = possible_outputs(action_space)
+    model = _parsed(model_bytes)
+    check_model(model)
+    size = int(spaces.flatdim(observation_space))
+    _check_input(model.graph.input, size)
+    outputs = model.graph.output
+    names = [value.name for value in outputs]
+    if len(names) != len(set(names)) or frozenset(names) not in possible_sets(action_space):
+        allowed = "; or ".join(" and ".join(sorted(each)) for each in possible_sets(action_space))
+        raise PolicyRefused(
+            f"the outputs are {_listed(names)}; allowed for {action_space} are {allowed}; rename "
+            "the outputs of the graph"
+        )
+    for value in outputs:
+        _check_output(value, possible[value.name])
+    return PolicyForm(size, tuple(possible[name] for name in names))
+
+
+def check_policy(
+    model_bytes: bytes,
+    observation_space: Space,
+    action_space: Space,
+    limits: SandboxLimits = _TRIAL,
+) -> PolicyForm:
+    """Return which outputs a file has, after a trial on some observations.
+
+    Args:
+        model_bytes: the file.
+        observation_space: of the environment; its own random state is left alone.
+        action_space: of the environment, Box or Discrete.
+        limits: for the trial.
+
+    Raises:
+        PolicyRefused: if it breaks a rule or fails in the trial.
+        ValueError: if the environment's actions are of another kind.
+        SandboxUnavailable: if no process for it could be started.
+    """
+    form = check_graph(model_bytes, observation_space, action_space)
+    try:
+        with SandboxedPolicy(model_bytes, form, limits) as policy:
+            try_out(policy, observation_space, action_space)
+    except PolicyFailed as failure:
+        raise PolicyRefused(
+            f"{failure}; allowed are finite numbers of the declared shapes for all observations of "
+            f"{observation_space}, infinite bounds taken as {LARGEST_PROBE:.0e}; try it on such "
+            "observations"
+        ) from None
+    return form
+
+
+def try_out(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
+    """Run a policy on a few observations, extreme ones among them.
+
+    Raises:
+        PolicyFailed: if an answer is not finite, of a wrong shape, or no action there is.
+    """
+    for batch in probe_observations(observation_space):
+        check_actions(policy.outputs(batch), action_space)
+
+
+def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:
+    """Check that the actions of a Discrete space exist.
+
+    Args:
+        outputs: of the policy, each (rows, width).
+        action_space: of the environment.
+
+    Raises:
+        PolicyFailed: if one does not.
+    """
+    if not isinstance(action_space, spaces.Discrete) or "action" not in outputs:
+        return
+    actions = outputs["action"]
+    if actions.min() < 0 or actions.max() >= action_space.n:
+        raise PolicyFailed(f"the policy answered an action outside 0 to {action_space.n - 1}")
+
+
+def probe_observations(observation_space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """Return flat observations to try, float32 (rows, n): random ones, and extremes.
+
+    The extremes are zeros, the bounds of a Box and 1e6 where it has none.
+    """
+    space = copy.deepcopy(observation_space)  # seeding must not touch the caller's
+    space.seed(0)
+    drawn = [spaces.flatten(space, space.sample()) for _ in range(_PROBES)]
+    random = np.array(drawn, dtype=np.float32)
+    if not isinstance(space, spaces.Box):
+        return random, random[:1]
+    low = np.clip(space.low, -LARGEST_PROBE, LARGEST_PROBE).ravel()
+    high = np.clip(space.high, -LARGEST_PROBE, LARGEST_PROBE).ravel()
+    extremes = [np.clip(0.0, low, high), low, high, np.where(np.arange(low.size) % 2, low, high)]
+    return random, np.array(extremes, dtype=np.float32)
+
+
+def _parsed(model_bytes: bytes) -> ModelProto:
+    if len(model_bytes) > LARGEST_MODEL:
+        raise PolicyRefused(
+            f"the file has {len(model_bytes):,} bytes; allowed are {LARGEST_MODEL:,}; submit a "
+            "smaller network"
+        )
+    model = ModelProto()
+    try:
+        count_parts(model_bytes, ModelProto.DESCRIPTOR, MOST_PARTS)
+        model.ParseFromString(model_bytes)
+    except MessageRefused as error:
+        raise PolicyRefused(f"the file is malformed: {error}; submit an ONNX file") from None
+    except DecodeError:
+        raise PolicyRefused("the file is malformed: no ONNX message; submit an ONNX file") from None
+    if not model.HasField("graph"):
+        raise PolicyRefused("the file is malformed: it has no graph; submit an ONNX file")
+    return model
+
+
+def _check_input(inputs: Sequence[ValueInfoProto], size: int) -> None:
+    allowed = f"allowed is one float32 input of shape (batch, {size})"
+    if len(inputs) != 1:
+        raise PolicyRefused(
+            f"the graph has {len(inputs)} inputs; {allowed}; make the others constants"
+        )
+    found = inputs[0].type.tensor_type
+    if found.elem_type != TensorProto.FLOAT:
+        raise PolicyRefused(
+            f"the input has the element type {type_name(found.elem_type)}; {allowed}; cast it"
+        )
+    shape = _shape(inputs[0])
+    if len(shape) != 2 or shape[0] not in (None, 1) or shape[1] != size:
+        raise PolicyRefused(
+            f"the input has the shape {_written(shape)}; {allowed}; flatten observations with "
+            "gymnasium.spaces.flatten"
+        )
+
+
+def _check_output(value: ValueInfoProto, output: PolicyOutput) -> None:
+    found = value.type.tensor_type
+    types = _INTEGERS if output.whole else _FLOATS
+    if found.elem_type not in types:
+        raise PolicyRefused(
+            f"the output {output.name!r} has the element type {type_name(found.elem_type)}; "
+            f"allowed is {' or '.join(map(type_name, types))}; cast it"
+        )
+    if not found.HasField("shape"):
+        return  # the trial will tell
+    shape = _shape(value)
+    wide = len(shape) == 2 and shape[1] in (None, output.width)
+    if not (wide or (output.whole and len(shape) == 1)) or shape[0] not in (None, 1):
+        raise PolicyRefused(
+            f"the output {output.name!r} has the shape {_written(shape)}; allowed is (batch, "
+            f"{output.width}){' or (batch,)' if output.whole else ''}; reshape it"
+        )
+
+
+def _shape(value: ValueInfoProto) -> list[int | None]:
+    """Return the sizes of a declared shape, None where it is open."""
+    sizes = value.type.tensor_type.shape.dim
+    return [size.dim_value if size.HasField("dim_value") else None for size in sizes[:9]]
+
+
+def _written(shape: list[int | None]) -> str:
+    return f"({', '.join('?' if size is None else str(size) for size in shape)})"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(repr(shortened(name)) for name in names[:10]) or "none"

@@ -1,0 +1,1 @@
+"""What is submitted: policies, what they say about themselves, and learning curves."""

@@ -1,0 +1,178 @@
+"""Makes a submission of the folders that `python -m baselines train` and `compare` write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.jobs.run_folder import read_config, read_training_outcome
+from baselines.jobs.training_job import TrainingResult, training_job_from
+from baselines.measures.learning_curve import read_learning_curve
+from leaderboard.boards.board import MOST_POLICIES, board_of
+from leaderboard.submissions.metadata import Metadata, parse_metadata
+from leaderboard.submissions.submission import (
+    MOST_POINTS,
+    LearningCurve,
+    Submission,
+    SubmissionRefused,
+    check_size,
+    parse_curves,
+)
+
+META, CURVES = "meta.json", "curves.json"
+
+
+def submission_of(
+    folders: Sequence[Path], *, stochastic: bool, fields: Mapping[str, Any]
+) -> Submission:
+    """Return the submission in some folders.
+
+    Args:
+        folders: of finished runs, one per training seed, or folders that hold such folders; or a
+            single folder with meta.json and policy_0.onnx, policy_1.onnx, ...
+        stochastic: evaluate the runs' policies as they were trained, else their most likely action.
+        fields: of the metadata, in place of what the runs say.
+
+    Raises:
+        SubmissionRefused: if a folder holds neither, or the runs do not belong together.
+        MetadataRefused: if a field of the metadata is wrong.
+    """
+    if len(folders) == 1 and (folders[0] / META).exists():
+        return _own_files(folders[0], fields)
+    runs = [run for folder in folders for run in _runs_in(folder)]
+    results = [_result_of(run) for run in runs]
+    _check_alike(results)
+    policies = [_read_policy(run / "policy.onnx") for run in runs]
+    metadata = _metadata(results, policies, stochastic, fields)
+    curves = [_learning_curve(run, result) for run, result in zip(runs, results, strict=True)]
+    known = tuple(curve for curve in curves if curve is not None)
+    return Submission(metadata, tuple(policies), known if len(known) == len(runs) else ())
+
+
+def metadata_of(fields: Mapping[str, Any]) -> Metadata:
+    """Return checked metadata, as the service would read it.
+
+    Raises:
+        MetadataRefused: if a field is wrong.
+    """
+    return parse_metadata(json.dumps(fields).encode())
+
+
+def _own_files(folder: Path, fields: Mapping[str, Any]) -> Submission:
+    files = sorted(folder.glob("policy_*.onnx"), key=lambda path: (len(path.name), path.name))
+    policies = [_read_policy(path) for path in files]
+    told = json.loads((folder / META).read_text("utf-8"))
+    told = {**told, **fields, "sha256": [hashlib.sha256(p).hexdigest() for p in policies]}
+    curves = folder / CURVES
+    return Submission(
+        metadata_of(told),
+        tuple(policies),
+        parse_curves(curves.read_bytes()) if curves.exists() else (),
+    )
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """Return the folder itself if it is a run, else the runs right below it."""
+    if (folder / "config.json").exists():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob("*/config.json"))
+    if not found:
+        raise SubmissionRefused(
+            f"{folder} holds no run and no {META}; pass folders that `python -m baselines train` "
+            f"wrote, or one with {META} and policy_0.onnx, policy_1.onnx, ..."
+        )
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def _result_of(run: Path) -> TrainingResult:
+    config = read_config(run)
+    if config is None or "total_timesteps" not in config:
+        raise SubmissionRefused(
+            f"{run} holds no run of a deep agent; only those have a policy file"
+        )
+    outcome = read_training_outcome(run, training_job_from(config))
+    if outcome.result is None:
+        raise SubmissionRefused(f"{run} holds no finished run: {outcome.reason}")
+    if outcome.result.policy_onnx is None:
+        raise SubmissionRefused(f"{run} has no policy.onnx: {outcome.result.policy_onnx_refused}")
+    return outcome.result
+
+
+def _check_alike(results: Sequence[TrainingResult]) -> None:
+    """Raise unless the runs are one agent's with different seeds."""
+    first = results[0]
+    for name in ("env", "agent", "timesteps", "hyperparameters", "limits"):
+        values = {json.dumps(getattr(result, name), sort_keys=True) for result in results}
+        if len(values) > 1:
+            raise SubmissionRefused(
+                f"the runs differ in {name} ({', '.join(sorted(values)[:3])}); a submission is one "
+                "agent trained from several seeds"
+            )
+    seeds = [result.seed for result in results]
+    if len(set(seeds)) < len(seeds):
+        raise SubmissionRefused(f"the runs have seeds {seeds}; pass one run per seed")
+    if len(seeds) > MOST_POLICIES:
+        raise SubmissionRefused(f"there are {len(seeds)} runs; pass at most {MOST_POLICIES}")
+    board_of(first.env)
+
+
+def _read_policy(path: Path) -> bytes:
+    check_size(path.stat().st_size)
+    return path.read_bytes()
+
+
+def _metadata(
+    results: Sequence[TrainingResult],
+    policies: Sequence[bytes],
+    stochastic: bool,
+    fields: Mapping[str, Any],
+) -> Metadata:
+    first = results[0]
+    measured = [run.stochastic if stochastic else run.deterministic for run in results]
+    count = len(results)
+    told = {
+        "env": first.env,
+        "algorithm": first.agent,
+        "authors": ["anonymous"],
+        "training_seeds": [result.seed for result in results],
+        "training_steps": first.timesteps,
+        "wall_seconds": sum(result.wall_seconds for result in results) / count,
+        "cost_limits": first.limits,
+        "suite_version": first.versions.get("safe-envs", ""),
+        "framework_versions": first.versions,
+        "hyperparameters": first.hyperparameters,
+        "stochastic": stochastic,
+        "claim": {
+            "mean_return": sum(m.mean_return for m in measured) / count,
+            "mean_costs": [
+                sum(costs) / count for costs in zip(*(m.mean_costs for m in measured), strict=True)
+            ],
+            "episodes": measured[0].episodes,
+        },
+        "consent": True,
+        **fields,
+        "sha256": [hashlib.sha256(content).hexdigest() for content in policies],
+    }
+    return metadata_of(told)
+
+
+def _learning_curve(run: Path, result: TrainingResult) -> LearningCurve | None:
+    """Return a run's curve with at most `MOST_POINTS` moments, None if it logged none."""
+    try:
+        curve = read_learning_curve(
+            run / "progress.csv", result.agent, result.seed, result.constraint_names
+        )
+    except ValueError:  # too short for an episode to have ended
+        return None
+    count = len(curve.timesteps)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
+    return LearningCurve(
+        steps=tuple(curve.timesteps[chosen].tolist()),
+        returns=tuple(curve.episode_return[chosen].tolist()),
+        costs=tuple(map(tuple, curve.episode_cost[chosen].T.tolist())),
+    )

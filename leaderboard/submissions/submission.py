@@ -1,0 +1,199 @@
+"""A submission: policies as ONNX files, what they say about themselves, and learning curves."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import gymnasium as gym
+
+from leaderboard.boards.board import MOST_POLICIES, Board, board_of
+from leaderboard.policy_files.gate import check_graph
+from leaderboard.policy_files.onnx_rules import LARGEST_MODEL
+from leaderboard.policy_files.policy_form import PolicyForm
+from leaderboard.submissions.metadata import Metadata
+
+LARGEST_CURVES = 512 * 1024  # [bytes]
+MOST_POINTS = 500  # of one learning curve
+MOST_CONSTRAINTS = 20
+LARGEST_NUMBER = 1e100  # in a curve: larger ones overflow where they are averaged
+LARGEST_SUBMISSION = 32 * 1024 * 1024  # [bytes], of everything together
+
+
+class SubmissionRefused(ValueError):
+    """The submission cannot be taken; the message says why."""
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """One training seed's curve as its author recorded it."""
+
+    steps: tuple[float, ...]
+    returns: tuple[float, ...]
+    costs: tuple[tuple[float, ...], ...]  # (m, points) of an episode, per constraint
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is sent."""
+
+    metadata: Metadata
+    policies: tuple[bytes, ...]
+    curves: tuple[LearningCurve, ...] = ()  # one per policy, or none
+
+    @property
+    def board(self) -> Board:
+        """The board it is for."""
+        return board_of(self.metadata.env)
+
+    @property
+    def content_sha256(self) -> str:
+        """Digest of the set of policies: the same ones in any order are the same submission."""
+        return hashlib.sha256("".join(sorted(self.metadata.sha256)).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What a policy of a board sees and does."""
+
+    observation: gym.Space
+    action: gym.Space
+
+
+@cache
+def spaces_of(board: Board) -> Spaces:
+    """Return the spaces of a board's environment."""
+    env = gym.make(board.env, disable_env_checker=True)
+    try:
+        return Spaces(env.observation_space, env.action_space)
+    finally:
+        env.close()
+
+
+def check_submission(submission: Submission) -> PolicyForm:
+    """Raise unless everything holds that can be known without running a policy; return the form.
+
+    Raises:
+        SubmissionRefused: if files and metadata do not belong together, or a policy is refused.
+    """
+    metadata, policies = submission.metadata, submission.policies
+    if len(policies) != len(metadata.sha256):
+        raise SubmissionRefused(
+            f"there are {len(policies)} policy files but metadata tells of "
+            f"{len(metadata.sha256)}; send each file once"
+        )
+    digests = [hashlib.sha256(content).hexdigest() for content in policies]
+    for position, (found, told) in enumerate(zip(digests, metadata.sha256, strict=True)):
+        if found != told:
+            raise SubmissionRefused(
+                f"policy {position} has SHA-256 {found} but metadata says {told}; send it again"
+            )
+    if len(set(digests)) < len(digests):
+        raise SubmissionRefused(
+            "two policies are the same file; every training seed has its own policy: send each "
+            "once, with its seed"
+        )
+    if len(submission.curves) not in (0, len(policies)):
+        raise SubmissionRefused(
+            f"there are {len(submission.curves)} learning curves for {len(policies)} policies; "
+            "send one for each or none"
+        )
+    constraints = len(submission.board.constraints)
+    if any(len(curve.costs) != constraints for curve in submission.curves):
+        raise SubmissionRefused(
+            f"the learning curves have costs of another number than {constraints} constraints"
+        )
+    return _checked_form(submission)
+
+
+def _checked_form(submission: Submission) -> PolicyForm:
+    spaces = spaces_of(submission.board)
+    forms = []
+    for position, content in enumerate(submission.policies):
+        try:
+            forms.append(check_graph(content, spaces.observation, spaces.action))
+        except ValueError as refusal:
+            raise SubmissionRefused(f"policy {position}: {refusal}") from None
+    form = forms[0]
+    if any(other != form for other in forms):
+        raise SubmissionRefused("the policies have different outputs; export all the same way")
+    if submission.metadata.stochastic and not form.has_distribution:
+        raise SubmissionRefused(
+            "the metadata says stochastic but the files have only an action; export logits, or "
+            "mean and log_std, or say deterministic"
+        )
+    return form
+
+
+def parse_curves(content: bytes) -> tuple[LearningCurve, ...]:
+    """Return the learning curves in a curves.json.
+
+    The file is a list with one object per policy: {"steps": [...], "returns": [...],
+    "costs": [[...]]}, up to 500 numbers each, steps rising; costs has one list per constraint.
+
+    Raises:
+        SubmissionRefused: if it is anything else.
+    """
+    if len(content) > LARGEST_CURVES:
+        raise SubmissionRefused(
+            f"curves.json has {len(content):,} bytes; allowed are {LARGEST_CURVES:,}"
+        )
+    try:
+        data = json.loads(content)
+        return tuple(_curve(entry) for entry in _rows(data))
+    except SubmissionRefused:
+        raise
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        raise SubmissionRefused(
+            'curves.json is not a list of {"steps": [...], "returns": [...], "costs": [[...]]}'
+        ) from None
+
+
+def curves_json(curves: Sequence[LearningCurve]) -> bytes:
+    """Return the content of a curves.json."""
+    data = [{"steps": c.steps, "returns": c.returns, "costs": c.costs} for c in curves]
+    return json.dumps(data, allow_nan=False).encode()
+
+
+def _rows(data: object) -> list[dict]:
+    if not isinstance(data, list) or len(data) > MOST_POLICIES:
+        raise SubmissionRefused(f"curves.json is a list of at most {MOST_POLICIES} curves")
+    return data
+
+
+def _curve(entry: dict) -> LearningCurve:
+    if not isinstance(entry, dict) or set(entry) != {"steps", "returns", "costs"}:
+        raise SubmissionRefused("a curve has steps, returns and costs, and nothing else")
+    steps, returns = _numbers("steps", entry["steps"]), _numbers("returns", entry["returns"])
+    if not isinstance(entry["costs"], list) or not 1 <= len(entry["costs"]) <= MOST_CONSTRAINTS:
+        raise SubmissionRefused("costs of a curve has one list per constraint")
+    costs = tuple(_numbers("costs", line) for line in entry["costs"])
+    lengths = {len(numbers) for numbers in (steps, returns, *costs)}
+    if len(lengths) != 1 or not 1 <= len(steps) <= MOST_POINTS:
+        raise SubmissionRefused(f"a curve has 1 to {MOST_POINTS} points, as many in every list")
+    if any(b <= a for a, b in itertools.pairwise(steps)):
+        raise SubmissionRefused("the steps of a curve rise from point to point")
+    return LearningCurve(steps, returns, costs)
+
+
+def _numbers(name: str, values: object) -> tuple[float, ...]:
+    if not isinstance(values, list):
+        raise SubmissionRefused(f"{name} of a curve is no list")
+    if any(type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER for value in values):
+        raise SubmissionRefused(
+            f"{name} of a curve holds something that is no number up to {LARGEST_NUMBER:g}"
+        )
+    return tuple(float(value) for value in values)
+
+
+def check_size(count: int) -> None:
+    """Raise SubmissionRefused if a policy file of this many bytes is too large."""
+    if count > LARGEST_MODEL:
+        raise SubmissionRefused(
+            f"a policy file has {count:,} bytes; allowed are {LARGEST_MODEL:,}; take a smaller "
+            "network"
+        )

@@ -1,0 +1,153 @@
+"""The conformance check of the cost contract, for environments of anybody."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils.env_checker import check_env, data_equivalence
+
+from safe_envs.contract.checked_rollout import Transition, checked_rollout, require
+from safe_envs.contract.cost_signal import ConstraintSpec, CostSignalError, declared_constraints
+from safe_envs.contract.vector_checks import (
+    EnvFactory,
+    check_dummy_vec_env,
+    check_native_form,
+    check_vector_forms,
+)
+from safe_envs.contract.vector_env import AutoresetMode
+
+
+@dataclass(frozen=True)
+class ContractReport:
+    """What `check_constrained_env` looked at; everything in `passed` holds."""
+
+    environment: str
+    passed: tuple[str, ...]
+    skipped: tuple[str, ...]  # each with its reason
+
+    def __str__(self) -> str:
+        lines = [f"{self.environment} keeps the cost contract:"]
+        lines += [f"  passed   {name}" for name in self.passed]
+        lines += [f"  skipped  {name}" for name in self.skipped]
+        return "\n".join(lines)
+
+
+def check_constrained_env(
+    id_or_factory: str | EnvFactory, *, steps: int = 200, num_envs: int = 3, **kwargs: Any
+) -> ContractReport:
+    """Check that an environment keeps the cost contract, and return what was checked.
+
+    Runs Gymnasium's own `check_env`, then the rules of `safe_envs.contract.cost_signal` on random
+    rollouts, determinism under a seed, refusal of bad actions, and whether every cost, terminal
+    ones included, arrives through SyncVectorEnv and AsyncVectorEnv in both autoreset modes,
+    through the environment's native vector form if it has one, and through
+    Stable-Baselines3's DummyVecEnv if that package is installed.
+
+    Args:
+        id_or_factory: a registered id, or a function without arguments that makes the environment.
+        steps: length of each rollout; choose it so that episodes end within it.
+        num_envs: copies in the vector environments.
+        kwargs: arguments for `gymnasium.make`, with an id only.
+
+    Raises:
+        CostSignalError: at the first rule that does not hold, naming rule, step and value.
+        Exception: whatever Gymnasium's `check_env` raises.
+    """
+    name, make, has_native = _resolve(id_or_factory, kwargs)
+    env = make()
+    constraints = _check_declaration(env)
+    check_env(env.unwrapped if isinstance(id_or_factory, str) else env, skip_render_check=True)
+    env.close()
+    rollouts = [checked_rollout(make(), seed, steps) for seed in range(num_envs)]
+    _check_determinism(rollouts[0], checked_rollout(make(), 0, steps))
+    _check_bad_actions(make())
+    passed = ["declaration", "gymnasium.utils.env_checker.check_env", "costs of random rollouts"]
+    passed += ["determinism under a seed", "refusal of bad actions"]
+    skipped = []
+    if any(t.terminated or t.truncated for rollout in rollouts for t in rollout):
+        passed.append("terminal costs")
+    else:
+        skipped.append(f"terminal costs: no episode ended within {steps} steps; raise `steps`")
+    if AutoresetMode is None:
+        skipped.append(f"vector environments: gymnasium {gym.__version__} has no autoreset modes")
+    else:
+        passed += check_vector_forms(make, rollouts, len(constraints))
+        if has_native:
+            passed += check_native_form(name, kwargs, rollouts[0], len(constraints))
+        else:
+            skipped.append("native vector form: the environment has none")
+    if importlib.util.find_spec("stable_baselines3") is None:
+        skipped.append("stable_baselines3 DummyVecEnv: the package is not installed")
+    else:
+        passed.append(check_dummy_vec_env(make, rollouts, len(constraints)))
+    return ContractReport(name, tuple(passed), tuple(skipped))
+
+
+def _resolve(
+    id_or_factory: str | EnvFactory, kwargs: dict[str, Any]
+) -> tuple[str, EnvFactory, bool]:
+    """Return the environment's name, a function that makes it, and whether it has a native form."""
+    if isinstance(id_or_factory, str):
+        spec = gym.spec(id_or_factory)
+        make = partial(gym.make, id_or_factory, **kwargs)
+        return id_or_factory, make, spec.vector_entry_point is not None
+    if not callable(id_or_factory):
+        raise TypeError(f"{id_or_factory!r} is neither an id nor a function that makes an env")
+    if kwargs:
+        raise TypeError(f"{sorted(kwargs)} only go with an id; put them into the function")
+    return str(id_or_factory()), id_or_factory, False
+
+
+def _check_declaration(env: gym.Env) -> tuple[ConstraintSpec, ...]:
+    constraints = declared_constraints(env)
+    inner: Any = env.unwrapped
+    require(
+        isinstance(constraints, tuple) and all(isinstance(c, ConstraintSpec) for c in constraints),
+        f"constraints is {constraints!r}; declare a tuple of ConstraintSpec",
+    )
+    names = [c.name for c in constraints]
+    require(len(set(names)) == len(names), f"constraint names {names} are not all different")
+    try:
+        space, discount = inner.cost_space, inner.reward_discount
+    except AttributeError as error:
+        raise CostSignalError(f"the environment does not declare {error.name!r}") from None
+    require(
+        isinstance(space, gym.spaces.Box) and space.shape == (len(constraints),),
+        f"cost_space is {space}; declare a Box of shape ({len(constraints)},)",
+    )
+    require(0.0 < discount <= 1.0, f"reward_discount is {discount}; it lies in (0, 1]")
+    return constraints
+
+
+def _check_determinism(first: list[Transition], second: list[Transition]) -> None:
+    for step, (a, b) in enumerate(zip(first, second, strict=True)):
+        same = (
+            data_equivalence(a.observation, b.observation)
+            and (a.reward, a.terminated, a.truncated) == (b.reward, b.terminated, b.truncated)
+            and np.array_equal(a.costs, b.costs)
+        )
+        if not same:
+            raise CostSignalError(f"two rollouts with one seed differ at step {step}: {a} and {b}")
+
+
+def _check_bad_actions(env: gym.Env) -> None:
+    """Require ValueError for actions that mean nothing; other kinds of spaces are not checked."""
+    space = env.action_space
+    bad: list[Any] = []
+    if isinstance(space, gym.spaces.Discrete):
+        bad = [int(space.start + space.n), int(space.start) - 1, 0.5]
+    elif isinstance(space, gym.spaces.Box):
+        bad = [np.full(space.shape, np.nan, space.dtype), np.zeros((*space.shape, 2), space.dtype)]
+    for action in bad:
+        env.reset(seed=0)
+        try:
+            env.step(action)
+        except ValueError:
+            continue
+        raise CostSignalError(f"the action {action!r} was taken; it has to raise ValueError")
+    env.close()

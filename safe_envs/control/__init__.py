@@ -1,0 +1,1 @@
+"""Small control problems with known optima: a double integrator and a one-step regression."""

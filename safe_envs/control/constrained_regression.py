@@ -1,0 +1,245 @@
+"""Regression as a one-step problem whose answer may not leave a band.
+
+Source: SCPO (arXiv 2512.13788), section VI-A: learn f(x) = sin x + sin 3x + sin 7x for x ~ N(0, 1)
+with |y| <= 1.4 on |x| <= 3.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from safe_envs.contract.action_checks import checked_box
+from safe_envs.contract.backup_policy import LinearFeedback
+from safe_envs.contract.cost_signal import (
+    ConstraintSpec,
+    CostLimits,
+    cost_space_of,
+    declare_constraints,
+)
+from safe_envs.contract.vector_env import BatchStep, NativeVectorEnv
+from safe_envs.control.plane_drawing import draw_regression
+from safe_envs.rendering.frames import FrameRenderer
+
+BOUND = 1.4  # of |y|
+CONSTRAINED = 3.0  # the bound holds where |x| <= this
+COST_LIMIT = 0.05
+LARGEST_ACTION = 4.0
+
+
+def target(x: np.ndarray) -> np.ndarray:
+    """Return f(x) = sin x + sin 3x + sin 7x."""
+    return np.sin(x) + np.sin(3.0 * x) + np.sin(7.0 * x)
+
+
+def optimal_loss(cost_limit: float = 0.0) -> float:
+    """Return the least E[(f(x) - y)^2] with E[cost] <= cost_limit.
+
+    Leaving the band at x gains max(|f(x)| - 1.4, 0)^2 and costs the probability of x, so the best
+    policy leaves it where the gain is largest until the limit is used up (a fractional knapsack).
+    0.04545 at limit 0. By quadrature on 24,001 points of [-6, 6].
+
+    Raises:
+        ValueError: if cost_limit is negative.
+    """
+    if not cost_limit >= 0.0:
+        raise ValueError(f"cost_limit is {cost_limit}; pass a number >= 0")
+    x = np.linspace(-6.0, 6.0, 24_001)
+    mass = np.exp(-0.5 * x * x)
+    mass /= mass.sum()
+    gain = np.where(np.abs(x) <= CONSTRAINED, np.maximum(np.abs(target(x)) - BOUND, 0.0) ** 2, 0.0)
+    order = np.argsort(-gain)
+    spent = np.cumsum(mass[order])
+    kept = np.clip((spent - cost_limit) / mass[order], 0.0, 1.0)  # share that stays in the band
+    return float((gain * mass)[order] @ kept)
+
+
+class ConstrainedRegressionEnv(gym.Env[np.ndarray, np.ndarray]):
+    """Regression with a bounded answer, as episodes of one step.
+
+    ## Description
+    The observation is x ~ N(0, 1), the action y answers with a guess of
+    f(x) = sin x + sin 3x + sin 7x. Where |x| <= 3 the answer has to stay within |y| <= 1.4, which
+    f does not.
+
+    ## Action Space
+    `Box(-4, 4, (1,), float32)`: y; values outside are clipped.
+
+    ## Observation Space
+    `Box(-inf, inf, (1,), float64)`: x.
+
+    ## Rewards
+    -(f(x) - y)^2.
+
+    ## Costs
+    1 where |x| <= 3 and |y| > 1.4, else 0. The limit on its mean is 0.05, which a stochastic
+    policy can meet. `info["constraint_values"]` holds the signed margin |y| - 1.4; where
+    |x| > 3 nothing is constrained and it is at most 0. After reset it is that of y = 0.
+
+    ## Starting State
+    x ~ N(0, 1); `reset(options={"state": x})` asks about x.
+
+    ## Episode End
+    Terminates after one step.
+
+    ## Reference Optimum
+    `optimal_loss(cost_limit)`: 0.04545 if the band is never left, less if it may be left at the
+    limit. The policy y = 0 has the loss 1.56767.
+
+    ## Arguments
+    - `cost_limits` (None): another limit.
+
+    ## Version History
+    - v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 8}
+
+    def __init__(self, cost_limits: CostLimits = None, render_mode: str | None = None) -> None:
+        self.observation_space, self._action_space = _spaces()
+        self.action_space = self._action_space
+        self.constraints = _constraints(cost_limits)
+        self.reward_discount = 1.0
+        self.cost_space = cost_space_of(self.constraints, 1.0)
+        self.render_mode = render_mode
+        self._renderer = FrameRenderer(render_mode, self.metadata)
+        self._x: float | None = None
+        self._answer: float | None = None
+        self._episode_cost = 0.0
+
+    def backup_policy(self) -> LinearFeedback:
+        """Return the safe policy y = 0."""
+        return LinearFeedback(np.zeros((1, 1)), -LARGEST_ACTION, LARGEST_ACTION)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Draw x, or take it from `options={"state": x}`, of shape (1,)."""
+        super().reset(seed=seed)
+        if options is not None and "state" in options:
+            self._x = float(_checked_states(options["state"], (1,))[0])
+        else:
+            self._x = self.np_random.standard_normal()
+        self._answer = None
+        self._episode_cost = 0.0
+        if self.render_mode == "human":
+            self.render()
+        margin = np.array([-BOUND])
+        return np.array([self._x]), {"cost": 0.0, "episode_cost": 0.0, "constraint_values": margin}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Answer with y and end the episode."""
+        if self._x is None:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        x = np.array([self._x])
+        y = checked_box(action, self._action_space)
+        self._answer = float(y[0])
+        residual = float(target(x)[0]) - self._answer
+        margin = math.fabs(self._answer) - BOUND
+        if abs(self._x) > CONSTRAINED:
+            margin = min(margin, 0.0)
+        cost = 1.0 if margin > 0.0 else 0.0
+        self._episode_cost += cost
+        info = {
+            "cost": cost,
+            "episode_cost": self._episode_cost,
+            "constraint_values": np.array([margin]),
+        }
+        if self.render_mode == "human":
+            self.render()
+        return x, -(residual * residual), True, False, info
+
+    def render(self) -> np.ndarray | None:
+        """Return the curve, the band and the current question and answer."""
+        x, answer = self._x, self._answer
+        if x is None:
+            raise gym.error.ResetNeeded("call reset() before render()")
+        return self._renderer.render(lambda: draw_regression(x, answer, target, BOUND, CONSTRAINED))
+
+    def close(self) -> None:
+        """Close the window, if one is open."""
+        self._renderer.close()
+
+
+class ConstrainedRegressionVectorEnv(NativeVectorEnv):
+    """`ConstrainedRegressionEnv` as a native vector environment, with the same arguments."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        autoreset_mode: Any = "NextStep",
+        cost_limits: CostLimits = None,
+        render_mode: str | None = None,
+    ) -> None:
+        dynamics = RegressionBatch(_constraints(cost_limits))
+        super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
+
+    def backup_policy(self) -> LinearFeedback:
+        """Return the safe policy y = 0."""
+        return LinearFeedback(np.zeros((1, 1)), -LARGEST_ACTION, LARGEST_ACTION)
+
+
+class RegressionBatch:
+    """The batched problem, for `NativeVectorEnv`. States x have shape (n,)."""
+
+    def __init__(self, constraints: tuple[ConstraintSpec, ...]) -> None:
+        self.constraints = constraints
+        self.reward_discount = 1.0
+        self.cost_high = np.ones(1)
+        self.single_observation_space: gym.Space
+        self.single_action_space: gym.Space
+        self.single_observation_space, self.single_action_space = _spaces()
+
+    def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw x ~ N(0, 1)."""
+        return rng.standard_normal(count)
+
+    def checked_states(self, states: Any, count: int) -> np.ndarray:
+        """Return `count` questions given by the user, of shape (count, 1)."""
+        return _checked_states(states, (count, 1))[:, 0]
+
+    def draws(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw nothing, (n, 0)."""
+        return np.empty((count, 0))
+
+    def step(self, states: np.ndarray, actions: np.ndarray, draws: np.ndarray) -> BatchStep:
+        """Answer all questions."""
+        answers = actions[:, 0]
+        residual = target(states) - answers
+        margins = np.abs(answers) - BOUND
+        margins = np.where(np.abs(states) > CONSTRAINED, np.minimum(margins, 0.0), margins)
+        costs = (margins > 0.0).astype(np.float64)[:, None]
+        ended = np.ones(len(states), dtype=np.bool_)
+        return BatchStep(states.copy(), -(residual * residual), costs, ended, margins[:, None])
+
+    def observe(self, states: np.ndarray) -> np.ndarray:
+        """Return x as (n, 1)."""
+        return states[:, None].copy()
+
+    def margins(self, states: np.ndarray) -> np.ndarray:
+        """Return the margins of y = 0, (n, 1)."""
+        return np.full((len(states), 1), -BOUND)
+
+    def draw(self, state: np.ndarray) -> np.ndarray:
+        """Return the curve, the band and one question."""
+        return draw_regression(float(state), None, target, BOUND, CONSTRAINED)
+
+
+def _spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
+    observation = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    return observation, gym.spaces.Box(-LARGEST_ACTION, LARGEST_ACTION, (1,), np.float32)
+
+
+def _constraints(cost_limits: CostLimits) -> tuple[ConstraintSpec, ...]:
+    return declare_constraints({"outside_band": COST_LIMIT}, 1.0, cost_limits)
+
+
+def _checked_states(given: Any, shape: tuple[int, ...]) -> np.ndarray:
+    states = np.array(given, dtype=np.float64)
+    if states.shape != shape or not np.isfinite(states).all():
+        raise ValueError(f"state {given!r} is no finite array of shape {shape}; pass x")
+    return states

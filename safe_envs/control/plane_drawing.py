@@ -1,0 +1,112 @@
+"""Pictures of the phase plane, of the regression problem and of states without a place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from safe_envs.rendering.frames import (
+    AGENT,
+    BACKGROUND,
+    FAINT,
+    GOAL,
+    HAZARD,
+    INK,
+    frame_of,
+    load_pygame,
+)
+
+SIZE = 480  # [pixels]
+SHADED_CELLS = 120  # per axis
+SAFE_SHADE = (222, 235, 247)
+ALLOWED_SHADE = (229, 245, 224)
+
+
+def draw_phase_plane(
+    state: tuple[float, float], box: float, in_safe_set: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return the phase plane with the box, the shaded safe set and the state, as a frame."""
+    pygame = load_pygame()
+    surface = pygame.Surface((SIZE, SIZE))
+    surface.fill(BACKGROUND)
+    scale = SIZE / (2.4 * box)
+    cell = 2.0 * box / SHADED_CELLS
+    for position, velocity in _safe_cells(box, in_safe_set):
+        left = SIZE / 2 + (position - cell / 2) * scale
+        top = SIZE / 2 - (velocity + cell / 2) * scale
+        pygame.draw.rect(
+            surface, SAFE_SHADE, (int(left), int(top), int(cell * scale) + 1, int(cell * scale) + 1)
+        )
+    half = int(box * scale)
+    middle = SIZE // 2
+    pygame.draw.line(surface, FAINT, (0, middle), (SIZE, middle))
+    pygame.draw.line(surface, FAINT, (middle, 0), (middle, SIZE))
+    pygame.draw.rect(surface, HAZARD, (middle - half, middle - half, 2 * half, 2 * half), width=3)
+    pygame.draw.circle(surface, GOAL, (middle, middle), 6)
+    point = np.clip((SIZE / 2 + state[0] * scale, SIZE / 2 - state[1] * scale), 0, SIZE - 1).astype(
+        int
+    )
+    pygame.draw.circle(surface, INK, point.tolist(), 10)
+    pygame.draw.circle(surface, AGENT, point.tolist(), 8)
+    return frame_of(surface)
+
+
+@cache
+def _safe_cells(
+    box: float, in_safe_set: Callable[[np.ndarray], np.ndarray]
+) -> tuple[tuple[float, float], ...]:
+    centres = (np.arange(SHADED_CELLS) + 0.5) / SHADED_CELLS * 2.0 * box - box
+    cells = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+    return tuple(map(tuple, cells[in_safe_set(cells)].tolist()))
+
+
+def draw_regression(
+    x: float,
+    answer: float | None,
+    target: Callable[[np.ndarray], np.ndarray],
+    bound: float,
+    constrained: float,
+) -> np.ndarray:
+    """Return the curve, the allowed band, the question x and the answer given, as a frame."""
+    pygame = load_pygame()
+    surface = pygame.Surface((SIZE, SIZE))
+    surface.fill(BACKGROUND)
+    scale = SIZE / 8.0  # x and y from -4 to 4
+
+    def pixel(across: float, up: float) -> tuple[int, int]:
+        return round(SIZE / 2 + across * scale), round(SIZE / 2 - up * scale)
+
+    left, top = pixel(-constrained, bound)
+    width, height = round(2 * constrained * scale), round(2 * bound * scale)
+    pygame.draw.rect(surface, ALLOWED_SHADE, (left, top, width, height))
+    pygame.draw.rect(surface, HAZARD, (left, top, width, height), width=2)
+    pygame.draw.line(surface, FAINT, pixel(-4, 0), pixel(4, 0))
+    curve = np.linspace(-4.0, 4.0, 4 * SIZE)
+    points = [pixel(a, b) for a, b in zip(curve, target(curve), strict=True)]
+    pygame.draw.aalines(surface, INK, False, points)
+    x = min(max(x, -4.0), 4.0)
+    pygame.draw.line(surface, AGENT, pixel(x, -4), pixel(x, 4))
+    if answer is not None:
+        pygame.draw.circle(surface, AGENT, pixel(x, answer), 8)
+    return frame_of(surface)
+
+
+def draw_ring(state: int, count: int) -> np.ndarray:
+    """Return `count` states without a place as dots on a circle, the current one marked."""
+    pygame = load_pygame()
+    surface = pygame.Surface((SIZE, SIZE))
+    surface.fill(BACKGROUND)
+    radius = SIZE / 2 - 30
+    spacing = 2 * np.pi * radius / count
+    for other in range(count):
+        angle = 2 * np.pi * other / count
+        centre = (SIZE / 2 + radius * np.sin(angle), SIZE / 2 - radius * np.cos(angle))
+        if other == state:
+            pygame.draw.line(surface, FAINT, (SIZE / 2, SIZE / 2), centre, width=3)
+            pygame.draw.circle(surface, INK, centre, 14)
+            pygame.draw.circle(surface, AGENT, centre, 12)
+        else:
+            pygame.draw.circle(surface, FAINT, centre, max(2, min(8, int(0.3 * spacing))))
+    return frame_of(surface)

@@ -1,0 +1,1 @@
+"""The quadrotor behind its safety filter: barrier, metrics, learned action value, backup policy."""

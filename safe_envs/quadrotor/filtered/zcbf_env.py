@@ -1,0 +1,57 @@
+"""The quadrotor among spheres behind its safety filter, single and batched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from safe_envs.quadrotor.env import QuadrotorEnv
+from safe_envs.quadrotor.filtered.backup import MARGIN
+from safe_envs.quadrotor.filtered.vector_filter import VectorSafetyFilter
+from safe_envs.quadrotor.task import EPISODE_STEPS
+from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
+from safe_envs.safety_filters.barriers import SphereZCBF
+from safe_envs.safety_filters.filter_wrapper import SafetyFilter
+from safe_envs.safety_filters.metrics import Metric
+from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT
+
+
+def make(
+    order: int = 3,
+    gains: tuple[float, ...] | None = None,
+    margin: float = MARGIN,
+    metric: Metric = "lqr",
+    slack_weight: float = SLACK_WEIGHT,
+    **flight: Any,
+) -> SafetyFilter:
+    """Return `QuadrotorEnv` with a `SafetyFilter` of `SphereZCBF` around its spheres.
+
+    Lin and Xu (arXiv 2602.12603), section V, have order 2; order 3 is this project's and keeps
+    clear of obstacles that cannot be passed over or under. The rows of order 3 leave out the
+    thrust's rate of change, which the margin has to cover.
+
+    Args:
+        order: of the barrier, 2 or 3.
+        gains: of the barrier [1/s]; (6, 6) or (6, 6, 10) if left out.
+        margin: added to the radii [m].
+        metric: "lqr", "fqi", "euclidean", a matrix (4, 4), or a function of state and reference.
+        slack_weight: price of a broken row.
+        flight: arguments of `QuadrotorEnv`, such as `scene="column"` or `render_mode`.
+    """
+    barrier = SphereZCBF(order, gains, margin)
+    return SafetyFilter(QuadrotorEnv(**flight), barrier, metric, slack_weight)
+
+
+def make_vec(
+    num_envs: int = 1,
+    max_episode_steps: int | None = EPISODE_STEPS,
+    autoreset_mode: Any = "NextStep",
+    order: int = 3,
+    gains: tuple[float, ...] | None = None,
+    margin: float = MARGIN,
+    metric: Metric = "lqr",
+    slack_weight: float = SLACK_WEIGHT,
+    **flight: Any,
+) -> VectorSafetyFilter:
+    """Return the native vector form of `make`, with the same arguments."""
+    env = QuadrotorVectorEnv(num_envs, max_episode_steps, autoreset_mode, **flight)
+    return VectorSafetyFilter(env, SphereZCBF(order, gains, margin), metric, slack_weight)

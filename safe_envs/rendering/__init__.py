@@ -1,0 +1,1 @@
+"""Frames of environments, as arrays or in a window."""

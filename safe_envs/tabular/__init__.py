@@ -1,0 +1,1 @@
+"""Constrained MDPs as tables: the model, its environments, and exact policy evaluation."""

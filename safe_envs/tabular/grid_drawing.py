@@ -1,0 +1,55 @@
+"""Pictures of grid worlds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from safe_envs.rendering.frames import (
+    AGENT,
+    BACKGROUND,
+    FAINT,
+    GOAL,
+    HAZARD,
+    INK,
+    frame_of,
+    load_pygame,
+)
+
+CELL = 64  # [pixels]
+Cell = tuple[int, int]  # column, row; row 0 is drawn at the bottom
+
+
+@dataclass(frozen=True)
+class GridPicture:
+    """What stands where in a grid world."""
+
+    columns: int
+    rows: int
+    hazards: tuple[Cell, ...]
+    goals: tuple[Cell, ...]
+    places: tuple[Cell | None, ...]  # the cell of each state; None has no place and is not drawn
+
+    def draw(self, state: int) -> np.ndarray:
+        """Return the frame with the agent in a state, (height, width, 3) uint8."""
+        pygame = load_pygame()
+        surface = pygame.Surface((self.columns * CELL, self.rows * CELL))
+        surface.fill(BACKGROUND)
+        for cells, colour in ((self.hazards, HAZARD), (self.goals, GOAL)):
+            for cell in cells:
+                pygame.draw.rect(surface, colour, self._box(cell))
+        for column in range(self.columns):
+            for row in range(self.rows):
+                pygame.draw.rect(surface, FAINT, self._box((column, row)), width=1)
+        place = self.places[state]
+        if place is not None:
+            left, top, width, height = self._box(place)
+            centre = (left + width // 2, top + height // 2)
+            pygame.draw.circle(surface, INK, centre, CELL // 3)
+            pygame.draw.circle(surface, AGENT, centre, CELL // 3 - 3)
+        return frame_of(surface)
+
+    def _box(self, cell: Cell) -> tuple[int, int, int, int]:
+        column, row = cell
+        return column * CELL, (self.rows - 1 - row) * CELL, CELL, CELL

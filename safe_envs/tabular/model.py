@@ -1,0 +1,221 @@
+"""A finite constrained Markov decision process whose policies can be evaluated exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import lapack
+
+from safe_envs.tabular.policy_solvers import SparseSolver, sparse_solver_pays
+
+
+class PolicyEvaluation(NamedTuple):
+    """Exact values of one policy in one `TabularCMDP`.
+
+    The last axis of `state_values` and `q` holds the reward, then the m costs, then the extra
+    signal if one was given.
+    """
+
+    value: float  # V_r(policy), expected discounted return from the initial distribution
+    costs: np.ndarray  # (m,) V_c(policy), expected discounted sum of each cost
+    state_values: np.ndarray  # (S, 1 + m)
+    q: np.ndarray  # (S, A, 1 + m)
+    state_occupancy: np.ndarray  # (S,) sum_t discount^t Pr(s_t = s); sums to 1 / (1 - discount)
+
+    @property
+    def q_reward(self) -> np.ndarray:
+        """Action values of the reward, (S, A)."""
+        return self.q[:, :, 0]
+
+    @property
+    def q_costs(self) -> np.ndarray:
+        """Action values of the costs, (m, S, A)."""
+        return self.q[:, :, 1 : 1 + len(self.costs)].transpose(2, 0, 1)
+
+    @property
+    def q_extra(self) -> np.ndarray:
+        """Action values of the extra signal, (S, A)."""
+        return self.q[:, :, 1 + len(self.costs)]
+
+    def priced_q(self, prices: np.ndarray) -> np.ndarray:
+        """Return Q of reward - prices . costs, shape (S, A), for prices of shape (m,)."""
+        return self._priced(self._exchange(prices))
+
+    def priced_advantage(self, prices: np.ndarray) -> np.ndarray:
+        """Return `priced_q` less its state value, shape (S, A)."""
+        exchange = self._exchange(prices)
+        return self._priced(exchange) - (self.state_values @ exchange)[:, None]
+
+    def _priced(self, exchange: np.ndarray) -> np.ndarray:
+        states, actions, signals = self.q.shape
+        return (self.q.reshape(-1, signals) @ exchange).reshape(states, actions)
+
+    def _exchange(self, prices: np.ndarray) -> np.ndarray:
+        """Return what the reward and each cost count for; the extra signal counts for nothing."""
+        exchange = np.zeros(self.q.shape[2])
+        exchange[0] = 1.0
+        exchange[1 : 1 + len(self.costs)] = -prices
+        return exchange
+
+
+@dataclass(frozen=True, eq=False)
+class TabularCMDP:
+    """The problem max V_r(policy) subject to V_{c_i}(policy) <= limits[i].
+
+    All values are expected discounted sums from the initial distribution,
+    V_f(policy) = E[sum_t discount^t f(s_t, a_t)].
+
+    Args:
+        P: (S, A, S) transition probabilities, P[s, a, s'] = Pr(s' | s, a).
+        reward: (S, A) reward of taking action a in state s.
+        costs: (m, S, A) costs, one table per constraint.
+        initial: (S,) distribution of the first state.
+        discount: discount of reward and costs, in [0, 1).
+        limits: (m,) upper bounds of the expected discounted cost sums.
+        constraint_names: m names; "cost_0", "cost_1", ... when empty.
+        coordinates: (S, k) position of each state, used by tile coding; None if states have none.
+
+    Raises:
+        ValueError: if a shape, a probability, the discount or a finite value is wrong.
+    """
+
+    P: np.ndarray
+    reward: np.ndarray
+    costs: np.ndarray
+    initial: np.ndarray
+    discount: float
+    limits: np.ndarray
+    constraint_names: tuple[str, ...] = ()
+    coordinates: np.ndarray | None = None
+    _signals: np.ndarray = field(init=False, repr=False)  # (S, A, 1 + m): reward, then costs
+    _sparse: SparseSolver | None = field(init=False, repr=False)
+    _dense: np.ndarray | None = field(init=False, repr=False)  # (S, A, S + 1 + m)
+
+    def __post_init__(self) -> None:
+        for name in ("P", "reward", "costs", "initial", "limits", "coordinates"):
+            given = getattr(self, name)
+            if given is not None:
+                array = np.array(given, dtype=np.float64)
+                array.setflags(write=False)
+                object.__setattr__(self, name, array)
+        self._check()
+        if not self.constraint_names:
+            names = tuple(f"cost_{i}" for i in range(self.num_constraints))
+            object.__setattr__(self, "constraint_names", names)
+        signals = np.concatenate([self.reward[None], self.costs]).transpose(1, 2, 0)
+        pays = sparse_solver_pays(self.P)
+        sparse = SparseSolver(self.P, self.discount) if pays else None
+        dense = None if pays else np.concatenate([-self.discount * self.P, signals], axis=2)
+        object.__setattr__(self, "_signals", np.ascontiguousarray(signals))
+        object.__setattr__(self, "_sparse", sparse)
+        object.__setattr__(self, "_dense", dense)
+
+    @property
+    def num_states(self) -> int:
+        """Number of states S."""
+        return self.P.shape[0]
+
+    @property
+    def num_actions(self) -> int:
+        """Number of actions A."""
+        return self.P.shape[1]
+
+    @property
+    def num_constraints(self) -> int:
+        """Number of constraints m."""
+        return self.costs.shape[0]
+
+    def uniform_policy(self) -> np.ndarray:
+        """Return the (S, A) policy that picks every action with the same probability."""
+        return np.full((self.num_states, self.num_actions), 1.0 / self.num_actions)
+
+    def evaluate(self, policy: np.ndarray, extra: np.ndarray | None = None) -> PolicyEvaluation:
+        """Return values, action values and occupancy of a policy, by one factorisation.
+
+        Solves (I - discount P_pi) V = f_pi for the reward and all costs together, and
+        (I - discount P_pi)^T mu = initial for the occupancy.
+
+        Args:
+            policy: (S, A) action probabilities; rows are taken as they are.
+            extra: (S, A) one more signal to evaluate, such as the entropy bonus -log policy.
+
+        Raises:
+            ValueError: if the policy's shape is not (S, A).
+        """
+        if policy.shape != self.reward.shape:
+            raise ValueError(
+                f"policy has shape {policy.shape} but this CMDP has {self.num_states} states and "
+                f"{self.num_actions} actions; pass an array of shape {self.reward.shape}"
+            )
+        signals = self._signals  # (S, A, 1 + m)
+        if extra is not None:
+            signals = np.concatenate([signals, extra[:, :, None]], axis=2)
+        if self._sparse is not None:
+            averaged = np.matmul(policy[:, None, :], signals)[:, 0, :]  # (S, 1 + m)
+            values, occupancy = self._sparse.solve(policy, averaged, self.initial)
+            next_values = self._sparse.expected_next(values)  # (S * A, 1 + m)
+        else:
+            values, occupancy = self._solve_dense(policy, extra)
+            next_values = self.P.reshape(-1, self.num_states) @ values
+        q = signals + self.discount * next_values.reshape(signals.shape)
+        totals = self.initial @ values
+        costs = totals[1 : 1 + self.num_constraints]
+        return PolicyEvaluation(float(totals[0]), costs, values, q, occupancy)
+
+    def _solve_dense(
+        self, policy: np.ndarray, extra: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        assert self._dense is not None
+        states = len(policy)
+        mixed = np.matmul(policy[:, None, :], self._dense)[:, 0, :]  # (S, S + 1 + m)
+        mixed.ravel()[:: mixed.shape[1] + 1] += 1.0  # the diagonal of the system
+        averaged = mixed[:, states:]
+        if extra is not None:
+            averaged = np.column_stack([averaged, (policy * extra).sum(axis=1)])
+        factors, pivots, values, _ = lapack.dgesv(mixed[:, :states], averaged)
+        occupancy, _ = lapack.dgetrs(factors, pivots, self.initial, trans=1)
+        return values, occupancy
+
+    def _check(self) -> None:
+        if self.P.ndim != 3 or self.P.shape[0] != self.P.shape[2]:
+            raise ValueError(f"P has shape {self.P.shape}; pass an array of shape (S, A, S)")
+        states, actions = self.P.shape[:2]
+        constraints = len(self.limits) if self.limits.ndim == 1 else -1
+        expected = {
+            "reward": (states, actions),
+            "costs": (constraints, states, actions),
+            "initial": (states,),
+            "limits": (constraints,),
+        }
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise ValueError(
+                    f"{name} has shape {array.shape} but P has {states} states and {actions} "
+                    f"actions and limits has shape {self.limits.shape}; pass an array of shape "
+                    f"{shape}"
+                )
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} holds values that are not finite; pass finite numbers")
+        for name, rows in (("P", self.P), ("initial", self.initial)):
+            if not ((rows >= 0).all() and np.allclose(rows.sum(-1), 1.0, rtol=0, atol=1e-9)):
+                raise ValueError(
+                    f"{name} holds no probability distributions; its entries have to be >= 0 and "
+                    "to sum to 1 along the last axis"
+                )
+        if not 0.0 <= self.discount < 1.0:
+            raise ValueError(f"discount is {self.discount}; pass a number in [0, 1)")
+        if self.constraint_names and len(self.constraint_names) != constraints:
+            raise ValueError(
+                f"constraint_names has {len(self.constraint_names)} entries but there are "
+                f"{constraints} constraints; pass one name each"
+            )
+        if self.coordinates is not None and (
+            self.coordinates.ndim != 2 or len(self.coordinates) != states
+        ):
+            raise ValueError(
+                f"coordinates has shape {self.coordinates.shape}; pass one row per state, "
+                f"shape ({states}, k)"
+            )

@@ -1,0 +1,1 @@
+"""Six MuJoCo robots with a speed limit."""

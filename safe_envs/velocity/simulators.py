@@ -1,0 +1,103 @@
+"""Two ways of simulating many rows with several threads, equal bit by bit.
+
+A row's result depends on nothing but that row, hence not on the way nor on the number of threads.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+from safe_envs.velocity.physics import RobotPhysics, load_mujoco
+
+
+class Simulator(Protocol):
+    """Advances rows; `reached` gets all of a row but the speed of the step."""
+
+    def advance(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> None:
+        """Write the rows reached from `rows` (n, width) under `actions` (n, nu)."""
+        ...
+
+    def close(self) -> None:
+        """End the threads."""
+        ...
+
+
+class BatchSimulator:
+    """MuJoCo's own batch of simulations, whose threads never wait for Python.
+
+    Args:
+        physics: the robot; one whose observation needs no contact forces.
+        num_threads: threads that simulate; the caller's is one of them.
+    """
+
+    def __init__(self, physics: RobotPhysics, num_threads: int) -> None:
+        self._physics = physics
+        self._num_threads = num_threads
+        self._batch: Any = None
+
+    def advance(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> None:
+        """Write the rows reached from `rows`."""
+        if self._batch is None or self._batch.nsim != len(rows):
+            from mujoco.batch import Batch
+
+            self._batch = Batch(self._physics.model, len(rows), self._num_threads)
+            self._batch.bind("xpos")
+        self._batch.state[:] = rows[:, self._physics.state_columns]
+        self._batch.bind("ctrl")[:] = actions
+        self._batch.step(nstep=self._physics.robot.frame_skip)
+        reached[:, self._physics.state_columns] = self._batch.state
+        if self._physics.robot.position == "torso":
+            torso = self._batch.bind("xpos")[:, self._physics.body, :2]
+            reached[:, self._physics.place_columns] = torso
+
+    def close(self) -> None:
+        """End the threads."""
+        self._batch = None
+
+
+class ThreadSimulator:
+    """Python threads that share the rows out; `mj_step` releases Python's global lock.
+
+    Args:
+        physics: the robot.
+        num_threads: threads that simulate; the caller's is one of them.
+    """
+
+    def __init__(self, physics: RobotPhysics, num_threads: int) -> None:
+        self._physics = physics
+        self._scratch = [physics.new_data() for _ in range(num_threads)]
+        self._pool = ThreadPoolExecutor(num_threads - 1) if num_threads > 1 else None
+
+    def advance(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> None:
+        """Write the rows reached from `rows`, a stretch of neighbours per thread."""
+        advance, threads = self._physics.advance, len(self._scratch)
+
+        def advance_stretch(thread: int) -> None:
+            data = self._scratch[thread]
+            for i in range(len(rows) * thread // threads, len(rows) * (thread + 1) // threads):
+                advance(data, rows[i], actions[i], reached[i])
+
+        if self._pool is None:
+            advance_stretch(0)
+            return
+        others = [self._pool.submit(advance_stretch, thread) for thread in range(1, threads)]
+        advance_stretch(0)
+        for other in others:
+            other.result()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def fastest_simulator(physics: RobotPhysics, num_threads: int) -> Simulator:
+    """Return MuJoCo's own batch where it exists (from version 4) and gives all that is needed."""
+    load_mujoco()
+    if physics.robot.observes_forces or importlib.util.find_spec("mujoco.batch") is None:
+        return ThreadSimulator(physics, num_threads)
+    return BatchSimulator(physics, num_threads)

@@ -1,0 +1,86 @@
+"""Hyperparameter files: what wins, what is refused, and every file of the repository."""
+
+import pytest
+
+from baselines.names.agents import DEEP_AGENTS, SOLVERS, default_hyperparameters, solver_named
+from baselines.names.environments import parse_environment_name, tabular_model_of
+from baselines.names.hyperparameters import (
+    FOLDER,
+    hyperparameters_for,
+    parse_overrides,
+    tomllib,
+)
+
+
+def write(folder, text):
+    (folder / "npg_pd.toml").write_text(text)
+    return folder
+
+
+def test_environment_wins_over_default_and_command_line_over_both(tmp_path):
+    folder = write(
+        tmp_path,
+        '[default]\nstep_size = 2.0\ndual_step_size = 3.0\n["Safe/X-v0"]\nstep_size = 4.0\n',
+    )
+    overrides = parse_overrides(["npg_pd.dual_step_size=5"])
+    assert hyperparameters_for("npg_pd", "Safe/Y-v0", folder=folder) == {
+        "step_size": 2.0,
+        "dual_step_size": 3.0,
+        "multiplier_cap": 10.0,
+    }
+    assert hyperparameters_for("npg_pd", "Safe/X-v0", overrides, folder) == {
+        "step_size": 4.0,
+        "dual_step_size": 5,
+        "multiplier_cap": 10.0,
+    }
+
+
+def test_unknown_key_is_refused_even_in_a_table_not_used(tmp_path):
+    folder = write(tmp_path, '["Safe/X-v0"]\nstepsize = 4.0\n')
+    message = "unknown hyperparameter 'stepsize'; did you mean 'step_size'\\? Known: dual_step_size"
+    with pytest.raises(ValueError, match=message):
+        hyperparameters_for("npg_pd", "Safe/Y-v0", folder=folder)
+
+
+@pytest.mark.parametrize("key", ["initial_policy", "evaluations", "cmdp"])
+def test_what_the_runner_sets_is_no_hyperparameter(tmp_path, key):
+    with pytest.raises(ValueError, match=f"unknown hyperparameter '{key}'"):
+        hyperparameters_for("npg_pd", "x", folder=write(tmp_path, f"[default]\n{key} = 1\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("step_size = 1", "outside a table"), ("[default", "is no valid TOML")],
+)
+def test_broken_file(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        hyperparameters_for("npg_pd", "x", folder=write(tmp_path, text))
+
+
+def test_override_values_read_as_toml_or_text():
+    overrides = parse_overrides(
+        ["pqa_alm.step_rule=fixed", "pqa_alm.primal_steps=5", "npg_pd.step_size=1e-2"]
+    )
+    assert overrides == {
+        "pqa_alm": {"step_rule": "fixed", "primal_steps": 5},
+        "npg_pd": {"step_size": 0.01},
+    }
+
+
+def test_every_agent_has_a_file_and_every_file_an_agent():
+    assert {path.stem for path in FOLDER.glob("*.toml")} == {*SOLVERS, *DEEP_AGENTS}
+
+
+@pytest.mark.parametrize("agent", SOLVERS)
+def test_files_of_the_repository_hold_arguments_the_solver_accepts(agent):
+    text = (FOLDER / f"{agent}.toml").read_text()
+    tables = tomllib.loads(text)
+    assert text.startswith("# Source: ")
+    for table, settings in tables.items():
+        assert set(settings) <= set(default_hyperparameters(agent))
+        if table != "default":
+            parse_environment_name(table)  # registered
+    for env in ("Safe/CliffWorld-v0", "Safe/DeepSeaTreasure-v0", "Safe/RandomCMDP-v0"):
+        cmdp = tabular_model_of(parse_environment_name(env))
+        trace = solver_named(agent)(cmdp, 3, **hyperparameters_for(agent, env))
+        assert trace.value.shape == (3,)

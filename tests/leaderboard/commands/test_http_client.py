@@ -1,0 +1,59 @@
+"""The client of the service against answers of all kinds."""
+
+import httpx
+import pytest
+from rich.console import Console
+
+from leaderboard.commands.http_client import ServerRefused, wait_for
+from leaderboard.commands.http_client import send as send_submission
+from tests.leaderboard.submissions import (
+    a_submission,
+)
+
+
+class TestSubmitting:
+    """`http_client` against answers of all kinds."""
+
+    @staticmethod
+    def client(*answers):
+        waiting = list(answers)
+        transport = httpx.MockTransport(lambda request: waiting.pop(0))
+        return httpx.Client(transport=transport, base_url="http://board.example")
+
+    def test_a_new_submission_and_a_duplicate_have_a_number(self):
+        given, console = a_submission(), Console(quiet=True)
+        with self.client(httpx.Response(202, json={"id": 7})) as client:
+            assert send_submission(client, "token", given, console) == 7
+        duplicate = httpx.Response(409, json={"detail": {"message": "before", "id": 3}})
+        with self.client(duplicate) as client:
+            assert send_submission(client, "token", given, console) == 3
+
+    @pytest.mark.parametrize(
+        ("answer", "message"),
+        [
+            (httpx.Response(422, json={"detail": "no"}), "the server refused it (422): no"),
+            (httpx.Response(409, json={"detail": "closed"}), "the server refused it (409): closed"),
+            (httpx.Response(502, text="<html>"), "answered 502 and no JSON object"),
+            (httpx.Response(200, json=[]), "answered 200 and no JSON object"),
+            (httpx.Response(200, json={}), "the server refused it (200): None"),
+        ],
+    )
+    def test_refusals_are_told(self, answer, message):
+        with self.client(answer) as client, pytest.raises(ServerRefused) as caught:
+            send_submission(client, "token", a_submission(), Console(quiet=True))
+        assert message in str(caught.value)
+
+    def test_it_waits_while_there_are_too_many_requests(self):
+        answers = [
+            httpx.Response(429, headers={"Retry-After": "0"}, json={"detail": "wait"}),
+            httpx.Response(200, json={"state": "scored"}),
+        ]
+        with self.client(*answers) as client:
+            assert wait_for(client, 1, Console(quiet=True)) == {"state": "scored"}
+
+    def test_a_server_out_of_reach_is_told(self):
+        with (
+            httpx.Client(base_url="http://127.0.0.1:1") as client,
+            pytest.raises(ServerRefused, match="http://127.0.0.1:1/? cannot be reached"),
+        ):
+            wait_for(client, 1, Console(quiet=True))

@@ -1,0 +1,246 @@
+"""From run folders to a row, by the commands a newcomer types."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import leaderboard.commands.demo
+from baselines.commands.train import TrainOptions, train
+from baselines.jobs.job import Outcome
+from baselines.jobs.run_folder import write_json
+from leaderboard.__main__ import main
+from leaderboard.store.accounts import LOCAL
+from leaderboard.store.database import open_database
+from leaderboard.store.score_store import row_scores
+from leaderboard.store.seasons import all_seasons
+from leaderboard.store.submission_store import stored_curves, stored_submissions
+from leaderboard.submissions.from_runs import submission_of
+from leaderboard.submissions.metadata import MetadataRefused
+from leaderboard.submissions.submission import (
+    Submission,
+    SubmissionRefused,
+    check_submission,
+    parse_curves,
+)
+from tests.leaderboard.tabular_policies import (
+    a_curve,
+    fields_for,
+    random_tables,
+    submission_for,
+    table_policy,
+)
+
+SEA = "Safe/DeepSeaTreasure-v0"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folder of five short runs of one agent."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in range(5):
+        options = TrainOptions(
+            "SPMAALM", SEA, folder / f"seed_{seed}", 2048, seed, ("n_steps=32",), eval_episodes=40
+        )
+        assert train(options, Console(file=io.StringIO())) == 0
+    return folder
+
+
+@pytest.fixture
+def db(tmp_path):
+    return f"sqlite:///{tmp_path / 'board.sqlite'}"
+
+
+def command(capsys, *words):
+    code = main([str(word) for word in words])
+    return code, " ".join(capsys.readouterr().out.split())
+
+
+def test_a_newcomers_path(runs, db, capsys):
+    code, text = command(capsys, "submit", runs, "--db", db, "--authors", "A. Newcomer")
+    assert code == 0
+    assert "training seeds 0, 1, 2, 3, 4" in text
+    assert "submission 1 on Safe/DeepSeaTreasure-v0: rank 1 (95 %: 1 to 1), tier" in text
+    database = open_database(db)
+    (kept,) = stored_submissions(database)
+    results = [json.loads((runs / f"seed_{s}" / "result.json").read_text()) for s in range(5)]
+    means = [result["stochastic"]["mean_return"] for result in results]
+    assert kept.metadata.claim.mean_return == pytest.approx(np.mean(means), abs=1e-12)
+    assert kept.metadata.authors == ["A. Newcomer"]
+    assert (kept.metadata.algorithm, kept.account) == ("SPMAALM", LOCAL)
+    curves = stored_curves(database, [1])[1]
+    assert [curve.steps[-1] for curve in curves] == [2048.0] * 5
+    statistics = row_scores(database, [1])[1].statistics
+    exact = [result["stochastic"]["exact"]["value"] for result in results]
+    assert statistics.mean_return.value == pytest.approx(np.mean(exact), abs=0.08)  # 4 errors
+    assert [season.state for season in all_seasons(database)] == ["open"]
+    database.close()
+
+    code, text = command(capsys, "submit", runs, "--db", db)
+    assert code == 0
+    assert "these policies are submission 1 already" in text
+    assert "submission 1 on Safe/DeepSeaTreasure-v0: rank 1" in text
+
+
+def test_fewer_seeds_are_a_preview(runs, db, capsys):
+    code, text = command(capsys, "submit", runs / "seed_0", runs / "seed_1", "--db", db)
+    assert code == 0
+    assert "a rank needs 5 training seeds" in text
+    assert "submission 1 on Safe/DeepSeaTreasure-v0: without a rank" in text
+
+
+def test_a_dry_run_sends_nothing(runs, tmp_path, capsys):
+    path = tmp_path / "board.sqlite"
+    code, text = command(capsys, "submit", runs, "--db", f"sqlite:///{path}", "--dry-run")
+    assert (code, path.exists()) == (0, False)
+    assert "checked: every policy passes the gate" in text
+    assert "nothing was sent" in text
+
+
+def test_verify_measures_and_keeps_nothing(runs, capsys):
+    code, text = command(capsys, "verify", runs / "seed_0")
+    assert code == 0
+    assert "tier on the public split:" in text
+    again = command(capsys, "verify", runs / "seed_0")[1]
+    assert again == text
+    other = command(capsys, "verify", runs / "seed_0", "--secret", "00" * 32)[1]
+    assert "tier on the season of this secret:" in other
+    code, text = command(capsys, "verify", runs / "seed_0", "--secret", "abc")
+    assert (code, "pass 64 hexadecimal digits" in text) == (2, True)
+
+
+def test_a_folder_of_ones_own_files(tmp_path, db, capsys):
+    policies = [table_policy(table) for table in random_tables(25, 2, 2)]
+    fields = fields_for(SEA, policies)
+    del fields["sha256"]
+    folder = tmp_path / "own"
+    folder.mkdir()
+    write_json(folder / "meta.json", fields)
+    for position, content in enumerate(policies):
+        (folder / f"policy_{position}.onnx").write_bytes(content)
+    code, text = command(capsys, "submit", folder, "--db", db, "--algorithm", "mine")
+    assert code == 0
+    assert "mine" in text
+    assert submission_of([folder], stochastic=True, fields={}).policies == tuple(policies)
+
+
+def test_metadata_from_a_file(runs, tmp_path):
+    fields = {"url": "https://example.org/paper", "uses_model": True, "citation": "A\nB"}
+    metadata = submission_of([runs], stochastic=False, fields=fields).metadata
+    assert (metadata.url, metadata.uses_model, metadata.citation) == (
+        "https://example.org/paper",
+        True,
+        "A\nB",
+    )
+    assert not metadata.stochastic
+    with pytest.raises(MetadataRefused, match="url: .*no https:// address"):
+        submission_of([runs], stochastic=True, fields={"url": "javascript:alert(1)"})
+    with pytest.raises(MetadataRefused, match="colour: Extra inputs are not permitted"):
+        submission_of([runs], stochastic=True, fields={"colour": "red"})
+
+
+def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
+    def refused(*words):
+        code, text = command(capsys, "submit", *words)
+        assert code == 2
+        return text
+
+    assert "no folder was given" in refused("--db", db)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "holds no run and no meta.json; pass folders" in refused(empty, "--db", db)
+    assert "the runs have seeds [0, 0]; pass one run per seed" in refused(
+        runs / "seed_0", runs / "seed_0", "--db", db
+    )
+    assert "--url needs --token-file" in refused(runs, "--url", "http://127.0.0.1:1")
+    token = tmp_path / "token"
+    token.write_text("slb_x\n")
+    where = ("--url", "http://127.0.0.1:1", "--token-file", token)
+    assert "cannot be reached" in refused(runs, *where)
+    assert "is no URL of a store" in refused(runs, "--db", "mysql://here/there")
+    token.write_text("{")
+    assert "cannot be read as JSON" in refused(runs, "--metadata", token, "--db", db)
+
+    other = tmp_path / "other"
+    shutil.copytree(runs / "seed_1", other)
+    (other / "policy.onnx").write_bytes(b"no model")
+    assert "policy 0: the file is malformed" in refused(other, "--db", db)
+    (other / "result.json").unlink()
+    assert "holds no finished run" in refused(other, "--db", db)
+
+
+def test_runs_of_different_settings_do_not_mix(runs, tmp_path):
+    other = tmp_path / "longer"
+    options = TrainOptions("SPMAALM", SEA, other, 4096, 9, ("n_steps=32",), eval_episodes=2)
+    assert train(options, Console(file=io.StringIO())) == 0
+    with pytest.raises(SubmissionRefused, match=r"differ in timesteps \(2048, 4096\)"):
+        submission_of([runs / "seed_0", other], stochastic=True, fields={})
+
+
+def test_files_and_metadata_belong_together():
+    policies = [table_policy(table) for table in random_tables(25, 2, 2)]
+    good = submission_for(SEA, policies, [a_curve(), a_curve()])
+    check_submission(good)
+
+    def check(match, contents=policies, **changes):
+        told = submission_for(SEA, policies, changes.pop("curves", ()), **changes)
+        changed = Submission(told.metadata, tuple(contents), told.curves)
+        with pytest.raises(SubmissionRefused, match=match):
+            check_submission(changed)
+
+    check("policy 0 has SHA-256 .* but metadata says", contents=policies[::-1])
+    check("there are 1 policy files but metadata tells of 2", contents=policies[:1])
+    check("there are 1 learning curves for 2 policies", curves=[a_curve()])
+    twice = [policies[0]] * 2
+    with pytest.raises(SubmissionRefused, match="two policies are the same file"):
+        check_submission(submission_for(SEA, twice))
+    with pytest.raises(SubmissionRefused, match="policy 0: the input has the shape"):
+        check_submission(submission_for("Safe/CliffWorld-v0", policies))
+
+
+def test_administration(db, capsys):
+    code, token = command(capsys, "create-token", "alice", "--db", db)
+    assert (code, token[:4], len(token)) == (0, "slb_", 47)
+    assert command(capsys, "revoke-tokens", "alice", "--db", db)[1] == "1 tokens revoked"
+    code, text = command(capsys, "open-season", "--db", db)
+    assert (code, text.startswith("season 1 is open")) == (0, True)
+    assert command(capsys, "open-season", "--db", db)[0] == 2
+    assert command(capsys, "reveal", "1", "--db", db)[0] == 2
+    assert command(capsys, "close-season", "--db", db)[0] == 0
+    code, text = command(capsys, "reveal", "1", "--db", db)
+    assert (code, "secret: " in text) == (0, True)
+    code, text = command(capsys, "withdraw", "7", "--db", db)
+    assert (code, "there is no submission 7" in text) == (2, True)
+
+
+def test_the_demo_submits_the_agent_that_exceeds_the_limit_least(monkeypatch, tmp_path):
+    """Two agents within the limit: the higher return; one beyond it: the other."""
+    numbers = {"PPOLag": (0.3, -0.01), "SPMAALM": (0.4, -0.02)}
+
+    class Measured:
+        def __init__(self, mean_return, violation):
+            self.mean_return, self.violation = mean_return, [violation]
+
+    def outcome(folder, job):
+        result = type("Result", (), {"stochastic": Measured(*numbers[job.agent])})
+        return Outcome(job, result, "")
+
+    monkeypatch.setattr(leaderboard.commands.demo, "read_training_outcome", outcome)
+    chosen = leaderboard.commands.demo.best_runs(tmp_path)
+    assert [path.parent.name for path in chosen] == ["SPMAALM"] * 5
+    assert sorted(path.name for path in chosen) == [f"seed_{seed}" for seed in range(5)]
+    numbers["SPMAALM"] = (0.4, 0.001)
+    assert leaderboard.commands.demo.best_runs(tmp_path)[0].parent.name == "PPOLag"
+
+
+@pytest.mark.parametrize("column", ["steps", "returns", "costs"])
+def test_numbers_that_would_overflow_are_refused_in_curves(column):
+    curve = {"steps": [1.0, 2.0], "returns": [0.0, 1.0], "costs": [[0.0, 1.0]]}
+    parse_curves(json.dumps([curve]).encode())
+    large = [-1.7e308, 1.7e308]
+    curve[column] = [large] if column == "costs" else large
+    with pytest.raises(SubmissionRefused, match=f"{column} of a curve .* no number up to 1e.100"):
+        parse_curves(json.dumps([curve]).encode())

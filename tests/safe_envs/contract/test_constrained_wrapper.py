@@ -1,0 +1,239 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from safe_envs import (
+    ConstrainedWrapper,
+    ConstraintSpec,
+    CostSignalError,
+    NonFiniteEnvError,
+    check_constrained_env,
+    declared_constraints,
+)
+from safe_envs.contract.vector_env import AutoresetMode
+
+ENERGY = ConstraintSpec("energy", limit=5.0)
+SPEED = ConstraintSpec("speed", limit=1.0, discount=0.99)
+
+
+class Scripted(gym.Env):
+    """Replies with what the test hands in: observation, reward, info or a sixth value."""
+
+    observation_space = gym.spaces.Box(-10, 10, (2,), np.float64)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, observation=(0.5, 0.5), reward=1.0, info=None, sixth=None):
+        self.reply = np.array(observation), reward, info if info is not None else {}
+        self.sixth = sixth
+        self.taken = None
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2), {"kept": True}
+
+    def step(self, action):
+        self.taken = action
+        observation, reward, info = self.reply
+        if self.sixth is None:
+            return observation, reward, False, False, info
+        return observation, reward, self.sixth, False, False, info
+
+
+def one_step(env, action=(0.0,)):
+    env.reset(seed=0)
+    return env.step(np.array(action, dtype=np.float32))
+
+
+def test_cost_function_sees_the_whole_transition():
+    seen = []
+
+    def cost(obs, action, next_obs, reward, info):
+        seen.append((obs.tolist(), action.tolist(), next_obs.tolist(), reward, info["x"]))
+        return 0.75
+
+    env = ConstrainedWrapper(Scripted(info={"x": 3}), ENERGY, cost)
+    _, info = env.reset(seed=0)
+    assert (info["cost"], info["episode_cost"], info["kept"]) == (0.0, 0.0, True)
+    for step in (1, 2):
+        info = env.step(np.array([0.25], np.float32))[4]
+        assert (info["cost"], info["episode_cost"], info["x"]) == (0.75, 0.75 * step, 3)
+    assert seen[0] == ([0.0, 0.0], [0.25], [0.5, 0.5], 1.0, 3)
+    assert seen[1][0] == [0.5, 0.5]
+
+
+def test_several_constraints():
+    env = ConstrainedWrapper(Scripted(), [ENERGY, SPEED], lambda *_: (0.5, 2.0))
+    info = one_step(env)[4]
+    np.testing.assert_array_equal(info["costs"], [0.5, 2.0])
+    assert info["cost"] == 2.5
+    assert declared_constraints(env) == (ENERGY, SPEED)
+    assert env.unwrapped.cost_space.shape == (2,)
+
+
+def test_reads_six_values_and_infos():
+    _, reward, terminated, truncated, info = one_step(
+        ConstrainedWrapper(Scripted(sixth=3.0), ENERGY)
+    )
+    assert (reward, terminated, truncated, info["cost"]) == (1.0, False, False, 3.0)
+    assert one_step(ConstrainedWrapper(Scripted(info={"cost": 2}), ENERGY))[4]["cost"] == 2.0
+
+
+def test_keeps_declared_constraints_and_refuses_none():
+    env = ConstrainedWrapper(gym.make("Safe/CliffWorld-v0"))
+    assert env.constraints[0].name == "chasm"
+    with pytest.raises(CostSignalError, match="declares no constraints; wrap it"):
+        ConstrainedWrapper(Scripted())
+    with pytest.raises(ValueError, match="constraints is empty"):
+        ConstrainedWrapper(Scripted(), [])
+    with pytest.raises(ValueError, match="reward_discount is 0.0"):
+        ConstrainedWrapper(Scripted(), ENERGY, reward_discount=0.0)
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({}, r"Scripted, step 1: info has no 'cost' \(it has \[\]\); report it on every step"),
+        ({"cost": -0.5}, "Scripted, step 1: the cost is -0.5; costs are >= 0"),
+        ({"cost": float("nan")}, "step 1: the cost is nan; it has to be finite"),
+        ({"cost": float("inf")}, "step 1: the cost is inf; it has to be finite"),
+        ({"cost": [1.0, 2.0]}, r"of shape \(2,\); there are 1 constraints \('energy'\)"),
+        ({"cost": "high"}, "the cost is 'high'; it has to be a number"),
+        ({"cost": None}, "the cost is None"),
+    ],
+)
+def test_broken_costs_name_environment_step_and_value(info, message):
+    with pytest.raises(CostSignalError, match=message):
+        one_step(ConstrainedWrapper(Scripted(info=info), ENERGY))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"observation": (np.nan, 0.0)}, "step 1: the observation is .*nan.*; it has to be finite"),
+        ({"observation": (np.inf, 0.0)}, "the observation is"),
+        ({"reward": float("nan")}, "the reward is nan"),
+        ({"reward": float("-inf")}, "the reward is -inf"),
+    ],
+)
+def test_non_finite_values_are_refused(arguments, message):
+    env = ConstrainedWrapper(Scripted(info={"cost": 0.0}, **arguments), ENERGY)
+    with pytest.raises(NonFiniteEnvError, match=message):
+        one_step(env)
+
+
+def test_looks_into_dict_observations():
+    class Nested(Scripted):
+        def step(self, action):
+            return {"a": (np.zeros(2), np.array([np.nan])), "n": 3}, 0.0, False, False, {"cost": 0}
+
+    with pytest.raises(NonFiniteEnvError, match="observation"):
+        one_step(ConstrainedWrapper(Nested(), ENERGY))
+
+
+def test_box_actions_are_clipped_and_bad_ones_refused():
+    inner = Scripted(info={"cost": 0.0})
+    env = ConstrainedWrapper(inner, ENERGY)
+    one_step(env, [7.0])
+    assert inner.taken.tolist() == [1.0]
+    assert inner.taken.dtype == np.float32
+    action = np.array([0.1], dtype=np.float64)
+    env.step(action)
+    assert inner.taken is action
+    with pytest.raises(ValueError, match="holds NaN"):
+        env.step(np.array([np.nan]))
+    with pytest.raises(ValueError, match=r"has shape \(2,\) .* of shape \(1,\)"):
+        env.step(np.zeros(2))
+
+
+def test_discrete_and_other_actions():
+    class Discrete(Scripted):
+        action_space = gym.spaces.Discrete(3, start=1)
+
+    env = ConstrainedWrapper(Discrete(info={"cost": 0.0}), ENERGY)
+    env.reset(seed=0)
+    env.step(3)
+    with pytest.raises(ValueError, match="pass one whole number from 1 to 3"):
+        env.step(0)
+
+    class Multi(Scripted):
+        action_space = gym.spaces.MultiDiscrete([2, 2])
+
+    env = ConstrainedWrapper(Multi(info={"cost": 0.0}), ENERGY)
+    env.reset(seed=0)
+    env.step(np.array([1, 0]))
+    with pytest.raises(ValueError, match="is not in MultiDiscrete"):
+        env.step(np.array([2, 0]))
+
+
+class LosesTheLastCost(gym.Env):
+    """Reports its cost on every step but the one that ends the episode."""
+
+    observation_space = gym.spaces.Discrete(2)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, fault):
+        self.fault = fault
+        self.constraints = (ENERGY,)
+        self.reward_discount = 1.0
+        self.cost_space = gym.spaces.Box(0, 1, (1,), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        self.total = 0.0
+        return 0, {"cost": 0.0, "episode_cost": 0.0}
+
+    def step(self, action):
+        if not self.action_space.contains(action):
+            if self.fault == "takes any action":
+                action = 0
+            else:
+                raise ValueError("no such action")
+        self.steps += 1
+        self.total += 1.0
+        info = {"cost": 1.0, "episode_cost": self.total}
+        ended = self.steps == 5
+        if self.fault == "loses the last cost" and ended:
+            del info["cost"]
+        if self.fault == "gives an int":
+            info["cost"] = 1
+        if self.fault == "leaves the cost space":
+            info["cost"] = 2.0
+            info["episode_cost"] = 2.0 * self.total
+        if self.fault == "does not add up":
+            info["episode_cost"] = 0.0
+        return int(action), 0.0, ended, False, info
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("loses the last cost", "at step 5: info has no 'cost'"),
+        ("gives an int", "info\\['cost'\\] is 1 of type int; a float >= 0 is due"),
+        ("leaves the cost space", "are not in cost_space"),
+        ("does not add up", "the sum is 1.0"),
+        ("takes any action", "was taken; it has to raise ValueError"),
+    ],
+)
+def test_the_checker_finds(fault, message):
+    with pytest.raises(CostSignalError, match=message):
+        check_constrained_env(lambda: LosesTheLastCost(fault))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_checker_passes_the_same_environment_without_fault():
+    report = check_constrained_env(lambda: LosesTheLastCost(None))
+    assert "terminal costs" in report.passed
+    if AutoresetMode is not None:
+        assert "native vector form: the environment has none" in report.skipped
+    assert "passed   terminal costs" in str(report)
+
+
+def test_the_checker_refuses_what_is_no_environment():
+    with pytest.raises(TypeError, match="neither an id nor a function"):
+        check_constrained_env(3)
+    with pytest.raises(TypeError, match="only go with an id"):
+        check_constrained_env(Scripted, size=3)
+    with pytest.raises(CostSignalError, match="declares no constraints"):
+        check_constrained_env(Scripted)
