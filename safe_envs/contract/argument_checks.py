@@ -1,0 +1,104 @@
+"""Checks of arguments, with errors that say what came, what is allowed, and what to pass."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import numpy as np
+
+MANY = 60  # of more known names only the closest are listed
+LISTED_OF_MANY = 10
+
+
+def check_number(
+    name: str,
+    value: float,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+) -> None:
+    """Raise ValueError unless low <= value <= high (low < value if `open_low`)."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and low <= value <= high and not (open_low and value == low):
+        return
+    floor = "" if low == -math.inf else f" {'>' if open_low else '>='} {low:g}"
+    ceiling = "" if high == math.inf else f"{' and' if floor else ''} <= {high:g}"
+    raise ValueError(f"{name} is {value!r}; pass a number{floor}{ceiling}")
+
+
+def check_count(**arguments: int) -> None:
+    """Raise ValueError naming the first argument that is not a whole number >= 1."""
+    for name, value in arguments.items():
+        if not (isinstance(value, int | np.integer) and value >= 1):
+            raise ValueError(f"{name} is {value}; pass a whole number >= 1")
+
+
+def check_positive(**arguments: float) -> None:
+    """Raise ValueError naming the first argument that is not a positive finite number."""
+    for name, value in arguments.items():
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{name} is {value}; pass a positive number")
+
+
+def check_not_negative(**arguments: float) -> None:
+    """Raise ValueError naming the first argument that is not a finite number >= 0."""
+    for name, value in arguments.items():
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} is {value}; pass a number >= 0")
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Raise ValueError unless the value is one of the choices; it names the closest one."""
+    if value not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} is {value!r}; {closest_hint(value, choices)}pass one of {listed}")
+
+
+def checked_array(name: str, given: Any, shape: tuple[int, ...], meaning: str = "") -> np.ndarray:
+    """Return a new float64 array of the shape with finite entries.
+
+    Args:
+        name: of the argument.
+        given: what came.
+        shape: what is allowed.
+        meaning: what its entries are, such as "position and velocity"; part of the error.
+
+    Raises:
+        ValueError: if it is not such an array.
+    """
+    wanted = f"an array of shape {shape}{f': {meaning}' if meaning else ''}"
+    try:
+        array = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {given!r}, not numbers; pass {wanted}") from None
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; pass {wanted}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} {array.tolist()} holds NaN or infinite entries; pass {wanted}")
+    return array
+
+
+def closest_hint(name: Any, known: Iterable[str]) -> str:
+    """Return "did you mean 'X'? " for the closest known name, "" if none is close."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return "unknown KIND 'NAME'; did you mean ...? Known: ...".
+
+    If very many names are known, only the closest are listed.
+    """
+    names = sorted(known)
+    by_lower = {known_name.lower(): known_name for known_name in names}
+    closest = difflib.get_close_matches(name.lower(), by_lower, n=LISTED_OF_MANY, cutoff=0.0)
+    hint = f"did you mean {by_lower[closest[0]]!r}? " if closest else ""
+    listed = names
+    if len(names) > MANY:
+        listed = [by_lower[each] for each in closest]
+        listed[-1] += f" and {len(names) - len(listed)} others"
+    return f"unknown {kind} {name!r}; {hint}Known: {', '.join(listed)}"

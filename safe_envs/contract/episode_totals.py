@@ -1,0 +1,83 @@
+"""Sums of rewards and costs over episodes, measured with the declared discounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What one episode came to."""
+
+    value: float  # discounted sum of the reward
+    costs: np.ndarray  # (m,) discounted sum of each cost
+    plain_value: float  # undiscounted
+    plain_costs: np.ndarray  # (m,) undiscounted
+    horizon: np.ndarray  # (m,) discounted number of steps, sum_t discount^t
+    length: int  # [steps]
+
+
+class EndedEpisode(NamedTuple):
+    """An episode and the environment it was played in."""
+
+    row: int
+    episode: Episode
+
+
+class EpisodeTotals:
+    """Adds up rewards and costs of N environments, one episode at a time in each.
+
+        value = sum_t discount^t reward_t,   costs_i = sum_t discount_i^t cost_{t,i}
+
+    Args:
+        num_envs: number of environments N.
+        reward_discount: of the return.
+        cost_discounts: one per constraint, (m,).
+    """
+
+    def __init__(
+        self, num_envs: int, reward_discount: float, cost_discounts: Sequence[float]
+    ) -> None:
+        self._discounts = np.array([reward_discount, *cost_discounts], dtype=np.float64)
+        shape = (num_envs, len(self._discounts))
+        self._sums, self._plain, self._horizons = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self._factors = np.ones(shape)  # discount^t
+        self._lengths = np.zeros(num_envs, dtype=np.int64)
+
+    def add(self, signals: np.ndarray, ended: np.ndarray) -> list[EndedEpisode]:
+        """Add one step of every environment and return the episodes that it ended, row by row.
+
+        Args:
+            signals: reward and costs, (N, 1 + m).
+            ended: whether the step was the last of its episode, (N,) bool.
+        """
+        self._sums += self._factors * signals
+        self._plain += signals
+        self._horizons += self._factors
+        self._factors *= self._discounts
+        self._lengths += 1
+        rows = np.flatnonzero(ended)
+        return self.close(rows) if len(rows) else []
+
+    def close(self, rows: np.ndarray) -> list[EndedEpisode]:
+        """End the episodes in the rows with these numbers and return what they came to so far."""
+        closed = []
+        for row in rows.tolist():
+            sums, plain = self._sums[row].copy(), self._plain[row].copy()
+            episode = Episode(
+                value=float(sums[0]),
+                costs=sums[1:],
+                plain_value=float(plain[0]),
+                plain_costs=plain[1:],
+                horizon=self._horizons[row, 1:].copy(),
+                length=int(self._lengths[row]),
+            )
+            closed.append(EndedEpisode(row, episode))
+        self._sums[rows] = self._plain[rows] = self._horizons[rows] = 0.0
+        self._factors[rows] = 1.0
+        self._lengths[rows] = 0
+        return closed
