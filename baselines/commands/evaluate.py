@@ -11,7 +11,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from baselines.jobs.run_folder import read_config, read_training_outcome, write_json
+from baselines.atomic_files import write_json
+from baselines.jobs.run_folder import read_config, read_training_outcome
 from baselines.jobs.training_job import (
     EVALUATION_SEED,
     TrainingJob,

@@ -23,6 +23,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from baselines.atomic_files import write_atomically, write_json
 from baselines.experiments.curvature_guided_filter_degradation import one_step_degradation
 from baselines.experiments.curvature_guided_filter_figure import (
     draw_degradation,
@@ -42,7 +43,6 @@ from baselines.experiments.curvature_guided_filter_flights import (
     fly,
     paired_interval,
 )
-from baselines.jobs.run_folder import write_atomically, write_json
 from safe_envs.quadrotor.task import SceneName
 
 LEAST_CLEARANCE = 0.01  # [m] expected of order 3

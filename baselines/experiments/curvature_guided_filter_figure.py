@@ -16,13 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
+from baselines.atomic_files import write_atomically
 from baselines.experiments.curvature_guided_filter_flights import (
     NO_FILTER,
     WEIGHTED,
     Flights,
     paired_interval,
 )
-from baselines.jobs.run_folder import write_atomically
 from baselines.report.style import LIMIT_COLOR
 from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import SceneName

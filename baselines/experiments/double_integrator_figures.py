@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from baselines.atomic_files import write_atomically
 from baselines.experiments.double_integrator_problem import state_grid
-from baselines.jobs.run_folder import write_atomically
 from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES, style_of
 from safe_envs.control.double_integrator_reference import (
     BOX,

@@ -14,6 +14,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from agents.flat_parameters import set_flat_values
+from baselines.atomic_files import write_atomically, write_json
 from baselines.experiments.double_integrator_problem import (
     AdvantageConstraint,
     ResidualPolicy,
@@ -25,7 +26,6 @@ from baselines.experiments.double_integrator_problem import (
     state_grid,
 )
 from baselines.experiments.double_integrator_training import ImitationRun, Training, train
-from baselines.jobs.run_folder import write_atomically, write_json
 from safe_envs.control.double_integrator_reference import in_safe_set, reaches_target, safe_value
 from safe_envs.control.double_integrator_sampling import sample_safe_states
 

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from baselines.atomic_files import write_atomically, write_json
 from baselines.experiments.curvature_guided_filter_flights import FILTERS, Filter, Flights, fly
-from baselines.jobs.run_folder import write_atomically, write_json
 from safe_envs.quadrotor.task import SceneName
 
 CONDITIONS: Mapping[str, Mapping[str, Any]] = {

@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from baselines.atomic_files import write_atomically, write_json
 from baselines.commands.comparison_plan import CompareOptions
 from baselines.experiments.training_runs import run_trainings
-from baselines.jobs.run_folder import write_atomically, write_json
 from baselines.jobs.training_job import TrainingResult
 from baselines.measures.learning_curve import LearningCurve, read_learning_curve, seed_band
 

@@ -22,8 +22,8 @@ import torch
 from agents.flat_parameters import flat_values, set_flat_values
 from agents.scpo.certificate import certify
 from agents.scpo.residual_network import ResidualNetwork
+from baselines.atomic_files import write_json
 from baselines.experiments import scpo_variants
-from baselines.jobs.run_folder import write_json
 from safe_envs.control.constrained_regression import BOUND, CONSTRAINED, target
 
 Method = Literal["literal", "ours", "soft", "unconstrained"]

@@ -22,9 +22,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from baselines.atomic_files import write_json
 from baselines.commands.comparison_plan import CompareOptions
 from baselines.experiments.training_runs import run_trainings
-from baselines.jobs.run_folder import write_json
 from baselines.measures.learning_curve import LearningCurve, read_learning_curve
 from baselines.report.learning_curve_plots import draw_learning_curves
 

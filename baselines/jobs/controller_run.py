@@ -15,7 +15,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from agents.training_env import Contract
-from baselines.jobs.run_folder import open_run, write_error, write_json
+from baselines.atomic_files import write_json
+from baselines.jobs.run_folder import open_run, write_error
 from baselines.jobs.settings import make_training_env
 from baselines.jobs.training_job import (
     EVALUATION_SEED,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -18,21 +17,12 @@ from typing import Any
 import numpy as np
 
 from agents.tabular.solver_trace import SolverTrace
+from baselines.atomic_files import write_atomically, write_json
 from baselines.jobs.job import AJob, AnyJob, AResult, Job, JobResult, Outcome, TabularOutcome
 from baselines.jobs.training_job import TrainingJob, TrainingOutcome, TrainingResult
 
 PROVENANCE = ("command", "versions")  # in config.json, but they do not decide the result
 TRACE_ARRAYS = ("value", "violation", "multipliers", "policy")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that either keeps its old content or has the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def open_run(folder: Path, job: AnyJob, provenance: Mapping[str, Any] | None = None) -> None:
@@ -102,12 +92,6 @@ def read_trace(folder: Path) -> SolverTrace:
     """Return the trace of a finished job."""
     with np.load(folder / "trace.npz", allow_pickle=False) as arrays:
         return SolverTrace(**{name: arrays[name] for name in TRACE_ARRAYS})
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write JSON data atomically; ValueError if a number is not finite."""
-    text = json.dumps(data, indent=2, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
 
 
 def _outcome(

@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from threadpoolctl import threadpool_limits
 
 from agents import ConstrainedAgent
-from baselines.jobs.run_folder import open_run, write_error, write_json
+from baselines.atomic_files import write_json
+from baselines.jobs.run_folder import open_run, write_error
 from baselines.jobs.settings import make_agent, make_training_env
 from baselines.jobs.training_job import (
     EVALUATION_SEED,

@@ -9,7 +9,7 @@ import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from baselines.jobs.run_folder import write_atomically
+from baselines.atomic_files import write_atomically
 
 FILE = "normalization.npz"
 

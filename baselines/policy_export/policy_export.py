@@ -26,7 +26,7 @@ from torch import nn
 
 from agents import ConstrainedAgent
 from agents.scpo.residual_policy import ResidualPolicy
-from baselines.jobs.run_folder import write_atomically
+from baselines.atomic_files import write_atomically
 from baselines.policy_export.observation_normalization import moments_of
 from baselines.policy_export.onnx_graph import ACTIVATIONS, OnnxGraph
 from baselines.policy_export.residual_export import residual_mean

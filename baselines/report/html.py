@@ -14,9 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from agents.tabular.linear_program import Optimum
 from baselines.jobs.job import TabularOutcome
 from baselines.jobs.training_job import TrainingOutcome
-from baselines.measures.training_summary import MODES
 from baselines.report.results_table import AgentSummary
 from baselines.report.sections import TrainingSection
+from baselines.report.training_summary import MODES
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 AnyOutcome = TabularOutcome | TrainingOutcome

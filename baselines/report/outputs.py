@@ -8,13 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from agents.tabular.linear_program import Optimum, linear_program
+from baselines.atomic_files import write_atomically
 from baselines.jobs.job import Job, TabularOutcome
-from baselines.jobs.run_folder import (
-    read_outcome,
-    read_trace,
-    read_training_outcome,
-    write_atomically,
-)
+from baselines.jobs.run_folder import read_outcome, read_trace, read_training_outcome
 from baselines.jobs.training_job import TrainingJob, TrainingOutcome
 from baselines.names.environments import EnvironmentName
 from baselines.report.html import ProblemSection, ReportSection, report_html

@@ -11,9 +11,9 @@ import numpy as np
 
 from baselines.jobs.training_job import TrainingOutcome, TrainingResult
 from baselines.measures.learning_curve import TIMESTEPS, LearningCurve, read_learning_curve
-from baselines.measures.training_summary import TrainingSummary, summarise_training
 from baselines.names.environments import EnvironmentName
 from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto
+from baselines.report.training_summary import TrainingSummary, summarise_training
 
 EPISODE_VALUE = "rollout/ep_value_mean"  # the return with the declared discount
 

@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from baselines.jobs.training_job import TrainingOutcome, TrainingResult
-from baselines.measures.training_summary import (
+from baselines.report.sections import TrainingSection
+from baselines.report.training_summary import (
     MODES,
     Mode,
     ModeSummary,
     TrainingSummary,
     episodes_of,
 )
-from baselines.report.sections import TrainingSection
 
 LONGEST_NAME = 10  # letters of an agent on one line of a table of 80 columns
 CSV_COLUMNS = (

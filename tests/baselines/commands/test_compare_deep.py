@@ -12,7 +12,7 @@ from rich.console import Console
 from baselines.commands.compare import CompareOptions, compare
 from baselines.commands.comparison_plan import plan
 from baselines.jobs.run_folder import read_training_outcome
-from baselines.measures.training_summary import summarise_training
+from baselines.report.training_summary import summarise_training
 
 SEA = "Safe/DeepSeaTreasure-v0"
 SMALL = ("PPOLag.n_steps=8", "SPMAALM.n_steps=8", "PPO.n_steps=8")

@@ -9,7 +9,7 @@ import pytest
 
 from agents.tabular import npg_pd, random_policy
 from baselines.jobs.job import Job
-from baselines.jobs.run_folder import is_done, read_outcome, read_trace, write_atomically
+from baselines.jobs.run_folder import is_done, read_outcome, read_trace
 from baselines.jobs.run_job import run_job, starting_point
 from baselines.names.agents import SOLVERS
 from baselines.names.environments import parse_environment_name, tabular_model_of
@@ -150,16 +150,3 @@ def test_a_rerun_that_fails_does_not_leave_the_old_result(tmp_path):
     assert outcome.result is None
     assert "step_size is -1.0" in outcome.reason
     assert not is_done(job.folder(tmp_path), job)
-
-
-def test_an_interrupted_write_leaves_the_old_content(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("baselines.jobs.run_folder.os.fsync", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, b"new content")
-    assert path.read_bytes() == b"old"

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 import leaderboard.commands.demo
+from baselines.atomic_files import write_json
 from baselines.commands.train import TrainOptions, train
 from baselines.jobs.job import Outcome
-from baselines.jobs.run_folder import write_json
 from leaderboard.__main__ import main
 from leaderboard.store.accounts import LOCAL
 from leaderboard.store.database import open_database
