@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 
 from baselines.commands.demo import demo_plan
-from baselines.jobs.training_job import TrainingJob
+from baselines.jobs.job import job_folder
 from leaderboard.commands.submit import submit_here
 from leaderboard.store.database import open_database
 from leaderboard.store.seasons import open_season
@@ -36,8 +36,8 @@ def main() -> None:
     given = options.parse_args(sys.argv[1:])
     agents: dict[str, list[Path]] = {}
     for job in demo_plan(given.demo).jobs:
-        if isinstance(job, TrainingJob):
-            agents.setdefault(job.agent, []).append(job.folder(given.demo))
+        if job.section == "episodes":
+            agents.setdefault(job.agent, []).append(job_folder(given.demo, job))
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
         database = open_database(f"sqlite:///{folder}/store.sqlite")

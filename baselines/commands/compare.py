@@ -6,20 +6,26 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from baselines.commands.comparison_plan import CompareOptions, Plan, plan
-from baselines.jobs.job import Job
+from baselines.jobs.job import AnyOutcome, Job, job_folder
 from baselines.jobs.processes import run_in_processes
-from baselines.jobs.run_folder import is_done, write_error
-from baselines.jobs.run_job import run_job
-from baselines.jobs.training_job import TrainingJob
-from baselines.report.outputs import AnyOutcome, read_any_outcome, write_outputs
+from baselines.jobs.run_folder import is_done, run_job, write_error
+from baselines.report.outputs import write_outputs
 
-__all__ = ["CompareOptions", "Comparison", "compare", "run_comparison"]
+__all__ = [
+    "CompareOptions",
+    "Comparison",
+    "FinishedJob",
+    "compare",
+    "finished_jobs",
+    "run_comparison",
+]
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,32 @@ def compare(options: CompareOptions, console: Console) -> int:
     return run_comparison(plan(options), how, console)
 
 
+class FinishedJob(NamedTuple):
+    """A job that did not fail."""
+
+    job: Job
+    result: Any  # what jobs of that kind measure: a `SolverResult`, an `EpisodicResult`
+    folder: Path  # of its files
+
+
+def finished_jobs(options: CompareOptions, console: Console) -> list[FinishedJob]:
+    """Run what is missing, as `compare` does, and return the jobs that did not fail."""
+    planned = plan(options)
+    how = Comparison(options.out, options.workers, options.title, options.command())
+    run_comparison(planned, how, console)
+    finished = []
+    for job in planned.jobs:
+        folder = job_folder(options.out, job)
+        result = job.outcome(folder).result
+        if result is not None:
+            finished.append(FinishedJob(job, result, folder))
+    return finished
+
+
 def run_comparison(planned: Plan, how: Comparison, console: Console) -> int:
     """Run the missing jobs of a plan, as `compare` does."""
     jobs = planned.jobs
-    missing = [job for job in jobs if not is_done(job.folder(how.out), job)]
+    missing = [job for job in jobs if not is_done(job_folder(how.out, job), job)]
     try:
         _run(missing, how, console)
     except KeyboardInterrupt:
@@ -58,7 +86,7 @@ def run_comparison(planned: Plan, how: Comparison, console: Console) -> int:
         )
         console.print(escape(how.command), soft_wrap=True)
         return 130
-    outcomes = [read_any_outcome(job.folder(how.out), job) for job in jobs]
+    outcomes = [job.outcome(job_folder(how.out, job)) for job in jobs]
     write_outputs(how.out, how.title, how.command, planned.models, outcomes, console)
     console.print(f"{len(jobs)} jobs: ran {len(missing)}, kept {len(jobs) - len(missing)}")
     failed = [outcome for outcome in outcomes if outcome.result is None]
@@ -77,7 +105,7 @@ def _tell_failures(failed: Sequence[AnyOutcome], console: Console) -> None:
         )
 
 
-def _run(missing: Sequence[Job | TrainingJob], how: Comparison, console: Console) -> None:
+def _run(missing: Sequence[Job], how: Comparison, console: Console) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("jobs", total=len(missing))
@@ -85,25 +113,16 @@ def _run(missing: Sequence[Job | TrainingJob], how: Comparison, console: Console
         for done, reason in run_in_processes(_run_work, work, how.workers):
             if reason:
                 with contextlib.suppress(OSError):  # a full disk: the report says so as well
-                    write_error(done.job.folder(how.out), reason)
+                    write_error(job_folder(how.out, done.job), reason)
             progress.advance(task)
 
 
 @dataclass(frozen=True)
 class _Work:
-    job: Job | TrainingJob
+    job: Job
     out: Path
     command: str
 
 
 def _run_work(work: _Work) -> None:
-    if isinstance(work.job, Job):
-        run_job(work.job, work.out)
-    elif work.job.trains:
-        from baselines.jobs.training_run import run_training  # PyTorch, which solvers do without
-
-        run_training(work.job, work.job.folder(work.out), work.command)
-    else:
-        from baselines.jobs.controller_run import run_controller
-
-        run_controller(work.job, work.job.folder(work.out), work.command)
+    run_job(work.job, job_folder(work.out, work.job), work.command)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import tyro
 
-from baselines.jobs.job import Job
-from baselines.jobs.training_job import EVALUATION_EPISODES, LARGEST_SEED, TrainingJob
+from baselines.jobs.episodic_job import EVALUATION_EPISODES, LARGEST_SEED
+from baselines.jobs.job import Effort, Job
+from baselines.jobs.kinds import KINDS
 from baselines.names.agents import kind_of
 from baselines.names.environments import (
     EnvironmentName,
     find_tabular_model,
     parse_environment_name,
-    tabular_model_of,
 )
 from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
 from safe_envs.tabular.model import TabularCMDP
@@ -68,7 +68,7 @@ class CompareOptions:
 class Plan(NamedTuple):
     """The jobs of a comparison, and its environments with their models, if they have one."""
 
-    jobs: list[Job | TrainingJob]
+    jobs: list[Job]
     models: dict[EnvironmentName, TabularCMDP | None]
 
 
@@ -82,39 +82,21 @@ def plan(options: CompareOptions) -> Plan:
     """
     _check_numbers(options)
     agents = list(dict.fromkeys(options.agents))
-    kinds = {agent: kind_of(agent) for agent in agents}
+    kinds = {agent: KINDS[kind_of(agent)] for agent in agents}
     overrides = parse_overrides(options.overrides)
     envs = list(dict.fromkeys(parse_environment_name(text) for text in options.envs))
-    find = tabular_model_of if "solver" in kinds.values() else find_tabular_model
-    models = {env: find(env) for env in envs}
-    jobs: list[Job | TrainingJob] = []
+    models = {env: find_tabular_model(env) for env in envs}
+    effort = Effort(options.evaluations, options.total_timesteps, options.eval_episodes)
+    jobs: list[Job] = []
     for env in envs:
         chosen = {agent: hyperparameters_for(agent, env.id, overrides) for agent in agents}
-        others = {agent: s for agent, s in chosen.items() if kinds[agent] != "solver"}
-        _check_common_limit(env, {agent: s.get("cost_limit") for agent, s in others.items()})
+        limits = {agent: s["cost_limit"] for agent, s in chosen.items() if "cost_limit" in s}
+        _check_common_limit(env, limits)
         for agent, settings in chosen.items():
-            if kinds[agent] == "controller":
-                check_controller(env, agent, settings)
+            kinds[agent].check(env, agent, settings)
             for seed in dict.fromkeys(options.seeds):
-                jobs.append(_job(options, env, agent, seed, settings))
+                jobs.append(kinds[agent].planned(env, agent, seed, settings, effort))
     return Plan(jobs, models)
-
-
-def check_controller(env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:
-    """Raise ValueError if a controller is not for an environment or refuses a setting."""
-    from baselines.jobs.controller_run import prepare_controller  # PyTorch
-
-    prepare_controller(env, agent, settings, seed=0)
-
-
-def _job(
-    options: CompareOptions, env: EnvironmentName, agent: str, seed: int, settings: dict[str, Any]
-) -> Job | TrainingJob:
-    kind = kind_of(agent)
-    if kind == "solver":
-        return Job(env, agent, seed, options.evaluations, settings)
-    steps = 0 if kind == "controller" else options.total_timesteps
-    return TrainingJob(env, agent, seed, steps, settings, options.eval_episodes)
 
 
 def _check_numbers(options: CompareOptions) -> None:

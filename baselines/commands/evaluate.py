@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -12,15 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from baselines.atomic_files import write_json
-from baselines.jobs.run_folder import read_config, read_training_outcome
-from baselines.jobs.training_job import (
-    EVALUATION_SEED,
-    TrainingJob,
-    TrainingResult,
-    training_job_from,
-)
-from baselines.measures.episode_statistics import EpisodeStatistics
-from baselines.report.training_table import evaluation_table
+from baselines.jobs.episodic_job import EVALUATION_SEED, EpisodicResult
+from baselines.jobs.kinds import episodic_job_from
+from baselines.jobs.run_folder import read_config
+from baselines.report.episodes_section import evaluation_table
 
 
 @dataclass(frozen=True)
@@ -58,37 +52,20 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     return 0
 
 
-def evaluated_again(folder: Path, episodes: int, seed: int) -> TrainingResult:
+def evaluated_again(folder: Path, episodes: int, seed: int) -> EpisodicResult:
     """Return the result of a finished run with other evaluation episodes.
 
     Raises:
         ValueError: if the folder holds no finished run of a deep agent or a controller.
     """
-    config = read_config(folder)
-    if config is None or "total_timesteps" not in config:
+    job = episodic_job_from(read_config(folder))
+    if job is None:
         raise ValueError(
             f"{folder} holds no run of a deep agent or a controller; pass the folder that the "
             "command train wrote"
         )
-    job = training_job_from(config)
-    outcome = read_training_outcome(folder, job)
+    outcome = job.outcome(folder)
     if outcome.result is None:
         raise ValueError(f"{folder} holds no finished run: {outcome.reason}; train it first")
-    again = _evaluation(job, folder, episodes, seed)
-    return replace(outcome.result, stochastic=again(False), deterministic=again(True))
-
-
-def _evaluation(
-    job: TrainingJob, folder: Path, episodes: int, seed: int
-) -> Callable[[bool], EpisodeStatistics]:
-    """Return what evaluates a finished run, called with whether it is to be deterministic."""
-    if not job.trains:
-        from baselines.jobs.controller_run import evaluate_controller
-
-        return lambda deterministic: evaluate_controller(job, episodes, deterministic, seed)
-    import agents  # PyTorch is imported only now
-    from baselines.jobs.training_run import evaluate_run
-
-    kind: type[agents.ConstrainedAgent] = getattr(agents, job.agent)
-    model = kind.load(folder / "model.zip")
-    return lambda deterministic: evaluate_run(model, job, folder, episodes, deterministic, seed)
+    again = job.evaluate(folder, episodes, seed)
+    return replace(outcome.result, **again._asdict())

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shlex
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,24 +12,14 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from baselines.commands.comparison_plan import check_controller
-from baselines.jobs.run_folder import (
-    is_done,
-    read_config,
-    read_training_outcome,
-    write_error,
-)
-from baselines.jobs.training_job import (
-    EVALUATION_EPISODES,
-    LARGEST_SEED,
-    TrainingJob,
-    TrainingResult,
-)
+from baselines.jobs.episodic_job import EVALUATION_EPISODES, LARGEST_SEED, EpisodicJob
+from baselines.jobs.job import Effort, Job, JobRefused
+from baselines.jobs.kinds import EPISODIC
+from baselines.jobs.run_folder import is_done, read_config, write_error
 from baselines.names.agents import CONTROLLERS, DEEP_AGENTS, kind_of
 from baselines.names.environments import find_tabular_model, parse_environment_name
 from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
-from baselines.report.training_table import evaluation_table
-from safe_envs.contract.cost_signal import CostSignalError
+from baselines.report.episodes_section import evaluation_table
 
 
 @dataclass(frozen=True)
@@ -78,34 +66,35 @@ def train(options: TrainOptions, console: Console) -> int:
     folder = options.out
     if is_done(folder, job):
         console.print(f"{escape(str(folder))} holds this run already; kept", soft_wrap=True)
-        result = read_training_outcome(folder, job).result
-        assert result is not None
-        return _show(result, folder, console)
+        return _show(job, folder, console)
     _check_free(folder, job)
-    run = _prepared(job, folder, options.command(), console)
-    title = f"{job.agent} on {job.env}, seed {job.seed}"
+    from baselines.commands.progress_display import ProgressDisplay  # PyTorch
+
+    title = f"{job.agent}, seed {job.seed}"
+    display = ProgressDisplay(console, title, options.total_timesteps)
     try:
-        result = run()
+        job.run(folder, options.command(), display)
     except KeyboardInterrupt:
+        display.stop()
         console.print("[yellow]interrupted[/]; the same command starts again")
         return 130
+    except JobRefused:
+        raise
     except Exception as error:
-        write_error(folder, traceback.format_exc())
-        reason = escape(f"{type(error).__name__}: {error}")
-        console.print(f"[red]failed[/] {escape(title)}: {reason}", soft_wrap=True)
-        console.print(f"traceback: {escape(str(folder / 'error.txt'))}", soft_wrap=True)
+        display.stop()
+        _tell_failure(job, folder, error, console)
         return 1
-    return _show(result, folder, console)
+    return _show(job, folder, console)
 
 
-def training_job(options: TrainOptions) -> TrainingJob:
+def training_job(options: TrainOptions) -> EpisodicJob:
     """Return the job of the options.
 
     Raises:
         ValueError: for an unknown name or setting, or a number out of range.
     """
-    kind = kind_of(options.agent)
-    if kind == "solver":
+    kind = EPISODIC.get(kind_of(options.agent))
+    if kind is None:
         raise ValueError(
             f"{options.agent} is a tabular solver and has nothing to train; pass one of "
             f"{', '.join((*DEEP_AGENTS, *CONTROLLERS))}, or run it with the command compare"
@@ -124,51 +113,17 @@ def training_job(options: TrainOptions) -> TrainingJob:
     find_tabular_model(env)  # makes the environment, and refuses what cannot be made
     overrides = parse_overrides([f"{options.agent}.{text}" for text in options.overrides])
     settings = hyperparameters_for(options.agent, env.id, overrides)
-    if kind == "controller":
-        check_controller(env, options.agent, settings)
-    return TrainingJob(
-        env=env,
-        agent=options.agent,
-        seed=options.seed,
-        total_timesteps=0 if kind == "controller" else options.total_timesteps,
-        hyperparameters=settings,
-        evaluation_episodes=options.eval_episodes,
-    )
+    kind.check(env, options.agent, settings)
+    effort = Effort(0, options.total_timesteps, options.eval_episodes)
+    return kind.planned(env, options.agent, options.seed, settings, effort)
 
 
-def _prepared(
-    job: TrainingJob, folder: Path, command: str, console: Console
-) -> Callable[[], TrainingResult]:
-    """Return what runs the job; ValueError for a refused setting."""
-    if not job.trains:
-        from baselines.jobs.controller_run import finish_controller
-
-        return partial(finish_controller, job, folder, command)
-    from baselines.commands.progress_display import ProgressDisplay  # these import PyTorch
-    from baselines.jobs.training_run import finish_training, prepare_training
-
-    try:
-        prepared = prepare_training(job)
-    except (TypeError, ValueError, CostSignalError) as error:
-        raise ValueError(f"{job.agent} on {job.env}: {error}") from error
-    display = ProgressDisplay(console, f"{job.agent}, seed {job.seed}", job.total_timesteps)
-
-    def run() -> TrainingResult:
-        try:
-            return finish_training(prepared, folder, command, display)
-        except BaseException:
-            display.stop()
-            raise
-
-    return run
-
-
-def _check_free(folder: Path, job: TrainingJob) -> None:
+def _check_free(folder: Path, job: Job) -> None:
     """Raise ValueError if the folder holds the result of another job."""
     if not (folder / "result.json").exists():
         return
     found = read_config(folder) or {}
-    wanted = job.config()
+    wanted = job.record.config
     differing = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
     raise ValueError(
         f"{folder} holds another finished run, which differs in {', '.join(differing) or 'files'}; "
@@ -176,7 +131,18 @@ def _check_free(folder: Path, job: TrainingJob) -> None:
     )
 
 
-def _show(result: TrainingResult, folder: Path, console: Console) -> int:
+def _tell_failure(job: Job, folder: Path, error: Exception, console: Console) -> None:
+    """Write the traceback of the exception at hand and say where it is."""
+    write_error(folder, traceback.format_exc())
+    title = escape(f"{job.agent} on {job.env}, seed {job.seed}")
+    reason = escape(f"{type(error).__name__}: {error}")
+    console.print(f"[red]failed[/] {title}: {reason}", soft_wrap=True)
+    console.print(f"traceback: {escape(str(folder / 'error.txt'))}", soft_wrap=True)
+
+
+def _show(job: EpisodicJob, folder: Path, console: Console) -> int:
+    result = job.outcome(folder).result
+    assert result is not None, "the job is done"
     console.print(evaluation_table(result))
     if result.policy_onnx is None:
         console.print(f"no policy.onnx: {escape(result.policy_onnx_refused)}", soft_wrap=True)

@@ -23,9 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.atomic_files import write_atomically, write_json
-from baselines.commands.comparison_plan import CompareOptions
-from baselines.experiments.training_runs import run_trainings
-from baselines.jobs.training_job import TrainingResult
+from baselines.commands.compare import CompareOptions, finished_jobs
+from baselines.jobs.episodic_job import EpisodicResult
 from baselines.measures.learning_curve import LearningCurve, read_learning_curve, seed_band
 
 ENVIRONMENTS = {"Safe/Quadrotor-v0": "no filter", "Safe/QuadrotorZCBF-v0": "filter"}
@@ -96,7 +95,7 @@ def training_cost(progress_csv: Path, limit: float) -> TrainingCost:
     return TrainingCost(episodes, total, early)
 
 
-def summary(agent: str, name: str, results: list[TrainingResult], costs: list[TrainingCost]) -> Row:
+def summary(agent: str, name: str, results: list[EpisodicResult], costs: list[TrainingCost]) -> Row:
     """Return the means over the seeds of an agent, with or without the filter."""
     return Row(
         agent=agent,
@@ -140,9 +139,10 @@ def run(arguments: Arguments, console: Console) -> list[Row]:
         workers=arguments.workers,
         title="Learning behind a safety filter",
     )
-    found: dict[tuple[str, str], tuple[list[TrainingResult], list[TrainingCost]]] = {}
+    found: dict[tuple[str, str], tuple[list[EpisodicResult], list[TrainingCost]]] = {}
     curves: list[LearningCurve] = []
-    for job, result, progress in run_trainings(options, console):
+    for job, result, folder in finished_jobs(options, console):
+        progress = folder / "progress.csv"
         name = ENVIRONMENTS[job.env.id]
         results, costs = found.setdefault((job.agent, name), ([], []))
         results.append(result)

@@ -23,8 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.atomic_files import write_json
-from baselines.commands.comparison_plan import CompareOptions
-from baselines.experiments.training_runs import run_trainings
+from baselines.commands.compare import CompareOptions, finished_jobs
 from baselines.measures.learning_curve import LearningCurve, read_learning_curve
 from baselines.report.learning_curve_plots import draw_learning_curves
 
@@ -137,8 +136,9 @@ def _our_curves(arguments: Arguments, console: Console) -> tuple[list[LearningCu
         title=f"Constrained agents on {arguments.task}",
     )
     curves, limits = [], [0.0]
-    for job, result, progress in run_trainings(options, console):
+    for job, result, folder in finished_jobs(options, console):
         names, limits = result.constraint_names, list(result.limits)
+        progress = folder / "progress.csv"
         curves.append(read_learning_curve(progress, job.agent, job.seed, names))
     return curves, limits
 

@@ -1,16 +1,36 @@
-"""One job: an agent on an environment with a seed, and what comes out of it."""
+"""What a job is: one agent on one environment with one seed, run in a folder of its own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from baselines.names.environments import EnvironmentName
 
+if TYPE_CHECKING:
+    from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
 
-class AnyJob(Protocol):
-    """What all kinds of jobs have in common."""
+Section = Literal["solvers", "episodes"]
+
+
+class RunRecord(NamedTuple):
+    """What the folder of a job is recognized by."""
+
+    config: dict[str, Any]  # JSON data that decides the result
+    files: tuple[str, ...]  # that a finished job has beside config.json and result.json
+    other_files: tuple[str, ...] = ()  # files and folders that it may have
+
+
+class JobRefused(ValueError):
+    """An agent refused its environment or a setting before the job wrote anything.
+
+    The refusal itself is the cause of this exception.
+    """
+
+
+class Job(Protocol):
+    """What the runner knows of a job; equal records give equal results."""
 
     @property
     def env(self) -> EnvironmentName:
@@ -22,73 +42,33 @@ class AnyJob(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of everything random."""
+        """Decides everything random."""
 
     @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """Settings of the agent."""
+    def section(self) -> Section:
+        """Section of the report that shows the outcome."""
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """Names of the files that a finished job has beside config.json and result.json."""
+    def record(self) -> RunRecord:
+        """What its folder is recognized by."""
 
-    @property
-    def other_files(self) -> tuple[str, ...]:
-        """Names of files and folders that it may have."""
+    def run(self, folder: Path, command: str, callback: BaseCallback | None = None) -> None:
+        """Run and write the files of the run, result.json last.
 
-    def folder(self, out: Path) -> Path:
-        """Return the folder of this job's files."""
+        Args:
+            folder: of the run.
+            command: the command line that started it, for config.json.
+            callback: of Stable-Baselines3; a job without training does not call it.
 
-    def config(self) -> dict[str, Any]:
-        """Return the job as JSON data; equal configurations give equal results."""
+        Raises:
+            JobRefused: if the agent cannot run with these settings.
+        """
 
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that decides the result of a tabular solver."""
-
-    env: EnvironmentName
-    agent: str
-    seed: int
-    evaluations: int
-    hyperparameters: dict[str, Any]
-
-    files: ClassVar[tuple[str, ...]] = ("trace.npz",)
-    other_files: ClassVar[tuple[str, ...]] = ()
-
-    def folder(self, out: Path) -> Path:
-        """Return the folder of this job's files."""
-        return job_folder(out, self.env, self.agent, self.seed)
-
-    def config(self) -> dict[str, Any]:
-        """Return the job as JSON data; equal configurations give equal results."""
-        return {
-            **common_config(self),
-            "evaluations": self.evaluations,
-            "hyperparameters": self.hyperparameters,
-        }
+    def outcome(self, folder: Path) -> AnyOutcome:
+        """Return the result in the folder, or why there is none."""
 
 
-@dataclass(frozen=True)
-class JobResult:
-    """What a finished job measured, as it stands in result.json."""
-
-    value: float  # V_r of the last policy
-    costs: list[float]  # (m,) V_c of the last policy
-    violation: list[float]  # (m,) costs - limits; feasible if <= 0
-    multipliers: list[float]  # (m,) the last ones
-    gap: float  # optimal value - value
-    tail_error: float  # worst of |gap| and violation over the last 20 percent of the evaluations
-    optimum: dict[str, Any]  # value, costs, multipliers of the linear program
-    evaluations: int
-    cpu_seconds: float
-    seed: int
-    hyperparameters: dict[str, Any]
-    warnings: list[str]
-    versions: dict[str, str]
-
-
-AJob = TypeVar("AJob", bound=AnyJob)
+AJob = TypeVar("AJob", bound=Job)
 AResult = TypeVar("AResult")
 
 
@@ -107,10 +87,30 @@ class Outcome(Generic[AJob, AResult]):
         return lines[-1] if lines else ""
 
 
-TabularOutcome = Outcome[Job, JobResult]
+AnyOutcome = Outcome[Any, Any]  # of any kind of job; every result has `warnings` and `versions`
 
 
-def common_config(job: AnyJob) -> dict[str, Any]:
+class Effort(NamedTuple):
+    """How long the jobs of a comparison run; each kind of job takes what concerns it."""
+
+    evaluations: int  # exact policy evaluations
+    total_timesteps: int  # of training
+    evaluation_episodes: int  # in either mode
+
+
+class JobKind(Protocol):
+    """How the runner makes the jobs of one kind of agent."""
+
+    def check(self, env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:
+        """Raise ValueError if it is known beforehand that the agent cannot run there."""
+
+    def planned(
+        self, env: EnvironmentName, agent: str, seed: int, settings: dict[str, Any], effort: Effort
+    ) -> Job:
+        """Return the job of an agent with all of its hyperparameters."""
+
+
+def common_config(job: Job) -> dict[str, Any]:
     """Return what every job's configuration has, as JSON data."""
     return {
         "env": {"id": job.env.id, "kwargs": dict(job.env.kwargs)},
@@ -119,6 +119,6 @@ def common_config(job: AnyJob) -> dict[str, Any]:
     }
 
 
-def job_folder(out: Path, env: EnvironmentName, agent: str, seed: int) -> Path:
-    """Return the folder of one job within the folder of a comparison."""
-    return out / env.slug / agent / f"seed_{seed}"
+def job_folder(out: Path, job: Job) -> Path:
+    """Return the folder of a job within the folder of a comparison."""
+    return out / job.env.slug / job.agent / f"seed_{job.seed}"

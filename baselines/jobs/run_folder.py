@@ -6,26 +6,39 @@ either done (result.json is there) or to be run again. A failed job has error.tx
 
 from __future__ import annotations
 
-import io
 import json
+import platform
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from agents.tabular.solver_trace import SolverTrace
 from baselines.atomic_files import write_atomically, write_json
-from baselines.jobs.job import AJob, AnyJob, AResult, Job, JobResult, Outcome, TabularOutcome
-from baselines.jobs.training_job import TrainingJob, TrainingOutcome, TrainingResult
+from baselines.jobs.job import AJob, AResult, Job, JobRefused, Outcome
 
 PROVENANCE = ("command", "versions")  # in config.json, but they do not decide the result
-TRACE_ARRAYS = ("value", "violation", "multipliers", "policy")
 
 
-def open_run(folder: Path, job: AnyJob, provenance: Mapping[str, Any] | None = None) -> None:
+def run_job(job: Job, folder: Path, command: str) -> None:
+    """Run a job and write its files; an exception ends up in the folder's error.txt.
+
+    Args:
+        job: of any kind.
+        folder: of the job.
+        command: the command line that started it, for config.json.
+    """
+    try:
+        open_run(folder, job)
+        job.run(folder, command)
+    except JobRefused as refused:
+        write_error(folder, "".join(traceback.format_exception(refused.__cause__ or refused)))
+    except Exception:
+        write_error(folder, traceback.format_exc())
+
+
+def open_run(folder: Path, job: Job, provenance: Mapping[str, Any] | None = None) -> None:
     """Drop what an earlier run left in the folder and write the job's configuration.
 
     Args:
@@ -34,25 +47,12 @@ def open_run(folder: Path, job: AnyJob, provenance: Mapping[str, Any] | None = N
         provenance: entries of `PROVENANCE` to keep beside the configuration.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in ("result.json", "error.txt", *job.files, *job.other_files):
+    record = job.record
+    for leftover in ("result.json", "error.txt", *record.files, *record.other_files):
         if (folder / leftover).is_dir():
             shutil.rmtree(folder / leftover)
         (folder / leftover).unlink(missing_ok=True)
-    write_json(folder / "config.json", {**job.config(), **(provenance or {})})
-
-
-def close_run(folder: Path, trace: SolverTrace, result: JobResult) -> None:
-    """Write the trace and then the result, which marks the job as done."""
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        value=trace.value,
-        violation=trace.violation,
-        multipliers=trace.multipliers,
-        policy=trace.policy,
-    )
-    write_atomically(folder / "trace.npz", buffer.getvalue())
-    write_json(folder / "result.json", asdict(result))
+    write_json(folder / "config.json", {**record.config, **(provenance or {})})
 
 
 def write_error(folder: Path, message: str) -> None:
@@ -61,10 +61,11 @@ def write_error(folder: Path, message: str) -> None:
     write_atomically(folder / "error.txt", message.encode())
 
 
-def is_done(folder: Path, job: AnyJob) -> bool:
+def is_done(folder: Path, job: Job) -> bool:
     """Return whether the folder holds the result of this very job."""
-    complete = all((folder / name).exists() for name in ("result.json", *job.files))
-    return complete and read_config(folder) == json.loads(json.dumps(job.config()))
+    record = job.record
+    complete = all((folder / name).exists() for name in ("result.json", *record.files))
+    return complete and read_config(folder) == json.loads(json.dumps(record.config))
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -78,27 +79,29 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     return {key: value for key, value in found.items() if key not in PROVENANCE}
 
 
-def read_outcome(folder: Path, job: Job) -> TabularOutcome:
-    """Return the result of a tabular job, or why it has none."""
-    return _outcome(folder, job, lambda data: JobResult(**data))
-
-
-def read_training_outcome(folder: Path, job: TrainingJob) -> TrainingOutcome:
-    """Return the result of a training run, or why it has none."""
-    return _outcome(folder, job, TrainingResult.from_json)
-
-
-def read_trace(folder: Path) -> SolverTrace:
-    """Return the trace of a finished job."""
-    with np.load(folder / "trace.npz", allow_pickle=False) as arrays:
-        return SolverTrace(**{name: arrays[name] for name in TRACE_ARRAYS})
-
-
-def _outcome(
+def read_outcome(
     folder: Path, job: AJob, build: Callable[[dict[str, Any]], AResult]
 ) -> Outcome[AJob, AResult]:
+    """Return the result of a job, or why it has none.
+
+    Args:
+        folder: of the job.
+        job: only its own result counts.
+        build: makes the result from the data of result.json.
+    """
     if is_done(folder, job):
         return Outcome(job, build(json.loads((folder / "result.json").read_text("utf-8"))))
     error = folder / "error.txt"
     text = error.read_text("utf-8") if error.exists() else ""
     return Outcome(job, None, text or "the job left no result and no error.txt")
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

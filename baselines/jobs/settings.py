@@ -38,7 +38,7 @@ def make_agent(
     """Return an untrained agent.
 
     Args:
-        agent: a name of `agent_names.DEEP_AGENTS`.
+        agent: a name of `baselines.names.agents.DEEP_AGENTS`.
         venv: its environments.
         hyperparameters: from `hyperparameters_for`.
         seed: of everything random.

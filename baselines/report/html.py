@@ -4,55 +4,48 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.table import Table
 
-from agents.tabular.linear_program import Optimum
-from baselines.jobs.job import TabularOutcome
-from baselines.jobs.training_job import TrainingOutcome
-from baselines.report.results_table import AgentSummary
-from baselines.report.sections import TrainingSection
-from baselines.report.training_summary import MODES
-from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
+from baselines.jobs.job import AnyOutcome
+from baselines.report.episodes_summary import MODES
 
-AnyOutcome = TabularOutcome | TrainingOutcome
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-@dataclass(frozen=True)
-class ProblemSection:
-    """What the report shows about an environment with a known model, and its tabular solvers."""
+class Section(Protocol):
+    """What the report shows of one kind of result on one environment."""
+
+    @property
+    def template(self) -> str:
+        """File of `TEMPLATES` that shows it."""
+
+    @property
+    def outcomes(self) -> Sequence[AnyOutcome]:
+        """All that it shows."""
+
+    def tables(self) -> list[Table]:
+        """Return the tables for the terminal."""
+
+
+class EnvironmentPart(NamedTuple):
+    """The part of the report about one environment."""
 
     name: str
-    cmdp: TabularCMDP
-    uniform: PolicyEvaluation  # of the uniform policy
-    optimum: Optimum | None
-    no_optimum: str  # why there is none
-    plot: Path | None  # PNG or SVG file; None if no job finished
-    rows: Sequence[AgentSummary]
-    outcomes: Sequence[TabularOutcome]
+    sections: Sequence[Section]
 
 
-@dataclass(frozen=True)
-class ReportSection:
-    """What the report shows about one environment."""
-
-    name: str
-    problem: ProblemSection | None  # None if the environment has no tabular model
-    training: TrainingSection | None  # None if no deep agent or controller ran there
-
-
-def report_html(title: str, command: str, sections: Sequence[ReportSection]) -> str:
+def report_html(title: str, command: str, parts: Sequence[EnvironmentPart]) -> str:
     """Return the report as HTML text; everything that comes from outside is escaped.
 
     Args:
         title: heading.
         command: the command line that makes this report.
-        sections: one per environment.
+        parts: one per environment.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -69,14 +62,15 @@ def report_html(title: str, command: str, sections: Sequence[ReportSection]) -> 
         short=_short,
         signed=_signed,
     )
-    tabular = [o for section in sections if section.problem for o in section.problem.outcomes]
-    deep = [o for section in sections if section.training for o in section.training.outcomes]
-    names = {o.job.agent: o.job.trains for o in deep}
-    outcomes: list[AnyOutcome] = [*tabular, *deep]
+    shown = [outcome for part in parts for one in part.sections for outcome in one.outcomes]
+    tabular = [outcome for outcome in shown if outcome.job.section == "solvers"]
+    deep = [outcome for outcome in shown if outcome.job.section == "episodes"]
+    names = {outcome.job.agent: outcome.job.total_timesteps > 0 for outcome in deep}
+    outcomes = [*tabular, *deep]
     return environment.get_template("report.html.jinja").render(
         title=title,
         command=command,
-        sections=sections,
+        parts=parts,
         versions=_versions(outcomes),
         solvers=list(dict.fromkeys(outcome.job.agent for outcome in tabular)),
         deep_agents=[name for name, trains in names.items() if trains],
@@ -102,7 +96,7 @@ def _settings(outcomes: Sequence[AnyOutcome]) -> list[dict[str, Any]]:
     """Return the hyperparameters of every agent, one entry per distinct setting."""
     found: list[dict[str, Any]] = []
     for outcome in outcomes:
-        agent, settings = outcome.job.agent, outcome.job.hyperparameters
+        agent, settings = outcome.job.agent, outcome.job.record.config["hyperparameters"]
         same = [s for s in found if s["agent"] == agent and s["settings"] == settings]
         if not same:
             same = [{"agent": agent, "settings": settings, "envs": []}]

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
-from agents.tabular.linear_program import Optimum, linear_program
 from baselines.atomic_files import write_atomically
-from baselines.jobs.job import Job, TabularOutcome
-from baselines.jobs.run_folder import read_outcome, read_trace, read_training_outcome
-from baselines.jobs.training_job import TrainingJob, TrainingOutcome
+from baselines.jobs import job
+from baselines.jobs.job import AnyOutcome
 from baselines.names.environments import EnvironmentName
-from baselines.report.html import ProblemSection, ReportSection, report_html
-from baselines.report.plots import draw_convergence
-from baselines.report.results_table import csv_text, summarise, terminal_table
-from baselines.report.sections import training_section
-from baselines.report.training_table import training_csv, training_tables
+from baselines.report.episodes_section import episodes_csv, episodes_section
+from baselines.report.html import EnvironmentPart, Section, report_html
+from baselines.report.solver_section import solver_csv, solver_section
 from safe_envs.tabular.model import TabularCMDP
 
-AnyOutcome = TabularOutcome | TrainingOutcome
+
+class SectionKind(NamedTuple):
+    """How outcomes of one kind are shown."""
+
+    csv_file: str
+    csv_text: Callable[[Sequence[AnyOutcome]], str]
+    section: Callable[
+        [Path, EnvironmentName, TabularCMDP | None, Sequence[AnyOutcome]], Section | None
+    ]
 
 
-def read_any_outcome(folder: Path, job: Job | TrainingJob) -> AnyOutcome:
-    """Return the result of a job of either kind, or why it has none."""
-    if isinstance(job, TrainingJob):
-        return read_training_outcome(folder, job)
-    return read_outcome(folder, job)
+SECTIONS: dict[job.Section, SectionKind] = {
+    "solvers": SectionKind("results.csv", solver_csv, solver_section),
+    "episodes": SectionKind("deep_results.csv", episodes_csv, episodes_section),
+}
 
 
 def write_outputs(
@@ -49,53 +53,19 @@ def write_outputs(
         console: for the tables.
     """
     (out / "plots").mkdir(parents=True, exist_ok=True)
-    tabular: list[TabularOutcome] = [o for o in outcomes if isinstance(o.job, Job)]
-    deep: list[TrainingOutcome] = [o for o in outcomes if isinstance(o.job, TrainingJob)]
-    sections = []
+    groups = {name: [o for o in outcomes if o.job.section == name] for name in SECTIONS}
+    parts = []
     for env, cmdp in models.items():
-        own = [outcome for outcome in tabular if outcome.job.env == env]
-        trained = [outcome for outcome in deep if outcome.job.env == env]
-        problem = None if cmdp is None else _problem(out, env, cmdp, own)
-        training = training_section(out, env, trained) if trained else None
-        sections.append(ReportSection(str(env), problem, training))
-        if problem is not None and own:
-            value = problem.optimum.value if problem.optimum else None
-            console.print(terminal_table(str(env), value, problem.rows))
-        if training is not None:
-            console.print(*training_tables(training), sep="\n")
-    if tabular:
-        write_atomically(out / "results.csv", csv_text(tabular).encode())
-    if deep:
-        write_atomically(out / "deep_results.csv", training_csv(deep).encode())
-    write_atomically(out / "report.html", report_html(title, command, sections).encode())
-
-
-def _problem(
-    out: Path, env: EnvironmentName, cmdp: TabularCMDP, outcomes: Sequence[TabularOutcome]
-) -> ProblemSection:
-    optimum, reason = _optimum(cmdp)
-    finished = [outcome for outcome in outcomes if outcome.result is not None]
-    traces = {
-        agent: [read_trace(o.job.folder(out)) for o in finished if o.job.agent == agent]
-        for agent in dict.fromkeys(outcome.job.agent for outcome in finished)
-    }
-    stem = out / "plots" / env.slug
-    if optimum is not None and traces:
-        draw_convergence(str(env), traces, optimum.value, stem)
-    return ProblemSection(
-        name=str(env),
-        cmdp=cmdp,
-        uniform=cmdp.evaluate(cmdp.uniform_policy()),
-        optimum=optimum,
-        no_optimum=reason,
-        plot=stem.with_name(f"{stem.name}.svg") if optimum is not None and traces else None,
-        rows=summarise(outcomes),
-        outcomes=outcomes,
-    )
-
-
-def _optimum(cmdp: TabularCMDP) -> tuple[Optimum | None, str]:
-    try:
-        return linear_program(cmdp), ""
-    except ValueError as error:
-        return None, str(error)
+        sections = []
+        for name, kind in SECTIONS.items():
+            own = [outcome for outcome in groups[name] if outcome.job.env == env]
+            section = kind.section(out, env, cmdp, own)
+            if section is not None:
+                sections.append(section)
+                for table in section.tables():
+                    console.print(table)
+        parts.append(EnvironmentPart(str(env), sections))
+    for name, kind in SECTIONS.items():
+        if groups[name]:
+            write_atomically(out / kind.csv_file, kind.csv_text(groups[name]).encode())
+    write_atomically(out / "report.html", report_html(title, command, parts).encode())

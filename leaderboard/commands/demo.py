@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from baselines.jobs.run_folder import read_training_outcome
-from baselines.jobs.training_job import TrainingJob
+from baselines.jobs.job import Job, job_folder
 from leaderboard.commands.submit import check_locally, submit_here
 from leaderboard.store.database import EMBEDDED, embedded_url, open_database
 from leaderboard.submissions.from_runs import submission_of
@@ -63,21 +62,19 @@ def best_runs(out: Path) -> list[Path]:
     from baselines.commands.demo import CONSTRAINED, CONSTRAINED_SEEDS, DEEP_SEA, demo_plan
 
     jobs = [
-        job
-        for job in demo_plan(out).jobs
-        if isinstance(job, TrainingJob) and job.agent in CONSTRAINED and str(job.env) == DEEP_SEA
+        job for job in demo_plan(out).jobs if job.agent in CONSTRAINED and str(job.env) == DEEP_SEA
     ]
     by_agent = {
         agent: [job for job in jobs if job.agent == agent and job.seed in CONSTRAINED_SEEDS]
         for agent in CONSTRAINED
     }
     best = max(by_agent.values(), key=lambda runs: _merit(runs, out))
-    return [job.folder(out) for job in best]
+    return [job_folder(out, job) for job in best]
 
 
-def _merit(jobs: list[TrainingJob], out: Path) -> tuple[float, float]:
+def _merit(jobs: list[Job], out: Path) -> tuple[float, float]:
     """Return minus the mean cost's excess over the limit, then the mean return."""
-    results = [read_training_outcome(job.folder(out), job).result for job in jobs]
+    results = [job.outcome(job_folder(out, job)).result for job in jobs]
     measured = [result.stochastic for result in results if result is not None]
     violation = np.mean([statistics.violation for statistics in measured], axis=0)
     excess = float(np.maximum(violation, 0.0).max())

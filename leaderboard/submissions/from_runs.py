@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from baselines.jobs.run_folder import read_config, read_training_outcome
-from baselines.jobs.training_job import TrainingResult, training_job_from
+from baselines.jobs.episodic_job import EpisodicResult
+from baselines.jobs.kinds import episodic_job_from
+from baselines.jobs.run_folder import read_config
 from baselines.measures.learning_curve import read_learning_curve
 from leaderboard.boards.board import MOST_POLICIES, board_of
 from leaderboard.submissions.metadata import Metadata, parse_metadata
@@ -89,13 +90,13 @@ def _runs_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
-def _result_of(run: Path) -> TrainingResult:
-    config = read_config(run)
-    if config is None or "total_timesteps" not in config:
+def _result_of(run: Path) -> EpisodicResult:
+    job = episodic_job_from(read_config(run))
+    if job is None:
         raise SubmissionRefused(
             f"{run} holds no run of a deep agent; only those have a policy file"
         )
-    outcome = read_training_outcome(run, training_job_from(config))
+    outcome = job.outcome(run)
     if outcome.result is None:
         raise SubmissionRefused(f"{run} holds no finished run: {outcome.reason}")
     if outcome.result.policy_onnx is None:
@@ -103,7 +104,7 @@ def _result_of(run: Path) -> TrainingResult:
     return outcome.result
 
 
-def _check_alike(results: Sequence[TrainingResult]) -> None:
+def _check_alike(results: Sequence[EpisodicResult]) -> None:
     """Raise unless the runs are one agent's with different seeds."""
     first = results[0]
     for name in ("env", "agent", "timesteps", "hyperparameters", "limits"):
@@ -127,7 +128,7 @@ def _read_policy(path: Path) -> bytes:
 
 
 def _metadata(
-    results: Sequence[TrainingResult],
+    results: Sequence[EpisodicResult],
     policies: Sequence[bytes],
     stochastic: bool,
     fields: Mapping[str, Any],
@@ -161,7 +162,7 @@ def _metadata(
     return metadata_of(told)
 
 
-def _learning_curve(run: Path, result: TrainingResult) -> LearningCurve | None:
+def _learning_curve(run: Path, result: EpisodicResult) -> LearningCurve | None:
     """Return a run's curve with at most `MOST_POINTS` moments, None if it logged none."""
     try:
         curve = read_learning_curve(

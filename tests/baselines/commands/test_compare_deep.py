@@ -11,8 +11,8 @@ from rich.console import Console
 
 from baselines.commands.compare import CompareOptions, compare
 from baselines.commands.comparison_plan import plan
-from baselines.jobs.run_folder import read_training_outcome
-from baselines.report.training_summary import summarise_training
+from baselines.jobs.job import job_folder
+from baselines.report.episodes_summary import summarize_episodic
 
 SEA = "Safe/DeepSeaTreasure-v0"
 SMALL = ("PPOLag.n_steps=8", "SPMAALM.n_steps=8", "PPO.n_steps=8")
@@ -80,9 +80,9 @@ def test_failed_seeds_stay_everywhere(finished):
 def test_tables_and_csv_hold_what_the_runs_measured(finished):
     options = finished[0]
     jobs = [job for job in plan(options).jobs if job.agent == "PPOLag"]
-    outcomes = [read_training_outcome(job.folder(options.out), job) for job in jobs]
+    outcomes = [job.outcome(job_folder(options.out, job)) for job in jobs]
     results = [outcome.result for outcome in outcomes]
-    (row,) = summarise_training(outcomes)
+    (row,) = summarize_episodic(outcomes)
     means = [result.stochastic.mean_costs[0] for result in results]
     assert row.stochastic.mean_cost == pytest.approx(sum(means) / 2)
     assert row.stochastic.violation == pytest.approx(sum(means) / 2 - 0.15)

@@ -16,16 +16,17 @@ from rich.console import Console
 from stable_baselines3.common.vec_env import VecNormalize
 
 import agents
-import baselines.jobs.training_run
+import baselines.jobs.training
 from agents import make_vec_env
 from agents.training_env import Contract
 from baselines.__main__ import main
 from baselines.commands.evaluate import evaluated_again
 from baselines.commands.train import TrainOptions, train, training_job
-from baselines.jobs.run_folder import is_done, read_config, read_training_outcome
+from baselines.jobs.agent_job import AgentJob
+from baselines.jobs.kinds import episodic_job_from
+from baselines.jobs.run_folder import is_done, read_config
 from baselines.jobs.settings import linear_schedule
-from baselines.jobs.training_job import TrainingJob, training_job_from
-from baselines.jobs.training_run import prepare_training
+from baselines.jobs.training import prepare_training
 from baselines.measures.episode_sampling import sample_episodes
 from baselines.names.agents import DEEP_AGENTS
 from baselines.names.hyperparameters import hyperparameters_for
@@ -128,7 +129,7 @@ def test_files_of_a_run(box):
     assert config["hyperparameters"]["learning_rate"] == "lin_1e-3"
     assert config["command"].startswith("python -m baselines train --agent PPOLag")
     assert config["versions"]["torch"] == torch.__version__
-    assert training_job_from(read_config(folder)) == training_job(box)
+    assert episodic_job_from(read_config(folder)) == training_job(box)
     rows = list(csv.DictReader((folder / "progress.csv").read_text().splitlines()))
     assert [int(row["time/total_timesteps"]) for row in rows] == [600, 1200]
     result = result_json(folder)
@@ -287,7 +288,7 @@ def test_failure_leaves_the_traceback_and_no_result(tmp_path, monkeypatch):
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(baselines.jobs.training_run, "export_policy", broken)
+    monkeypatch.setattr(baselines.jobs.training, "export_policy", broken)
     options = options_for(tmp_path, steps=1024, episodes=1)
     code, text = run(options)
     assert code == 1
@@ -296,7 +297,7 @@ def test_failure_leaves_the_traceback_and_no_result(tmp_path, monkeypatch):
     assert "Traceback" in (tmp_path / "error.txt").read_text()
     job = training_job(options)
     assert not is_done(tmp_path, job)
-    assert read_training_outcome(tmp_path, job).reason == "OSError: disk full"
+    assert job.outcome(tmp_path).reason == "OSError: disk full"
 
 
 DEEP_SEA = ["--env", TABULAR, "--total-timesteps", "10"]
@@ -360,7 +361,7 @@ SAFE_CONTROLLERS = ("Safe/DoubleIntegrator-v0", "Safe/ConstrainedRegression-v0")
 @pytest.mark.parametrize(("agent", "env"), [*MADE, *(("SCPO", env) for env in SAFE_CONTROLLERS)])
 def test_hyperparameters_of_the_repository_make_agents(agent, env):
     small = {"n_envs": 1, "n_steps": 8}
-    job = TrainingJob(
+    job = AgentJob(
         training_job(options_for(None, env, agent)).env,
         agent,
         0,
@@ -374,7 +375,7 @@ def test_hyperparameters_of_the_repository_make_agents(agent, env):
 
 def test_scpo_without_a_safe_controller_is_refused():
     hopper = training_job(options_for(None, "SafetyHopperVelocity-v1", "SCPO")).env
-    job = TrainingJob(hopper, "SCPO", 0, 8, hyperparameters_for("SCPO", "SafetyHopperVelocity-v1"))
+    job = AgentJob(hopper, "SCPO", 0, 8, hyperparameters_for("SCPO", "SafetyHopperVelocity-v1"))
     with pytest.raises(ValueError, match="offers no backup_policy"):
         prepare_training(job)
 

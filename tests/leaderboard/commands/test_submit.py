@@ -11,6 +11,7 @@ from rich.console import Console
 import leaderboard.commands.demo
 from baselines.atomic_files import write_json
 from baselines.commands.train import TrainOptions, train
+from baselines.jobs.agent_job import AgentJob
 from baselines.jobs.job import Outcome
 from leaderboard.__main__ import main
 from leaderboard.store.accounts import LOCAL
@@ -224,11 +225,11 @@ def test_the_demo_submits_the_agent_that_exceeds_the_limit_least(monkeypatch, tm
         def __init__(self, mean_return, violation):
             self.mean_return, self.violation = mean_return, [violation]
 
-    def outcome(folder, job):
+    def outcome(job, folder):
         result = type("Result", (), {"stochastic": Measured(*numbers[job.agent])})
         return Outcome(job, result, "")
 
-    monkeypatch.setattr(leaderboard.commands.demo, "read_training_outcome", outcome)
+    monkeypatch.setattr(AgentJob, "outcome", outcome)
     chosen = leaderboard.commands.demo.best_runs(tmp_path)
     assert [path.parent.name for path in chosen] == ["SPMAALM"] * 5
     assert sorted(path.name for path in chosen) == [f"seed_{seed}" for seed in range(5)]

@@ -1,9 +1,8 @@
-"""Runs one training job from a fresh agent to its result file."""
+"""Trains a deep agent, evaluates and exports its final policy, and writes the result."""
 
 from __future__ import annotations
 
 import time
-import traceback
 import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -15,17 +14,18 @@ from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoard
 from stable_baselines3.common.vec_env import VecEnv
 from threadpoolctl import threadpool_limits
 
+import agents
 from agents import ConstrainedAgent
 from baselines.atomic_files import write_json
-from baselines.jobs.run_folder import open_run, write_error
-from baselines.jobs.settings import make_agent, make_training_env
-from baselines.jobs.training_job import (
+from baselines.jobs.episodic_job import (
     EVALUATION_SEED,
-    TrainingJob,
-    TrainingResult,
+    EpisodicJob,
+    EpisodicResult,
+    Evaluation,
     plain_settings,
 )
-from baselines.jobs.versions import versions
+from baselines.jobs.run_folder import open_run, versions
+from baselines.jobs.settings import make_agent, make_training_env
 from baselines.measures.episode_sampling import MOST_COPIES, evaluate_policy
 from baselines.measures.episode_statistics import EpisodeStatistics
 from baselines.policy_export.observation_normalization import (
@@ -42,29 +42,20 @@ NOT_KEPT = ("episodes", "held", "violation")  # of the last update's log: measur
 class PreparedRun:
     """A job with its untrained agent."""
 
-    job: TrainingJob
+    job: EpisodicJob
     model: ConstrainedAgent
     venv: VecEnv
 
 
 @dataclass(frozen=True)
-class Effort:
+class TrainingEffort:
     """What training took."""
 
     cpu_seconds: float
     wall_seconds: float
 
 
-def run_training(job: TrainingJob, folder: Path, command: str) -> None:
-    """Run a job and write its files; an exception ends up in the job's error.txt."""
-    try:
-        open_run(folder, job)
-        finish_training(prepare_training(job), folder, command)
-    except Exception:
-        write_error(folder, traceback.format_exc())
-
-
-def prepare_training(job: TrainingJob) -> PreparedRun:
+def prepare_training(job: EpisodicJob) -> PreparedRun:
     """Return the job's agent in its environments.
 
     Raises:
@@ -79,8 +70,8 @@ def prepare_training(job: TrainingJob) -> PreparedRun:
 
 def finish_training(
     run: PreparedRun, folder: Path, command: str, callback: BaseCallback | None = None
-) -> TrainingResult:
-    """Train, write the files of the run, the result last, and return the result.
+) -> None:
+    """Train and write the files of the run, the result last.
 
     Args:
         run: from `prepare_training`.
@@ -96,44 +87,45 @@ def finish_training(
         run.model.save(folder / "model.zip")
         save_normalization(run.venv, folder)
         refusal = _export(run, folder)
-        stochastic, deterministic = (
-            evaluate_run(run.model, run.job, folder, run.job.evaluation_episodes, mode)
-            for mode in (False, True)
+        evaluation = _evaluate(
+            run.model, run.job, folder, run.job.evaluation_episodes, EVALUATION_SEED
         )
     run.venv.close()
     messages = [f"{item.category.__name__}: {item.message}" for item in caught]
-    result = _result(run, effort, stochastic, deterministic, refusal, messages)
+    result = _result(run, effort, evaluation, refusal, messages)
     write_json(folder / "result.json", asdict(result))
-    return result
 
 
-def evaluate_run(
-    model: ConstrainedAgent,
-    job: TrainingJob,
-    folder: Path,
-    episodes: int,
-    deterministic: bool,
-    seed: int = EVALUATION_SEED,
-) -> EpisodeStatistics:
-    """Return statistics of fresh episodes of a run's final policy.
+def evaluate_saved(job: EpisodicJob, folder: Path, episodes: int, seed: int) -> Evaluation:
+    """Return statistics of fresh episodes of a finished run's final policy.
 
     Args:
-        model: the trained agent.
         job: of the run.
-        folder: of the run, with the standardisation of its observations.
-        episodes: at least one.
-        deterministic: take the most likely action, or the Gaussian's mean.
-        seed: of the evaluation; the same for all runs, so that they meet the same episodes.
+        folder: of the run.
+        episodes: in either mode, at least one.
+        seed: of the evaluation.
     """
-    fresh = make_training_env(job.env, min(episodes, MOST_COPIES), normalize_observation=False)
-    venv = frozen_normalization(fresh, folder)
-    try:
-        return evaluate_policy(model, venv, job.env, episodes, seed, deterministic)
-    finally:
-        venv.close()
+    kind: type[ConstrainedAgent] = getattr(agents, job.agent)
+    return _evaluate(kind.load(folder / "model.zip"), job, folder, episodes, seed)
 
 
-def _learn(run: PreparedRun, folder: Path, callback: BaseCallback | None) -> Effort:
+def _evaluate(
+    model: ConstrainedAgent, job: EpisodicJob, folder: Path, episodes: int, seed: int
+) -> Evaluation:
+    """Play the episodes, with the run's frozen normalization of observations."""
+
+    def played(deterministic: bool) -> EpisodeStatistics:
+        fresh = make_training_env(job.env, min(episodes, MOST_COPIES), normalize_observation=False)
+        venv = frozen_normalization(fresh, folder)
+        try:
+            return evaluate_policy(model, venv, job.env, episodes, seed, deterministic)
+        finally:
+            venv.close()
+
+    return Evaluation(stochastic=played(False), deterministic=played(True))
+
+
+def _learn(run: PreparedRun, folder: Path, callback: BaseCallback | None) -> TrainingEffort:
     formats = [
         CSVOutputFormat(str(folder / "progress.csv")),
         TensorBoardOutputFormat(str(folder / "tensorboard")),
@@ -142,7 +134,7 @@ def _learn(run: PreparedRun, folder: Path, callback: BaseCallback | None) -> Eff
     cpu, wall = time.process_time(), time.perf_counter()
     try:
         run.model.learn(run.job.total_timesteps, callback)
-        return Effort(time.process_time() - cpu, time.perf_counter() - wall)
+        return TrainingEffort(time.process_time() - cpu, time.perf_counter() - wall)
     finally:
         run.model.logger.close()
 
@@ -160,19 +152,18 @@ def _export(run: PreparedRun, folder: Path) -> str:
 
 def _result(
     run: PreparedRun,
-    effort: Effort,
-    stochastic: EpisodeStatistics,
-    deterministic: EpisodeStatistics,
+    effort: TrainingEffort,
+    evaluation: Evaluation,
     refusal: str,
     messages: list[str],
-) -> TrainingResult:
+) -> EpisodicResult:
     job, model = run.job, run.model
     logged = {
         name.removeprefix("constraint/"): float(number)
         for name, number in model.logger.name_to_value.items()
         if name.startswith("constraint/")
     }
-    return TrainingResult(
+    return EpisodicResult(
         agent=job.agent,
         env=str(job.env),
         seed=job.seed,
@@ -181,8 +172,8 @@ def _result(
         limits=[constraint.limit for constraint in model.constraints],
         cost_discounts=[constraint.discount for constraint in model.constraints],
         reward_discount=model.reward_discount,
-        stochastic=stochastic,
-        deterministic=deterministic,
+        stochastic=evaluation.stochastic,
+        deterministic=evaluation.deterministic,
         final_constraint_log={k: v for k, v in logged.items() if k.split("/")[0] not in NOT_KEPT},
         cpu_seconds=effort.cpu_seconds,
         wall_seconds=effort.wall_seconds,

@@ -1,4 +1,4 @@
-"""An agent's training runs on one environment, summed up over its seeds."""
+"""The evaluated runs of an agent on one environment, summed up over its seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from baselines.jobs.training_job import TrainingOutcome, TrainingResult
+from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
 from baselines.measures.episode_statistics import EpisodeStatistics
 from baselines.measures.statistics import (
     CostTails,
@@ -46,7 +46,7 @@ class ModeSummary:
 
 
 @dataclass(frozen=True)
-class TrainingSummary:
+class EpisodesSummary:
     """An agent on one environment."""
 
     agent: str
@@ -67,12 +67,12 @@ class TrainingSummary:
         return self.stochastic if mode == "stochastic" else self.deterministic
 
 
-def episodes_of(result: TrainingResult, mode: Mode) -> EpisodeStatistics:
+def episodes_of(result: EpisodicResult, mode: Mode) -> EpisodeStatistics:
     """Return the evaluation of a run in that mode."""
     return result.stochastic if mode == "stochastic" else result.deterministic
 
 
-def summarise_training(outcomes: Sequence[TrainingOutcome]) -> list[TrainingSummary]:
+def summarize_episodic(outcomes: Sequence[EpisodicOutcome]) -> list[EpisodesSummary]:
     """Return one summary per agent of the outcomes on one environment.
 
     Agents without failed seeds come first, among them those within the limits on average, among
@@ -83,16 +83,16 @@ def summarise_training(outcomes: Sequence[TrainingOutcome]) -> list[TrainingSumm
     return sorted(rows, key=_rank)
 
 
-def _rank(row: TrainingSummary) -> tuple[bool, bool, float]:
+def _rank(row: EpisodesSummary) -> tuple[bool, bool, float]:
     seen = row.stochastic
     if seen is None:
         return True, True, 0.0
     return len(row.failures) > 0, seen.violation > 0, -seen.iqm_return
 
 
-def _summary(agent: str, outcomes: Sequence[TrainingOutcome]) -> TrainingSummary:
+def _summary(agent: str, outcomes: Sequence[EpisodicOutcome]) -> EpisodesSummary:
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
-    return TrainingSummary(
+    return EpisodesSummary(
         agent=agent,
         seeds=len(outcomes),
         failures=tuple(outcome.reason for outcome in outcomes if outcome.result is None),
@@ -103,7 +103,7 @@ def _summary(agent: str, outcomes: Sequence[TrainingOutcome]) -> TrainingSummary
     )
 
 
-def _mode_summary(results: Sequence[TrainingResult], mode: Mode) -> ModeSummary:
+def _mode_summary(results: Sequence[EpisodicResult], mode: Mode) -> ModeSummary:
     evaluations = [episodes_of(result, mode) for result in results]
     returns = np.array([episodes.mean_return for episodes in evaluations])  # (seeds,)
     seed_costs = np.array([episodes.mean_costs for episodes in evaluations])  # (seeds, m)

@@ -1,4 +1,4 @@
-"""Summaries over seeds, as a table for the terminal and rows for a CSV file."""
+"""What the report shows of an environment with a known model and of its tabular solvers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from baselines.jobs.job import JobResult, TabularOutcome
+from agents.tabular.linear_program import Optimum, linear_program
+from baselines.jobs.job import job_folder
+from baselines.jobs.solver_job import SolverOutcome, SolverResult, read_trace
+from baselines.names.environments import EnvironmentName
+from baselines.report.plots import draw_convergence
+from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 CSV_COLUMNS = (
     "env",
@@ -50,7 +57,62 @@ class AgentSummary:
         return self.seeds - len(self.failures)
 
 
-def summarise(outcomes: Sequence[TabularOutcome]) -> list[AgentSummary]:
+@dataclass(frozen=True)
+class SolverSection:
+    """What the report shows about an environment with a known model, and its tabular solvers."""
+
+    name: str
+    cmdp: TabularCMDP
+    uniform: PolicyEvaluation  # of the uniform policy
+    optimum: Optimum | None
+    no_optimum: str  # why there is none
+    plot: Path | None  # PNG or SVG file; None if no job finished
+    rows: Sequence[AgentSummary]
+    outcomes: Sequence[SolverOutcome]
+
+    template: ClassVar[str] = "solvers.html.jinja"
+
+    def tables(self) -> list[Table]:
+        """Return the table for the terminal, if a solver ran."""
+        value = self.optimum.value if self.optimum else None
+        return [terminal_table(self.name, value, self.rows)] if self.rows else []
+
+
+def solver_section(
+    out: Path, env: EnvironmentName, cmdp: TabularCMDP | None, outcomes: Sequence[SolverOutcome]
+) -> SolverSection | None:
+    """Draw the plot and return the section; None if the environment has no known model.
+
+    Args:
+        out: folder of the comparison.
+        env: the environment.
+        cmdp: its tabular model.
+        outcomes: of the tabular solvers on it, failed ones included; also none.
+    """
+    if cmdp is None:
+        return None
+    optimum, reason = _optimum(cmdp)
+    finished = [outcome for outcome in outcomes if outcome.result is not None]
+    traces = {
+        agent: [read_trace(job_folder(out, o.job)) for o in finished if o.job.agent == agent]
+        for agent in dict.fromkeys(outcome.job.agent for outcome in finished)
+    }
+    stem = out / "plots" / env.slug
+    if optimum is not None and traces:
+        draw_convergence(str(env), traces, optimum.value, stem)
+    return SolverSection(
+        name=str(env),
+        cmdp=cmdp,
+        uniform=cmdp.evaluate(cmdp.uniform_policy()),
+        optimum=optimum,
+        no_optimum=reason,
+        plot=stem.with_name(f"{stem.name}.svg") if optimum is not None and traces else None,
+        rows=summarize_solvers(outcomes),
+        outcomes=outcomes,
+    )
+
+
+def summarize_solvers(outcomes: Sequence[SolverOutcome]) -> list[AgentSummary]:
     """Return one summary per agent of the outcomes on one environment, best tail error first.
 
     An agent with a failed seed comes after all agents without, so that losing its worst seeds
@@ -85,7 +147,7 @@ def terminal_table(env: str, optimal_value: float | None, rows: Sequence[AgentSu
     return table
 
 
-def csv_text(outcomes: Sequence[TabularOutcome]) -> str:
+def solver_csv(outcomes: Sequence[SolverOutcome]) -> str:
     """Return one CSV row per job, failed ones included."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, CSV_COLUMNS, restval="", lineterminator="\n")
@@ -94,7 +156,7 @@ def csv_text(outcomes: Sequence[TabularOutcome]) -> str:
     return buffer.getvalue()
 
 
-def _summary(agent: str, outcomes: Sequence[TabularOutcome]) -> AgentSummary:
+def _summary(agent: str, outcomes: Sequence[SolverOutcome]) -> AgentSummary:
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
     gaps = np.array([result.gap for result in results])
     worst_gap = float(gaps[np.abs(gaps).argmax()]) if results else float("nan")
@@ -116,7 +178,7 @@ def _median_and_worst(numbers: Sequence[float] | np.ndarray) -> tuple[float, flo
     return float(np.median(numbers)), float(np.max(numbers))
 
 
-def _csv_row(outcome: TabularOutcome) -> dict[str, object]:
+def _csv_row(outcome: SolverOutcome) -> dict[str, object]:
     job = outcome.job
     row: dict[str, object] = {"env": str(job.env), "agent": job.agent, "seed": job.seed}
     if outcome.result is None:
@@ -124,7 +186,7 @@ def _csv_row(outcome: TabularOutcome) -> dict[str, object]:
     return {**row, "status": "done", **_measured(outcome.result)}
 
 
-def _measured(result: JobResult) -> dict[str, object]:
+def _measured(result: SolverResult) -> dict[str, object]:
     return {
         "value": result.value,
         "optimal_value": result.optimum["value"],
@@ -136,3 +198,10 @@ def _measured(result: JobResult) -> dict[str, object]:
         "cpu_seconds": result.cpu_seconds,
         "warnings": len(result.warnings),
     }
+
+
+def _optimum(cmdp: TabularCMDP) -> tuple[Optimum | None, str]:
+    try:
+        return linear_program(cmdp), ""
+    except ValueError as error:
+        return None, str(error)

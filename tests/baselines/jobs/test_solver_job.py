@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from agents.tabular import npg_pd, random_policy
-from baselines.jobs.job import Job
-from baselines.jobs.run_folder import is_done, read_outcome, read_trace
-from baselines.jobs.run_job import run_job, starting_point
+from baselines.jobs.job import job_folder
+from baselines.jobs.run_folder import is_done, run_job
+from baselines.jobs.solver_job import SolverJob, read_trace, starting_point
 from baselines.names.agents import SOLVERS
 from baselines.names.environments import parse_environment_name, tabular_model_of
 from baselines.names.hyperparameters import hyperparameters_for
@@ -20,7 +20,11 @@ CLIFF_OPTIMUM = 0.53344782  # of the occupancy program, slip 0.2 and limit 0.175
 
 def job_for(agent, env="Safe/CliffWorld-v0", seed=0, evaluations=40):
     name = parse_environment_name(env)
-    return Job(name, agent, seed, evaluations, hyperparameters_for(agent, name.id))
+    return SolverJob(name, agent, seed, evaluations, hyperparameters_for(agent, name.id))
+
+
+def run_in(out, job):
+    run_job(job, job_folder(out, job), "the command")
 
 
 def values_by_hand(cmdp, policy):
@@ -37,9 +41,9 @@ def values_by_hand(cmdp, policy):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_result_is_that_of_the_last_policy(tmp_path, seed):
     job = job_for("npg_pd", seed=seed)
-    run_job(job, tmp_path)
-    result = read_outcome(job.folder(tmp_path), job).result
-    trace = read_trace(job.folder(tmp_path))
+    run_in(tmp_path, job)
+    result = job.outcome(job_folder(tmp_path, job)).result
+    trace = read_trace(job_folder(tmp_path, job))
     cmdp = tabular_model_of(job.env)
     value, cost = values_by_hand(cmdp, trace.policy)
     assert result.value == pytest.approx(value, abs=1e-12)
@@ -59,8 +63,8 @@ def test_seed_zero_starts_uniform_and_others_at_random_policies(tmp_path):
     first_values = []
     for seed in (0, 1, 2):
         job = job_for("npg_pd", seed=seed, evaluations=1)
-        run_job(job, tmp_path)
-        first_values.append(read_trace(job.folder(tmp_path)).value[0])
+        run_in(tmp_path, job)
+        first_values.append(read_trace(job_folder(tmp_path, job)).value[0])
     starts = [cmdp.uniform_policy(), random_policy(cmdp, 1), random_policy(cmdp, 2)]
     np.testing.assert_allclose(first_values, [values_by_hand(cmdp, start)[0] for start in starts])
 
@@ -77,8 +81,8 @@ def test_log_linear_agents_start_from_small_random_parameters():
 def test_same_job_twice_gives_identical_arrays(tmp_path):
     job = job_for("ppqa_alm", seed=2)
     for part in ("a", "b"):
-        run_job(job, tmp_path / part)
-    one, other = (read_trace(job.folder(tmp_path / part)) for part in ("a", "b"))
+        run_in(tmp_path / part, job)
+    one, other = (read_trace(job_folder(tmp_path / part, job)) for part in ("a", "b"))
     for name in ("value", "violation", "multipliers", "policy"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
@@ -91,8 +95,8 @@ def test_warnings_are_kept_and_repeated_ones_only_once(tmp_path, monkeypatch):
 
     monkeypatch.setitem(SOLVERS, "loud", loud)
     job = job_for("loud")
-    run_job(job, tmp_path)
-    result = read_outcome(job.folder(tmp_path), job).result
+    run_in(tmp_path, job)
+    result = job.outcome(job_folder(tmp_path, job)).result
     assert result.warnings == ["RuntimeWarning: the multipliers grow"]
 
 
@@ -110,8 +114,8 @@ def test_a_trace_that_cannot_be_trusted_fails_the_job(tmp_path, monkeypatch, spo
 
     monkeypatch.setitem(SOLVERS, "broken", broken)
     job = job_for("broken")
-    run_job(job, tmp_path)
-    outcome = read_outcome(job.folder(tmp_path), job)
+    run_in(tmp_path, job)
+    outcome = job.outcome(job_folder(tmp_path, job))
     assert outcome.result is None
     assert message in outcome.reason
     assert "Traceback" in outcome.error
@@ -119,15 +123,15 @@ def test_a_trace_that_cannot_be_trusted_fails_the_job(tmp_path, monkeypatch, spo
 
 def test_infeasible_problem_fails_with_the_reason(tmp_path):
     job = job_for("npg_pd", "Safe/CliffWorld-v0?cost_limits=0.001")
-    run_job(job, tmp_path)
-    assert "no policy meets the limits" in read_outcome(job.folder(tmp_path), job).reason
+    run_in(tmp_path, job)
+    assert "no policy meets the limits" in job.outcome(job_folder(tmp_path, job)).reason
 
 
 def test_a_job_is_done_only_with_its_own_configuration_and_all_files(tmp_path):
     job = job_for("npg_pd")
-    folder = job.folder(tmp_path)
+    folder = job_folder(tmp_path, job)
     assert not is_done(folder, job)
-    run_job(job, tmp_path)
+    run_in(tmp_path, job)
     assert is_done(folder, job)
     assert not is_done(folder, replace(job, evaluations=41))
     config = json.loads((folder / "config.json").read_text())
@@ -143,10 +147,10 @@ def test_a_job_is_done_only_with_its_own_configuration_and_all_files(tmp_path):
 
 def test_a_rerun_that_fails_does_not_leave_the_old_result(tmp_path):
     job = job_for("npg_pd")
-    run_job(job, tmp_path)
+    run_in(tmp_path, job)
     changed = replace(job, hyperparameters={**job.hyperparameters, "step_size": -1.0})
-    run_job(changed, tmp_path)
-    outcome = read_outcome(job.folder(tmp_path), changed)
+    run_in(tmp_path, changed)
+    outcome = changed.outcome(job_folder(tmp_path, job))
     assert outcome.result is None
     assert "step_size is -1.0" in outcome.reason
-    assert not is_done(job.folder(tmp_path), job)
+    assert not is_done(job_folder(tmp_path, job), job)

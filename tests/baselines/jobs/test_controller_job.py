@@ -18,9 +18,10 @@ from agents.training_env import Contract
 from baselines.__main__ import main
 from baselines.commands.compare import CompareOptions, compare
 from baselines.commands.evaluate import evaluated_again
-from baselines.jobs.controller_run import evaluate_controller
+from baselines.jobs.controller_job import ControllerJob, evaluate_controller
+from baselines.jobs.episodic_job import EVALUATION_SEED
+from baselines.jobs.kinds import episodic_job_from
 from baselines.jobs.run_folder import read_config
-from baselines.jobs.training_job import EVALUATION_SEED, TrainingJob, training_job_from
 from baselines.measures.episode_sampling import FIRST_SEED, sample_episodes
 from baselines.names.agents import CONTROLLERS, default_hyperparameters
 from baselines.names.environments import parse_environment_name
@@ -32,7 +33,7 @@ QUADROTOR = "Safe/Quadrotor-v0?max_episode_steps=25"
 
 def job_of(agent, env, seed=0, episodes=10, **settings):
     chosen = {**default_hyperparameters(agent), **settings}
-    return TrainingJob(parse_environment_name(env), agent, seed, 0, chosen, episodes)
+    return ControllerJob(parse_environment_name(env), agent, seed, chosen, episodes)
 
 
 def test_an_episode_is_that_of_a_plain_loop():
@@ -210,7 +211,7 @@ def test_train_and_evaluate(tmp_path, capsys):
         in (result["policy_onnx_refused"])
     )
     assert result["hyperparameters"]["horizon"] == 5
-    assert training_job_from(read_config(out)) == job_of("MPCController", env, 0, 2, horizon=5)
+    assert episodic_job_from(read_config(out)) == job_of("MPCController", env, 0, 2, horizon=5)
     assert main([*command, "900"]) == 0  # no step of either
     assert "holds this run already; kept" in capsys.readouterr().out
     again = asdict(evaluated_again(out, 2, EVALUATION_SEED))

@@ -1,0 +1,205 @@
+"""The episodes of a controller, which has nothing to train, and their result."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from baselines.atomic_files import write_json
+from baselines.jobs.episodic_job import (
+    EVALUATION_EPISODES,
+    EVALUATION_SEED,
+    EpisodicOutcome,
+    EpisodicResult,
+    Evaluation,
+    environment_in,
+    episodic_config,
+    plain_settings,
+    settings_in,
+)
+from baselines.jobs.job import Effort, RunRecord, Section
+from baselines.jobs.run_folder import open_run, read_outcome, versions
+from baselines.measures.episode_statistics import EpisodeStatistics, summarise_episodes
+from baselines.names.agents import CONTROLLER_SETTINGS, controller_named
+from baselines.names.environments import EnvironmentName
+from safe_envs.contract.cost_signal import declared_constraints, with_limits
+
+if TYPE_CHECKING:  # PyTorch
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    from agents.training_env import Contract
+    from baselines.measures.episode_sampling import Predictor
+
+PACKAGES = ("safe-envs", "gymnasium", "numpy", "scipy", "stable-baselines3", "mujoco")
+NOT_EXPORTED = (
+    "{} computes its actions from the environment's model and is no network; policies of deep "
+    "agents are exported"
+)
+
+
+@dataclass(frozen=True)
+class ControllerJob:
+    """Everything that decides the episodes of a controller."""
+
+    env: EnvironmentName
+    agent: str
+    seed: int  # of the controller's noise, if it has any
+    hyperparameters: dict[str, Any]
+    evaluation_episodes: int = EVALUATION_EPISODES
+
+    section: ClassVar[Section] = "episodes"
+    total_timesteps: ClassVar[int] = 0
+
+    @classmethod
+    def check(cls, env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:
+        """Raise ValueError if the controller is not for the environment or refuses a setting."""
+        prepare_controller(env, agent, settings, seed=0)
+
+    @classmethod
+    def planned(
+        cls, env: EnvironmentName, agent: str, seed: int, settings: dict[str, Any], effort: Effort
+    ) -> ControllerJob:
+        """Return the job of a controller with all of its hyperparameters."""
+        return cls(env, agent, seed, settings, effort.evaluation_episodes)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ControllerJob:
+        """Return the job of a config.json."""
+        return cls(
+            env=environment_in(config),
+            agent=config["agent"],
+            seed=config["seed"],
+            hyperparameters=settings_in(config),
+            evaluation_episodes=config["evaluation_episodes"],
+        )
+
+    @property
+    def record(self) -> RunRecord:
+        """What its folder is recognized by."""
+        return RunRecord(episodic_config(self), files=())
+
+    def run(self, folder: Path, command: str, callback: BaseCallback | None = None) -> None:
+        """Play the episodes and write the result, as `Job.run` says."""
+        open_run(folder, self, {"command": command, "versions": versions(PACKAGES)})
+        with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            settings = self.hyperparameters
+            contract = prepare_controller(self.env, self.agent, settings, self.seed).contract
+            evaluation = self.evaluate(folder, self.evaluation_episodes, EVALUATION_SEED)
+        messages = [f"{item.category.__name__}: {item.message}" for item in caught]
+        result = _result(self, contract, evaluation, messages)
+        write_json(folder / "result.json", asdict(result))
+
+    def evaluate(self, folder: Path, episodes: int, seed: int) -> Evaluation:
+        """Return statistics of fresh episodes; the controller follows from the job alone."""
+        return Evaluation(
+            stochastic=evaluate_controller(self, episodes, False, seed),
+            deterministic=evaluate_controller(self, episodes, True, seed),
+        )
+
+    def outcome(self, folder: Path) -> EpisodicOutcome:
+        """Return the result in the folder, or why there is none."""
+        return read_outcome(folder, self, EpisodicResult.from_json)
+
+
+class PreparedController(NamedTuple):
+    """A controller and what its episodes are summed with and compared to."""
+
+    controller: Predictor
+    contract: Contract
+
+
+def prepare_controller(
+    env: EnvironmentName, agent: str, settings: Mapping[str, Any], seed: int
+) -> PreparedController:
+    """Return a controller made for an environment.
+
+    Args:
+        env: its model is the controller's.
+        agent: a name of `baselines.names.agents.CONTROLLERS`.
+        settings: from `hyperparameters_for`.
+        seed: of the controller's noise, if it has any.
+
+    Raises:
+        ValueError: if it is not for that environment, a setting is out of its range, or a package
+            is missing.
+    """
+    from agents.training_env import Contract  # PyTorch
+
+    kind = controller_named(agent)
+    own = {name: value for name, value in settings.items() if name not in CONTROLLER_SETTINGS}
+    if "seed" in inspect.signature(kind).parameters:
+        own["seed"] = seed
+    arguments: dict[str, Any] = dict(env.kwargs)
+    made = gym.make(env.id, disable_env_checker=True, **arguments)
+    try:
+        controller = kind(made, **own)
+        constraints = with_limits(declared_constraints(made), settings["cost_limit"])
+        discount = made.get_wrapper_attr("reward_discount")
+    except (TypeError, ValueError, ImportError) as error:
+        raise ValueError(f"{agent} on {env}: {error}") from error
+    finally:
+        made.close()
+    return PreparedController(controller, Contract(constraints, discount))
+
+
+def evaluate_controller(
+    job: ControllerJob, episodes: int, deterministic: bool, seed: int = EVALUATION_SEED
+) -> EpisodeStatistics:
+    """Return statistics of fresh episodes, the same ones that deep agents meet.
+
+    Args:
+        job: of a controller; its seed decides the controller's noise.
+        episodes: at least one.
+        deterministic: leave out the noise of a controller that has any.
+        seed: of the evaluation.
+    """
+    from baselines.jobs.settings import make_training_env  # these import PyTorch
+    from baselines.measures.episode_sampling import MOST_COPIES, sample_episodes
+
+    noise = int(np.random.SeedSequence((job.seed, seed)).generate_state(1)[0])
+    made = prepare_controller(job.env, job.agent, job.hyperparameters, noise)
+    venv = make_training_env(job.env, min(episodes, MOST_COPIES), normalize_observation=False)
+    try:
+        drawn = sample_episodes(made.controller, venv, made.contract, episodes, seed, deterministic)
+    finally:
+        venv.close()
+    limits = [constraint.limit for constraint in made.contract.constraints]
+    return summarise_episodes(drawn, limits, seed, exact=None)
+
+
+def _result(
+    job: ControllerJob,
+    contract: Contract,
+    evaluation: Evaluation,
+    messages: list[str],
+) -> EpisodicResult:
+    return EpisodicResult(
+        agent=job.agent,
+        env=str(job.env),
+        seed=job.seed,
+        timesteps=0,
+        constraint_names=[constraint.name for constraint in contract.constraints],
+        limits=[constraint.limit for constraint in contract.constraints],
+        cost_discounts=[constraint.discount for constraint in contract.constraints],
+        reward_discount=contract.reward_discount,
+        stochastic=evaluation.stochastic,
+        deterministic=evaluation.deterministic,
+        final_constraint_log={},
+        cpu_seconds=0.0,
+        wall_seconds=0.0,
+        steps_per_cpu_second=0.0,
+        policy_onnx=None,
+        policy_onnx_refused=NOT_EXPORTED.format(job.agent),
+        hyperparameters=plain_settings(job.hyperparameters),
+        warnings=list(dict.fromkeys(messages)),
+        versions=versions(PACKAGES),
+    )

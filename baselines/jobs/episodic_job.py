@@ -1,0 +1,126 @@
+"""What jobs have in common whose policy is measured in sampled episodes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from baselines.jobs.job import Effort, Job, JobKind, Outcome, common_config
+from baselines.measures.episode_statistics import EpisodeStatistics
+from baselines.names.environments import EnvironmentName
+
+EVALUATION_SEED = 12345
+EVALUATION_EPISODES = 50
+LARGEST_SEED = 2**31 - 1  # evaluations draw from seeds above 2**32, training from below
+
+
+class Evaluation(NamedTuple):
+    """Fresh episodes of one policy in both modes."""
+
+    stochastic: EpisodeStatistics  # as it was trained, or with a controller's noise
+    deterministic: EpisodeStatistics  # of its most likely actions
+
+
+class EpisodicJob(Job, Protocol):
+    """A job whose final policy plays evaluation episodes."""
+
+    @property
+    def total_timesteps(self) -> int:
+        """Steps of training; 0 if there is nothing to train."""
+
+    @property
+    def evaluation_episodes(self) -> int:
+        """Episodes in either mode, at least one."""
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Settings of the agent."""
+
+    def evaluate(self, folder: Path, episodes: int, seed: int) -> Evaluation:
+        """Return statistics of fresh episodes of the policy of a finished run.
+
+        Args:
+            folder: of the run.
+            episodes: in either mode, at least one.
+            seed: of the evaluation; with the same one all runs meet the same episodes.
+        """
+
+    def outcome(self, folder: Path) -> EpisodicOutcome:
+        """Return the result in the folder, or why there is none."""
+
+
+class EpisodicKind(JobKind, Protocol):
+    """How the runner makes the jobs of one kind of agent that plays episodes."""
+
+    def planned(
+        self, env: EnvironmentName, agent: str, seed: int, settings: dict[str, Any], effort: Effort
+    ) -> EpisodicJob:
+        """Return the job of an agent with all of its hyperparameters."""
+
+    def from_config(self, config: dict[str, Any]) -> EpisodicJob:
+        """Return the job of a config.json."""
+
+
+@dataclass(frozen=True)
+class EpisodicResult:
+    """What a finished run measured, as it stands in result.json."""
+
+    agent: str
+    env: str
+    seed: int
+    timesteps: int  # taken; total_timesteps rounded up to whole rollouts, 0 without training
+    constraint_names: list[str]  # (m,)
+    limits: list[float]  # (m,)
+    cost_discounts: list[float]  # (m,)
+    reward_discount: float
+    stochastic: EpisodeStatistics  # of the final policy as it was trained
+    deterministic: EpisodeStatistics  # of its most likely actions
+    final_constraint_log: dict[str, float]  # multipliers, weights and penalty of the last update
+    cpu_seconds: float  # of training alone
+    wall_seconds: float
+    steps_per_cpu_second: float
+    policy_onnx: str | None  # name of the file
+    policy_onnx_refused: str  # why there is none
+    hyperparameters: dict[str, Any]
+    warnings: list[str]
+    versions: dict[str, str]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> EpisodicResult:
+        """Return the result that `dataclasses.asdict` turned into JSON."""
+        modes = {
+            mode: EpisodeStatistics.from_json(data[mode])
+            for mode in ("stochastic", "deterministic")
+        }
+        return cls(**{**data, **modes})
+
+
+EpisodicOutcome = Outcome[EpisodicJob, EpisodicResult]
+
+
+def episodic_config(job: EpisodicJob) -> dict[str, Any]:
+    """Return the job as JSON data; equal configurations give equal results."""
+    return {
+        **common_config(job),
+        "total_timesteps": job.total_timesteps,
+        "evaluation_episodes": job.evaluation_episodes,
+        "hyperparameters": plain_settings(job.hyperparameters),
+    }
+
+
+def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON data, which has no infinite numbers: they become "inf"."""
+    return {k: str(v) if isinstance(v, float) and math.isinf(v) else v for k, v in settings.items()}
+
+
+def settings_in(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that `plain_settings` turned into JSON data."""
+    return {k: float(v) if v == "inf" else v for k, v in config["hyperparameters"].items()}
+
+
+def environment_in(config: dict[str, Any]) -> EnvironmentName:
+    """Return the environment of a config.json."""
+    env = config["env"]
+    return EnvironmentName(env["id"], tuple(sorted(env["kwargs"].items())))

@@ -1,0 +1,22 @@
+"""The kinds of jobs, by the kind of agent that they run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from baselines.jobs.agent_job import AgentJob
+from baselines.jobs.controller_job import ControllerJob
+from baselines.jobs.episodic_job import EpisodicJob, EpisodicKind
+from baselines.jobs.job import JobKind
+from baselines.jobs.solver_job import SolverJob
+from baselines.names.agents import AgentKind, kind_of
+
+EPISODIC: dict[AgentKind, EpisodicKind] = {"deep agent": AgentJob, "controller": ControllerJob}
+KINDS: dict[AgentKind, JobKind] = {"solver": SolverJob, **EPISODIC}
+
+
+def episodic_job_from(config: dict[str, Any] | None) -> EpisodicJob | None:
+    """Return the job of a config.json, None if there is none or it plays no episodes."""
+    if config is None or "total_timesteps" not in config:
+        return None
+    return EPISODIC[kind_of(config["agent"])].from_config(config)
