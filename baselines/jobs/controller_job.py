@@ -27,7 +27,7 @@ from baselines.jobs.episodic_job import (
 )
 from baselines.jobs.job import Effort, RunRecord, Section
 from baselines.jobs.run_folder import open_run, read_outcome, versions
-from baselines.measures.episode_statistics import EpisodeStatistics, summarise_episodes
+from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
 from baselines.names.agents import CONTROLLER_SETTINGS, controller_named
 from baselines.names.environments import EnvironmentName
 from safe_envs.contract.cost_signal import declared_constraints, with_limits
@@ -173,7 +173,7 @@ def evaluate_controller(
     finally:
         venv.close()
     limits = [constraint.limit for constraint in made.contract.constraints]
-    return summarise_episodes(drawn, limits, seed, exact=None)
+    return summarize_episodes(drawn, limits, seed, exact=None)
 
 
 def _result(

@@ -15,9 +15,10 @@ from baselines.measures.episode_statistics import (
     Episodes,
     EpisodeStatistics,
     ExactValues,
-    summarise_episodes,
+    summarize_episodes,
 )
 from baselines.names.environments import EnvironmentName, find_tabular_model
+from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 MOST_COPIES = 10
 FIRST_SEED = 2**32  # training uses smaller ones
@@ -56,7 +57,7 @@ def evaluate_policy(
     drawn = sample_episodes(model, venv, contract, episodes, seed, deterministic)
     limits = model.cost_limit.tolist()
     exact = exact_values(model, env, deterministic)
-    return summarise_episodes(drawn, limits, seed, exact)
+    return summarize_episodes(drawn, limits, seed, exact)
 
 
 def sample_episodes(
@@ -82,11 +83,9 @@ def sample_episodes(
     """
     copies = venv.num_envs
     quota = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
-    discounts = np.array([contract.reward_discount, *(c.discount for c in contract.constraints)])
-    width = len(discounts)
-    sums, plain = np.zeros((copies, width)), np.zeros((copies, width))
-    factors, lengths = np.ones((copies, width)), np.zeros(copies, dtype=np.int64)
-    finished: list[list[tuple[np.ndarray, np.ndarray, int]]] = [[] for _ in range(copies)]
+    discounts = [constraint.discount for constraint in contract.constraints]
+    totals = EpisodeTotals(copies, contract.reward_discount, discounts)
+    finished: list[list[Episode]] = [[] for _ in range(copies)]
     venv.seed(FIRST_SEED + seed)
     observations: Any = venv.reset()
     dones = np.ones(copies, dtype=np.bool_)  # every copy starts an episode
@@ -96,20 +95,15 @@ def sample_episodes(
         while any(len(done) < share for done, share in zip(finished, quota, strict=True)):
             actions, memory = model.predict(observations, memory, dones, deterministic)
             observations, rewards, dones, infos = venv.step(actions)
-            signals = checked_signals(rewards, infos, width - 1, "evaluation")
-            sums += factors * signals
-            plain += signals
-            factors *= discounts
-            lengths += 1
-            for row in np.flatnonzero(dones).tolist():
+            signals = checked_signals(rewards, infos, len(discounts), "evaluation")
+            for row, episode in totals.add(signals, dones):
                 if len(finished[row]) < quota[row]:
-                    finished[row].append((sums[row].copy(), plain[row].copy(), int(lengths[row])))
-                sums[row], plain[row], factors[row], lengths[row] = 0.0, 0.0, 1.0, 0
+                    finished[row].append(episode)
     kept = [episode for done in finished for episode in done]
     return Episodes(
-        np.array([episode[0] for episode in kept]),
-        np.array([episode[1] for episode in kept]),
-        np.array([episode[2] for episode in kept]),
+        np.array([(episode.value, *episode.costs) for episode in kept]),
+        np.array([(episode.plain_value, *episode.plain_costs) for episode in kept]),
+        np.array([episode.length for episode in kept]),
     )
 
 

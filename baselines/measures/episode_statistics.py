@@ -68,7 +68,7 @@ class Episodes:
     lengths: np.ndarray  # (episodes,)
 
 
-def summarise_episodes(
+def summarize_episodes(
     episodes: Episodes, limits: Sequence[float], seed: int, exact: ExactValues | None
 ) -> EpisodeStatistics:
     """Return the statistics of evaluation episodes.
