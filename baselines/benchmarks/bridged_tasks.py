@@ -36,7 +36,7 @@ MILLI = 1e3
 
 
 @dataclass(frozen=True)
-class Arguments:
+class BridgedTasksArguments:
     """Print the speed of bridged tasks, and their ratios to the package's own ways."""
 
     tasks: tuple[str, ...] = ("SafetyPointGoal1-v0", "SafetyCarButton2-v0", "SafetyAntGoal1-v0")
@@ -60,7 +60,7 @@ class Cost(NamedTuple):
     step: float
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: BridgedTasksArguments) -> None:
     """Measure and print the tables."""
     console = Console(width=130)
     with threadpool_limits(1):
@@ -86,7 +86,7 @@ def table_of_paths(costs: dict[str, list[Cost]], what: str) -> Table:
     return table
 
 
-def costs_of_task(task: str, arguments: Arguments) -> list[Cost]:
+def costs_of_task(task: str, arguments: BridgedTasksArguments) -> list[Cost]:
     """Return what the bridge, the package's ways and, if it is there, its own stack take."""
     require_equal_paths(task, arguments.steps)
     envs = [_started(task, fast) for fast in (True, False)]
@@ -100,7 +100,7 @@ def costs_of_task(task: str, arguments: Arguments) -> list[Cost]:
     return costs
 
 
-def cost_of_peer(python: Path, task: str, arguments: Arguments) -> Cost:
+def cost_of_peer(python: Path, task: str, arguments: BridgedTasksArguments) -> Cost:
     """Return what the package's own stack takes, in its own interpreter.
 
     Raises:
@@ -136,7 +136,7 @@ def trajectory(task: str, fast: bool, steps: int) -> np.ndarray:
     return np.array(rows)
 
 
-def table_of_vector_forms(arguments: Arguments) -> Table:
+def table_of_vector_forms(arguments: BridgedTasksArguments) -> Table:
     """Return wall times of a step of all copies, one task per row."""
     table = Table(title=f"Wall milliseconds of a step of {arguments.num_envs} copies")
     for heading in ("task", "SyncVectorEnv", "ThreadedVectorEnv", "threads / sync"):
@@ -149,7 +149,7 @@ def table_of_vector_forms(arguments: Arguments) -> Table:
     return table
 
 
-def compare_vector_forms(task: str, arguments: Arguments) -> list[float]:
+def compare_vector_forms(task: str, arguments: BridgedTasksArguments) -> list[float]:
     """Return the least wall seconds of a step of all copies, one after another and in threads."""
     copies = [partial(gym.make, task)] * arguments.num_envs
     forms = [SyncVectorEnv(copies), ThreadedVectorEnv(copies)]
@@ -177,4 +177,4 @@ def _started(task: str, fast: bool) -> gym.Env[Any, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(BridgedTasksArguments))

@@ -44,7 +44,7 @@ ROBOT_TURNS = 10  # for each repeat
 
 
 @dataclass(frozen=True)
-class Arguments:
+class EnvironmentsArguments:
     """Print the speed of single, synchronous and native environments, and their ratios."""
 
     num_envs: int = 1024
@@ -57,7 +57,7 @@ class Arguments:
     """What to measure: the velocity tasks, the other environments, or all of them."""
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: EnvironmentsArguments) -> None:
     """Measure and print the tables."""
     console = Console(width=110)
     with threadpool_limits(1):
@@ -67,7 +67,7 @@ def main(arguments: Arguments) -> None:
             print_robots(arguments, console)
 
 
-def print_small_environments(arguments: Arguments, console: Console) -> None:
+def print_small_environments(arguments: EnvironmentsArguments, console: Console) -> None:
     """Measure and print the environments without a simulator."""
     vector = Table(
         title=f"CPU microseconds per environment and step, N = {arguments.num_envs} copies"
@@ -142,7 +142,7 @@ def compare_cliffs(repeats: int) -> tuple[float, float]:
     return ours / 2000 * 1e6, theirs / 2000 * 1e6
 
 
-def print_robots(arguments: Arguments, console: Console) -> None:
+def print_robots(arguments: EnvironmentsArguments, console: Console) -> None:
     """Measure and print the velocity tasks."""
     table = Table(
         title=f"Velocity tasks, N = {arguments.robots} robots, {os.cpu_count()} processors"
@@ -248,4 +248,4 @@ def fastest_turns(parts: list[tuple[Callable[[], object], int]], repeats: int) -
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(EnvironmentsArguments))

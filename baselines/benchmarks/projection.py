@@ -34,7 +34,7 @@ WAVES = 8  # in the synthetic dependence on the validation state
 
 
 @dataclass(frozen=True)
-class Arguments:
+class ProjectionArguments:
     """Print times of SCPO's projection, ratios to cvxpy, and how well the results agree."""
 
     instances: int = 100
@@ -238,7 +238,7 @@ def table(comparisons: dict[tuple[int, int], Comparison], instances: int) -> Tab
     return found
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: ProjectionArguments) -> None:
     """Measure and print."""
     with threadpool_limits(1):
         comparisons = {size: compare(*size, arguments.instances) for size in SIZES}
@@ -246,4 +246,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(ProjectionArguments))

@@ -37,7 +37,7 @@ THRUST_NOISE = 0.02  # around hovering, so that few episodes end
 
 
 @dataclass(frozen=True)
-class Arguments:
+class QuadrotorArguments:
     """Print the speed of quadrotors, of MuJoCo and of the safety filter, and their ratios."""
 
     num_envs: tuple[int, ...] = (1, 64, 1024, 8192)
@@ -46,7 +46,7 @@ class Arguments:
     """Turns of every part; the fastest counts."""
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: QuadrotorArguments) -> None:
     """Measure and print the tables."""
     console = Console(width=140)
     with threadpool_limits(1):
@@ -59,7 +59,7 @@ def main(arguments: Arguments) -> None:
         seconds = fastest_turns([(part, 1) for part in parts], arguments.repeats)
     rates = [count / time for count, time in zip(counts, seconds, strict=True)]
     print_rates(console, arguments.num_envs, rates)
-    safety_filter.print_tables(console, safety_filter.Arguments())
+    safety_filter.print_tables(console, safety_filter.SafetyFilterArguments())
 
 
 def print_rates(console: Console, num_envs: tuple[int, ...], rates: list[float]) -> None:
@@ -155,4 +155,4 @@ def mujoco_rollout(vehicle: Vehicle, u: np.ndarray, steps: int) -> Callable[[], 
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(QuadrotorArguments))

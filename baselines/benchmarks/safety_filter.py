@@ -41,7 +41,7 @@ SCENES: tuple[SceneName, ...] = ("spheres", "column")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class SafetyFilterArguments:
     """Print times of the safety filter and their ratios to cvxpy and to single states."""
 
     programs: int = 200
@@ -68,12 +68,12 @@ class FlightStates(NamedTuple):
         return barrier.around(CRAZYFLIE, CONTROL_DT, self.centres[:, :, chosen], self.radii)
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: SafetyFilterArguments) -> None:
     """Measure and print the tables."""
     print_tables(Console(width=140), arguments)
 
 
-def print_tables(console: Console, arguments: Arguments) -> None:
+def print_tables(console: Console, arguments: SafetyFilterArguments) -> None:
     """Measure and print the tables; without cvxpy all but its comparison."""
     with threadpool_limits(1):
         try:
@@ -168,4 +168,4 @@ def batch_parts(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(SafetyFilterArguments))

@@ -67,7 +67,7 @@ json.dump(answers, sys.stdout)
 
 
 @dataclass(frozen=True)
-class Arguments:
+class RliableArguments:
     """Compare the statistics with rliable's on random scores, and fail if they differ."""
 
     rliable_python: Path
@@ -103,7 +103,7 @@ class Agreement:
         )
 
 
-def main(arguments: Arguments) -> int:
+def main(arguments: RliableArguments) -> int:
     """Print the agreement; return 1 if something differs."""
     rng = np.random.default_rng(arguments.seed)
     cases = [random_scores(shape, rng) for shape in SHAPES]
@@ -127,7 +127,7 @@ def random_scores(
 
 
 def ask_rliable(
-    arguments: Arguments,
+    arguments: RliableArguments,
     cases: list[tuple[np.ndarray, np.ndarray]],
     thresholds: np.ndarray,
 ) -> list[dict[str, object]]:
@@ -163,7 +163,7 @@ def compare(
     case: tuple[np.ndarray, np.ndarray],
     thresholds: np.ndarray,
     answer: Mapping[str, object],
-    arguments: Arguments,
+    arguments: RliableArguments,
     rng: np.random.Generator,
 ) -> Agreement:
     """Return how far our statistics of one case lie from rliable's."""
@@ -201,7 +201,7 @@ def compare(
     )
 
 
-def _table(found: list[Agreement], arguments: Arguments) -> Table:
+def _table(found: list[Agreement], arguments: RliableArguments) -> Table:
     table = Table(title=f"largest differences from rliable, {arguments.resamples} resamples")
     table.add_column("seeds x tasks", no_wrap=True)
     headings = ("IQM", "profile", "P(better)", "IQM bound", "its errors", "width", "profile bound")
@@ -220,4 +220,4 @@ def _table(found: list[Agreement], arguments: Arguments) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Arguments)))
+    sys.exit(main(tyro.cli(RliableArguments)))

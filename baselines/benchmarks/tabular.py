@@ -35,7 +35,7 @@ BRANCHING = 5  # successors per state and action of the sparse problems
 
 
 @dataclass(frozen=True)
-class Arguments:
+class TabularArguments:
     """Print the CPU time of PQA-ALM runs and of one policy evaluation by number of states."""
 
     states: tuple[int, ...] = (25, 100, 400, 1600)
@@ -46,7 +46,7 @@ class Arguments:
     """Turns of every part; the fastest counts."""
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: TabularArguments) -> None:
     """Measure and print both tables."""
     console = Console(width=100)
     with threadpool_limits(1):
@@ -83,7 +83,7 @@ def _calls(states: int) -> int:
     return max(1, 8_000 // states)
 
 
-def _run_table(seconds: list[float], arguments: Arguments) -> Table:
+def _run_table(seconds: list[float], arguments: TabularArguments) -> Table:
     table = Table(title=f"PQA-ALM, {arguments.evaluations:,} policy evaluations")
     table.add_column("environment", no_wrap=True)
     table.add_column("step rule")
@@ -112,4 +112,4 @@ def _size_table(states: tuple[int, ...], dense: list[float], sparse: list[float]
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(TabularArguments))

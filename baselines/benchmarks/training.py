@@ -43,7 +43,7 @@ PEER_SCRIPT = Path(__file__).with_name("omnisafe_peer.py")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class TrainingArguments:
     """Print training steps per CPU second, their parts, and the ratio to OmniSafe's PPO-Lag."""
 
     omnisafe_python: Path | None = None
@@ -169,7 +169,7 @@ def fastest(runs: Sequence[Spent]) -> Spent:
     return min(runs, key=lambda run: run.total)
 
 
-def peer_table(arguments: Arguments, python: Path) -> Table:
+def peer_table(arguments: TrainingArguments, python: Path) -> Table:
     """Return our PPO-Lag beside the peer's."""
     table = Table(title="PPO-Lag: environment steps per CPU second, one torch thread")
     for heading in ("samples / passes / batch", "OmniSafe 0.5.0", "ours", "ratio"):
@@ -191,7 +191,7 @@ def peer_table(arguments: Arguments, python: Path) -> Table:
     return table
 
 
-def own_table(arguments: Arguments) -> Table:
+def own_table(arguments: TrainingArguments) -> Table:
     """Return where the time of each of our agents goes."""
     setting = OWN_SETTING
     floor = min(physics_floor(setting.env_id) for _ in range(arguments.repeats))
@@ -211,7 +211,7 @@ def own_table(arguments: Arguments) -> Table:
     return table
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: TrainingArguments) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     console = Console(width=110)
@@ -224,4 +224,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    main(tyro.cli(TrainingArguments, description=__doc__))

@@ -24,7 +24,7 @@ from safe_envs.control.constrained_regression import optimal_loss
 
 
 @dataclass(frozen=True)
-class Arguments:
+class RegressionArguments:
     """Learn the regression of SCPO's section VI-A, print a table and draw figures 2 and 3."""
 
     variant: Literal["literal", "ours", "all"] = "all"
@@ -49,7 +49,7 @@ class Arguments:
     """Processes."""
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: RegressionArguments) -> None:
     """Run what is missing, print the table and draw the figures."""
     variants: list[Method] = ["literal", "ours"]
     methods = [name for name in variants if arguments.variant in ("all", name)]
@@ -76,4 +76,4 @@ def main(arguments: Arguments) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(tyro.cli(Arguments))
+    main(tyro.cli(RegressionArguments))

@@ -53,7 +53,7 @@ Arrays = dict[str, np.ndarray]  # by filter
 
 
 @dataclass(frozen=True)
-class Arguments:
+class CurvatureFilterArguments:
     """Fly the same scenarios behind every filter, and say what came of it."""
 
     scenarios: int = 32
@@ -186,7 +186,7 @@ def flights_csv(flown: dict[str, ByFilter]) -> bytes:
     return text.getvalue().encode()
 
 
-def run(arguments: Arguments, console: Console) -> dict[str, Any]:
+def run(arguments: CurvatureFilterArguments, console: Console) -> dict[str, Any]:
     """Fly, print and write everything; return what results.json holds."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     flown: dict[str, ByFilter] = {}
@@ -234,10 +234,10 @@ def run(arguments: Arguments, console: Console) -> dict[str, Any]:
     return results
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: CurvatureFilterArguments) -> None:
     """Run the comparison."""
     run(arguments, Console(width=160))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(CurvatureFilterArguments))

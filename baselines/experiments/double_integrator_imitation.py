@@ -57,7 +57,7 @@ HEADINGS = (
 
 
 @dataclass(frozen=True)
-class Arguments:
+class ImitationArguments:
     """Train policies that imitate the expert, print what they are worth, draw the first seed's."""
 
     variant: Literal[Method, "all"] = "all"
@@ -108,7 +108,7 @@ ours, or Adam without constraint (with the paper's policy, or -gated with ours).
         return ITERATIONS.get(method, 120) if self.iterations is None else self.iterations
 
 
-def main(arguments: Arguments) -> int:
+def main(arguments: ImitationArguments) -> int:
     """Run what is missing, print the table and draw the figures; 1 if a run failed."""
     console = Console(width=None if sys.stdout.isatty() else 230)
     runs = arguments.runs()
@@ -127,7 +127,7 @@ def main(arguments: Arguments) -> int:
     return 1 if failures else 0
 
 
-def train_missing(runs: list[ImitationRun], arguments: Arguments, console: Console) -> int:
+def train_missing(runs: list[ImitationRun], arguments: ImitationArguments, console: Console) -> int:
     """Train and measure what has no result yet; return how many runs failed."""
     missing = [run for run in runs if saved_result(run, arguments.out) is None]
     work = [_Work(run, arguments.out) for run in missing]
@@ -188,4 +188,4 @@ def references(expert_noise_std: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Arguments)))
+    sys.exit(main(tyro.cli(ImitationArguments)))

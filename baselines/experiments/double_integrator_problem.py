@@ -38,7 +38,7 @@ STARTS, SAMPLES = 32, 512  # of a training step
 EVALUATION_SEED, EVALUATION_STARTS, EVALUATION_SAMPLES = 777, 200, 4000
 
 
-class PolicyForm(NamedTuple):
+class ResidualForm(NamedTuple):
     """How the network phi and the safe controller are put together.
 
     The paper adds phi to the clipped controller (VI-B) and has no gate. Clipping -K x alone takes
@@ -50,17 +50,17 @@ class PolicyForm(NamedTuple):
     clipped_first: bool  # clip(clip(-K x) + phi), else clip(-K x + phi)
 
 
-LITERAL_FORM = PolicyForm(gated=False, clipped_first=True)
-SAFER_FORM = PolicyForm(gated=True, clipped_first=False)
+LITERAL_FORM = ResidualForm(gated=False, clipped_first=True)
+SAFER_FORM = ResidualForm(gated=True, clipped_first=False)
 
 
-class ResidualPolicy:
+class ImitatingPolicy:
     """The safe controller plus a network, and the safe controller alone within |x| <= 0.01.
 
     Calling it makes it a `Policy`: states (n, 2) to actions (n,), both numpy arrays.
     """
 
-    def __init__(self, network: ResidualNetwork, form: PolicyForm) -> None:
+    def __init__(self, network: ResidualNetwork, form: ResidualForm) -> None:
         self.network = network
         self._form = form
         self._gain = torch.from_numpy(linear_quadratic_regulator().gain)
@@ -89,11 +89,11 @@ class ResidualPolicy:
         return (base + gate * residual).clamp(-1.0, 1.0)
 
 
-def new_policy(form: PolicyForm, seed: int) -> ResidualPolicy:
+def new_policy(form: ResidualForm, seed: int) -> ImitatingPolicy:
     """Return a policy whose network adds nothing yet, in double precision."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ResidualPolicy(ResidualNetwork(2, 1).double(), form)
+        return ImitatingPolicy(ResidualNetwork(2, 1).double(), form)
 
 
 def state_grid(size: int) -> np.ndarray:
@@ -123,7 +123,7 @@ class AdvantageConstraint:
 
     def __init__(
         self,
-        policy: ResidualPolicy,
+        policy: ImitatingPolicy,
         grid_size: int = 50,
         alpha_scale: float = 1.0,
         as_maximum: bool = False,
@@ -289,6 +289,6 @@ def expert_moments(states: np.ndarray, noise_std: float) -> tuple[np.ndarray, np
     return mean, (actions**2) @ weights - mean**2
 
 
-def parameters_of(policy: ResidualPolicy) -> torch.Tensor:
+def parameters_of(policy: ImitatingPolicy) -> torch.Tensor:
     """Return the network's parameters as one vector, (d,)."""
     return flat_values(list(policy.network.parameters()))

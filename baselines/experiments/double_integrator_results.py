@@ -17,7 +17,7 @@ from agents.flat_parameters import set_flat_values
 from baselines.atomic_files import write_atomically, write_json
 from baselines.experiments.double_integrator_problem import (
     AdvantageConstraint,
-    ResidualPolicy,
+    ImitatingPolicy,
     evaluation_samples,
     imitation_loss,
     new_policy,
@@ -80,7 +80,7 @@ def largest_constraints(run: ImitationRun, iterates: list[torch.Tensor]) -> np.n
     return np.array(largest)
 
 
-def measure(run: ImitationRun, policy: ResidualPolicy, training: Training) -> ImitationResult:
+def measure(run: ImitationRun, policy: ImitatingPolicy, training: Training) -> ImitationResult:
     """Return what a trained policy is judged by."""
     largest = largest_constraints(run, training.iterates)
     reached, lost, gained = reached_lost_gained(policy, PAPER_GRID)
@@ -105,14 +105,14 @@ def measure(run: ImitationRun, policy: ResidualPolicy, training: Training) -> Im
     )
 
 
-def reached_lost_gained(policy: ResidualPolicy, grid_size: int) -> tuple[int, int, int]:
+def reached_lost_gained(policy: ImitatingPolicy, grid_size: int) -> tuple[int, int, int]:
     """Return the sizes of R_theta, of R_safe without R_theta and of R_theta without R_safe."""
     states = state_grid(grid_size)
     reaches, safe = reaches_target(policy, states), in_safe_set(states)
     return int(reaches.sum()), int((safe & ~reaches).sum()), int((reaches & ~safe).sum())
 
 
-def violated_between(policy: ResidualPolicy, alpha_scale: float) -> float:
+def violated_between(policy: ImitatingPolicy, alpha_scale: float) -> float:
     """Return in which share of random states of R_safe the constraint is violated."""
     states = sample_safe_states(np.random.default_rng(0), BETWEEN_STATES)
     advantages = safe_advantage(states, policy(states), safe_value(states))
@@ -143,7 +143,7 @@ def saved_result(run: ImitationRun, folder: Path) -> ImitationResult | None:
     return ImitationResult(**entries)
 
 
-def saved_policy(run: ImitationRun, folder: Path) -> ResidualPolicy:
+def saved_policy(run: ImitationRun, folder: Path) -> ImitatingPolicy:
     """Return the trained policy of a finished run."""
     policy = new_policy(run.form, run.seed)
     theta = torch.from_numpy(np.load(_parameter_file(run, folder)))

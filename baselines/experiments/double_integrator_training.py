@@ -15,8 +15,8 @@ from baselines.experiments.double_integrator_problem import (
     LITERAL_FORM,
     SAFER_FORM,
     AdvantageConstraint,
-    PolicyForm,
-    ResidualPolicy,
+    ImitatingPolicy,
+    ResidualForm,
     Samples,
     draw_samples,
     new_policy,
@@ -70,7 +70,7 @@ class ImitationRun:
         return not self.method.startswith("unconstrained")
 
     @property
-    def form(self) -> PolicyForm:
+    def form(self) -> ResidualForm:
         """How network and safe controller are put together."""
         if self.method == "ours":
             return SAFER_FORM._replace(gated=self.gated)
@@ -111,7 +111,7 @@ class Training:
     cpu_seconds: float
 
 
-def train(run: ImitationRun) -> tuple[ResidualPolicy, Training]:
+def train(run: ImitationRun) -> tuple[ImitatingPolicy, Training]:
     """Return the trained policy and how it came about.
 
     Every step draws fresh rollouts of the current policy and noise, which stay fixed within it.
@@ -154,7 +154,7 @@ def train(run: ImitationRun) -> tuple[ResidualPolicy, Training]:
 class _Closure:
     """The mean imitation loss over fixed samples, or over those with given numbers."""
 
-    def __init__(self, policy: ResidualPolicy, samples: Samples) -> None:
+    def __init__(self, policy: ImitatingPolicy, samples: Samples) -> None:
         self._policy = policy
         self._states = torch.from_numpy(samples.states)
         self._targets = torch.from_numpy(samples.expert_actions)

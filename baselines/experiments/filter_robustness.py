@@ -44,7 +44,7 @@ COLORS = ("#E69F00", "#56B4E9", "#0072B2", "#009E73")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class RobustnessArguments:
     """Fly the same scenarios with wrong models behind every filter."""
 
     scenarios: int = 32
@@ -80,7 +80,7 @@ class Case:
     returns_there: float | None  # mean return at that margin
 
 
-def study(arguments: Arguments, scene: SceneName, condition: str, chosen: Filter) -> Case:
+def study(arguments: RobustnessArguments, scene: SceneName, condition: str, chosen: Filter) -> Case:
     """Return the flights of one filter under one condition."""
 
     def flights(margin: float) -> Flights:
@@ -158,7 +158,7 @@ def draw(cases: list[Case], file: Path) -> None:
     write_atomically(file, buffer.getvalue())
 
 
-def run(arguments: Arguments, console: Console) -> list[Case]:
+def run(arguments: RobustnessArguments, console: Console) -> list[Case]:
     """Fly, print and write everything; return all cases.
 
     Raises:
@@ -186,10 +186,10 @@ def run(arguments: Arguments, console: Console) -> list[Case]:
     return everything
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: RobustnessArguments) -> None:
     """Run the study."""
     run(arguments, Console(width=170))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(RobustnessArguments))

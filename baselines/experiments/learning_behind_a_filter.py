@@ -33,7 +33,7 @@ EARLY = 0.1  # part of the training whose cost is told by itself
 
 
 @dataclass(frozen=True)
-class Arguments:
+class FilteredLearningArguments:
     """Train with and without the filter, and say what the training cost."""
 
     agents: tuple[str, ...] = ("PPO", "PPOLag")
@@ -128,7 +128,7 @@ def table(rows: list[Row]) -> Table:
     return shown
 
 
-def run(arguments: Arguments, console: Console) -> list[Row]:
+def run(arguments: FilteredLearningArguments, console: Console) -> list[Row]:
     """Train what is missing, print and write the summary; return its rows."""
     options = CompareOptions(
         envs=tuple(ENVIRONMENTS),
@@ -186,10 +186,10 @@ def _mean(values: Sequence[float | np.floating]) -> float:
     return float(np.mean([float(value) for value in values]))
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: FilteredLearningArguments) -> None:
     """Run the experiment."""
     run(arguments, Console(width=150))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(FilteredLearningArguments))

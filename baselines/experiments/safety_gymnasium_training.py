@@ -36,7 +36,7 @@ THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
-class Arguments:
+class BridgedTrainingArguments:
     """Train on a bridged task, and OmniSafe on the genuine one."""
 
     task: str = "SafetyPointGoal1-v0"
@@ -67,7 +67,7 @@ class Milestone(NamedTuple):
     episode_cost: float  # of the same
 
 
-def run(arguments: Arguments, console: Console) -> list[Milestone]:
+def run(arguments: BridgedTrainingArguments, console: Console) -> list[Milestone]:
     """Train what is missing; print, draw and write the comparison; return its rows."""
     curves, limits = _our_curves(arguments, console)
     curves += peer_curves(arguments, console)
@@ -124,7 +124,9 @@ def table(rows: list[Milestone]) -> Table:
     return shown
 
 
-def _our_curves(arguments: Arguments, console: Console) -> tuple[list[LearningCurve], list[float]]:
+def _our_curves(
+    arguments: BridgedTrainingArguments, console: Console
+) -> tuple[list[LearningCurve], list[float]]:
     options = CompareOptions(
         envs=(arguments.task,),
         agents=arguments.agents,
@@ -143,7 +145,7 @@ def _our_curves(arguments: Arguments, console: Console) -> tuple[list[LearningCu
     return curves, limits
 
 
-def peer_curves(arguments: Arguments, console: Console) -> list[LearningCurve]:
+def peer_curves(arguments: BridgedTrainingArguments, console: Console) -> list[LearningCurve]:
     """Return what OmniSafe has trained, after training what is missing if its interpreter is given.
 
     Raises:
@@ -161,7 +163,7 @@ def peer_curves(arguments: Arguments, console: Console) -> list[LearningCurve]:
     return curves
 
 
-def _train_peer(arguments: Arguments, seed: int, folder: Path) -> None:
+def _train_peer(arguments: BridgedTrainingArguments, seed: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command = [str(arguments.legacy_python), str(PEER_SCRIPT), arguments.task, str(seed)]
     command += [str(arguments.total_timesteps), str(folder)]
@@ -183,10 +185,10 @@ def _trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
     return np.array([values[max(0, i + 1 - window) : i + 1].mean() for i in range(len(values))])
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: BridgedTrainingArguments) -> None:
     """Run the experiment."""
     run(arguments, Console(width=150))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(BridgedTrainingArguments))

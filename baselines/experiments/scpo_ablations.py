@@ -29,7 +29,7 @@ FORMS: tuple[ConstraintForm, ...] = ("each", "max", "count")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class AblationArguments:
     """Print a table for each setting that is changed."""
 
     variant: Literal["literal", "ours"] = "ours"
@@ -48,7 +48,7 @@ class Arguments:
     """Processes."""
 
 
-def ablations(arguments: Arguments) -> dict[str, list[Setting]]:
+def ablations(arguments: AblationArguments) -> dict[str, list[Setting]]:
     """Return the settings to compare by the title of their table."""
     iterations = arguments.iterations or ITERATIONS[arguments.variant]
     usual = [Setting(arguments.variant, seed, iterations) for seed in arguments.seeds]
@@ -65,7 +65,7 @@ def ablations(arguments: Arguments) -> dict[str, list[Setting]]:
     }
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: AblationArguments) -> None:
     """Run what is missing and print the tables."""
     console = Console(width=220)
     for title, settings in ablations(arguments).items():
@@ -75,4 +75,4 @@ def main(arguments: Arguments) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(tyro.cli(Arguments))
+    main(tyro.cli(AblationArguments))

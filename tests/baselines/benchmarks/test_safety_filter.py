@@ -76,7 +76,7 @@ def test_prints_all_but_the_comparison_without_cvxpy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cvxpy", None)
     monkeypatch.setattr(safety_filter, "SCENES", ("spheres",))
     printed = io.StringIO()
-    arguments = safety_filter.Arguments(programs=2, repeats=1, steps=20, states=8)
+    arguments = safety_filter.SafetyFilterArguments(programs=2, repeats=1, steps=20, states=8)
     safety_filter.print_tables(Console(file=printed, width=110), arguments)
     text = printed.getvalue()
     assert 'pip install "safe-envs[dev]"' in text

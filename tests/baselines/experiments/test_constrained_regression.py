@@ -6,7 +6,7 @@ import torch
 
 from agents.flat_parameters import flat_values
 from agents.scpo.residual_network import ResidualNetwork
-from baselines.experiments.constrained_regression import Arguments, main
+from baselines.experiments.constrained_regression import RegressionArguments, main
 from baselines.experiments.regression_reports import results_table
 from baselines.experiments.regression_training import (
     ProjectedLearner,
@@ -17,8 +17,7 @@ from baselines.experiments.regression_training import (
     population_loss,
     run,
 )
-from baselines.experiments.scpo_ablations import Arguments as AblationArguments
-from baselines.experiments.scpo_ablations import ablations
+from baselines.experiments.scpo_ablations import AblationArguments, ablations
 from safe_envs.control.constrained_regression import BOUND, CONSTRAINED, optimal_loss, target
 
 ITERATIONS = 40
@@ -155,7 +154,7 @@ def test_finished_runs_are_read_and_not_repeated(tmp_path):
 
 
 def test_the_command_prints_a_table_and_draws_two_figures(tmp_path, capsys):
-    main(Arguments(variant="literal", iterations=10, grid=20, margin=0.1, out=tmp_path))
+    main(RegressionArguments(variant="literal", iterations=10, grid=20, margin=0.1, out=tmp_path))
     printed = capsys.readouterr().out
     assert "SCPO as printed, grid 20, margin 0.1" in printed
     assert "0.04545" in printed

@@ -26,7 +26,7 @@ from baselines.experiments.curvature_guided_filter_flights import (  # noqa: E40
 
 
 def test_flies_and_writes_everything(tmp_path):
-    arguments = experiment.Arguments(scenarios=2, steps=35, out=tmp_path / "out")
+    arguments = experiment.CurvatureFilterArguments(scenarios=2, steps=35, out=tmp_path / "out")
     console = Console(width=160, record=True, file=(tmp_path / "log").open("w"))
     results = experiment.run(arguments, console)
     console.file.close()

@@ -293,7 +293,7 @@ def test_cost_of_a_trajectory_is_the_value():
 def test_command_saves_prints_and_skips_what_is_done(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(command, "run_in_processes", run_here)
     monkeypatch.setattr(command, "references", lambda _std: "")
-    arguments = command.Arguments("ours", (1,), iterations=2, grid=20, out=tmp_path)
+    arguments = command.ImitationArguments("ours", (1,), iterations=2, grid=20, out=tmp_path)
     for name in ("draw_trajectories", "draw_reachable_sets"):
         monkeypatch.setattr(command, name, lambda _policy, file: file.write_bytes(b""))
     assert command.main(arguments) == 0
@@ -316,7 +316,7 @@ def run_here(function, items, workers):
 
 
 def test_runs_have_names_of_their_own():
-    runs = command.Arguments().runs()
+    runs = command.ImitationArguments().runs()
     assert len({run.name for run in runs}) == len(runs) == 25
     assert {run.iterations for run in runs if run.method.startswith("literal")} == {60}
     ours = ImitationRun("ours")

@@ -15,7 +15,7 @@ if AutoresetMode is None:
 from rich.console import Console  # noqa: E402
 
 from baselines.experiments.learning_behind_a_filter import (  # noqa: E402
-    Arguments,
+    FilteredLearningArguments,
     run,
     training_cost,
 )
@@ -37,7 +37,7 @@ def test_the_cost_of_a_training_is_that_of_all_its_episodes(tmp_path):
 
 
 def test_trains_with_and_without_the_filter(tmp_path):
-    arguments = Arguments(("PPO",), (0,), 8192, 2, tmp_path)
+    arguments = FilteredLearningArguments(("PPO",), (0,), 8192, 2, tmp_path)
     printed = io.StringIO()
     rows = run(arguments, Console(file=printed, width=150))
     assert [(row.agent, row.filter, row.seeds) for row in rows] == [

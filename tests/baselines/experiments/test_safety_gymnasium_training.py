@@ -14,7 +14,7 @@ from rich.console import Console  # noqa: E402
 
 from baselines.experiments.safety_gymnasium_training import (  # noqa: E402
     PEER,
-    Arguments,
+    BridgedTrainingArguments,
     Milestone,
     milestones,
     peer_curve,
@@ -60,7 +60,7 @@ def test_trains_both_sides_once(tmp_path):
         f'#!/bin/sh\necho "$@" >> "$5/calls"\nprintf "{LOG}" > "$5/progress.csv"\n'
     )
     interpreter.chmod(interpreter.stat().st_mode | stat.S_IXUSR)
-    arguments = Arguments(
+    arguments = BridgedTrainingArguments(
         "SafetyHopperVelocity-v1", ("PPOLag",), (0,), 4096, 1, 1, interpreter, tmp_path / "runs"
     )
     printed = io.StringIO()
@@ -84,7 +84,7 @@ def test_a_peer_that_fails_is_told(tmp_path):
     interpreter = tmp_path / "python"
     interpreter.write_text("#!/bin/sh\nexit 3\n")
     interpreter.chmod(interpreter.stat().st_mode | stat.S_IXUSR)
-    arguments = Arguments(
+    arguments = BridgedTrainingArguments(
         "SafetyHopperVelocity-v1", ("PPOLag",), (0,), 2048, 1, 1, interpreter, tmp_path / "runs"
     )
     with pytest.raises(RuntimeError, match="ended with 3; its last words"):
