@@ -19,6 +19,7 @@ from baselines.names.environments import (
     parse_environment_name,
 )
 from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
+from safe_envs.contract.argument_checks import check_count
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -113,9 +114,7 @@ def _check_numbers(options: CompareOptions) -> None:
         "eval-episodes": options.eval_episodes,
         "workers": options.workers,
     }
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} is {count}; pass a whole number >= 1")
+    check_count(**counts)
 
 
 def _check_common_limit(env: EnvironmentName, limits: dict[str, object]) -> None:

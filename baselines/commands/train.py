@@ -20,6 +20,7 @@ from baselines.names.agents import CONTROLLERS, DEEP_AGENTS, kind_of
 from baselines.names.environments import find_tabular_model, parse_environment_name
 from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
 from baselines.report.episodes_section import evaluation_table
+from safe_envs.contract.argument_checks import check_count
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,7 @@ def training_job(options: TrainOptions) -> EpisodicJob:
         if not equals or "." in key:
             raise ValueError(f"{text!r} is no setting of {options.agent}; write argument=value")
     counts = {"total-timesteps": options.total_timesteps, "eval-episodes": options.eval_episodes}
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} is {count}; pass a whole number >= 1")
+    check_count(**counts)
     if not 0 <= options.seed <= LARGEST_SEED:
         raise ValueError(f"seed is {options.seed}; pass a number from 0 to {LARGEST_SEED}")
     env = parse_environment_name(options.env)

@@ -7,7 +7,6 @@ differences in return); 2, what the corrections lose of the value; 3, how long t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from baselines.atomic_files import write_atomically
 from baselines.experiments.curvature_guided_filter_flights import (
     NO_FILTER,
     WEIGHTED,
     Flights,
     paired_interval,
 )
+from baselines.report.plots import write_png
 from baselines.report.style import LIMIT_COLOR
 from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import SceneName
@@ -58,7 +57,7 @@ def draw_flights(
         side.set(title=f"{scene}: the same from the side", ylabel="z [m]", ylim=(0.0, 2.4))
         _draw_differences(difference, flights)
     rows[0][0].legend(loc="upper left", fontsize=8, ncols=2, framealpha=1.0)
-    _write(figure, file)
+    write_png(figure, file, dpi=130)
 
 
 def draw_degradation(lost: Mapping[str, Mapping[str, np.ndarray]], file: Path) -> None:
@@ -78,7 +77,7 @@ def draw_degradation(lost: Mapping[str, Mapping[str, np.ndarray]], file: Path) -
             title=f"{scene}: {states} states with an unsafe reference",
             ylabel="true value lost in one step",
         )
-    _write(figure, file)
+    write_png(figure, file, dpi=130)
 
 
 def draw_times(times: Mapping[str, Mapping[str, np.ndarray]], file: Path) -> None:
@@ -90,7 +89,7 @@ def draw_times(times: Mapping[str, Mapping[str, np.ndarray]], file: Path) -> Non
         _draw_boxes(axes, [1e6 * each for each in by_filter.values()], list(by_filter))
         axes.set(title=scene, ylabel="time in the filter, 5 to 95 % of steps [us]")
         axes.set_ylim(bottom=0.0)
-    _write(figure, file)
+    write_png(figure, file, dpi=130)
 
 
 def _draw_boxes(axes: Axes, values: list[np.ndarray], names: list[str]) -> None:
@@ -104,12 +103,6 @@ def _draw_boxes(axes: Axes, values: list[np.ndarray], names: list[str]) -> None:
     axes.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
     axes.grid(True, axis="y", color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _write(figure: Figure, file: Path) -> None:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    write_atomically(file, buffer.getvalue())
 
 
 def first_centres(scene: str, seed: int, scenarios: int) -> np.ndarray:

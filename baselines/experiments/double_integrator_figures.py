@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from baselines.atomic_files import write_atomically
 from baselines.experiments.double_integrator_problem import state_grid
+from baselines.report.plots import write_png
 from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES, style_of
 from safe_envs.control.double_integrator_reference import (
     BOX,
@@ -67,7 +66,7 @@ def draw_trajectories(policy: Policy, file: Path) -> None:
         axes.set(xlim=(-16.0, 18.0), ylim=(-8.0, 8.0))
         _decorate(axes)
         axes.legend(loc="lower left", fontsize=9, framealpha=1.0)
-    _write(figure, file)
+    write_png(figure, file, dpi=150)
 
 
 def draw_reachable_sets(policy: Policy, file: Path) -> None:
@@ -105,7 +104,7 @@ def draw_reachable_sets(policy: Policy, file: Path) -> None:
         fontweight="bold",
     )
     axes.legend(handles=handles, loc="upper right", fontsize=9, ncols=2, framealpha=1.0)
-    _write(figure, file)
+    write_png(figure, file, dpi=150)
 
 
 def follow(policy: Policy, start: np.ndarray) -> Trajectory:
@@ -132,9 +131,3 @@ def _decorate(axes: Axes) -> None:
     axes.set(xlabel="position [m]", ylabel="velocity [m/s]")
     axes.grid(True, color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _write(figure: Figure, file: Path) -> None:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    write_atomically(file, buffer.getvalue())

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from baselines.atomic_files import write_atomically, write_json
+from baselines.atomic_files import write_json
 from baselines.experiments.curvature_guided_filter_flights import FILTERS, Filter, Flights, fly
+from baselines.report.plots import write_png
 from safe_envs.quadrotor.task import SceneName
 
 CONDITIONS: Mapping[str, Mapping[str, Any]] = {
@@ -153,9 +153,7 @@ def draw(cases: list[Case], file: Path) -> None:
     axes.grid(True, axis="y", color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.legend(handles, COMPARED, fontsize=9, ncols=4, loc="lower left")
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomically(file, buffer.getvalue())
+    write_png(figure, file, dpi=110)
 
 
 def run(arguments: RobustnessArguments, console: Console) -> list[Case]:

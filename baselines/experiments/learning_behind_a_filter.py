@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +21,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from baselines.atomic_files import write_atomically, write_json
+from baselines.atomic_files import write_json
 from baselines.commands.compare import CompareOptions, finished_jobs
 from baselines.jobs.episodic_job import EpisodicResult
 from baselines.measures.learning_curve import LearningCurve, read_learning_curve, seed_band
+from baselines.report.plots import write_png
 
 ENVIRONMENTS = {"Safe/Quadrotor-v0": "no filter", "Safe/QuadrotorZCBF-v0": "filter"}
 COLORS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
@@ -177,9 +177,7 @@ def draw(curves: list[LearningCurve], file: Path) -> None:
         axes.grid(True, color="#EEEEEE", linewidth=0.8)
         axes.set_axisbelow(True)
     panels[0].legend(fontsize=9)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    write_atomically(file, buffer.getvalue())
+    write_png(figure, file, dpi=130)
 
 
 def _mean(values: Sequence[float | np.floating]) -> float:

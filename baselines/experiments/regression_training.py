@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from agents.scpo.certificate import certify
 from agents.scpo.residual_network import ResidualNetwork
 from baselines.atomic_files import write_json
 from baselines.experiments import scpo_variants
+from baselines.jobs.processes import run_in_processes
 from safe_envs.control.constrained_regression import BOUND, CONSTRAINED, target
 
 Method = Literal["literal", "ours", "soft", "unconstrained"]
@@ -226,18 +225,22 @@ def run(setting: Setting) -> Run:
 
 
 def finished_runs(settings: Sequence[Setting], out: Path, workers: int = 1) -> list[Run]:
-    """Return a run for each setting, from its file in `out` or, if there is none, made now."""
+    """Return a run for each setting, from its file in `out` or, if there is none, made now.
+
+    Raises:
+        RuntimeError: if a run fails in a worker process.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    paths = [out / f"{setting.stem}.json" for setting in settings]
-    missing = [i for i, path in enumerate(paths) if not path.exists()]
-    given = [settings[i] for i in missing], [paths[i] for i in missing]
+    files = {setting: out / f"{setting.stem}.json" for setting in settings}
+    missing = [_Work(setting, file) for setting, file in files.items() if not file.exists()]
     if workers > 1:
-        spawn = get_context("spawn")
-        with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
-            list(pool.map(_run_into, *given))
+        for work, reason in run_in_processes(_run_in_worker, missing, workers):
+            if reason:
+                raise RuntimeError(f"the run {work.file.stem} failed: {reason}")
     else:
-        list(map(_run_into, *given))
-    stored = [json.loads(path.read_text()) for path in paths]
+        for work in missing:
+            _run_into(work)
+    stored = [json.loads(files[setting].read_text()) for setting in settings]
     return [Run(**(each | {"setting": Setting(**each["setting"])})) for each in stored]
 
 
@@ -245,5 +248,15 @@ def _load(second: ResidualNetwork, network: ResidualNetwork) -> None:
     set_flat_values(list(second.parameters()), flat_values(list(network.parameters())))
 
 
-def _run_into(setting: Setting, path: Path) -> None:
-    write_json(path, asdict(run(setting)))
+class _Work(NamedTuple):
+    setting: Setting
+    file: Path
+
+
+def _run_in_worker(work: _Work) -> None:
+    torch.set_num_threads(1)
+    _run_into(work)
+
+
+def _run_into(work: _Work) -> None:
+    write_json(work.file, asdict(run(work.setting)))

@@ -14,7 +14,7 @@ import agents
 from agents import ConstrainedAgent, make_vec_env
 from baselines.names.agents import RUNNER_SETTINGS
 from baselines.names.environments import EnvironmentName
-from baselines.names.unknown_name import unknown_name
+from safe_envs.contract.argument_checks import unknown_name
 
 SCHEDULES = ("learning_rate", "clip_range")
 LINEAR = "lin_"

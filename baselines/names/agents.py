@@ -18,7 +18,7 @@ from agents.tabular.pqa_alm import pqa_alm
 from agents.tabular.reload_pd import reload_pd
 from agents.tabular.rpg_pd import rpg_pd
 from agents.tabular.solver_trace import SolverTrace
-from baselines.names.unknown_name import unknown_name
+from safe_envs.contract.argument_checks import unknown_name
 
 Solver = Callable[..., SolverTrace]
 AgentKind = Literal["solver", "deep agent", "controller"]

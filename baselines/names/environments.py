@@ -12,7 +12,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 import safe_envs
-from baselines.names.unknown_name import unknown_name
+from safe_envs.contract.argument_checks import unknown_name
 from safe_envs.tabular.model import TabularCMDP
 
 Value = int | float | bool | str

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.names.agents import default_hyperparameters
-from baselines.names.unknown_name import unknown_name
+from safe_envs.contract.argument_checks import unknown_name
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agents.tabular.solver_trace import SolverTrace
+from baselines.atomic_files import write_atomically
 
 BINS = 400
 LEGEND_COLUMNS = 7
@@ -75,6 +77,13 @@ def save_png_and_svg(figure: Figure, stem: Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "safe-envs"}):
         figure.savefig(stem.with_name(f"{stem.name}.png"), dpi=150)
         figure.savefig(stem.with_name(f"{stem.name}.svg"), metadata={"Date": None})
+
+
+def write_png(figure: Figure, file: Path, dpi: int) -> None:
+    """Write a figure as a PNG file that is complete whenever it exists."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    write_atomically(file, buffer.getvalue())
 
 
 def log_bins(length: int, bins: int = BINS) -> np.ndarray:

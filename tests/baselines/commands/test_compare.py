@@ -42,18 +42,6 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def jobs_run_here(monkeypatch):
-    """Jobs run in this process; those of `finished` have run in worker processes."""
-
-    def run_here(function, items, workers):
-        for item in items:
-            function(item)
-            yield item, ""
-
-    monkeypatch.setattr("baselines.commands.compare.run_in_processes", run_here)
-
-
-@pytest.fixture
 def copy(finished, tmp_path):
     options = replace(finished[0], out=tmp_path / "copy")
     shutil.copytree(finished[0].out, options.out)

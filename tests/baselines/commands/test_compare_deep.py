@@ -42,18 +42,6 @@ def finished(tmp_path_factory):
     return options, code, text
 
 
-@pytest.fixture
-def jobs_run_here(monkeypatch):
-    """Jobs run in this process; those of `finished` have run in worker processes."""
-
-    def run_here(function, items, workers):
-        for item in items:
-            function(item)
-            yield item, ""
-
-    monkeypatch.setattr("baselines.commands.compare.run_in_processes", run_here)
-
-
 def deep_rows(out):
     return list(csv.DictReader((out / "deep_results.csv").read_text().splitlines()))
 

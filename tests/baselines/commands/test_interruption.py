@@ -19,9 +19,11 @@ COMMAND = (
 )
 
 
+@pytest.mark.usefixtures("jobs_run_here")
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads the process table of Linux")
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
-def test_finished_jobs_survive(tmp_path, sign, capsys, monkeypatch):
+def test_finished_jobs_survive(tmp_path, sign, capsys):
+    """The rest of the jobs runs in this process."""
     command = [*COMMAND, "--out", str(tmp_path / "out")]
     baselines = [sys.executable, "-m", "baselines"]
     first = subprocess.Popen(
@@ -43,7 +45,6 @@ def test_finished_jobs_survive(tmp_path, sign, capsys, monkeypatch):
         assert "python -m baselines compare" in output
     kept = {path: path.stat().st_mtime_ns for path in results(tmp_path)}
     assert 0 < len(kept) < JOBS
-    monkeypatch.setattr("baselines.commands.compare.run_in_processes", run_here)
     assert main(command) == 0
     assert f"{JOBS} jobs: ran {JOBS - len(kept)}, kept {len(kept)}" in capsys.readouterr().out
     assert len(results(tmp_path)) == JOBS
@@ -53,13 +54,6 @@ def test_finished_jobs_survive(tmp_path, sign, capsys, monkeypatch):
 def heed_interrupts():
     """Undo what a shell does to the programs it starts in the background: they ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def run_here(function, items, workers):
-    """The rest of the jobs, without the time that worker processes take to start."""
-    for item in items:
-        function(item)
-        yield item, ""
 
 
 def results(folder):

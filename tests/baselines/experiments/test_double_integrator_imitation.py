@@ -290,7 +290,7 @@ def test_cost_of_a_trajectory_is_the_value():
     assert math.isinf(follow(lambda x: np.ones(len(x)), start).cost)
 
 
-def test_command_saves_prints_and_skips_what_is_done(tmp_path, capsys, monkeypatch):
+def test_command_saves_prints_and_skips_what_is_done(tmp_path, capsys, monkeypatch, run_here):
     monkeypatch.setattr(command, "run_in_processes", run_here)
     monkeypatch.setattr(command, "references", lambda _std: "")
     arguments = command.ImitationArguments("ours", (1,), iterations=2, grid=20, out=tmp_path)
@@ -307,12 +307,6 @@ def test_command_saves_prints_and_skips_what_is_done(tmp_path, capsys, monkeypat
     assert command.main(arguments) == 0
     assert (tmp_path / f"{run.name}.json").stat().st_mtime_ns == written
     assert saved_result(replace(run, groups=4), tmp_path) is None
-
-
-def run_here(function, items, workers):
-    for item in items:
-        function(item)
-        yield item, ""
 
 
 def test_runs_have_names_of_their_own():

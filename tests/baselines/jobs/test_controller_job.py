@@ -140,16 +140,6 @@ def test_memory_is_handed_on_within_episodes():
     assert starts.tolist() == (np.arange(8)[:, None] % lengths == 0).tolist()
 
 
-@pytest.fixture
-def jobs_run_here(monkeypatch):
-    def run_here(function, items, workers):
-        for item in items:
-            function(item)
-            yield item, ""
-
-    monkeypatch.setattr("baselines.commands.compare.run_in_processes", run_here)
-
-
 def run(options):
     text = io.StringIO()
     code = compare(options, Console(file=text, width=200))
