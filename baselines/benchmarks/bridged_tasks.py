@@ -26,11 +26,11 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import safe_envs  # noqa: F401  registers the environments
-from baselines.benchmarks import genuine_peer
-from baselines.benchmarks.genuine_peer import least_times
+from baselines.benchmarks.peers import genuine_tasks
+from baselines.benchmarks.peers.genuine_tasks import least_times
 from safe_envs.contract.threaded_vector_env import ThreadedVectorEnv
 
-PEER_SCRIPT = Path(genuine_peer.__file__)
+PEER_SCRIPT = Path(genuine_tasks.__file__)
 OTHERS = ("package's own ways", "package's own stack")
 MILLI = 1e3
 

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from baselines.benchmarks.environments import fastest_turns
 from baselines.benchmarks.filter_against_cvxpy import HIGH, LOW, print_programs
-from baselines.experiments.curvature_guided_filter_flights import Filter, filter_times
+from baselines.experiments.quadrotor.flights import Filter, filter_times
 from safe_envs.quadrotor.geometric_controller import GeometricController
 from safe_envs.quadrotor.task import CONTROL_DT, SceneName
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv

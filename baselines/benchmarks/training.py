@@ -39,7 +39,7 @@ import agents
 from agents.constrained_agent import ConstrainedAgent
 from safe_envs.velocity.physics import robot_physics
 
-PEER_SCRIPT = Path(__file__).with_name("omnisafe_peer.py")
+PEER_SCRIPT = Path(__file__).parent / "peers" / "omnisafe_speed.py"
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,13 @@ import torch
 import tyro
 from rich.console import Console
 
-from baselines.experiments.regression_reports import draw_curves, draw_traces, results_table
-from baselines.experiments.regression_training import ITERATIONS, Method, Setting, finished_runs
+from baselines.experiments.scpo.regression_reports import draw_curves, draw_traces, results_table
+from baselines.experiments.scpo.regression_training import (
+    ITERATIONS,
+    Method,
+    Setting,
+    finished_runs,
+)
 from safe_envs.control.constrained_regression import optimal_loss
 
 

@@ -17,19 +17,19 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from baselines.experiments.double_integrator_figures import draw_reachable_sets, draw_trajectories
-from baselines.experiments.double_integrator_problem import (
+from baselines.experiments.scpo.imitation_figures import draw_reachable_sets, draw_trajectories
+from baselines.experiments.scpo.imitation_problem import (
     evaluation_samples,
     imitation_loss,
     reference_losses,
 )
-from baselines.experiments.double_integrator_results import (
+from baselines.experiments.scpo.imitation_results import (
     ImitationResult,
     run_and_save,
     saved_policy,
     saved_result,
 )
-from baselines.experiments.double_integrator_training import METHODS, ImitationRun, Method
+from baselines.experiments.scpo.imitation_training import METHODS, ImitationRun, Method
 from baselines.jobs.processes import run_in_processes
 from safe_envs.control.double_integrator_reference import safe_controller
 

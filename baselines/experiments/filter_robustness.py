@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.atomic_files import write_json
-from baselines.experiments.curvature_guided_filter_flights import FILTERS, Filter, Flights, fly
+from baselines.experiments.quadrotor.flights import FILTERS, Filter, Flights, fly
 from baselines.report.plots import write_png
 from safe_envs.quadrotor.task import SceneName
 

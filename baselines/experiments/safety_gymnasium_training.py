@@ -28,7 +28,7 @@ from baselines.measures.learning_curve import LearningCurve, read_learning_curve
 from baselines.report.learning_curve_plots import draw_learning_curves
 
 PEER = "OmniSafe"  # its PPOLag
-PEER_SCRIPT = Path(__file__).with_name("omnisafe_training.py")
+PEER_SCRIPT = Path(__file__).parent / "peers" / "omnisafe_training.py"
 PEER_COLUMNS = ("TotalEnvSteps", "Metrics/EpRet", "Metrics/EpLen", "Metrics/EpCost")
 PEER_WINDOW = 5  # epochs of twenty episodes: a hundred, as Stable-Baselines3 means over
 MILESTONES = 5

@@ -17,8 +17,8 @@ import torch
 import tyro
 from rich.console import Console
 
-from baselines.experiments.regression_reports import results_table
-from baselines.experiments.regression_training import (
+from baselines.experiments.scpo.regression_reports import results_table
+from baselines.experiments.scpo.regression_training import (
     ITERATIONS,
     ConstraintForm,
     Setting,

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from gymnasium import spaces
-from onnx import TensorProto, helper
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch import nn
@@ -28,12 +26,9 @@ from agents import ConstrainedAgent
 from agents.scpo.residual_policy import ResidualPolicy
 from baselines.atomic_files import write_atomically
 from baselines.policy_export.observation_normalization import moments_of
-from baselines.policy_export.onnx_graph import ACTIVATIONS, OnnxGraph
-from baselines.policy_export.residual_export import residual_mean
+from baselines.policy_export.policy_graph import ACTIVATIONS, policy_graph
 from safe_envs.contract.backup_policy import LinearFeedback
 
-OPSET = 20
-IR_VERSION = 10  # what belongs to that opset
 TOLERANCE = 1e-5
 CHECKED_OBSERVATIONS = 1000
 OBSERVATIONS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -81,42 +76,6 @@ def policy_metadata(model: ConstrainedAgent, env: str, seed: int, version: str) 
         "reward_discount": repr(model.reward_discount),
         "constraints": json.dumps(constraints),
     }
-
-
-def policy_graph(
-    model: ConstrainedAgent, venv: VecEnv, metadata: Mapping[str, str]
-) -> onnx.ModelProto:
-    """Return the policy as an ONNX model."""
-    graph = OnnxGraph("observation")
-    size = spaces.flatdim(venv.observation_space)
-    if isinstance(venv, VecNormalize):
-        _standardise(graph, venv)
-    if isinstance(model.policy, ResidualPolicy):
-        residual_mean(graph, model.policy)
-    else:
-        for layer in [*model.policy.mlp_extractor.policy_net, model.policy.action_net]:
-            graph.layer(layer)
-    space = model.action_space
-    if isinstance(space, spaces.Box):
-        outputs = _gaussian(graph, model, space)
-    else:
-        assert isinstance(space, spaces.Discrete)
-        graph.join("Identity", graph.current, "logits")
-        graph.join("ArgMax", "logits", "action", axis=1, keepdims=0)
-        outputs = [
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", int(space.n)]),
-            helper.make_tensor_value_info("action", TensorProto.INT64, ["batch"]),
-        ]
-    given = helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", size])
-    built = helper.make_model(
-        helper.make_graph(graph.nodes, "policy", [given], outputs, graph.constants),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="safe-envs",
-    )
-    helper.set_model_props(built, dict(metadata))
-    onnx.checker.check_model(built, full_check=True)
-    return built
 
 
 def check_parity(content: bytes, model: ConstrainedAgent, venv: VecEnv) -> None:
@@ -182,33 +141,6 @@ def _check_supported(model: ConstrainedAgent, venv: VecEnv) -> None:
                 f"the network has a layer {type(layer).__name__}; export takes Linear and "
                 f"{', '.join(kind.__name__ for kind in ACTIVATIONS)}"
             )
-
-
-def _standardise(graph: OnnxGraph, venv: VecNormalize) -> None:
-    """Add what VecNormalize does, in double precision as there."""
-    moments = moments_of(venv)
-    deviation = np.sqrt(moments.var + venv.epsilon)
-    graph.add("Cast", to=TensorProto.DOUBLE)
-    graph.add("Sub", moments.mean.reshape(1, -1).astype(np.float64))
-    graph.add("Div", deviation.reshape(1, -1).astype(np.float64))
-    graph.add("Clip", np.array(-float(venv.clip_obs)), np.array(float(venv.clip_obs)))
-    graph.add("Cast", to=TensorProto.FLOAT)
-
-
-def _gaussian(
-    graph: OnnxGraph, model: ConstrainedAgent, space: spaces.Box
-) -> list[onnx.ValueInfoProto]:
-    size = int(np.prod(space.shape))
-    graph.join("Identity", graph.current, "mean")
-    log_std = graph.constant(model.policy.log_std.detach().cpu().numpy().reshape(1, -1))
-    graph.join("Sub", "mean", "mean", "")  # zeros, one row per observation
-    graph.join("Add", graph.current, log_std, "log_std")
-    graph.join("Max", "mean", graph.constant(space.low.reshape(1, -1).astype(np.float32)), "")
-    graph.add("Min", space.high.reshape(1, -1).astype(np.float32), output="action")
-    return [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
-        for name in ("mean", "log_std", "action")
-    ]
 
 
 def _observations(venv: VecEnv, count: int) -> np.ndarray:

@@ -7,8 +7,8 @@ import torch
 from agents.flat_parameters import flat_values
 from agents.scpo.residual_network import ResidualNetwork
 from baselines.experiments.constrained_regression import RegressionArguments, main
-from baselines.experiments.regression_reports import results_table
-from baselines.experiments.regression_training import (
+from baselines.experiments.scpo.regression_reports import results_table
+from baselines.experiments.scpo.regression_training import (
     ProjectedLearner,
     Setting,
     constraint_values,

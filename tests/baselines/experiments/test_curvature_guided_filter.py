@@ -16,7 +16,7 @@ if AutoresetMode is None:
 from rich.console import Console  # noqa: E402
 
 from baselines.experiments import curvature_guided_filter as experiment  # noqa: E402
-from baselines.experiments.curvature_guided_filter_flights import (  # noqa: E402
+from baselines.experiments.quadrotor.flights import (  # noqa: E402
     FILTERS,
     NAMES,
     VALUE_OPTIMAL,

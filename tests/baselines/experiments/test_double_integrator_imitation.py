@@ -8,12 +8,12 @@ from scipy.stats import norm
 
 from agents.flat_parameters import set_flat_values
 from baselines.experiments import double_integrator_imitation as command
-from baselines.experiments.double_integrator_figures import (
+from baselines.experiments.scpo.imitation_figures import (
     draw_reachable_sets,
     draw_trajectories,
     follow,
 )
-from baselines.experiments.double_integrator_problem import (
+from baselines.experiments.scpo.imitation_problem import (
     LITERAL_FORM,
     SAFER_FORM,
     AdvantageConstraint,
@@ -27,13 +27,13 @@ from baselines.experiments.double_integrator_problem import (
     safe_rollout_lengths,
     state_grid,
 )
-from baselines.experiments.double_integrator_results import (
+from baselines.experiments.scpo.imitation_results import (
     ImitationResult,
     measure,
     saved_policy,
     saved_result,
 )
-from baselines.experiments.double_integrator_training import ImitationRun, train
+from baselines.experiments.scpo.imitation_training import ImitationRun, train
 from safe_envs.control.double_integrator_reference import (
     in_safe_set,
     linear_quadratic_regulator,
@@ -321,7 +321,7 @@ def test_runs_have_names_of_their_own():
 
 
 def test_figures_are_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("baselines.experiments.double_integrator_figures.SET_GRID", 15)
+    monkeypatch.setattr("baselines.experiments.scpo.imitation_figures.SET_GRID", 15)
     for draw in (draw_trajectories, draw_reachable_sets):
         draw(new_policy(SAFER_FORM, 0), tmp_path / "figure.png")
         assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

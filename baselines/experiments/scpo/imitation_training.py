@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from agents.scpo.projection import StepReport, WeightSpaceProjection
-from baselines.experiments.double_integrator_problem import (
+from baselines.experiments.scpo.imitation_problem import (
     LITERAL_FORM,
     SAFER_FORM,
     AdvantageConstraint,
@@ -22,7 +22,7 @@ from baselines.experiments.double_integrator_problem import (
     new_policy,
     parameters_of,
 )
-from baselines.experiments.scpo_variants import VariantSettings, literal, ours
+from baselines.experiments.scpo.variants import VariantSettings, literal, ours
 
 Method = Literal["literal", "literal-max", "ours", "unconstrained", "unconstrained-gated"]
 METHODS: tuple[Method, ...] = (

@@ -1,4 +1,4 @@
-"""Flights of the quadrotor behind each of the filters that are compared, and paired intervals."""
+"""Flights of the quadrotor behind each of the filters that are compared, and what they show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 from scipy.stats import t as student
 
 from agents.controllers.quadrotor_mpc import QuadrotorMPC
-from baselines.experiments.quadrotor_action_value import ActionValue, value_optimal
+from baselines.experiments.quadrotor.action_value import ActionValue, value_optimal
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricController
 from safe_envs.quadrotor.task import SceneName
@@ -20,7 +20,10 @@ from safe_envs.safety_filters import (
     SafetyFilter,
     SphereZCBF,
     VectorSafetyFilter,
+    filter_batch,
+    weight_of,
 )
+from safe_envs.safety_filters.metrics import resolved_metric
 
 Nominal = Literal["geometric", "mpc"]
 Pilot = Callable[[np.ndarray, np.ndarray], np.ndarray]  # states (13, N), times (N,) -> (4, N)
@@ -46,6 +49,9 @@ FILTERS = (
 )
 WEIGHTED = tuple(each for each in FILTERS if each.metric != "euclidean")
 NAMES = (NO_FILTER, *(each.name for each in FILTERS))
+DEGRADATION_ORDER = 3
+SAMPLED_EVERY = 20  # steps between the moments at which active states are collected
+COMPARED = {each.name: each.metric for each in FILTERS if each.order == DEGRADATION_ORDER}
 
 
 class Flights(NamedTuple):
@@ -195,6 +201,43 @@ def filter_times(
         if terminated:
             env.reset()
     return times
+
+
+def one_step_degradation(
+    scene: SceneName, scenarios: int, seed: int, margin: float, steps: int
+) -> dict[str, np.ndarray]:
+    """Return Q(s, u_ref) - Q(s, u) of every filter of order 3 at the same states, (states,) each.
+
+    The states are those of flights behind the Euclidean filter in which the reference is unsafe.
+    Below 0 the correction is better than the reference, which does not maximize its own Q.
+    """
+    flight = QuadrotorVectorEnv(scenarios, None, scene=scene)
+    flight.reset(seed=seed)
+    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    value = ActionValue(controller)
+    barrier = SphereZCBF(DEGRADATION_ORDER, margin=margin)
+    weights = {}
+    for name, metric in COMPARED.items():
+        resolved = resolved_metric(metric, 4, flight.vehicle, flight.control_dt)
+        assert isinstance(resolved, np.ndarray)
+        weights[name] = weight_of(resolved)
+    lost: dict[str, list[np.ndarray]] = {name: [] for name in (*weights, VALUE_OPTIMAL.name)}
+    for step in range(steps):
+        states, times = flight.states, flight.times
+        u = controller.batch(states, times)
+        rows = barrier.around(flight.vehicle, flight.control_dt, flight.centres, flight.radii)
+        found = {name: filter_batch(rows, weight, states, u) for name, weight in weights.items()}
+        euclidean = next(iter(found.values()))
+        chosen = np.flatnonzero(euclidean.active)
+        if step % SAMPLED_EVERY == SAMPLED_EVERY // 2 and len(chosen):
+            here = states[:, chosen], times[chosen]
+            before = value(*here, u[:, chosen])
+            best = value_optimal(value, rows.of(chosen), *here, u[:, chosen]).action
+            lost[VALUE_OPTIMAL.name].append(before - value(*here, best))
+            for name, each in found.items():
+                lost[name].append(before - value(*here, each.action[:, chosen]))
+        flight.step(flight.actions_of(euclidean.action))
+    return {name: np.concatenate(parts or [np.zeros(0)]) for name, parts in lost.items()}
 
 
 def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> Interval:

@@ -10,7 +10,7 @@ if AutoresetMode is None:
 
 from scipy.optimize import minimize
 
-from baselines.experiments.quadrotor_action_value import ActionValue, value_optimal
+from baselines.experiments.quadrotor.action_value import ActionValue, value_optimal
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricController
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv

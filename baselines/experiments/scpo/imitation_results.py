@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from agents.flat_parameters import set_flat_values
 from baselines.atomic_files import write_atomically, write_json
-from baselines.experiments.double_integrator_problem import (
+from baselines.experiments.scpo.imitation_problem import (
     AdvantageConstraint,
     ImitatingPolicy,
     evaluation_samples,
@@ -25,7 +25,7 @@ from baselines.experiments.double_integrator_problem import (
     safe_advantage,
     state_grid,
 )
-from baselines.experiments.double_integrator_training import ImitationRun, Training, train
+from baselines.experiments.scpo.imitation_training import ImitationRun, Training, train
 from safe_envs.control.double_integrator_reference import in_safe_set, reaches_target, safe_value
 from safe_envs.control.double_integrator_sampling import sample_safe_states
 

@@ -1,8 +1,9 @@
 """Time resets and steps of an environment; a script for an interpreter with the genuine package.
 
-`PYTHON baselines/benchmarks/genuine_peer.py ENV_ID RESETS STEPS REPEATS` prints the least CPU
-seconds of a reset and of a step as JSON. This file imports nothing of this project;
-safety-gymnasium 1.0.0 needs Python 3.10 or older.
+    PYTHON baselines/benchmarks/peers/genuine_tasks.py ENV_ID RESETS STEPS REPEATS
+
+prints the least CPU seconds of a reset and of a step as JSON. This file imports nothing of this
+project; safety-gymnasium 1.0.0 needs Python 3.10 or older.
 """
 
 import contextlib

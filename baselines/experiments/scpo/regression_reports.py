@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.box import MARKDOWN
 from rich.table import Table
 
-from baselines.experiments.regression_training import (
+from baselines.experiments.scpo.regression_training import (
     CURVE_POINTS,
     LABELS,
     TRACED,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from baselines.experiments.double_integrator_problem import state_grid
+from baselines.experiments.scpo.imitation_problem import state_grid
 from baselines.report.plots import write_png
 from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES, style_of
 from safe_envs.control.double_integrator_reference import (

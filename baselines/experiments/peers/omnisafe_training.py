@@ -1,9 +1,11 @@
-"""Train OmniSafe's PPOLag and write its course; run by an interpreter that has OmniSafe.
+"""Train OmniSafe's PPOLag and log its progress; run by an interpreter that has OmniSafe.
 
-`PYTHON baselines/experiments/omnisafe_training.py ENV_ID SEED STEPS FOLDER`. Settings are those of
-OmniSafe 0.5.0 (one environment, 20,000 steps per epoch), but for means over the episodes of one
-epoch alone. The course is the file progress.csv below FOLDER, written as it goes. This file imports
-nothing of this project; OmniSafe 0.5.0 needs Python 3.10 or older.
+    PYTHON baselines/experiments/peers/omnisafe_training.py ENV_ID SEED STEPS FOLDER
+
+Settings are those of OmniSafe 0.5.0 (one environment, 20,000 steps per epoch), except that means
+are taken over the episodes of one epoch. The log is the file progress.csv below FOLDER, written
+during the training. This file imports nothing of this project; OmniSafe 0.5.0 needs Python 3.10 or
+older.
 """
 
 import sys

@@ -1,7 +1,9 @@
 """Train OmniSafe's PPO-Lag and print its CPU time as JSON; run by an interpreter that has it.
 
-`PYTHON baselines/benchmarks/omnisafe_peer.py ENV_ID STEPS_PER_EPOCH EPOCHS PASSES BATCH_SIZE`. This
-file imports nothing of this project; OmniSafe 0.5.0 needs Python 3.10 or older.
+    PYTHON baselines/benchmarks/peers/omnisafe_speed.py ENV_ID STEPS EPOCHS PASSES BATCH_SIZE
+
+with STEPS per epoch. This file imports nothing of this project; OmniSafe 0.5.0 needs Python 3.10 or
+older.
 """
 
 import contextlib

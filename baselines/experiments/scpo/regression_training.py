@@ -21,7 +21,7 @@ from agents.flat_parameters import flat_values, set_flat_values
 from agents.scpo.certificate import certify
 from agents.scpo.residual_network import ResidualNetwork
 from baselines.atomic_files import write_json
-from baselines.experiments import scpo_variants
+from baselines.experiments.scpo import variants
 from baselines.jobs.processes import run_in_processes
 from safe_envs.control.constrained_regression import BOUND, CONSTRAINED, target
 
@@ -125,13 +125,13 @@ def answers(network: ResidualNetwork, x: np.ndarray) -> np.ndarray:
 
 
 class ProjectedLearner:
-    """SCPO, with the settings of `scpo_variants`."""
+    """SCPO, with the settings of `variants`."""
 
     def __init__(self, setting: Setting, network: ResidualNetwork) -> None:
         if setting.method == "literal":
-            self._variant = scpo_variants.literal(SGD_RATE, setting.bank_size)
+            self._variant = variants.literal(SGD_RATE, setting.bank_size)
         else:
-            self._variant = scpo_variants.ours(
+            self._variant = variants.ours(
                 setting.groups, ADAM_RATE, setting.bank_size, setting.momentum
             )
         self._network = network

@@ -1,0 +1,1 @@
+"""Scripts that another interpreter runs, with packages that this project cannot import."""

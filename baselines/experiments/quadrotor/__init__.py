@@ -1,0 +1,1 @@
+"""Flights behind safety filters, for several experiments."""

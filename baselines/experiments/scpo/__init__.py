@@ -1,0 +1,1 @@
+"""Parts of the experiments of SCPO's paper."""
