@@ -1,6 +1,7 @@
 """The safety filter's quadratic program beside cvxpy: time and agreement.
 
-Printed by `python -m baselines.benchmarks.safety_filter`. The program alone,
+`python -m baselines.benchmarks.filter_against_cvxpy`, and at the start of
+`python -m baselines.benchmarks.safety_filter`. The program alone,
 `quadratic_program.solve_assembled`, which is DAQP on arrays; all from the rows to the action,
 `quadratic_program.solve`; and cvxpy with Clarabel, once as a problem with parameters (DPP) that is
 built and compiled before, once built anew for every program. They take turns: each solves all
@@ -12,12 +13,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from safe_envs.quadrotor.task import CONTROL_DT
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
@@ -35,6 +39,16 @@ BINDING = 1e-9  # a row or bound met by less than this decides about the solutio
 ONE_ROW, SEVERAL, ALL = "one row decides", "several rows or bounds", "as they come"
 CLARABEL_TOLERANCE = 1e-8  # its default
 TIGHT = 1e-10  # for the solutions that ours are held against; from 1e-12 on it gives up
+
+
+@dataclass(frozen=True)
+class CvxpyComparisonArguments:
+    """Print times of the filter's quadratic program and their ratios to cvxpy."""
+
+    programs: int = 200
+    """Random active programs of each kind."""
+    repeats: int = 3
+    """Turns on every program."""
 
 
 class Program(NamedTuple):
@@ -214,3 +228,13 @@ def rebuilt_form(program: Program, weight: Weight) -> np.ndarray:
     problem = cp.Problem(cp.Minimize(objective), constraints)
     problem.solve(solver=cp.CLARABEL, max_threads=1)
     return np.asarray(action.value)
+
+
+def main(arguments: CvxpyComparisonArguments) -> None:
+    """Measure and print the table."""
+    with threadpool_limits(1):
+        print_programs(Console(width=140), arguments.programs, arguments.repeats)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(CvxpyComparisonArguments))
