@@ -177,4 +177,4 @@ def _started(task: str, fast: bool) -> gym.Env[Any, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(BridgedTasksArguments))
+    main(tyro.cli(BridgedTasksArguments, prog="python -m baselines.benchmarks.bridged_tasks"))

@@ -248,4 +248,4 @@ def fastest_turns(parts: list[tuple[Callable[[], object], int]], repeats: int) -
 
 
 if __name__ == "__main__":
-    main(tyro.cli(EnvironmentsArguments))
+    main(tyro.cli(EnvironmentsArguments, prog="python -m baselines.benchmarks.environments"))

@@ -237,4 +237,8 @@ def main(arguments: CvxpyComparisonArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(CvxpyComparisonArguments))
+    main(
+        tyro.cli(
+            CvxpyComparisonArguments, prog="python -m baselines.benchmarks.filter_against_cvxpy"
+        )
+    )

@@ -246,4 +246,4 @@ def main(arguments: ProjectionArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(ProjectionArguments))
+    main(tyro.cli(ProjectionArguments, prog="python -m baselines.benchmarks.projection"))

@@ -155,4 +155,4 @@ def mujoco_rollout(vehicle: Vehicle, u: np.ndarray, steps: int) -> Callable[[], 
 
 
 if __name__ == "__main__":
-    main(tyro.cli(QuadrotorArguments))
+    main(tyro.cli(QuadrotorArguments, prog="python -m baselines.benchmarks.quadrotor"))

@@ -168,4 +168,4 @@ def batch_parts(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(SafetyFilterArguments))
+    main(tyro.cli(SafetyFilterArguments, prog="python -m baselines.benchmarks.safety_filter"))

@@ -220,4 +220,10 @@ def _table(found: list[Agreement], arguments: RliableArguments) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(RliableArguments)))
+    sys.exit(
+        main(
+            tyro.cli(
+                RliableArguments, prog="python -m baselines.benchmarks.statistics_against_rliable"
+            )
+        )
+    )

@@ -112,4 +112,4 @@ def _size_table(states: tuple[int, ...], dense: list[float], sparse: list[float]
 
 
 if __name__ == "__main__":
-    main(tyro.cli(TabularArguments))
+    main(tyro.cli(TabularArguments, prog="python -m baselines.benchmarks.tabular"))

@@ -224,4 +224,8 @@ def main(arguments: TrainingArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(TrainingArguments, description=__doc__))
+    main(
+        tyro.cli(
+            TrainingArguments, prog="python -m baselines.benchmarks.training", description=__doc__
+        )
+    )

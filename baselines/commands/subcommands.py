@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -17,17 +19,13 @@ def run_subcommand(
     """Run a subcommand and return its exit code; 2 for a refused argument.
 
     Args:
-        commands: by name; every one has options of its own.
-        package: what stands behind `python -m`.
+        commands: by name; each has its own options.
+        package: what follows `python -m`.
         description: shown by `--help`.
         arguments: of the command line; those of this process if None.
     """
-    options = tyro.extras.subcommand_cli_from_dict(
-        {name: kind for name, (kind, _) in commands.items()},
-        prog=f"python -m {package}",
-        description=description,
-        args=arguments,
-    )
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parsed(commands, f"python -m {package}", description, words)
     run = dict(commands.values())[type(options)]
     console = Console()
     try:
@@ -35,3 +33,16 @@ def run_subcommand(
     except ValueError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         return 2
+
+
+def _parsed(commands: Mapping[str, Command], prog: str, description: str, words: list[str]) -> Any:
+    """Return the options of the subcommand; print and exit for `--help` and for errors."""
+    if words and words[0] in commands:
+        # Parsed alone, because among subcommands tyro's hints cut `prog` at its first space.
+        return tyro.cli(commands[words[0]][0], prog=f"{prog} {words[0]}", args=words[1:])
+    return tyro.extras.subcommand_cli_from_dict(
+        {name: kind for name, (kind, _) in commands.items()},
+        prog=prog,
+        description=description,
+        args=words,
+    )

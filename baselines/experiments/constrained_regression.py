@@ -81,4 +81,6 @@ def main(arguments: RegressionArguments) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(tyro.cli(RegressionArguments))
+    main(
+        tyro.cli(RegressionArguments, prog="python -m baselines.experiments.constrained_regression")
+    )

@@ -359,4 +359,8 @@ def main(arguments: CurvatureFilterArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(CurvatureFilterArguments))
+    main(
+        tyro.cli(
+            CurvatureFilterArguments, prog="python -m baselines.experiments.curvature_guided_filter"
+        )
+    )

@@ -188,4 +188,11 @@ def references(expert_noise_std: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(ImitationArguments)))
+    sys.exit(
+        main(
+            tyro.cli(
+                ImitationArguments,
+                prog="python -m baselines.experiments.double_integrator_imitation",
+            )
+        )
+    )

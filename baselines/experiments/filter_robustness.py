@@ -190,4 +190,4 @@ def main(arguments: RobustnessArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(RobustnessArguments))
+    main(tyro.cli(RobustnessArguments, prog="python -m baselines.experiments.filter_robustness"))

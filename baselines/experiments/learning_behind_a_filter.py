@@ -190,4 +190,9 @@ def main(arguments: FilteredLearningArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(FilteredLearningArguments))
+    main(
+        tyro.cli(
+            FilteredLearningArguments,
+            prog="python -m baselines.experiments.learning_behind_a_filter",
+        )
+    )

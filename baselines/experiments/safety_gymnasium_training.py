@@ -191,4 +191,9 @@ def main(arguments: BridgedTrainingArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(BridgedTrainingArguments))
+    main(
+        tyro.cli(
+            BridgedTrainingArguments,
+            prog="python -m baselines.experiments.safety_gymnasium_training",
+        )
+    )

@@ -75,4 +75,4 @@ def main(arguments: AblationArguments) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(tyro.cli(AblationArguments))
+    main(tyro.cli(AblationArguments, prog="python -m baselines.experiments.scpo_ablations"))
