@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
-def check_agents_is_neighbour(folder: Path) -> None:
+def check_agents_is_neighbor(folder: Path) -> None:
     """Raise ImportError if `agents` is not the package of that name next to `folder`.
 
     The name is common: the distribution openai-agents installs a package `agents` too.
@@ -22,4 +22,4 @@ def check_agents_is_neighbour(folder: Path) -> None:
         )
 
 
-check_agents_is_neighbour(Path(__file__).parent)
+check_agents_is_neighbor(Path(__file__).parent)

@@ -1,1 +1,1 @@
-"""Benchmarks of cost; each is a command: `python -m baselines.benchmarks.tabular`."""
+"""The speed benchmarks, one file each; `python -m baselines.benchmarks` lists them."""

@@ -2,9 +2,9 @@
 
 `python -m baselines.benchmarks.bridged_tasks --legacy-python legacy/bin/python`. CPU time of a
 reset and of a step, by random actions: the bridge, the package's own ways on today's stack
-(`fast=False`), and, where an interpreter with the package's own stack is given, that. First a
+(`fast=False`), and the package's own stack, if an interpreter with it is given. First a
 trajectory of the former two is compared bit by bit. Then copies in wall time: `SyncVectorEnv`
-against `ThreadedVectorEnv`, which is for free processors.
+against `ThreadedVectorEnv`, which needs idle processors.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class BridgedTasksArguments:
     resets: int = 1
     """In one turn."""
     steps: int = 60
-    """In one turn; short turns find the moments without other work."""
+    """In one turn; short turns find moments without other load."""
     num_envs: int = 8
     """Copies stepped together."""
 
@@ -87,7 +87,7 @@ def table_of_paths(costs: dict[str, list[Cost]], what: str) -> Table:
 
 
 def costs_of_task(task: str, arguments: BridgedTasksArguments) -> list[Cost]:
-    """Return what the bridge, the package's ways and, if it is there, its own stack take."""
+    """Return the costs of the bridge, of the package's ways and, if given, of its own stack."""
     require_equal_paths(task, arguments.steps)
     envs = [_started(task, fast) for fast in (True, False)]
     turns = [
@@ -101,7 +101,7 @@ def costs_of_task(task: str, arguments: BridgedTasksArguments) -> list[Cost]:
 
 
 def cost_of_peer(python: Path, task: str, arguments: BridgedTasksArguments) -> Cost:
-    """Return what the package's own stack takes, in its own interpreter.
+    """Return the cost of the package's own stack, in its own interpreter.
 
     Raises:
         RuntimeError: if it fails, with the end of its output.

@@ -3,11 +3,11 @@
 `python -m baselines.benchmarks.environments`. For every environment: one single environment as
 `gymnasium.make` gives it, stepped again and again, a Python loop over N of them, Gymnasium's
 SyncVectorEnv, and the native vector form, all with resets and the full cost contract. The parts
-take turns and the least CPU time of each counts, so that a busy machine slows them alike.
+take turns and the least CPU time of each counts, so that a busy machine slows them equally.
 
 The robots of the velocity tasks are compared in wall time, for their native form uses threads:
-with Stable-Baselines3's DummyVecEnv, SyncVectorEnv and bare calls of `mj_step`. Their turns are
-many and last some milliseconds, so that on a busy machine, too, the fastest ran undisturbed.
+with Stable-Baselines3's DummyVecEnv, SyncVectorEnv and bare calls of `mj_step`. There are
+many turns of a few milliseconds, so that the fastest ran undisturbed even on a busy machine.
 """
 
 from __future__ import annotations

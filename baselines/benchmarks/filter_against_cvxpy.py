@@ -1,12 +1,12 @@
-"""The safety filter's quadratic program beside cvxpy: time and agreement.
+"""The safety filter's quadratic program and cvxpy: time and agreement.
 
 `python -m baselines.benchmarks.filter_against_cvxpy`, and at the start of
-`python -m baselines.benchmarks.safety_filter`. The program alone,
-`quadratic_program.solve_assembled`, which is DAQP on arrays; all from the rows to the action,
-`quadratic_program.solve`; and cvxpy with Clarabel, once as a problem with parameters (DPP) that is
-built and compiled before, once built anew for every program. They take turns: each solves all
-programs one after the other, then the next does. Rows reach cvxpy with length one, which is not
-timed. Our solutions are held against Clarabel's at a tolerance of 1e-10, not timed either.
+`python -m baselines.benchmarks.safety_filter`. It compares the program alone,
+`quadratic_program.solve_assembled`, which is DAQP on arrays; everything from the rows to the
+action, `quadratic_program.solve`; and cvxpy with Clarabel, once as a problem with parameters (DPP)
+that is built and compiled beforehand, once rebuilt for every program. They take turns: each solves
+all programs one after the other, then the next does. Rows are scaled to length one for cvxpy, which
+is not timed. Our solutions are compared with Clarabel's at a tolerance of 1e-10, also not timed.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from safe_envs.safety_filters.quadratic_program import (
 )
 
 LOW, HIGH = np.zeros(4), np.ones(4)
-BINDING = 1e-9  # a row or bound met by less than this decides about the solution
+BINDING = 1e-9  # a row or bound met by less than this determines the solution
 ONE_ROW, SEVERAL, ALL = "one row decides", "several rows or bounds", "as they come"
 CLARABEL_TOLERANCE = 1e-8  # its default
-TIGHT = 1e-10  # for the solutions that ours are held against; from 1e-12 on it gives up
+TIGHT = 1e-10  # for the solutions that ours are compared with; at 1e-12 it gives up
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def print_programs(console: Console, count: int, repeats: int) -> None:
 def random_programs(count: int, weight: Weight, seed: int = 0) -> dict[str, list[Program]]:
     """Return `count` programs of each kind, of order 3, at random states near four spheres.
 
-    Programs whose reference is safe are left out; the others, as they come, are the third kind.
+    Programs with a safe reference are left out; all others together are the third kind.
     """
     rng = np.random.default_rng(seed)
     barrier = SphereZCBF(3)
@@ -142,7 +142,7 @@ def random_states(rng: np.random.Generator, flight: QuadrotorVectorEnv) -> np.nd
 
 
 def kind_of(program: Program, weight: Weight) -> str | None:
-    """Return what decides about the solution; None if the reference is safe."""
+    """Return what determines the solution; None if the reference is safe."""
     solution = solve(weight, *program, LOW, HIGH)
     if not solution.active:
         return None

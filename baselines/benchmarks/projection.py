@@ -6,9 +6,9 @@ the ratios of their medians hold on a busy machine as well:
 
 - ours, `agents.scpo.conic_program.project`, from the arrays to the coefficients;
 - cvxpy, equation 11 as it is printed, built and solved for every instance;
-- cvxpy DPP, one problem per size with parameters, in the form that is fastest there: the common
+- cvxpy DPP, one problem per size with parameters, in the form that is fastest: the common
   quadratic part is one variable and the data are normalized, which is not timed. Building the
-  problem and its first call are not timed either.
+  problem and its first call are also not timed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def random_instance(columns: int, constraints: int, seed: int) -> Instance:
 
         g(theta, z) = -slack(z) + J(z) theta + 1/2 sum_p w_p(z) (v_p(z)' theta)^2,  theta_t = 0,
 
-    with smooth random slack, J, w and v, so that neighbours are nearly the same constraint, and
+    with smooth random slack, J, w and v, so that neighbors are nearly the same constraint, and
     L(z) = sum_p |w_p(z)| |v_p(z)|^2 bounds the second derivative.
     """
     rng = np.random.default_rng(seed)
@@ -168,7 +168,7 @@ class ParametrizedForm:
 
 def _clarabel(problem: cp.Problem, tolerance: float) -> None:
     with warnings.catch_warnings():
-        # Rounding stops Clarabel before some tolerances; how far, the differences tell.
+        # Rounding stops Clarabel short of some tolerances; the differences show how far.
         warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)
         problem.solve(
             solver=cp.CLARABEL,

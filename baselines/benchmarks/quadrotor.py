@@ -1,7 +1,7 @@
 """Stepping speed of the quadrotor, as ratios measured side by side in one run.
 
 `python -m baselines.benchmarks.quadrotor`. For several numbers N of vehicles: the native vector
-form with the full cost contract, and its dynamics alone; beside them one single environment,
+form with the full cost contract, and its dynamics alone; next to them one single environment,
 its dynamics alone, and MuJoCo's Runge-Kutta integrator on the same vehicle, called from Python and
 by `mujoco.rollout` for N vehicles. The parts take turns and the least CPU time of each counts.
 The tables of `baselines.benchmarks.safety_filter` follow.

@@ -55,17 +55,17 @@ class SafetyFilterArguments:
 
 
 class FlightStates(NamedTuple):
-    """States met in filtered flights, with what the controller wanted there."""
+    """States from filtered flights, with the controller's thrusts there."""
 
     states: np.ndarray  # (13, n)
     references: np.ndarray  # (4, n)
-    centres: np.ndarray  # (obstacles, 3, n) [m]
+    centers: np.ndarray  # (obstacles, 3, n) [m]
     radii: np.ndarray  # (obstacles,) [m]
 
     def rows(self, chosen: np.ndarray) -> SphereRows:
         """Return the rows around the spheres of the states with these numbers."""
         barrier = SphereZCBF(3, margin=MARGIN)
-        return barrier.around(CRAZYFLIE, CONTROL_DT, self.centres[:, :, chosen], self.radii)
+        return barrier.around(CRAZYFLIE, CONTROL_DT, self.centers[:, :, chosen], self.radii)
 
 
 def main(arguments: SafetyFilterArguments) -> None:
@@ -130,10 +130,10 @@ def flown_states(
         if step % every == 0:
             kept.append((flight.states, u, flight.centres))
         env.step(flight.actions_of(u))
-    states, references, centres = (
+    states, references, centers = (
         np.concatenate(part, axis=-1) for part in zip(*kept, strict=True)
     )
-    return FlightStates(states, references, centres, flight.radii)
+    return FlightStates(states, references, centers, flight.radii)
 
 
 def samples(met: FlightStates, weight: Weight, count: int) -> list[np.ndarray]:

@@ -1,7 +1,7 @@
 """Cross-check of `baselines.measures.statistics` against rliable, in an interpreter of its own.
 
 `python -m baselines.benchmarks.statistics_against_rliable --rliable-python PATH`. rliable 1.2.0
-does not import beside pandas 3, hence the other environment:
+cannot be imported together with pandas 3, so it needs its own environment:
 
     python3.11 -m venv rliable-env
     rliable-env/bin/python -m pip install "rliable==1.2.0" "arch==7.2.0" "pandas<3"
@@ -95,7 +95,7 @@ class Agreement:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing differs by more than rounding or chance explains."""
+        """Whether all differences are explained by rounding or chance."""
         exact = max(self.iqm, self.profile, self.improvement) <= EXACT
         one_run = 1.0 / (self.shape[0] * self.shape[1])  # the step of a resampled profile
         return (
@@ -153,7 +153,7 @@ def ask_rliable(
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ValueError(
             f"{arguments.rliable_python} failed: {reason}; it must be able to import rliable; "
-            "make the environment as the first lines of this module say"
+            "create the environment as described at the top of this module"
         )
     answers: list[dict[str, object]] = json.loads(done.stdout)
     return answers

@@ -1,8 +1,8 @@
-"""Training speed of the deep agents, where the time goes, and OmniSafe's PPO-Lag beside them.
+"""Training speed of the deep agents, where the time goes, and OmniSafe's PPO-Lag for comparison.
 
 `python -m baselines.benchmarks.training [--omnisafe-python PATH]`. Every figure is CPU time with
 one torch thread, for the same number of samples, passes and minibatches; ours and the peer take
-turns and the least time of each counts, so that a busy machine slows them alike. The floor is
+turns and the least time of each counts, so that a busy machine slows them equally. The floor is
 MuJoCo alone: raw `mj_step`, `frame_skip` times per step.
 
 The peer needs an environment of its own, Python 3.10 with:
@@ -47,7 +47,7 @@ class TrainingArguments:
     """Print training steps per CPU second, their parts, and the ratio to OmniSafe's PPO-Lag."""
 
     omnisafe_python: Path | None = None
-    """Interpreter of an environment with OmniSafe 0.5.0; without it only our agents run."""
+    """Interpreter with OmniSafe 0.5.0; without it only our agents run."""
     agent_names: tuple[str, ...] = ("PPO", "PPOLag", "PPOALM", "SPMAALM", "TRPOLag", "CPO")
     """Agents of the second table."""
     repeats: int = 2
@@ -170,7 +170,7 @@ def fastest(runs: Sequence[Spent]) -> Spent:
 
 
 def peer_table(arguments: TrainingArguments, python: Path) -> Table:
-    """Return our PPO-Lag beside the peer's."""
+    """Return our PPO-Lag next to the peer's."""
     table = Table(title="PPO-Lag: environment steps per CPU second, one torch thread")
     for heading in ("samples / passes / batch", "OmniSafe 0.5.0", "ours", "ratio"):
         table.add_column(heading, justify="right")

@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Comparison:
-    """Where a comparison's files go and how it is run."""
+    """Where a comparison's files go, and how it is run."""
 
     out: Path
     workers: int
@@ -82,7 +82,7 @@ def run_comparison(planned: Plan, how: Comparison, console: Console) -> int:
     except KeyboardInterrupt:
         console.print(
             f"[yellow]interrupted[/]; finished jobs are kept in {escape(str(how.out))}. "
-            "The same command does the rest:",
+            "The same command runs the rest:",
         )
         console.print(escape(how.command), soft_wrap=True)
         return 130
@@ -90,12 +90,12 @@ def run_comparison(planned: Plan, how: Comparison, console: Console) -> int:
     write_outputs(how.out, how.title, how.command, planned.models, outcomes, console)
     console.print(f"{len(jobs)} jobs: ran {len(missing)}, kept {len(jobs) - len(missing)}")
     failed = [outcome for outcome in outcomes if outcome.result is None]
-    _tell_failures(failed, console)
+    _print_failures(failed, console)
     console.print(f"report: {escape(str(how.out / 'report.html'))}", soft_wrap=True)
     return 1 if failed else 0
 
 
-def _tell_failures(failed: Sequence[AnyOutcome], console: Console) -> None:
+def _print_failures(failed: Sequence[AnyOutcome], console: Console) -> None:
     for outcome in failed:
         job = outcome.job
         console.print(
@@ -112,7 +112,7 @@ def _run(missing: Sequence[Job], how: Comparison, console: Console) -> None:
         work = [_Work(job, how.out, how.command) for job in missing]
         for done, reason in run_in_processes(_run_work, work, how.workers):
             if reason:
-                with contextlib.suppress(OSError):  # a full disk: the report says so as well
+                with contextlib.suppress(OSError):  # a full disk: the report shows it too
                     write_error(job_folder(how.out, done.job), reason)
             progress.advance(task)
 

@@ -25,10 +25,10 @@ from safe_envs.tabular.model import TabularCMDP
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Run agents on environments, keep what is done, and write tables, plots and a report.
+    """Run agents on environments, keep finished jobs, and write tables, plots and a report.
 
-    Tabular solvers need an environment with a tabular model, controllers one that they are for;
-    deep agents run anywhere.
+    Tabular solvers need an environment with a tabular model, controllers an environment that they
+    support. Deep agents run on any environment.
     """
 
     envs: tuple[str, ...]
@@ -36,21 +36,21 @@ class CompareOptions:
     agents: tuple[str, ...]
     """Names of tabular solvers, deep agents and controllers: pqa_alm PPOLag LQRController."""
     out: Path
-    """Folder of the results; a second run with the same folder does only what is missing.
+    """Folder of the results; a second run with the same folder runs only what is missing.
 
-    Jobs are compared by their settings: take another folder after a change of an agent's code."""
+    Jobs are identified by their settings: use another folder after changing an agent's code."""
     seeds: tuple[int, ...] = (0,)
-    """Tabular solvers: starting points, 0 is the uniform policy. Others: all randomness."""
+    """Random seeds. For tabular solvers, starting points: 0 is the uniform policy."""
     evaluations: int = 10_000
     """Exact policy evaluations per job of a tabular solver."""
     total_timesteps: int = 300_000
     """Environment steps per job of a deep agent, rounded up to whole rollouts."""
     eval_episodes: int = EVALUATION_EPISODES
-    """Fresh episodes of a deep agent's final policy or a controller, in either mode."""
+    """Evaluation episodes of a deep agent's final policy or of a controller, in each mode."""
     workers: int = 2
     """Worker processes, one thread each."""
     overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
-    """Hyperparameters that win over the TOML files: npg_pd.step_size=1."""
+    """Hyperparameters that override the TOML files: npg_pd.step_size=1."""
     title: str = "Comparison of constrained agents"
     """Heading of the report."""
 
@@ -67,7 +67,7 @@ class CompareOptions:
 
 
 class Plan(NamedTuple):
-    """The jobs of a comparison, and its environments with their models, if they have one."""
+    """The jobs of a comparison, and its environments with their tabular models, if any."""
 
     jobs: list[Job]
     models: dict[EnvironmentName, TabularCMDP | None]
@@ -78,8 +78,8 @@ def plan(options: CompareOptions) -> Plan:
 
     Raises:
         ValueError: for an unknown environment, agent or hyperparameter, a tabular solver on an
-            environment without a tabular model, a controller on an environment that it is not
-            for, or a number out of range.
+            environment without a tabular model, a controller on an environment that it does not
+            support, or a number out of range.
     """
     _check_numbers(options)
     agents = list(dict.fromkeys(options.agents))

@@ -36,7 +36,7 @@ class DemoOptions:
     """Compare constrained agents on five small problems and write a report, in two minutes."""
 
     out: Path = Path("runs/demo")
-    """Folder of the results; a second run with the same folder does only what is missing."""
+    """Folder of the results; a second run with the same folder runs only what is missing."""
     workers: int = 2
     """Worker processes, one thread each."""
 

@@ -22,11 +22,11 @@ class EvaluateOptions:
     """Run fresh episodes of a run's final policy and write evaluation_seed_SEED.json."""
 
     run_dir: Annotated[Path, tyro.conf.Positional]
-    """Folder that `train` wrote, or one of a comparison."""
+    """Folder of one run, written by `train` or `compare`."""
     episodes: int = 100
-    """Episodes in either mode."""
+    """Episodes in each mode."""
     seed: int = EVALUATION_SEED
-    """Of the evaluation; training never uses the same random numbers."""
+    """Random seed of the evaluation; training never uses the same random numbers."""
 
 
 def evaluate(options: EvaluateOptions, console: Console) -> int:
@@ -53,7 +53,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
 
 
 def evaluated_again(folder: Path, episodes: int, seed: int) -> EpisodicResult:
-    """Return the result of a finished run with other evaluation episodes.
+    """Return the result of a finished run with new evaluation episodes.
 
     Raises:
         ValueError: if the folder holds no finished run of a deep agent or a controller.

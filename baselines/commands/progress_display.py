@@ -1,4 +1,4 @@
-"""The progress of one training run on a terminal: return, cost and limit while it goes on."""
+"""Shows the progress of one training run on a terminal: return, cost and limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from baselines.measures.learning_curve import EPISODE_COST, cost_columns
 
 
 class ProgressDisplay(BaseCallback):
-    """A bar over the timesteps with the averages of the recently ended episodes.
+    """A bar over the timesteps with averages over recently finished episodes.
 
     Args:
         console: where it is drawn; nothing is drawn unless it is a terminal.
@@ -44,7 +44,7 @@ class ProgressDisplay(BaseCallback):
         self._progress.stop()
 
     def stop(self) -> None:
-        """Give the terminal back, also when training broke."""
+        """Release the terminal, also after a failure."""
         self._progress.stop()
 
     def _measured(self) -> str:
@@ -58,8 +58,6 @@ class ProgressDisplay(BaseCallback):
             cost = self.logger.name_to_value.get(column)
             label = column.replace(EPISODE_COST, "cost").replace("/", " ")
             if cost is not None:
-                colour = "green" if cost <= constraint.limit else "red"
-                words.append(
-                    f"{escape(label)} [{colour}]{cost:.2f}[/] (limit {constraint.limit:g})"
-                )
+                color = "green" if cost <= constraint.limit else "red"
+                words.append(f"{escape(label)} [{color}]{cost:.2f}[/] (limit {constraint.limit:g})")
         return "  ".join(words)

@@ -27,7 +27,7 @@ from safe_envs.contract.argument_checks import check_count
 class TrainOptions:
     """Train an agent, evaluate its final policy and export it; see docs/baselines.md.
 
-    A controller has nothing to train or to export and is evaluated alone.
+    A controller is only evaluated; there is nothing to train or to export.
     """
 
     agent: str
@@ -35,15 +35,15 @@ class TrainOptions:
     env: str
     """Gymnasium id; arguments as a query string: "Safe/RandomCMDP-v0?constraints=2"."""
     out: Path
-    """Folder of the run. A finished run is kept; one of other settings is never overwritten."""
+    """Folder of the run. A finished run is kept; a run with other settings is never overwritten."""
     total_timesteps: int
-    """Steps in all copies together, rounded up to whole rollouts; a controller takes none."""
+    """Steps over all copies, rounded up to whole rollouts; controllers take none."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
-    """Hyperparameters that win over the TOML file: n_steps=512 learning_rate=lin_1e-3."""
+    """Hyperparameters that override the TOML file: n_steps=512 learning_rate=lin_1e-3."""
     eval_episodes: int = EVALUATION_EPISODES
-    """Fresh episodes of the final policy, in either mode."""
+    """Evaluation episodes of the final policy in each mode."""
 
     def command(self) -> str:
         """Return the shell command with these options."""
@@ -83,7 +83,7 @@ def train(options: TrainOptions, console: Console) -> int:
         raise
     except Exception as error:
         display.stop()
-        _tell_failure(job, folder, error, console)
+        _print_failure(job, folder, error, console)
         return 1
     return _show(job, folder, console)
 
@@ -103,13 +103,13 @@ def training_job(options: TrainOptions) -> EpisodicJob:
     for text in options.overrides:
         key, equals, _ = text.partition("=")
         if not equals or "." in key:
-            raise ValueError(f"{text!r} is no setting of {options.agent}; write argument=value")
+            raise ValueError(f"{text!r} is not a setting of {options.agent}; write argument=value")
     counts = {"total-timesteps": options.total_timesteps, "eval-episodes": options.eval_episodes}
     check_count(**counts)
     if not 0 <= options.seed <= LARGEST_SEED:
         raise ValueError(f"seed is {options.seed}; pass a number from 0 to {LARGEST_SEED}")
     env = parse_environment_name(options.env)
-    find_tabular_model(env)  # makes the environment, and refuses what cannot be made
+    find_tabular_model(env)  # makes the environment, to refuse one that cannot be made
     overrides = parse_overrides([f"{options.agent}.{text}" for text in options.overrides])
     settings = hyperparameters_for(options.agent, env.id, overrides)
     kind.check(env, options.agent, settings)
@@ -130,7 +130,7 @@ def _check_free(folder: Path, job: Job) -> None:
     )
 
 
-def _tell_failure(job: Job, folder: Path, error: Exception, console: Console) -> None:
+def _print_failure(job: Job, folder: Path, error: Exception, console: Console) -> None:
     """Write the traceback of the exception at hand and say where it is."""
     write_error(folder, traceback.format_exc())
     title = escape(f"{job.agent} on {job.env}, seed {job.seed}")

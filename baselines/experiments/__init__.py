@@ -1,1 +1,1 @@
-"""The papers' experiments as commands: each prints its table and draws its figures."""
+"""The experiments, one file each; `python -m baselines.experiments` lists them."""

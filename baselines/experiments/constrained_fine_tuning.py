@@ -1,7 +1,7 @@
-"""Fine-tuning a classifier that may not forget: a black-box constraint outside of RL.
+"""Fine-tuning a classifier that must not forget: a black-box constraint outside of RL.
 
-A network that has learnt to tell two moons apart is fine-tuned on moons that were turned. At no
-step may its accuracy on a safety set of the old ones fall below 95 percent of what it was:
+A network that has learned to tell two moons apart is fine-tuned on rotated moons. Its accuracy on
+a safety set of the old ones must never fall below 95 percent of what it was:
 
     g(theta) = 0.95 accuracy(theta_0) - accuracy(theta) <= 0
 
@@ -31,24 +31,24 @@ BATCH, SAFETY_POINTS, TEST_POINTS, GROUPS = 64, 500, 2000, 4
 
 
 class Result(NamedTuple):
-    """What became of one way to fine-tune."""
+    """The result of one way to fine-tune."""
 
     loss_before: float  # on new data
     loss_after: float
     accuracies: np.ndarray  # on the safety set after every step
-    needed: float  # the least allowed one
+    needed: float  # the smallest allowed accuracy
     evaluations: int  # of g
 
 
 class Moons(NamedTuple):
-    """Labelled points."""
+    """Labeled points."""
 
     points: torch.Tensor  # (n, 2)
     labels: torch.Tensor  # (n,), -1 or 1
 
 
 def moons(rng: np.random.Generator, count: int, turn: float = 0.0) -> Moons:
-    """Return points of two half circles that reach into each other, turned about the middle."""
+    """Return points of two interlocking half circles, rotated about the center."""
     labels = rng.choice([-1.0, 1.0], size=count)
     angles = rng.uniform(0.0, np.pi, size=count)
     upper = np.stack([np.cos(angles) - 0.5, np.sin(angles) - 0.25], axis=1)
@@ -74,7 +74,7 @@ def accuracy(network: nn.Module, data: Moons) -> float:
 
 
 def trained_on_old(rng: np.random.Generator, seed: int) -> nn.Module:
-    """Return a network that knows the moons as they were."""
+    """Return a network trained on the original moons."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers = [nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)]
@@ -101,7 +101,7 @@ def requirement(network: nn.Module, safety: Moons, needed: float, measure: Measu
 
 
 def fine_tune(measure: Measure | None, steps: int = NEW_STEPS, seed: int = 0) -> Result:
-    """Return what fine-tuning does, under the requirement or (None) with plain Adam."""
+    """Return the result of fine-tuning, under the requirement or (None) with plain Adam."""
     rng = np.random.default_rng(seed)
     network = trained_on_old(rng, seed)
     safety, test = moons(rng, SAFETY_POINTS), moons(rng, TEST_POINTS, TURN)

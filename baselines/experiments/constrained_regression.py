@@ -35,15 +35,15 @@ class RegressionArguments:
     variant: Literal["literal", "ours", "all"] = "all"
     """The algorithm as printed, this project's, or both."""
     seeds: tuple[int, ...] = (0,)
-    """Of the first weights and the samples."""
+    """Random seeds of the initial weights and the samples."""
     iterations: int | None = None
     """Minibatches; 800 for the literal variant and 600 for all others if left out."""
     grid: int = 64
     """Points on [-3, 3] at which the constraint is measured."""
     margin: float = 0.0
-    """By which the band is narrowed where it is measured."""
+    """Narrows the band where the constraint is measured."""
     groups: int = 8
-    """Parts of a minibatch with a column each, for our variant; 0 for none."""
+    """Our variant: parts of a minibatch, each with its own column; 0 for none."""
     momentum: bool = True
     """Whether our variant's Adam has momentum."""
     baselines: bool = True

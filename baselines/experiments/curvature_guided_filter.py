@@ -2,12 +2,12 @@
 
     python -m baselines.experiments.curvature_guided_filter
 
-Paired flights of a quadrotor on a figure eight through spheres: a controller without
-regard to obstacles, behind no filter, behind filters of order 2 and 3 with the Euclidean, the LQR
-and a learnt metric, and, as the upper reference, with the safe thrusts of the best true value. The
+Paired flights of a quadrotor on a figure eight through spheres: a controller that ignores
+obstacles, behind no filter, behind filters of order 2 and 3 with the Euclidean, the LQR
+and a learned metric, and, as the upper reference, with the safe thrusts of the best true value. The
 question and the filter are those of Lin and Xu, "Curvature-Guided Safety
 Filters" (arXiv 2602.12603), section V. Vehicle, scenes, rewards, gains and the barrier of order 3
-are this project's, so that no figure of the paper is expected to appear as printed.
+are this project's, so the numbers of the paper are not reproduced exactly.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ SPHERE_COLOR = "#F3C9C9"
 
 @dataclass(frozen=True)
 class CurvatureFilterArguments:
-    """Fly the same scenarios behind every filter, and say what came of it."""
+    """Fly the same scenarios behind every filter, and print the results."""
 
     scenarios: int = 32
-    """Starts with obstacles, the same for every filter."""
+    """Starts and obstacles, the same for every filter."""
     seed: int = 0
-    """From which the scenarios are drawn."""
+    """Random seed of the scenarios."""
     scenes: tuple[SceneName, ...] = ("spheres", "column")
     """Where to fly."""
     margin: float = 0.03
@@ -78,7 +78,7 @@ class CurvatureFilterArguments:
     """Of 0.01 s; the figure eight takes 600."""
     nominal: Nominal = "geometric"
     """The controller behind the filters: a geometric law, or model predictive control (slower).
-    Neither has regard to obstacles."""
+    Both ignore obstacles."""
     value_optimal: bool = True
     """Whether to fly the upper reference as well, which takes minutes; with the geometric law."""
     out: Path = Path("runs/curvature_guided_filter")
@@ -107,7 +107,7 @@ def summary(
 
 
 def gains(flights: ByFilter) -> dict[str, dict[str, Interval]]:
-    """Return what weighted filters and the optimum gain over Euclidean ones, by quantity."""
+    """Return the gain of weighted filters and of the optimum over Euclidean ones, by quantity."""
     found = {}
     for weighted in (*WEIGHTED, VALUE_OPTIMAL):
         if weighted.name not in flights:
@@ -122,7 +122,7 @@ def gains(flights: ByFilter) -> dict[str, dict[str, Interval]]:
 
 
 def findings(scene: str, flights: ByFilter, lost: Arrays) -> list[tuple[str, bool, str]]:
-    """Return claims, whether these flights bear them out, and the figures."""
+    """Return claims, whether these flights support them, and the numbers."""
     third = [flights[f"order 3, {metric}"] for metric in ("euclidean", "lqr", "fqi")]
     second = [flights[f"order 2, {metric}"] for metric in ("euclidean", "lqr")]
     worst = min(float(each.clearance.min()) for each in third)
@@ -143,13 +143,13 @@ def findings(scene: str, flights: ByFilter, lost: Arrays) -> list[tuple[str, boo
             f"returns differ by at most {apart:.1e}",
         ),
     ]
-    for name, metric in (("LQR", "lqr"), ("learnt", "fqi")):
+    for name, metric in (("LQR", "lqr"), ("learned", "fqi")):
         more = gained[f"order 3, {metric}"]["return"]
         shown = f"{more.mean:+.3f} +- {more.half_width:.3f}"
         claim = f"order 3: the {name} metric gains return"
         claims.append((claim, more.mean > more.half_width, shown))
     enough = len(lost["order 3, euclidean"]) > 1
-    for name, metric in (("LQR", "lqr"), ("learnt", "fqi")) if enough else ():
+    for name, metric in (("LQR", "lqr"), ("learned", "fqi")) if enough else ():
         less = paired_interval(lost["order 3, euclidean"], lost[f"order 3, {metric}"])
         shown = f"{less.mean:+.5f} +- {less.half_width:.5f}"
         claim = f"order 3: the {name} metric loses less of the true value in one step"
@@ -258,9 +258,9 @@ def draw_flights(
     figure = Figure(figsize=(14.0, 4.4 * len(flown)), layout="constrained")
     rows = figure.subplots(len(flown), 3, squeeze=False, width_ratios=(1.5, 1.5, 1.0))
     for (above, side, difference), (scene, flights) in zip(rows, flown.items(), strict=True):
-        centres = first_centres(scene, seed, scenarios)
-        _draw_paths(above, flights, centres, (0, 1))
-        _draw_paths(side, flights, centres, (0, 2))
+        centers = first_centers(scene, seed, scenarios)
+        _draw_paths(above, flights, centers, (0, 1))
+        _draw_paths(side, flights, centers, (0, 2))
         above.set(title=f"{scene}: one flight from above", ylabel="y [m]", ylim=(-1.2, 1.2))
         side.set(title=f"{scene}: the same from the side", ylabel="z [m]", ylim=(0.0, 2.4))
         _draw_differences(difference, flights)
@@ -313,8 +313,8 @@ def _draw_boxes(axes: Axes, values: list[np.ndarray], names: list[str]) -> None:
     axes.set_axisbelow(True)
 
 
-def first_centres(scene: str, seed: int, scenarios: int) -> np.ndarray:
-    """Return the spheres' centres in the first of the scenarios, (obstacles, 3) [m]."""
+def first_centers(scene: str, seed: int, scenarios: int) -> np.ndarray:
+    """Return the spheres' centers in the first of the scenarios, (obstacles, 3) [m]."""
     names: dict[str, SceneName] = {"spheres": "spheres", "column": "column"}
     env = QuadrotorVectorEnv(scenarios, None, scene=names[scene])
     env.reset(seed=seed)
@@ -322,11 +322,11 @@ def first_centres(scene: str, seed: int, scenarios: int) -> np.ndarray:
 
 
 def _draw_paths(
-    axes: Axes, flights: Mapping[str, Flights], centres: np.ndarray, shown: tuple[int, int]
+    axes: Axes, flights: Mapping[str, Flights], centers: np.ndarray, shown: tuple[int, int]
 ) -> None:
-    for centre in centres:
+    for center in centers:
         axes.add_patch(
-            Circle(centre[list(shown)].tolist(), SPHERE_RADIUS, fc=SPHERE_COLOR, ec=LIMIT_COLOR)
+            Circle(center[list(shown)].tolist(), SPHERE_RADIUS, fc=SPHERE_COLOR, ec=LIMIT_COLOR)
         )
     for name, line in LINES.items():
         path = flights[name].path[:, shown]

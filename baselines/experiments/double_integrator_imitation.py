@@ -1,8 +1,8 @@
-"""SCPO's imitation of an untrustworthy expert of the double integrator, as a command.
+"""SCPO imitates an untrustworthy expert on the double integrator.
 
 `python -m baselines.experiments.double_integrator_imitation --variant all` trains every method
 with every seed, prints a table and draws the paper's figures 4 and 5. A second run with the same
-folder does only what is missing. Source: Cao and Borrelli, SCPO (arXiv 2512.13788), section VI-B.
+folder runs only what is missing. Source: Cao and Borrelli, SCPO (arXiv 2512.13788), section VI-B.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from safe_envs.control.double_integrator_reference import safe_controller
 ITERATIONS: dict[Method, int] = {
     "literal": 60,
     "literal-max": 60,
-}  # others 120; these stall long before
+}  # all others: 120; these two stall long before
 HEADINGS = (
     "seed",
     "steps",
@@ -58,13 +58,13 @@ HEADINGS = (
 
 @dataclass(frozen=True)
 class ImitationArguments:
-    """Train policies that imitate the expert, print what they are worth, draw the first seed's."""
+    """Train policies that imitate the expert, print a table, and draw the first seed's."""
 
     variant: Literal[Method, "all"] = "all"
     """The paper's construction (a constraint per grid state, or with -max the largest of them), \
 ours, or Adam without constraint (with the paper's policy, or -gated with ours)."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Of the networks and samples."""
+    """Random seeds of the networks and samples."""
     iterations: int | None = None
     """Training steps; 120, and 60 of the paper's construction, if not given."""
     grid: int = 50
@@ -72,7 +72,7 @@ ours, or Adam without constraint (with the paper's policy, or -gated with ours).
     expert_noise_std: float = 0.4
     """The paper's N(0, 0.4) read as a standard deviation; 0.632 reads it as a variance."""
     alpha_scale: float = 1.0
-    """Factor of |x|^2 in the constraint; Theorem 2 asks for less than 1, as 0.99."""
+    """Factor of |x|^2 in the constraint; Theorem 2 requires less than 1, such as 0.99."""
     gate: bool = True
     """Ours: the residual fades out within |x| <= 0.5."""
     groups: int = 8

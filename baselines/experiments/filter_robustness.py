@@ -1,10 +1,10 @@
-"""How far the safety filter holds when the model is wrong, and what margin makes up for it.
+"""How well the safety filter works with a wrong model, and what margin compensates for it.
 
     python -m baselines.experiments.filter_robustness
 
 Paired flights of the quadrotor through spheres, or past columns, in wind, with a mass that neither
-controller nor filter knows of, and with rotors that lag behind. For every filter the distribution
-of the smallest clearance, and the smallest margin of a list with which no flight meets an obstacle.
+controller nor filter knows, and with lagging rotors. Reports, for every filter, the distribution of
+the smallest clearance, and the smallest margin of a list with which no flight hits an obstacle.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class RobustnessArguments:
     """Fly the same scenarios with wrong models behind every filter."""
 
     scenarios: int = 32
-    """Starts with obstacles, the same for all."""
+    """Starts and obstacles, the same for all."""
     seed: int = 0
-    """From which the scenarios are drawn."""
+    """Random seed of the scenarios."""
     scenes: tuple[SceneName, ...] = ("spheres", "column")
     """Where to fly."""
     conditions: tuple[str, ...] = tuple(CONDITIONS)
     """What is wrong with the model."""
     margins: tuple[float, ...] = (0.03, 0.05, 0.08, 0.12, 0.17, 0.23, 0.3)
-    """Tried in this order until no flight meets an obstacle [m]; the first one's are reported."""
+    """Tried in this order until no flight hits an obstacle [m]; results are for the first one."""
     steps: int = 600
     """Of 0.01 s; the figure eight takes 600."""
     out: Path = Path("runs/filter_robustness")
@@ -164,7 +164,7 @@ def run(arguments: RobustnessArguments, console: Console) -> list[Case]:
     """
     unknown = [name for name in arguments.conditions if name not in CONDITIONS]
     if unknown:
-        raise ValueError(f"conditions {unknown} are not known; pass some of {list(CONDITIONS)}")
+        raise ValueError(f"conditions {unknown} are unknown; pass some of {list(CONDITIONS)}")
     if not arguments.margins:
         raise ValueError("margins is empty; pass at least one number >= 0 [m]")
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Is learning safe from its first step on behind a safety filter, and what does that cost?
+"""Is learning behind a safety filter safe from its first step, and what does it cost?
 
     python -m baselines.experiments.learning_behind_a_filter
 
@@ -29,17 +29,17 @@ from baselines.report.plots import write_png
 
 ENVIRONMENTS = {"Safe/Quadrotor-v0": "no filter", "Safe/QuadrotorZCBF-v0": "filter"}
 COLORS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
-EARLY = 0.1  # part of the training whose cost is told by itself
+EARLY = 0.1  # part of the training whose cost is also reported separately
 
 
 @dataclass(frozen=True)
 class FilteredLearningArguments:
-    """Train with and without the filter, and say what the training cost."""
+    """Train with and without the filter, and report what the training cost."""
 
     agents: tuple[str, ...] = ("PPO", "PPOLag")
     """Names of deep agents."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Of everything random."""
+    """Random seeds."""
     total_timesteps: int = 600_000
     """Environment steps per run."""
     workers: int = 2
@@ -52,7 +52,7 @@ class TrainingCost(NamedTuple):
     """What the finished episodes of a training cost."""
 
     episodes: int
-    total: float  # cost of all episodes but those that end in the last rollout
+    total: float  # cost of all episodes except those that end in the last rollout
     early: float  # of those in the first tenth of the steps
 
 
@@ -74,8 +74,8 @@ class Row(NamedTuple):
 def training_cost(progress_csv: Path, limit: float) -> TrainingCost:
     """Return the summed cost of a training's episodes, from what its rollouts measured.
 
-    Every row tells how many episodes ended in the rollout before and by how much their mean cost
-    exceeds the limit.
+    Every row holds the number of episodes that ended in the previous rollout and the difference of
+    their mean cost and the limit.
 
     Args:
         progress_csv: of a run with one constraint.

@@ -1,8 +1,8 @@
-"""Constrained agents on a task of Safety-Gymnasium, beside OmniSafe's PPOLag.
+"""Constrained agents on a task of Safety-Gymnasium, alongside OmniSafe's PPOLag.
 
     python -m baselines.experiments.safety_gymnasium_training --legacy-python legacy/bin/python
 
-Trains ours on the bridged task and OmniSafe's on the genuine packages of its time (Python 3.10,
+Trains ours on the bridged task and OmniSafe's with the original packages (Python 3.10,
 `pip install omnisafe==0.5.0 safety-gymnasium==1.0.0 "numpy<1.24"`), and compares return and cost of
 the last hundred training episodes at equal numbers of steps. A second run with the same folder
 trains only what is missing.
@@ -30,7 +30,7 @@ from baselines.report.learning_curve_plots import draw_learning_curves
 PEER = "OmniSafe"  # its PPOLag
 PEER_SCRIPT = Path(__file__).parent / "peers" / "omnisafe_training.py"
 PEER_COLUMNS = ("TotalEnvSteps", "Metrics/EpRet", "Metrics/EpLen", "Metrics/EpCost")
-PEER_WINDOW = 5  # epochs of twenty episodes: a hundred, as Stable-Baselines3 means over
+PEER_WINDOW = 5  # epochs of twenty episodes: a hundred, as Stable-Baselines3 averages over
 MILESTONES = 5
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -44,21 +44,21 @@ class BridgedTrainingArguments:
     agents: tuple[str, ...] = ("PPOLag", "SPMAALM", "CPO")
     """Names of deep agents."""
     seeds: tuple[int, ...] = (0, 1)
-    """Of everything random."""
+    """Random seeds."""
     total_timesteps: int = 500_000
     """Environment steps per run."""
     eval_episodes: int = 20
-    """Fresh episodes of our final policies, in either mode."""
+    """Evaluation episodes of our final policies, in each mode."""
     workers: int = 2
     """Worker processes, one thread each."""
     legacy_python: Path | None = None
-    """Interpreter with OmniSafe; None: compare with what it has trained so far."""
+    """Interpreter with OmniSafe; None: compare with its earlier trainings."""
     out: Path = Path("runs/safety_gymnasium_training")
     """Folder of the runs, their report, summary.json, training.png and training.svg."""
 
 
 class Milestone(NamedTuple):
-    """An agent after some steps, means over the seeds that came so far."""
+    """An agent after some steps, means over the seeds that got this far."""
 
     agent: str
     timesteps: int
@@ -93,7 +93,7 @@ def milestones(curves: list[LearningCurve], total_timesteps: int) -> list[Milest
 
 
 def peer_curve(progress_csv: Path, seed: int) -> LearningCurve:
-    """Return the course that OmniSafe has logged, each point a mean over a hundred episodes.
+    """Return the learning curve that OmniSafe logged; each point is a mean over 100 episodes.
 
     Raises:
         ValueError: if the file holds no complete epoch.
@@ -146,7 +146,7 @@ def _our_curves(
 
 
 def peer_curves(arguments: BridgedTrainingArguments, console: Console) -> list[LearningCurve]:
-    """Return what OmniSafe has trained, after training what is missing if its interpreter is given.
+    """Return OmniSafe's curves, after training what is missing if its interpreter is given.
 
     Raises:
         RuntimeError: if that fails.
@@ -171,7 +171,7 @@ def _train_peer(arguments: BridgedTrainingArguments, seed: int, folder: Path) ->
         ended = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, **THREADS})
     if ended.returncode != 0:
         raise RuntimeError(
-            f"{' '.join(command)} ended with {ended.returncode}; its last words are in "
+            f"{' '.join(command)} ended with {ended.returncode}; read the end of "
             f"{folder / 'log'}; it needs Python 3.10 with omnisafe 0.5.0"
         )
     (folder / "done").touch()

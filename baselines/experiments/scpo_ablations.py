@@ -1,4 +1,4 @@
-"""What SCPO's settings do in the regression within a band.
+"""How SCPO's settings affect the regression within a band.
 
     python -m baselines.experiments.scpo_ablations --variant ours
 
@@ -30,12 +30,12 @@ FORMS: tuple[ConstraintForm, ...] = ("each", "max", "count")
 
 @dataclass(frozen=True)
 class AblationArguments:
-    """Print a table for each setting that is changed."""
+    """Print a table for each setting that is varied."""
 
     variant: Literal["literal", "ours"] = "ours"
     """The algorithm as printed, or this project's."""
     seeds: tuple[int, ...] = (0,)
-    """Of the first weights and the samples."""
+    """Random seeds of the initial weights and the samples."""
     iterations: int | None = None
     """Minibatches; 800 for the literal variant and 600 for ours if left out."""
     bank_sizes: tuple[int, ...] = (4, 8, 16, 64)
@@ -53,10 +53,10 @@ def ablations(arguments: AblationArguments) -> dict[str, list[Setting]]:
     iterations = arguments.iterations or ITERATIONS[arguments.variant]
     usual = [Setting(arguments.variant, seed, iterations) for seed in arguments.seeds]
     return {
-        "Measured parameters to keep (16 unless said)": [
+        "Measured parameters to keep (default 16)": [
             replace(each, bank_size=size) for size in arguments.bank_sizes for each in usual
         ],
-        "Points of the grid (64 unless said)": [
+        "Points of the grid (default 64)": [
             replace(each, grid=points) for points in arguments.grids for each in usual
         ],
         "A constraint per point, the worst point, or a share of points and the worst": [

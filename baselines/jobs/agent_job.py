@@ -1,4 +1,4 @@
-"""The training of a deep agent: what decides it, and what is left of it in its folder.
+"""The training of a deep agent: what determines it, and the files it leaves.
 
 How it is done is in `baselines.jobs.training`, which imports PyTorch and is therefore imported
 only when an agent trains or plays.
@@ -33,11 +33,11 @@ OTHER_FILES = ("normalization.npz", "policy.onnx", "tensorboard")
 
 @dataclass(frozen=True)
 class AgentJob:
-    """Everything that decides the result of a training."""
+    """Everything that determines the result of a training."""
 
     env: EnvironmentName
     agent: str
-    seed: int  # of everything random
+    seed: int
     total_timesteps: int
     hyperparameters: dict[str, Any]
     evaluation_episodes: int = EVALUATION_EPISODES
@@ -46,7 +46,7 @@ class AgentJob:
 
     @classmethod
     def check(cls, env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:
-        """Accept any environment: an agent refuses settings only when it is made, by `run`."""
+        """Accept any environment: `run` makes the agent, which checks its settings."""
 
     @classmethod
     def planned(
@@ -70,7 +70,7 @@ class AgentJob:
 
     @property
     def record(self) -> RunRecord:
-        """What its folder is recognized by."""
+        """What identifies its folder."""
         return RunRecord(episodic_config(self), FILES, OTHER_FILES)
 
     def run(self, folder: Path, command: str, callback: BaseCallback | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The episodes of a controller, which has nothing to train, and their result."""
+"""The episodes of a controller, which needs no training, and their result."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ if TYPE_CHECKING:  # PyTorch
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "scipy", "stable-baselines3", "mujoco")
 NOT_EXPORTED = (
-    "{} computes its actions from the environment's model and is no network; policies of deep "
-    "agents are exported"
+    "{} computes its actions from the environment's model and is not a network; only policies of "
+    "deep agents are exported"
 )
 
 
 @dataclass(frozen=True)
 class ControllerJob:
-    """Everything that decides the episodes of a controller."""
+    """Everything that determines the episodes of a controller."""
 
     env: EnvironmentName
     agent: str
@@ -83,7 +83,7 @@ class ControllerJob:
 
     @property
     def record(self) -> RunRecord:
-        """What its folder is recognized by."""
+        """What identifies its folder."""
         return RunRecord(episodic_config(self), files=())
 
     def run(self, folder: Path, command: str, callback: BaseCallback | None = None) -> None:
@@ -99,7 +99,7 @@ class ControllerJob:
         write_json(folder / "result.json", asdict(result))
 
     def evaluate(self, folder: Path, episodes: int, seed: int) -> Evaluation:
-        """Return statistics of fresh episodes; the controller follows from the job alone."""
+        """Return statistics of fresh episodes; the job alone determines the controller."""
         return Evaluation(
             stochastic=evaluate_controller(self, episodes, False, seed),
             deterministic=evaluate_controller(self, episodes, True, seed),
@@ -111,7 +111,7 @@ class ControllerJob:
 
 
 class PreparedController(NamedTuple):
-    """A controller and what its episodes are summed with and compared to."""
+    """A controller, and the discounts and limits of its episodes."""
 
     controller: Predictor
     contract: Contract
@@ -120,17 +120,17 @@ class PreparedController(NamedTuple):
 def prepare_controller(
     env: EnvironmentName, agent: str, settings: Mapping[str, Any], seed: int
 ) -> PreparedController:
-    """Return a controller made for an environment.
+    """Return a controller for an environment.
 
     Args:
-        env: its model is the controller's.
+        env: whose model the controller uses.
         agent: a name of `baselines.names.agents.CONTROLLERS`.
         settings: from `hyperparameters_for`.
         seed: of the controller's noise, if it has any.
 
     Raises:
-        ValueError: if it is not for that environment, a setting is out of its range, or a package
-            is missing.
+        ValueError: if it does not support the environment, a setting is out of range, or a
+            package is missing.
     """
     from agents.training_env import Contract  # PyTorch
 
@@ -154,10 +154,10 @@ def prepare_controller(
 def evaluate_controller(
     job: ControllerJob, episodes: int, deterministic: bool, seed: int = EVALUATION_SEED
 ) -> EpisodeStatistics:
-    """Return statistics of fresh episodes, the same ones that deep agents meet.
+    """Return statistics of fresh episodes, the same ones that deep agents play.
 
     Args:
-        job: of a controller; its seed decides the controller's noise.
+        job: of a controller; its seed determines the controller's noise.
         episodes: at least one.
         deterministic: leave out the noise of a controller that has any.
         seed: of the evaluation.

@@ -1,4 +1,4 @@
-"""What jobs have in common whose policy is measured in sampled episodes."""
+"""What all jobs share whose policy is evaluated in sampled episodes."""
 
 from __future__ import annotations
 

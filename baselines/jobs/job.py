@@ -15,7 +15,7 @@ Section = Literal["solvers", "episodes"]
 
 
 class RunRecord(NamedTuple):
-    """What the folder of a job is recognized by."""
+    """What identifies the folder of a job."""
 
     config: dict[str, Any]  # JSON data that decides the result
     files: tuple[str, ...]  # that a finished job has beside config.json and result.json
@@ -23,14 +23,14 @@ class RunRecord(NamedTuple):
 
 
 class JobRefused(ValueError):
-    """An agent refused its environment or a setting before the job wrote anything.
+    """The agent does not accept its environment or a setting; nothing has been written yet.
 
-    The refusal itself is the cause of this exception.
+    The original error is the cause of this exception.
     """
 
 
 class Job(Protocol):
-    """What the runner knows of a job; equal records give equal results."""
+    """What the runner knows about a job; equal records give equal results."""
 
     @property
     def env(self) -> EnvironmentName:
@@ -42,7 +42,7 @@ class Job(Protocol):
 
     @property
     def seed(self) -> int:
-        """Decides everything random."""
+        """Random seed."""
 
     @property
     def section(self) -> Section:
@@ -50,7 +50,7 @@ class Job(Protocol):
 
     @property
     def record(self) -> RunRecord:
-        """What its folder is recognized by."""
+        """What identifies its folder."""
 
     def run(self, folder: Path, command: str, callback: BaseCallback | None = None) -> None:
         """Run and write the files of the run, result.json last.
@@ -91,7 +91,7 @@ AnyOutcome = Outcome[Any, Any]  # of any kind of job; every result has `warnings
 
 
 class Effort(NamedTuple):
-    """How long the jobs of a comparison run; each kind of job takes what concerns it."""
+    """How long the jobs of a comparison run; each kind of job uses what applies to it."""
 
     evaluations: int  # exact policy evaluations
     total_timesteps: int  # of training
@@ -102,7 +102,7 @@ class JobKind(Protocol):
     """How the runner makes the jobs of one kind of agent."""
 
     def check(self, env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:
-        """Raise ValueError if it is known beforehand that the agent cannot run there."""
+        """Raise ValueError if it is clear beforehand that the agent cannot run there."""
 
     def planned(
         self, env: EnvironmentName, agent: str, seed: int, settings: dict[str, Any], effort: Effort

@@ -22,11 +22,11 @@ DIED = "the worker process died (killed, or out of memory)"
 def run_in_processes(
     function: Function[Item], items: Sequence[Item], workers: int
 ) -> Iterator[tuple[Item, str]]:
-    """Yield each item when the function is through with it, with "" or why it broke.
+    """Yield each item when the function has finished with it, with "" or why it failed.
 
-    Only as many items as workers are handed out at a time. If a worker dies, the items then at
-    work are run again, each in a process of its own, so that only the one that kills its process
-    is lost. Leaving the iterator early, Ctrl-C included, ends the workers.
+    At most `workers` items run at a time. If a worker dies, the items that were running are run
+    again, each in its own process, so that only the one that kills its process is lost. Leaving the
+    iterator early, also by Ctrl-C, ends the workers.
 
     Args:
         function: a module-level function; it runs in a spawned process.
@@ -43,7 +43,7 @@ def run_in_processes(
 def _run_until_broken(
     function: Function[Item], waiting: list[Item], workers: int
 ) -> Generator[tuple[Item, str], None, list[Item]]:
-    """Empty `waiting` from its end; return the items at work when a worker died."""
+    """Empty `waiting` from its end; return the items that were running when a worker died."""
     suspects: list[Item] = []
     with _pool(workers) as pool:
         running: dict[Future[None], Item] = {}
@@ -92,7 +92,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it even if it is killed."""
+    """Let the parent handle Ctrl-C, and end with the parent even if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

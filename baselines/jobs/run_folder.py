@@ -1,7 +1,7 @@
 """The files of one job: config.json, what the job leaves and, written last, result.json.
 
-Every file appears under its name only when complete, so that a kill at any moment leaves a job
-either done (result.json is there) or to be run again. A failed job has error.txt instead.
+Every file appears under its name only when complete, so after a kill at any moment a job is
+either done (result.json exists) or is run again. A failed job has error.txt instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROVENANCE = ("command", "versions")  # in config.json, but they do not decide t
 
 
 def run_job(job: Job, folder: Path, command: str) -> None:
-    """Run a job and write its files; an exception ends up in the folder's error.txt.
+    """Run a job and write its files; the traceback of an exception goes to error.txt.
 
     Args:
         job: of any kind.
@@ -39,7 +39,7 @@ def run_job(job: Job, folder: Path, command: str) -> None:
 
 
 def open_run(folder: Path, job: Job, provenance: Mapping[str, Any] | None = None) -> None:
-    """Drop what an earlier run left in the folder and write the job's configuration.
+    """Delete what an earlier run left in the folder and write the job's configuration.
 
     Args:
         folder: of the job.
@@ -62,14 +62,14 @@ def write_error(folder: Path, message: str) -> None:
 
 
 def is_done(folder: Path, job: Job) -> bool:
-    """Return whether the folder holds the result of this very job."""
+    """Return whether the folder holds the result of exactly this job."""
     record = job.record
     complete = all((folder / name).exists() for name in ("result.json", *record.files))
     return complete and read_config(folder) == json.loads(json.dumps(record.config))
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """Return the configuration of the job in the folder, None if there is none to be read."""
+    """Return the configuration of the job in the folder, None if there is none that can be read."""
     try:
         found = json.loads((folder / "config.json").read_text("utf-8"))
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""From hyperparameters, which are plain data, to an agent and its environments."""
+"""Makes an agent and its environments from hyperparameters, which are plain data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACTIVATIONS = {"Tanh": nn.Tanh, "ReLU": nn.ReLU, "ELU": nn.ELU}
 def make_training_env(
     env: EnvironmentName, n_envs: int, normalize_observation: bool
 ) -> VecEnv | VecNormalize:
-    """Return copies of an environment; Box observations are standardised if asked for."""
+    """Return copies of an environment; Box observations are standardized on request."""
     arguments: dict[str, Any] = dict(env.kwargs)
     venv = make_vec_env(env.id, n_envs, **arguments)
     if normalize_observation and isinstance(venv.observation_space, spaces.Box):
@@ -41,7 +41,7 @@ def make_agent(
         agent: a name of `baselines.names.agents.DEEP_AGENTS`.
         venv: its environments.
         hyperparameters: from `hyperparameters_for`.
-        seed: of everything random.
+        seed: random seed.
 
     Raises:
         ValueError, TypeError: for a setting out of range.

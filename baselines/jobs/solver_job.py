@@ -34,7 +34,7 @@ TRACE_ARRAYS = ("value", "violation", "multipliers", "policy")
 
 @dataclass(frozen=True)
 class SolverJob:
-    """Everything that decides the result of a tabular solver."""
+    """Everything that determines the result of a tabular solver."""
 
     env: EnvironmentName
     agent: str
@@ -58,7 +58,7 @@ class SolverJob:
 
     @property
     def record(self) -> RunRecord:
-        """What its folder is recognized by."""
+        """What identifies its folder."""
         config = {
             **common_config(self),
             "evaluations": self.evaluations,
@@ -107,8 +107,8 @@ SolverOutcome = Outcome[SolverJob, SolverResult]
 def solve(job: SolverJob) -> tuple[SolverTrace, SolverResult]:
     """Return the trace of a job's solver and its result against the linear program.
 
-    The value, the costs and hence the gap come from an evaluation of the last policy of our own,
-    not from what the solver wrote down.
+    The value, the costs and so the gap come from a separate evaluation of the last policy, not
+    from the solver's own record.
 
     Raises:
         ValueError: if the trace is not finite or does not belong to the last policy.
@@ -143,7 +143,7 @@ def solve(job: SolverJob) -> tuple[SolverTrace, SolverResult]:
 
 
 def starting_point(job: SolverJob, cmdp: TabularCMDP) -> dict[str, Any]:
-    """Return the solver's starting argument, which is all that the seed decides.
+    """Return the solver's starting argument, the only thing that the seed determines.
 
     Seed 0 is the uniform policy, as in arXiv 2605.11694. Other seeds draw every row of the policy
     uniformly from the simplex; for a log-linear policy, normal parameters of `PARAMETER_SPREAD`.

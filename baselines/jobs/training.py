@@ -35,7 +35,7 @@ from baselines.policy_export.observation_normalization import (
 from baselines.policy_export.policy_export import ExportRefusedError, export_policy, policy_metadata
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "torch", "stable-baselines3", "mujoco", "onnx")
-NOT_KEPT = ("episodes", "held", "violation")  # of the last update's log: measured anew at the end
+NOT_KEPT = ("episodes", "held", "violation")  # of the last update's log: measured again at the end
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class PreparedRun:
 
 @dataclass(frozen=True)
 class TrainingEffort:
-    """What training took."""
+    """The time that training took."""
 
     cpu_seconds: float
     wall_seconds: float

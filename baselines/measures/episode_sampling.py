@@ -32,7 +32,7 @@ class Predictor(Protocol):
     def predict(
         self, observation: Any, state: Memory, episode_start: Any, deterministic: bool, /
     ) -> tuple[np.ndarray, Memory]:
-        """Return actions (N, ...) for N observations, and the memory to hand to the next call."""
+        """Return actions (N, ...) for N observations, and the memory to pass to the next call."""
 
 
 def evaluate_policy(
@@ -71,10 +71,10 @@ def sample_episodes(
     """Return the sums of fresh episodes.
 
     Which episodes count is decided before the first step: copy i contributes its first
-    `quota[i]` episodes. Taking whichever end first would favour short ones.
+    `quota[i]` episodes. Taking whichever end first would favor short ones.
 
     Args:
-        model: what acts; a memory that its `predict` returns is handed back at the next step.
+        model: what acts; the memory that its `predict` returns is passed to the next call.
         venv: copies of the environment; each plays an equal share, give or take one.
         contract: the constraints and the discounts to sum with.
         episodes: at least one.

@@ -1,4 +1,4 @@
-"""What evaluation episodes of one policy showed: every episode, and the numbers that sum it up."""
+"""The evaluation episodes of one policy, and the numbers that summarize them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The course of one training run: return, costs and length of its episodes over the timesteps."""
+"""The progress of one training run: return, costs and length of its episodes by timestep."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ GRID_POINTS = 200  # of the mean and the band; evenly spaced
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Means over the recently ended episodes, at k moments of one training run."""
+    """Means over recently finished episodes, at k points of one training run."""
 
     agent: str
     seed: int
-    timesteps: np.ndarray  # (k,), rising
+    timesteps: np.ndarray  # (k,), increasing
     episode_return: np.ndarray  # (k,)
     episode_cost: np.ndarray  # (k, m)
     episode_length: np.ndarray  # (k,) [steps]
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the arrays do not fit together or timesteps do not rise."""
+        """Raise ValueError if the arrays do not fit together or timesteps do not increase."""
         k = len(self.timesteps)
         shapes = [self.episode_return.shape, self.episode_cost.shape, self.episode_length.shape]
         if self.episode_cost.ndim != 2 or [(k,), (k, shapes[1][1]), (k,)] != shapes:
             raise ValueError(
                 f"episode_return, episode_cost and episode_length have shapes {shapes} beside {k} "
-                "timesteps; allowed are (k,), (k, m) and (k,); pass one entry per moment"
+                "timesteps; allowed are (k,), (k, m) and (k,); pass one entry per timestep"
             )
         if k == 0 or (np.diff(self.timesteps) <= 0).any():
             raise ValueError(
-                f"timesteps has {k} entries and must rise strictly; at least one is needed; "
+                f"timesteps has {k} entries and must be strictly increasing, with at least one; "
                 "leave out the rows that a resumed run wrote twice"
             )
 
@@ -64,18 +64,18 @@ def seed_band(
     is a mean over the same seeds.
 
     Args:
-        timesteps: one array (k,) per seed, rising.
+        timesteps: one array (k,) per seed, increasing.
         values: one array (k,) per seed.
         points: of the grid.
 
     Raises:
-        ValueError: if the seeds have no moment in common.
+        ValueError: if the seeds have no timestep in common.
     """
     start, end = max(t[0] for t in timesteps), min(t[-1] for t in timesteps)
     if start > end:
         raise ValueError(
             f"one seed starts at timestep {start:g}, after another ended at {end:g}; the seeds of "
-            "an agent need moments in common; leave out the seed that stopped early"
+            "an agent need timesteps in common; leave out the seed that stopped early"
         )
     grid = np.linspace(start, end, points)
     curves = np.stack([np.interp(grid, t, v) for t, v in zip(timesteps, values, strict=True)])
@@ -85,10 +85,10 @@ def seed_band(
 def read_learning_curve(
     progress_csv: Path, agent: str, seed: int, constraint_names: Sequence[str]
 ) -> LearningCurve:
-    """Return the curve in a progress.csv, from the first row on in which an episode had ended.
+    """Return the curve in a progress.csv, starting at the first row after an episode ended.
 
-    A row in which a column is empty is left out: nothing has ended yet, or another writer, such
-    as an evaluation, owns the row. "nan" counts as empty until the first complete row.
+    A row in which a column is empty is left out: no episode has ended yet, or another writer,
+    such as an evaluation, wrote the row. "nan" counts as empty until the first complete row.
 
     Args:
         progress_csv: file with the columns "time/total_timesteps", "rollout/ep_rew_mean",
@@ -99,7 +99,7 @@ def read_learning_curve(
         constraint_names: of the m constraints.
 
     Raises:
-        ValueError: if a column is missing, a cell is no finite number, or no row is complete.
+        ValueError: if a column is missing, a cell is not a finite number, or no row is complete.
     """
     columns = [TIMESTEPS, EPISODE_RETURN, EPISODE_LENGTH, *cost_columns(constraint_names)]
     with progress_csv.open(newline="", encoding="utf-8") as file:

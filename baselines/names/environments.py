@@ -18,7 +18,7 @@ from safe_envs.tabular.model import TabularCMDP
 Value = int | float | bool | str
 LONGEST_SLUG = 100
 
-gym.register_envs(safe_envs)  # says that the import, which registers the ids, is on purpose
+gym.register_envs(safe_envs)  # shows that the import, which registers the ids, is intended
 
 
 @runtime_checkable
@@ -41,7 +41,7 @@ class EnvironmentName:
 
     @property
     def slug(self) -> str:
-        """A folder name for it; one that had to be cut carries a digest of the full name."""
+        """A folder name; if it had to be cut, it ends with a digest of the full name."""
         slug = re.sub(r"[^A-Za-z0-9.=-]+", "_", str(self))
         if len(slug) > LONGEST_SLUG:
             slug = f"{slug[:LONGEST_SLUG]}_{hashlib.sha256(str(self).encode()).hexdigest()[:8]}"
@@ -84,7 +84,7 @@ def tabular_model_of(name: EnvironmentName) -> TabularCMDP:
     if model is None:
         raise ValueError(
             f"{name} has no tabular_model(), so its policies cannot be evaluated exactly and "
-            "tabular agents cannot run on it; take an environment with a known model, for "
+            "tabular agents cannot run on it; use an environment with a known model, for "
             "example Safe/CliffWorld-v0, or deep agents, for example PPOLag"
         )
     return model
@@ -112,7 +112,7 @@ def find_tabular_model(name: EnvironmentName) -> TabularCMDP | None:
 
 
 def _our_ids(wanted: str) -> list[str]:
-    """Return our ids; the hundreds of the bridge only if one of them may be meant."""
+    """Return our ids; the hundreds of the bridge only if the name looks like one of them."""
     ours = [spec for spec in gym.registry.values() if _is_ours(spec)]
     if not wanted.startswith("Safety"):
         ours = [spec for spec in ours if "safety_gymnasium_bridge" not in str(spec.entry_point)]

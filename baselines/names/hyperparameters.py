@@ -1,7 +1,8 @@
 """Hyperparameters: one TOML file per agent, and settings given on the command line.
 
 A file holds `[default]` and any number of `["environment id"]` tables; keys are the agent's
-argument names. Later ones win: the agent's own defaults, [default], ["id"], the command line.
+argument names. Later ones override earlier ones: the agent's own defaults, [default], ["id"],
+the command line.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ def hyperparameters_for(
     Args:
         agent: a name of `SOLVERS`, `DEEP_AGENTS` or `CONTROLLERS` in `agent_names`.
         env_id: Gymnasium id without arguments.
-        overrides: settings that win over the file, from `parse_overrides`.
+        overrides: settings that override the file, from `parse_overrides`.
         folder: where the TOML files are; an agent without a file runs with its own defaults.
 
     Raises:
-        ValueError: if the file is no TOML, holds something other than tables, or an unknown key.
+        ValueError: if the file is not TOML, holds something other than tables, or an unknown key.
     """
     known = default_hyperparameters(agent)
     tables = _tables(folder / f"{agent}.toml")
@@ -58,7 +59,7 @@ def parse_overrides(texts: Sequence[str]) -> Overrides:
         target, equals, value = text.partition("=")
         agent, dot, key = target.strip().partition(".")
         if not (equals and dot and key):
-            raise ValueError(f"{text!r} is no setting; write agent.argument=value")
+            raise ValueError(f"{text!r} is not a setting; write agent.argument=value")
         known = default_hyperparameters(agent)
         setting = {key: _toml_value(value.strip())}
         _check_keys(setting, known, f"of {agent}")
@@ -72,7 +73,7 @@ def _tables(path: Path) -> dict[str, Hyperparameters]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is no valid TOML: {error}") from error
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise ValueError(

@@ -15,7 +15,7 @@ FILE = "normalization.npz"
 
 
 def save_normalization(venv: VecEnv, folder: Path) -> None:
-    """Write normalization.npz if the observations are standardised."""
+    """Write normalization.npz if the observations are standardized."""
     if not isinstance(venv, VecNormalize):
         return
     moments = moments_of(venv)
@@ -32,7 +32,7 @@ def save_normalization(venv: VecEnv, folder: Path) -> None:
 
 
 def frozen_normalization(venv: VecEnv, folder: Path) -> VecEnv:
-    """Return the environments with the observations standardised as in training, if they were."""
+    """Return the environments with the observations standardized as in training, if they were."""
     path = folder / FILE
     if not path.exists():
         return venv
@@ -53,5 +53,5 @@ def frozen_normalization(venv: VecEnv, folder: Path) -> VecEnv:
 
 def moments_of(venv: VecNormalize) -> RunningMeanStd:
     """Return mean and variance of the observations so far."""
-    assert isinstance(venv.obs_rms, RunningMeanStd), "make_training_env standardises Box only"
+    assert isinstance(venv.obs_rms, RunningMeanStd), "make_training_env standardizes Box only"
     return venv.obs_rms

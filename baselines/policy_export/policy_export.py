@@ -1,7 +1,7 @@
-"""A trained policy as an ONNX file that runs without PyTorch, and the check that it is the same.
+"""Exports a trained policy as an ONNX file that runs without PyTorch and acts the same.
 
 Input: `observation`, float32 (batch, n), which is `gymnasium.spaces.flatten` of the observation
-(Discrete ones one-hot); the standardisation of observations is part of the graph. Outputs:
+(Discrete ones one-hot); the standardization of observations is part of the graph. Outputs:
 for Box actions `mean` and `log_std`, both (batch, k), and `action`, the mean within the bounds;
 for Discrete actions `logits` (batch, k) and `action`, the most likely one, (batch,).
 """
@@ -35,7 +35,7 @@ OBSERVATIONS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiB
 
 
 class ExportRefusedError(ValueError):
-    """This kind of policy has no ONNX form."""
+    """This kind of policy cannot be written as an ONNX file."""
 
 
 class ParityError(RuntimeError):
@@ -49,12 +49,12 @@ def export_policy(
 
     Args:
         model: a trained agent.
-        venv: its environments, which hold the standardisation of the observations.
+        venv: its environments, which hold the standardization of the observations.
         path: of the file.
         metadata: kept in the file.
 
     Raises:
-        ExportRefusedError: if the observations, the actions or the network have no such form.
+        ExportRefusedError: if the observations, the actions or the network cannot be exported.
         ParityError: if the exported policy differs by more than 1e-5.
     """
     _check_supported(model, venv)
@@ -64,7 +64,7 @@ def export_policy(
 
 
 def policy_metadata(model: ConstrainedAgent, env: str, seed: int, version: str) -> dict[str, str]:
-    """Return what the file says about itself."""
+    """Return the metadata of the file."""
     constraints = [
         {"name": c.name, "limit": c.limit, "discount": c.discount} for c in model.constraints
     ]
@@ -96,7 +96,7 @@ def check_parity(content: bytes, model: ConstrainedAgent, venv: VecEnv) -> None:
     if not worst <= TOLERANCE:
         raise ParityError(
             f"the exported policy differs from the original by {worst:.1e}; allowed is "
-            f"{TOLERANCE:.0e}; look at the scale of the observations"
+            f"{TOLERANCE:.0e}; check the scale of the observations"
         )
 
 
@@ -108,7 +108,7 @@ def onnx_session(content: bytes) -> onnxruntime.InferenceSession:
 
 
 def flat_observations(space: spaces.Space, observations: np.ndarray) -> np.ndarray:
-    """Return observations as the file takes them, float32 (batch, n)."""
+    """Return observations in the form that the file takes, float32 (batch, n)."""
     return np.array([spaces.flatten(space, row) for row in observations], dtype=np.float32)
 
 
@@ -144,7 +144,7 @@ def _check_supported(model: ConstrainedAgent, venv: VecEnv) -> None:
 
 
 def _observations(venv: VecEnv, count: int) -> np.ndarray:
-    """Return observations like those of the run, float32 if they are numbers on a line."""
+    """Return observations like those of the run, float32 if they are Box observations."""
     space = copy.deepcopy(venv.observation_space)  # seeding must not touch the run's
     rng = np.random.default_rng(0)
     if isinstance(venv, VecNormalize):

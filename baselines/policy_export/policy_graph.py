@@ -37,7 +37,7 @@ class OnnxGraph:
         self.join(operator, self.current, *map(self.constant, constants), output, **attributes)
 
     def join(self, operator: str, *names: str, **attributes: Any) -> None:
-        """Append an operator; the last name is its output, one is made up if it is empty."""
+        """Append an operator; the last name is its output, and an empty one gets a new name."""
         *inputs, output = names
         self.current = output or f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [self.current], **attributes))
@@ -100,7 +100,7 @@ def policy_graph(
 
 
 def _standardize(graph: OnnxGraph, venv: VecNormalize) -> None:
-    """Add what VecNormalize does, in double precision as there."""
+    """Add the normalization of VecNormalize, also in double precision."""
     moments = moments_of(venv)
     deviation = np.sqrt(moments.var + venv.epsilon)
     graph.add("Cast", to=TensorProto.DOUBLE)

@@ -1,4 +1,4 @@
-"""What the report shows of policies measured in episodes, on one environment: plots and tables."""
+"""What the report shows about policies evaluated in episodes on one environment."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def episodes_section(
     Args:
         out: folder of the comparison.
         env: the environment.
-        cmdp: its tabular model, which this section does without.
+        cmdp: its tabular model, not used here.
         outcomes: of the deep agents and controllers on it, failed ones included.
     """
     if not outcomes:

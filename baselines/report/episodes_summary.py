@@ -1,4 +1,4 @@
-"""The evaluated runs of an agent on one environment, summed up over its seeds."""
+"""The evaluated runs of an agent on one environment, summarized over its seeds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODES: tuple[Mode, ...] = ("stochastic", "deterministic")
 class ModeSummary:
     """The final policies of the finished seeds in one mode.
 
-    Costs are those of one constraint: the one violated most on average over the seeds.
+    Costs are those of the constraint that is violated most on average over the seeds.
     """
 
     iqm_return: float
@@ -75,8 +75,8 @@ def episodes_of(result: EpisodicResult, mode: Mode) -> EpisodeStatistics:
 def summarize_episodic(outcomes: Sequence[EpisodicOutcome]) -> list[EpisodesSummary]:
     """Return one summary per agent of the outcomes on one environment.
 
-    Agents without failed seeds come first, among them those within the limits on average, among
-    those the highest return: by the policies as they were trained, stochastic.
+    Agents without failed seeds come first; among those, agents within the limits on average;
+    among those, the highest return. Policies are stochastic, as they were trained.
     """
     agents = dict.fromkeys(outcome.job.agent for outcome in outcomes)
     rows = [_summary(agent, [o for o in outcomes if o.job.agent == agent]) for agent in agents]

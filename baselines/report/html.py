@@ -18,7 +18,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Section(Protocol):
-    """What the report shows of one kind of result on one environment."""
+    """What the report shows about one kind of result on one environment."""
 
     @property
     def template(self) -> str:
@@ -40,7 +40,7 @@ class EnvironmentPart(NamedTuple):
 
 
 def report_html(title: str, command: str, parts: Sequence[EnvironmentPart]) -> str:
-    """Return the report as HTML text; everything that comes from outside is escaped.
+    """Return the report as HTML text; everything from outside is escaped.
 
     Args:
         title: heading.

@@ -20,7 +20,7 @@ from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES, place_labels, scal
 LEGEND = "thick line: mean over the seeds; band: lowest to highest seed; thin lines: single seeds"
 PARETO_LEGEND = "large: mean over the seeds; small: single seeds"
 PANEL_SIZE = (3.75, 3.35)  # [inch]
-LABEL_DISTANCE = 0.062  # of two names, in parts of a panel's height
+LABEL_DISTANCE = 0.062  # between two names, as a fraction of a panel's height
 
 
 def draw_learning_curves(
@@ -204,7 +204,7 @@ def _draw_panel(
 
 
 def _draw_limit(axes: Axes, limit: float, highest: float) -> None:
-    """Scale the costs, draw the limit dashed and shade what violates it."""
+    """Scale the costs, draw the limit as a dashed line and shade the violating side."""
     if scale_costs(axes.yaxis, limit, highest):
         axes.set_title(f"{axes.get_title('left')} (log above limit)", fontsize=10.5, loc="left")
     axes.axhspan(limit, axes.get_ylim()[1], color=LIMIT_COLOR, alpha=0.06, linewidth=0, zorder=0)
@@ -212,7 +212,7 @@ def _draw_limit(axes: Axes, limit: float, highest: float) -> None:
 
 
 def _draw_feasible_side(axes: Axes, limit: float, highest: float) -> None:
-    """Scale the costs, draw the limit dashed, name its sides and shade the violating one."""
+    """Scale the costs, draw the dashed limit, name its sides and shade the violating one."""
     if scale_costs(axes.xaxis, limit, highest):
         axes.set_xlabel(f"{axes.get_xlabel()} (log above limit)")
     right = axes.get_xlim()[1]
@@ -247,17 +247,17 @@ def _label_means(figure: Figure, axes: Axes, points: Mapping[str, np.ndarray]) -
     anchors = axes.transData.transform(means)
     seeds = np.vstack(list(points.values()))
     obstacles = np.vstack([_boxes(anchors, 8.0), _boxes(axes.transData.transform(seeds), 3.0)])
-    centres = place_labels(anchors, sizes, obstacles, axes.bbox.extents, gap=10.0)
+    centers = place_labels(anchors, sizes, obstacles, axes.bbox.extents, gap=10.0)
     back = axes.transData.inverted()
-    for text, anchor, size, centre in zip(texts, anchors, sizes, centres, strict=True):
-        text.set(position=back.transform(centre), ha="center", va="center")
-        nearest = np.clip(anchor, centre - size / 2, centre + size / 2)
+    for text, anchor, size, center in zip(texts, anchors, sizes, centers, strict=True):
+        text.set(position=back.transform(center), ha="center", va="center")
+        nearest = np.clip(anchor, center - size / 2, center + size / 2)
         if np.linalg.norm(nearest - anchor) > 16:
             axes.plot(*back.transform([anchor, nearest]).T, color=text.get_color(), linewidth=0.7)
 
 
-def _boxes(centres: np.ndarray, radius: float) -> np.ndarray:
-    return np.hstack([centres - radius, centres + radius])
+def _boxes(centers: np.ndarray, radius: float) -> np.ndarray:
+    return np.hstack([centers - radius, centers + radius])
 
 
 def _check_points(points: Mapping[str, np.ndarray]) -> None:

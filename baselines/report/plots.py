@@ -18,8 +18,8 @@ BINS = 400
 LEGEND_COLUMNS = 7
 FLOOR = 1e-16  # an error of zero, or below double precision, is drawn here
 
-# Okabe and Ito's colours, told apart with every common colour-vision deficiency. A log-linear
-# agent has the colour of its tabular counterpart and a dashed line.
+# Okabe and Ito's colors, distinguishable with every common color-vision deficiency. A log-linear
+# agent has the color of its tabular counterpart and a dashed line.
 STYLES = {
     "pqa_alm": ("#0072B2", "-"),
     "npg_pd": ("#E69F00", "-"),
@@ -158,7 +158,7 @@ def clear_frame(axes: Axes) -> None:
 def _draw_agent(
     axes: Axes, agent: str, x: np.ndarray, lowest: np.ndarray, highest: np.ndarray
 ) -> None:
-    """Draw band and line; jumps to and from the floor are left open, they would fill the panel."""
+    """Draw band and line, without the jumps to and from the floor, which would fill the panel."""
     color, dashes = STYLES.get(agent, OTHER_STYLE)
     axes.fill_between(x, lowest, highest, color=color, alpha=0.09, linewidth=0)
     is_above = highest > FLOOR
@@ -178,7 +178,7 @@ def _draw_agent(
 
 
 def alone(chosen: np.ndarray) -> np.ndarray:
-    """Return which chosen entries have no chosen neighbour, so that no line reaches them."""
+    """Return which chosen entries have no chosen neighbor, so that no line reaches them."""
     padded = np.concatenate(([False], chosen, [False]))
     return chosen & ~padded[:-2] & ~padded[2:]
 
@@ -186,17 +186,17 @@ def alone(chosen: np.ndarray) -> np.ndarray:
 def label_ends(
     axes: Axes, ends: Mapping[str, float], colors: Mapping[str, str], distance: float = 0.048
 ) -> None:
-    """Write each name to the right of the axes at the height of its last value, none on another.
+    """Write each name to the right of the axes at the height of its last value, without overlaps.
 
     Args:
         axes: with its final limits and scale.
         ends: last value by name.
         colors: by name.
-        distance: least distance of two names, in parts of the axis.
+        distance: smallest distance between two names, as a fraction of the axis.
     """
     scaled = axes.yaxis.get_transform().transform
     low, high = scaled(np.array(axes.get_ylim()))
-    heights = (scaled(np.array(list(ends.values()))) - low) / (high - low)  # in parts of the axis
+    heights = (scaled(np.array(list(ends.values()))) - low) / (high - low)  # fractions of the axis
     labels = spread(heights, distance, 0.01, 0.98)
     for name, height, label in zip(ends, heights, labels, strict=True):
         axes.annotate(

@@ -1,4 +1,4 @@
-"""What the report shows of an environment with a known model and of its tabular solvers."""
+"""What the report shows about an environment with a known model and its tabular solvers."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 @dataclass(frozen=True)
 class AgentStyle:
-    """Colour, dashes and marker of an agent."""
+    """Color, dashes and marker of an agent."""
 
     color: str
     dashes: str | tuple[int, tuple[float, ...]]
@@ -22,19 +22,19 @@ class AgentStyle:
 
     @property
     def text_color(self) -> str:
-        """The colour darkened, so that small letters can be read on white."""
+        """The color darkened, so that small letters can be read on white."""
         red, green, blue = to_rgb(self.color)
         return to_hex((0.68 * red, 0.68 * green, 0.68 * blue))
 
 
 LIMIT_COLOR = "#B00020"
 LIMIT_DASHES = (0, (5.0, 3.0))
-LOG_ABOVE = 6.0  # costs beyond so many limits are drawn on a logarithmic scale above the limit
+LOG_ABOVE = 6.0  # if costs exceed this multiple of the limit, the scale above it is logarithmic
 
 _DASHED = (0, (4.0, 1.5))
 
-# Okabe and Ito's colours without yellow, told apart with every common colour-vision deficiency.
-# Two agents of one colour differ in dashes and marker.
+# Okabe and Ito's colors without yellow, distinguishable with every common color-vision deficiency.
+# Two agents of one color differ in dashes and marker.
 AGENT_STYLES = {
     "PPO": AgentStyle("#555555", (0, (1.0, 1.0)), "X"),
     "PPOLag": AgentStyle("#D55E00", "-", "o"),
@@ -89,24 +89,24 @@ def place_labels(
     bounds: Sequence[float],
     gap: float,
 ) -> np.ndarray:
-    """Return the centre of each label, near its anchor and free of all others and of obstacles.
+    """Return the center of each label, near its anchor and not on top of other labels or obstacles.
 
     Labels are placed in order; each takes the first free place of eight directions around its
-    anchor at growing distance. If there is none, the first place that covers the least is taken.
+    anchor at growing distance. If there is none, it takes the first place that covers the least.
 
     Args:
         anchors: points the labels belong to, shape (n, 2), in pixels.
         sizes: width and height of the labels, shape (n, 2), in pixels.
         obstacles: boxes (left, lower, right, upper), shape (k, 4), in pixels.
         bounds: left, lower, right and upper edge of the room for labels, in pixels.
-        gap: least distance of a label from its anchor, in pixels.
+        gap: smallest distance of a label from its anchor, in pixels.
 
     Returns:
         Shape (n, 2), in pixels.
     """
     taken = np.array(obstacles, dtype=np.float64).reshape(-1, 4)
     left, lower, right, upper = bounds
-    centres = np.empty((len(anchors), 2))
+    centers = np.empty((len(anchors), 2))
     distances = gap * np.array([1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 11.0, 15.0])
     for i, (anchor, size) in enumerate(zip(anchors, sizes, strict=True)):
         steps = np.array(_DIRECTIONS) * (size / 2 + distances[:, None, None])  # (distances, 8, 2)
@@ -119,9 +119,9 @@ def place_labels(
             + np.maximum(boxes[:, 3] - upper, 0.0)
         )
         best = int(np.argmin(_covered(boxes, taken) + outside * size.sum()))
-        centres[i] = places[best]
+        centers[i] = places[best]
         taken = np.vstack([taken, boxes[best]])
-    return centres
+    return centers
 
 
 def _covered(boxes: np.ndarray, taken: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""The true action value of a quadrotor's controller, by flying on from every action.
+"""The true action value of a quadrotor's controller, by simulating the flight after each action.
 
     Q(s, a) = sum_k gamma^k r_k   with a in the first step and the controller in all that follow
 
-There are no obstacles in it. It is slow, and it is what the filter's metrics approximate.
+It ignores obstacles. It is slow, and the filter's metrics approximate it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def value_optimal(
     """Return u* = argmax Q(s, u) over the u that meet the rows and lie in [0, 1].
 
     Equation 4 of Lin and Xu (arXiv 2602.12603), after Gros, Zanon and Bemporad, "Safe reinforcement
-    learning via projection on a safe set" (IFAC 2020), by Newton steps with the rows linearised at
+    learning via projection on a safe set" (IFAC 2020), by Newton steps with the rows linearized at
     the reference.
 
     Args:
@@ -115,7 +115,7 @@ def value_optimal(
         rows: around the spheres, of the same or of N sets.
         states: (13, N).
         times: on the reference, (N,) [s].
-        references: where the rows are linearised and the search starts, (4, N) in [0, 1].
+        references: where the rows are linearized and the search starts, (4, N) in [0, 1].
         newton_steps: programs solved for each state.
     """
     matrices, bounds = rows.batch(states, references)

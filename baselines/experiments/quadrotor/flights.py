@@ -1,4 +1,4 @@
-"""Flights of the quadrotor behind each of the filters that are compared, and what they show."""
+"""Flights of the quadrotor behind each of the compared filters, and their measurements."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ COMPARED = {each.name: each.metric for each in FILTERS if each.order == DEGRADAT
 
 
 class Flights(NamedTuple):
-    """What N flights were like; every array has shape (N,), but for `path`."""
+    """Measurements of N flights; every array has shape (N,), except for `path`."""
 
     returns: np.ndarray  # plain sum of rewards
     rmse: np.ndarray  # of the position's error [m]
@@ -89,10 +89,10 @@ def fly(
     conditions: Mapping[str, Any] | None = None,
     nominal: Nominal = "geometric",
 ) -> Flights:
-    """Return flights of a controller that knows of no obstacle, behind a filter.
+    """Return flights of a controller that ignores obstacles, behind a filter.
 
     Starts and obstacles depend on the seed alone, so that flights of different filters are paired.
-    What a flight does after it terminated is not counted.
+    Steps of a flight after its termination are not counted.
 
     Args:
         scene: where to fly.
@@ -101,8 +101,8 @@ def fly(
         seed: of starts and obstacles.
         margin: of the filter's barrier [m].
         steps: of 0.01 s.
-        conditions: wind, mass or lag that neither controller nor filter knows of, as arguments of
-            the environment.
+        conditions: wind, mass or lag unknown to controller and filter, as arguments of the
+            environment.
         nominal: the controller.
     """
     flight = QuadrotorVectorEnv(scenarios, None, scene=scene, **(conditions or {}))
@@ -168,7 +168,7 @@ def pilot_of(nominal: Nominal, flight: QuadrotorVectorEnv) -> Pilot:
 def _value_optimal(
     flight: QuadrotorVectorEnv, u: np.ndarray, margin: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the best safe thrusts where the controller's are unsafe, slack, and where that is."""
+    """Return thrusts (the best safe ones where the controller's are unsafe), slack, and where."""
     rows = _barrier(VALUE_OPTIMAL, margin).around(
         flight.vehicle, flight.control_dt, flight.centres, flight.radii
     )

@@ -28,13 +28,13 @@ from safe_envs.control.double_integrator_reference import (
     safe_controller,
 )
 
-SAFE, LEARNT, EXPERT = "safe controller", "learnt policy", "expert"
+SAFE, LEARNED, EXPERT = "safe controller", "learned policy", "expert"
 LINES: Mapping[str, dict[str, Any]] = {
     SAFE: {"color": "#555555", "linestyle": (0, (4.0, 2.0)), "linewidth": 1.6},
-    LEARNT: {"color": style_of("SCPO").color, "linestyle": "-", "linewidth": 2.6},
+    LEARNED: {"color": style_of("SCPO").color, "linestyle": "-", "linewidth": 2.6},
     EXPERT: {"color": style_of("PPOLag").color, "linestyle": (0, (1.0, 1.2)), "linewidth": 2.2},
 }
-SETS = {SAFE: r"$R_{safe}$", LEARNT: r"$R_\theta$", EXPERT: r"$R_\beta$"}
+SETS = {SAFE: r"$R_{safe}$", LEARNED: r"$R_\theta$", EXPERT: r"$R_\beta$"}
 CONTROLLABLE_COLOR = "#E4E8EE"
 STARTS = ((-11.0, 0.0), (-11.0, 6.5))  # in R_safe; the expert leads the second out of the box
 LONGEST = 1000  # steps of a trajectory
@@ -79,7 +79,7 @@ def draw_reachable_sets(policy: Policy, file: Path) -> None:
     controllable = in_controllable_set(states).reshape(x.shape).astype(np.float64)
     axes.contourf(x, y, controllable, levels=[0.5, 1.5], colors=[CONTROLLABLE_COLOR])
     handles: list[Any] = [Patch(color=CONTROLLABLE_COLOR, label=r"$C_\infty$: can be kept inside")]
-    for name in (LEARNT, EXPERT, SAFE):
+    for name in (LEARNED, EXPERT, SAFE):
         line = LINES[name]
         inside = sets[name].reshape(x.shape).astype(np.float64)
         axes.contour(
@@ -122,7 +122,7 @@ def follow(policy: Policy, start: np.ndarray) -> Trajectory:
 
 
 def _policies(policy: Policy) -> dict[str, Policy]:
-    return {SAFE: safe_controller, LEARNT: policy, EXPERT: malicious_expert}
+    return {SAFE: safe_controller, LEARNED: policy, EXPERT: malicious_expert}
 
 
 def _decorate(axes: Axes) -> None:

@@ -1,4 +1,4 @@
-"""SCPO's second experiment: imitating an expert of the double integrator that must not be trusted.
+"""SCPO's second experiment: imitating an untrustworthy expert on the double integrator.
 
     min  E (pi(x) - pi_beta(x))^2   s.t.   A(x_j, pi(x_j)) <= alpha |x_j|^2   for grid states x_j
 
@@ -41,8 +41,8 @@ EVALUATION_SEED, EVALUATION_STARTS, EVALUATION_SAMPLES = 777, 200, 4000
 class ResidualForm(NamedTuple):
     """How the network phi and the safe controller are put together.
 
-    The paper adds phi to the clipped controller (VI-B) and has no gate. Clipping -K x alone takes
-    away the slack at the boundary of R_safe: where -K x = 9 a phi of -0.1 should change nothing,
+    The paper adds phi to the clipped controller (VI-B) and has no gate. Clipping -K x alone
+    removes the slack at the boundary of R_safe: where -K x = 9, phi = -0.1 should change nothing,
     and phi at the origin is constrained by no grid state.
     """
 
@@ -103,7 +103,7 @@ def state_grid(size: int) -> np.ndarray:
 
 
 class AdvantageConstraint:
-    """g_j = A(x_j, pi(x_j)) - alpha |x_j|^2 in the grid states of R_safe, inf beyond rescue.
+    """g_j = A(x_j, pi(x_j)) - alpha |x_j|^2 in the grid states of R_safe; inf where pi leaves it.
 
     Source: SCPO, equations 25 to 27 before the maximum.
 
@@ -111,7 +111,7 @@ class AdvantageConstraint:
         policy: its network's parameters are what g depends on.
         grid_size: states per axis; 50 in the paper.
         alpha_scale: alpha; the paper's 1 leaves no room below c(x, u) >= |x|^2, which Theorem 2
-            asks for.
+            requires.
         as_maximum: one constraint, the largest g_j, as in equation 27.
 
     Attributes:
@@ -144,7 +144,7 @@ class AdvantageConstraint:
         return self._of_actions(self._policy(self.states)[None])[0]
 
     def batch(self, thetas: Sequence[torch.Tensor]) -> np.ndarray:
-        """Return g at n flat parameter vectors (d,), (n, k): the rollouts go side by side."""
+        """Return g at n flat parameter vectors (d,), (n, k): the rollouts run side by side."""
         named = dict(self._policy.network.named_parameters())
         sizes = [parameter.numel() for parameter in named.values()]
         rows = []
@@ -245,7 +245,7 @@ def imitation_loss(policy: Policy, samples: Samples) -> float:
 
 
 class ReferenceLosses(NamedTuple):
-    """What the evaluation loss can be compared with, in expectation over the noise."""
+    """Losses to compare the evaluation loss with, in expectation over the noise."""
 
     noise_floor: float  # of a policy that always plays the expert's mean action
     best_feasible: float  # of the best action with A(x, u) <= |x|^2 in every state, on a grid

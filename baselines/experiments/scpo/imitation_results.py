@@ -1,4 +1,4 @@
-"""What a run of the imitation experiment is judged by, and its files."""
+"""How a run of the imitation experiment is evaluated, and its files."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ BETWEEN_STATES = 5000  # of R_safe, in which the constraint is looked at off the
 
 @dataclass(frozen=True)
 class ImitationResult:
-    """What a run is judged by; an infinite constraint is None in the file.
+    """The evaluation of a run; an infinite constraint is None in the file.
 
     Args:
         loss: imitation loss on the evaluation samples.
         largest_constraint: over all accepted iterates and grid states.
         largest_last: over the grid states, at the end.
         violated_between: share of random states of R_safe in which the final policy violates the
-            constraint: off the grid nothing is promised.
+            constraint: off the grid nothing is guaranteed.
         reachable: grid states from which the final policy reaches the target, 50 x 50 grid.
         lost, gained: states of R_safe it does not reach the target from, and others it does.
         fine_lost, fine_gained: the same on the 101 x 101 grid.
@@ -69,7 +69,7 @@ class ImitationResult:
 
 
 def largest_constraints(run: ImitationRun, iterates: list[torch.Tensor]) -> np.ndarray:
-    """Return the largest g_j at each of the parameters, measured with a network made anew."""
+    """Return the largest g_j at each of the parameters, measured with a new network."""
     policy = new_policy(run.form, run.seed + 1)
     constraint = AdvantageConstraint(policy, run.grid, run.alpha_scale)
     parameters = list(policy.network.parameters())
@@ -81,7 +81,7 @@ def largest_constraints(run: ImitationRun, iterates: list[torch.Tensor]) -> np.n
 
 
 def measure(run: ImitationRun, policy: ImitatingPolicy, training: Training) -> ImitationResult:
-    """Return what a trained policy is judged by."""
+    """Return the evaluation of a trained policy."""
     largest = largest_constraints(run, training.iterates)
     reached, lost, gained = reached_lost_gained(policy, PAPER_GRID)
     _, fine_lost, fine_gained = reached_lost_gained(policy, FINE_GRID)
@@ -113,7 +113,7 @@ def reached_lost_gained(policy: ImitatingPolicy, grid_size: int) -> tuple[int, i
 
 
 def violated_between(policy: ImitatingPolicy, alpha_scale: float) -> float:
-    """Return in which share of random states of R_safe the constraint is violated."""
+    """Return the share of random states of R_safe in which the constraint is violated."""
     states = sample_safe_states(np.random.default_rng(0), BETWEEN_STATES)
     advantages = safe_advantage(states, policy(states), safe_value(states))
     return float(np.mean(advantages > alpha_scale * (states**2).sum(axis=1)))

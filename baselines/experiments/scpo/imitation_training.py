@@ -37,7 +37,7 @@ LITERAL_RATE, ADAM_RATE = 0.05, 1e-3  # the paper gives none
 
 @dataclass(frozen=True)
 class ImitationRun:
-    """Everything that decides a run.
+    """Everything that determines a run.
 
     Args:
         method: "literal" is the paper's construction with one constraint per grid state,
@@ -87,7 +87,7 @@ class ImitationRun:
 
     @property
     def name(self) -> str:
-        """A file name that no other run has."""
+        """A file name that is unique to the run."""
         words = [self.method, f"{self.iterations}it", f"grid{self.grid}"]
         words += [f"noise{self.expert_noise_std:g}", f"alpha{self.alpha_scale:g}"]
         if self.method == "ours":
@@ -99,7 +99,7 @@ class ImitationRun:
 
 @dataclass(frozen=True)
 class Training:
-    """What a training left behind."""
+    """The result of a training."""
 
     iterates: list[torch.Tensor]  # accepted parameters, the first ones included, each (d,)
     loss_increases: int  # accepted steps after which the loss on their own samples was higher
@@ -112,7 +112,7 @@ class Training:
 
 
 def train(run: ImitationRun) -> tuple[ImitatingPolicy, Training]:
-    """Return the trained policy and how it came about.
+    """Return the trained policy and its training record.
 
     Every step draws fresh rollouts of the current policy and noise, which stay fixed within it.
     """

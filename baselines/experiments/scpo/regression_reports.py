@@ -32,7 +32,7 @@ FORMATS = {
 
 
 def results_table(title: str, runs: Sequence[Run]) -> Table:
-    """Return a row per run; before several seeds their means, but the largest of max g."""
+    """Return a row per run, preceded by the means over several seeds, with the largest max g."""
     table = Table("method", title=title, box=MARKDOWN)
     for heading in ("seed", *FORMATS):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -51,7 +51,7 @@ def results_table(title: str, runs: Sequence[Run]) -> Table:
 
 
 def draw_curves(runs: Sequence[Run], path: Path) -> None:
-    """Write figure 2: f, the band and what each method has learnt from its first seed."""
+    """Write figure 2: f, the band and what each method has learned from its first seed."""
     x = np.linspace(-4.0, 4.0, CURVE_POINTS)
     first = {each.setting.method: each for each in reversed(runs)}
     figure = Figure(figsize=(8.2, 4.4), layout="constrained")
@@ -65,7 +65,7 @@ def draw_curves(runs: Sequence[Run], path: Path) -> None:
         axes.plot(ends, bounds, color=LIMIT_COLOR, ls=LIMIT_DASHES, lw=1.1)
     clear_frame(axes)
     axes.set(xlim=(-4.0, 4.0), ylim=(-3.0, 3.0), xlabel="x", ylabel="y")
-    axes.set_title("Learnt with |y| <= 1.4 on [-3, 3], first seed", loc="left", fontsize=11)
+    axes.set_title("Learned with |y| <= 1.4 on [-3, 3], first seed", loc="left", fontsize=11)
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, dpi=150)
 

@@ -49,10 +49,10 @@ class Setting:
     """One run."""
 
     method: Method
-    seed: int = 0  # of the first weights and the samples
+    seed: int = 0  # of the initial weights and the samples
     iterations: int = 600  # minibatches
     grid: int = 64  # points on [-3, 3] at which the constraint is measured
-    margin: float = 0.0  # by which the band is narrowed where it is measured
+    margin: float = 0.0  # narrows the band where the constraint is measured
     bank_size: int = 16  # m of SCPO
     form: ConstraintForm = "each"  # see `constraint_values`
     groups: int = 8  # of a minibatch, for our variant
@@ -65,7 +65,7 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """Name in tables: the method, and what is not as in the paper."""
+        """Name in tables: the method, and what differs from the paper."""
         names = {"grid": "grid", "margin": "margin", "bank_size": "m", "form": "g:"}
         names |= {"groups": "groups", "momentum": "momentum"}
         this, usual = asdict(self), asdict(Setting(self.method))

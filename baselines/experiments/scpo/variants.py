@@ -1,4 +1,4 @@
-"""SCPO as the paper has it and as this project does, for both of the paper's experiments."""
+"""SCPO as in the paper and as in this project, for both of the paper's experiments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Variant = Literal["literal", "ours"]
 
 @dataclass(frozen=True)
 class VariantSettings:
-    """What makes the difference between the two variants.
+    """The settings in which the two variants differ.
 
     Args:
         optimizer: "sgd" as in the paper, "adam", whose preconditioner is the metric of the
@@ -60,7 +60,7 @@ class VariantSettings:
         return torch.optim.Adam(params, self.learning_rate)
 
     def parts(self, feature: torch.Tensor) -> list[torch.Tensor] | None:
-        """Return index tensors that part the samples by a feature of each, (n,), in order."""
+        """Return index tensors that split the samples by a feature of each, (n,), in order."""
         return list(torch.argsort(feature).tensor_split(self.groups)) if self.groups else None
 
 

@@ -67,7 +67,7 @@ def tabular(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory):
-    """A short run with Box observations and actions, standardised."""
+    """A short run with Box observations and actions, standardized."""
     overrides = ("n_envs=4", "n_steps=150", "n_epochs=2", "learning_rate=lin_1e-3")
     options = options_for(
         tmp_path_factory.mktemp("box") / "run", BOX, "PPOLag", overrides, 1200, 13

@@ -87,5 +87,5 @@ def test_a_peer_that_fails_is_told(tmp_path):
     arguments = BridgedTrainingArguments(
         "SafetyHopperVelocity-v1", ("PPOLag",), (0,), 2048, 1, 1, interpreter, tmp_path / "runs"
     )
-    with pytest.raises(RuntimeError, match="ended with 3; its last words"):
+    with pytest.raises(RuntimeError, match="ended with 3; read the end of"):
         peer_curves(arguments, Console(file=io.StringIO()))

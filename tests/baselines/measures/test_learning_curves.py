@@ -85,7 +85,7 @@ def test_refused_files(tmp_path):
         read_learning_curve(write(tmp_path, PLAIN + "1,1,1,1,\nnan,1,1,2,\n"), "CPO", 0, ["c"])
     with pytest.raises(ValueError, match=r"row 1 of .* rollout/ep_rew_mean = '1;5'; every"):
         read_learning_curve(write(tmp_path, PLAIN + "1,1,1;5,1,\n"), "CPO", 0, ["c"])
-    with pytest.raises(ValueError, match=r"timesteps has 2 entries and must rise strictly"):
+    with pytest.raises(ValueError, match=r"timesteps has 2 entries and must be strictly increasing"):
         read_learning_curve(write(tmp_path, PLAIN + "1,1,1,5,\n1,1,1,5,\n"), "CPO", 0, ["c"])
     with pytest.raises(ValueError, match=r"constraint_names is empty; .* pass"):
         cost_columns([])
@@ -222,8 +222,8 @@ def test_pareto_refuses_other_shapes(tmp_path):
 def test_labels_take_the_nearest_free_place():
     anchors = np.array([[50.0, 50.0], [50.0, 50.0]])
     sizes = np.full((2, 2), 10.0)
-    centres = place_labels(anchors, sizes, np.zeros((0, 4)), (0, 0, 100, 100), gap=4.0)
-    np.testing.assert_array_equal(centres, [[59.0, 50.0], [41.0, 50.0]])
+    centers = place_labels(anchors, sizes, np.zeros((0, 4)), (0, 0, 100, 100), gap=4.0)
+    np.testing.assert_array_equal(centers, [[59.0, 50.0], [41.0, 50.0]])
     right_wall = place_labels(anchors[:1], sizes[:1], np.zeros((0, 4)), (0, 0, 60, 100), gap=4.0)
     np.testing.assert_array_equal(right_wall, [[41.0, 50.0]])
     blocked = place_labels(

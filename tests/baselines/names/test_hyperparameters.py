@@ -50,7 +50,7 @@ def test_what_the_runner_sets_is_no_hyperparameter(tmp_path, key):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("step_size = 1", "outside a table"), ("[default", "is no valid TOML")],
+    [("step_size = 1", "outside a table"), ("[default", "is not valid TOML")],
 )
 def test_broken_file(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):

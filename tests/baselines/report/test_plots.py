@@ -48,6 +48,6 @@ def test_labels_keep_their_order_and_distance():
     np.testing.assert_array_equal(spread(np.array([0.2, 0.8]), 0.05, 0.0, 1.0), [0.2, 0.8])
 
 
-def test_only_entries_without_a_neighbour_get_a_dot():
+def test_only_entries_without_a_neighbor_get_a_dot():
     chosen = np.array([True, False, True, True, False, False, True])
     assert alone(chosen).tolist() == [True, False, False, False, False, False, True]
