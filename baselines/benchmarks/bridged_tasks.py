@@ -1,7 +1,7 @@
 """Speed of Safety-Gymnasium's tasks through the bridge, as ratios measured in one run.
 
 `python -m baselines.benchmarks.bridged_tasks --legacy-python legacy/bin/python`. CPU time of a
-reset and of a step, by random actions: the bridge, the package's own ways on today's stack
+reset and of a step, by random actions: the bridge, the package's own code on today's stack
 (`fast=False`), and the package's own stack, if an interpreter with it is given. First a
 trajectory of the former two is compared bit by bit. Then copies in wall time: `SyncVectorEnv`
 against `ThreadedVectorEnv`, which needs idle processors.
@@ -31,13 +31,13 @@ from baselines.benchmarks.peers.genuine_tasks import least_times
 from safe_envs.contract.threaded_vector_env import ThreadedVectorEnv
 
 PEER_SCRIPT = Path(genuine_tasks.__file__)
-OTHERS = ("package's own ways", "package's own stack")
+OTHERS = ("package's own code", "package's own stack")
 MILLI = 1e3
 
 
 @dataclass(frozen=True)
 class BridgedTasksArguments:
-    """Print the speed of bridged tasks, and their ratios to the package's own ways."""
+    """Print the speed of bridged tasks, and their ratios to the package's own code."""
 
     tasks: tuple[str, ...] = ("SafetyPointGoal1-v0", "SafetyCarButton2-v0", "SafetyAntGoal1-v0")
     """Ids of navigation tasks."""
@@ -87,7 +87,7 @@ def table_of_paths(costs: dict[str, list[Cost]], what: str) -> Table:
 
 
 def costs_of_task(task: str, arguments: BridgedTasksArguments) -> list[Cost]:
-    """Return the costs of the bridge, of the package's ways and, if given, of its own stack."""
+    """Return the costs of the bridge, of the package's own code and, if given, of its own stack."""
     require_equal_paths(task, arguments.steps)
     envs = [_started(task, fast) for fast in (True, False)]
     turns = [
@@ -115,7 +115,7 @@ def cost_of_peer(python: Path, task: str, arguments: BridgedTasksArguments) -> C
 
 
 def require_equal_paths(task: str, steps: int) -> None:
-    """Compare the bridge with the package's ways.
+    """Compare the bridge with the package's own code.
 
     Raises:
         AssertionError: if a bit of a trajectory differs.

@@ -5,7 +5,7 @@
 SyncVectorEnv, and the native vector form, all with resets and the full cost contract. The parts
 take turns and the least CPU time of each counts, so that a busy machine slows them equally.
 
-The robots of the velocity tasks are compared in wall time, for their native form uses threads:
+The robots of the velocity tasks are compared in wall time, because their native form uses threads:
 with Stable-Baselines3's DummyVecEnv, SyncVectorEnv and bare calls of `mj_step`. There are
 many turns of a few milliseconds, so that the fastest ran undisturbed even on a busy machine.
 """

@@ -126,7 +126,7 @@ def random_programs(count: int, weight: Weight, seed: int = 0) -> dict[str, list
 def random_states(rng: np.random.Generator, flight: QuadrotorVectorEnv) -> np.ndarray:
     """Return states next to one of each flight's spheres, (13, N).
 
-    Up to 0.5 m off the sphere, with velocities N(0, 1 m/s), some 20 degrees off level, and body
+    Up to 0.5 m off the sphere, with velocities N(0, 1 m/s), about 20 degrees off level, and body
     rates N(0, 1 rad/s).
     """
     count = flight.num_envs

@@ -1,4 +1,4 @@
-"""SCPO's projection beside cvxpy: time, optimality and feasibility.
+"""SCPO's projection and cvxpy: time, optimality and feasibility.
 
 `python -m baselines.benchmarks.projection [--instances N]`. One thread. All three solve equation 11
 of arXiv 2512.13788 with Clarabel to the same tolerance, and take turns on every instance, so that

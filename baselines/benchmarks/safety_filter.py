@@ -1,9 +1,9 @@
-"""The safety filter's speed: its quadratic program beside cvxpy, whole steps, and batches.
+"""The safety filter's speed: its quadratic program and cvxpy, whole steps, and batches.
 
 `python -m baselines.benchmarks.safety_filter`, and at the end of
 `python -m baselines.benchmarks.quadrotor`. One thread, three tables: `filter_against_cvxpy`; what
 the filter adds to a step of a single environment, `info["filter_time"]`; and `filter_batch` on N
-states at once, beside the same states one at a time.
+states at once, compared with the same states one at a time.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def main(arguments: SafetyFilterArguments) -> None:
 
 
 def print_tables(console: Console, arguments: SafetyFilterArguments) -> None:
-    """Measure and print the tables; without cvxpy all but its comparison."""
+    """Measure and print the tables; without cvxpy, all except its comparison."""
     with threadpool_limits(1):
         try:
             print_programs(console, arguments.programs, arguments.repeats)
         except ImportError as error:
-            console.print(str(error), markup=False)  # "[dev]" is no style
+            console.print(str(error), markup=False)  # "[dev]" is not a style
         print_steps(console, arguments.steps)
         print_batches(console, arguments.states, arguments.repeats)
 

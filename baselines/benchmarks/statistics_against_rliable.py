@@ -1,4 +1,4 @@
-"""Cross-check of `baselines.measures.statistics` against rliable, in an interpreter of its own.
+"""Cross-check of `baselines.measures.statistics` against rliable, in a separate interpreter.
 
 `python -m baselines.benchmarks.statistics_against_rliable --rliable-python PATH`. rliable 1.2.0
 cannot be imported together with pandas 3, so it needs its own environment:
@@ -6,7 +6,7 @@ cannot be imported together with pandas 3, so it needs its own environment:
     python3.11 -m venv rliable-env
     rliable-env/bin/python -m pip install "rliable==1.2.0" "arch==7.2.0" "pandas<3"
 
-Interquartile mean, profile and probability of improvement must be equal to rounding. The bounds
+Interquartile mean, profile and probability of improvement must agree up to rounding. The bounds
 of bootstrap intervals come from different random numbers; they must agree within a few of their
 own standard errors, which are measured by repeating both bootstraps.
 """
@@ -77,7 +77,7 @@ class RliableArguments:
     repeats: int = 8
     """Bootstraps of the interquartile mean on either side."""
     seed: int = 0
-    """Of the scores and of both bootstraps."""
+    """Random seed of the scores and of both bootstraps."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Agreement:
     bound: float  # of the mean bounds of the interquartile mean
     bound_errors: float  # the same in standard errors
     width: float  # of the interval, to compare with
-    profile_bound: float  # of the bounds of the profile, parts of all runs
+    profile_bound: float  # of the bounds of the profile, as fractions of all runs
 
     @property
     def is_good(self) -> bool:

@@ -39,7 +39,7 @@ class Comparison:
 
 
 def compare(options: CompareOptions, console: Console) -> int:
-    """Run what is missing, write the results, plots and report.html, and print the tables.
+    """Run the missing jobs, write the results, plots and report.html, and print the tables.
 
     Returns:
         The exit code: 0, 1 if a job failed, 130 if interrupted.
@@ -60,7 +60,7 @@ class FinishedJob(NamedTuple):
 
 
 def finished_jobs(options: CompareOptions, console: Console) -> list[FinishedJob]:
-    """Run what is missing, as `compare` does, and return the jobs that did not fail."""
+    """Run the missing jobs, as `compare` does, and return the jobs that did not fail."""
     planned = plan(options)
     how = Comparison(options.out, options.workers, options.title, options.command())
     run_comparison(planned, how, console)

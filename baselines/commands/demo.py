@@ -20,7 +20,7 @@ RANDOM_PROBLEMS = (
 )
 EVALUATIONS = 3_000  # the tail, which counts, begins at 2,400; PQA-ALM settles before 1,000
 SOLVERS = ("pqa_alm", "npg_pd", "rpg_pd", "npg_dd", "reload_pd", "ppo_lag")
-# It takes the time of three others, and its tile coding needs states with coordinates.
+# It takes as long as three others, and its tile coding needs states with coordinates.
 FEATURE_SOLVERS = ("ppqa_alm",)
 UNCONSTRAINED = ("PPO",)
 CONSTRAINED = ("PPOLag", "SPMAALM")

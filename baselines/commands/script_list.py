@@ -43,7 +43,7 @@ def list_scripts(package: str, folder: Path) -> int:
 def scripts_in(folder: Path) -> list[Script]:
     """Return the scripts of a folder by name.
 
-    Every file right in the folder is one; what several scripts share belongs in a subfolder.
+    Every file directly in the folder is one; code that several scripts share goes in a subfolder.
 
     Raises:
         ValueError: if a file has no docstring, or no function `main` that it calls when it is run.
@@ -57,8 +57,8 @@ def _script(file: Path) -> Script:
     docstring = ast.get_docstring(tree)
     if not docstring:
         raise ValueError(
-            f"{file} has no docstring; start the file with one whose first line says in a "
-            "sentence what it is about"
+            f"{file} has no docstring; start the file with one whose first line says in one "
+            "sentence what it does"
         )
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     if "main" not in functions:

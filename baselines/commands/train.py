@@ -131,7 +131,7 @@ def _check_free(folder: Path, job: Job) -> None:
 
 
 def _print_failure(job: Job, folder: Path, error: Exception, console: Console) -> None:
-    """Write the traceback of the exception at hand and say where it is."""
+    """Write the traceback of the current exception and print where it is."""
     write_error(folder, traceback.format_exc())
     title = escape(f"{job.agent} on {job.env}, seed {job.seed}")
     reason = escape(f"{type(error).__name__}: {error}")

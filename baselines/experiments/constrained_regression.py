@@ -4,7 +4,7 @@
 
 Learn f(x) = sin x + sin 3x + sin 7x from 64 fresh x ~ N(0, 1) per iteration, with |y| <= 1.4 on a
 grid over [-3, 3], starting from y = 0. Source: Cao and Borrelli, SCPO (arXiv 2512.13788), section
-VI-A and figures 2 and 3. What is reported is measured by a second network, which is loaded with the
+VI-A and figures 2 and 3. All reported values are measured with a second network, which receives the
 learner's parameters after every iteration.
 """
 

@@ -1,1 +1,1 @@
-"""Jobs: what decides a result, how it is computed, and the folder it is kept in."""
+"""Jobs: what determines a result, how it is computed, and the folder where it is kept."""

@@ -32,7 +32,7 @@ class EpisodicJob(Job, Protocol):
 
     @property
     def evaluation_episodes(self) -> int:
-        """Episodes in either mode, at least one."""
+        """Episodes in each mode, at least one."""
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -43,8 +43,8 @@ class EpisodicJob(Job, Protocol):
 
         Args:
             folder: of the run.
-            episodes: in either mode, at least one.
-            seed: of the evaluation; with the same one all runs meet the same episodes.
+            episodes: in each mode, at least one.
+            seed: of the evaluation; all runs get the same episodes from the same seed.
         """
 
     def outcome(self, folder: Path) -> EpisodicOutcome:

@@ -17,7 +17,7 @@ Section = Literal["solvers", "episodes"]
 class RunRecord(NamedTuple):
     """What identifies the folder of a job."""
 
-    config: dict[str, Any]  # JSON data that decides the result
+    config: dict[str, Any]  # JSON data that determines the result
     files: tuple[str, ...]  # that a finished job has beside config.json and result.json
     other_files: tuple[str, ...] = ()  # files and folders that it may have
 
@@ -95,7 +95,7 @@ class Effort(NamedTuple):
 
     evaluations: int  # exact policy evaluations
     total_timesteps: int  # of training
-    evaluation_episodes: int  # in either mode
+    evaluation_episodes: int  # in each mode
 
 
 class JobKind(Protocol):

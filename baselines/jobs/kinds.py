@@ -16,7 +16,7 @@ KINDS: dict[AgentKind, JobKind] = {"solver": SolverJob, **EPISODIC}
 
 
 def episodic_job_from(config: dict[str, Any] | None) -> EpisodicJob | None:
-    """Return the job of a config.json, None if there is none or it plays no episodes."""
+    """Return the job of a config.json, None without one or if it plays no episodes."""
     if config is None or "total_timesteps" not in config:
         return None
     return EPISODIC[kind_of(config["agent"])].from_config(config)

@@ -18,7 +18,7 @@ from typing import Any
 from baselines.atomic_files import write_atomically, write_json
 from baselines.jobs.job import AJob, AResult, Job, JobRefused, Outcome
 
-PROVENANCE = ("command", "versions")  # in config.json, but they do not decide the result
+PROVENANCE = ("command", "versions")  # in config.json, but they do not affect the result
 
 
 def run_job(job: Job, folder: Path, command: str) -> None:
@@ -97,7 +97,7 @@ def read_outcome(
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide the numbers."""
+    """Return the versions of Python and of the packages that affect the numbers."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:

@@ -102,7 +102,7 @@ def evaluate_saved(job: EpisodicJob, folder: Path, episodes: int, seed: int) -> 
     Args:
         job: of the run.
         folder: of the run.
-        episodes: in either mode, at least one.
+        episodes: in each mode, at least one.
         seed: of the evaluation.
     """
     kind: type[ConstrainedAgent] = getattr(agents, job.agent)

@@ -43,7 +43,7 @@ def evaluate_policy(
     seed: int,
     deterministic: bool,
 ) -> EpisodeStatistics:
-    """Return statistics of fresh episodes, with exact values beside them if there is a model.
+    """Return statistics of fresh episodes, and exact values if there is a model.
 
     Args:
         model: its policy is evaluated.
@@ -75,7 +75,7 @@ def sample_episodes(
 
     Args:
         model: what acts; the memory that its `predict` returns is passed to the next call.
-        venv: copies of the environment; each plays an equal share, give or take one.
+        venv: copies of the environment; all play equal numbers of episodes, up to one.
         contract: the constraints and the discounts to sum with.
         episodes: at least one.
         seed: the environments start from seeds of 2**32 and above, which training never uses.

@@ -2,7 +2,7 @@
 
 The data contract is one array shape. Scores of finished runs are (seeds, tasks), or (seeds,) for
 a single task; costs are (seeds,) if each seed is already a mean, or (seeds, episodes). A failed
-seed is not a number and is refused: it has to be reported, not averaged away.
+seed is not a number and is refused: it must be reported, not averaged away.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CostTails:
 
 
 def interquartile_mean(scores: np.ndarray) -> float:
-    """Return the mean of the middle half of all scores, whatever their seed and task.
+    """Return the mean of the middle half of all scores, regardless of seed and task.
 
         IQM = mean of x_(k+1), ..., x_(n-k),   n = seeds * tasks,   k = floor(n / 4)
 
@@ -55,10 +55,10 @@ def stratified_bootstrap_interval(
 ) -> np.ndarray:
     """Return the percentile interval (low, high) of a statistic, seeds resampled within each task.
 
-    Every resample draws, for each task by itself, as many seeds as there are with replacement.
+    Every resample draws all seeds with replacement, separately for each task.
     low and high are the (1 - confidence) / 2 and (1 + confidence) / 2 quantiles of the statistic.
     Source: Agarwal et al. 2021, section 4.1; 2000 resamples are the default of their profiles.
-    With few seeds the interval is too short: for the mean of normal scores, 5 seeds cover 83 %
+    With few seeds the interval is too narrow: for the mean of normal scores, 5 seeds cover 83 %
     and 10 seeds 90 % instead of 95 %.
 
     Args:
@@ -72,7 +72,7 @@ def stratified_bootstrap_interval(
         Shape (2,), or (2, k) if the statistic is an array (k,).
 
     Raises:
-        ValueError: if scores is refused, has one seed only, or a setting is out of range.
+        ValueError: if scores is refused, has only one seed, or a setting is out of range.
     """
     matrix = _matrix("scores", scores)
     _at_least_two_seeds(len(matrix), "an interval")
@@ -89,7 +89,7 @@ def stratified_bootstrap_interval(
 
 
 def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Return the part of all runs that score above each threshold.
+    """Return the fraction of all runs that score above each threshold.
 
         F(threshold) = (1 / (seeds * tasks)) * #{(n, m): x_nm > threshold}
 
@@ -136,7 +136,7 @@ def probability_of_improvement(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def feasibility_rate(seed_costs: np.ndarray, limit: float | Sequence[float]) -> float:
-    """Return the part of the seeds whose mean cost is within the limit, on every constraint.
+    """Return the fraction of the seeds whose mean cost is within the limit for every constraint.
 
         rate = (1 / seeds) * #{n: c_ni <= limit_i for all i}
 
@@ -159,7 +159,7 @@ def feasibility_rate(seed_costs: np.ndarray, limit: float | Sequence[float]) -> 
 
 
 def violation_probability(costs: np.ndarray, limit: float) -> float:
-    """Return the part of the episodes (or seeds) that cost more than the limit.
+    """Return the fraction of the episodes (or seeds) that cost more than the limit.
 
     Args:
         costs: shape (seeds,) or (seeds, episodes).
@@ -176,13 +176,13 @@ def cost_tails(costs: np.ndarray, cvar_level: float = 0.9) -> CostTails:
     """Return mean, worst, P90, P95 and CVaR over all entries of costs.
 
     Pass the seed means, `costs.mean(axis=1)`, for the numbers that papers print (worst and
-    percentiles over 5 values), and the per-episode costs for the tail a user meets. With
-    x_(1) >= ... >= x_(n) in falling order,
+    percentiles over 5 values), and the per-episode costs for the tail that users experience. With
+    x_(1) >= ... >= x_(n) in decreasing order,
 
         P_q    = numpy's percentile with linear interpolation, at position q / 100 * (n - 1)
         CVaR_a = (1 / w) * sum_i w_i x_(i),   w = (1 - a) n,   w_i = clip(w - i + 1, 0, 1)
 
-    so the case on the edge of the worst tenth counts by the part that lies in it, and with
+    so the case on the edge of the worst tenth is weighted by the part inside it, and with
     n <= 10 the CVaR is the worst case. Source of the CVaR: Rockafellar and Uryasev 2002,
     Conditional Value-at-Risk for General Loss Distributions, proposition 8.
 
@@ -216,7 +216,7 @@ def normal_half_width(seed_values: np.ndarray) -> float:
         seed_values: shape (seeds,), at least two.
 
     Raises:
-        ValueError: if seed_values is refused or has one entry only.
+        ValueError: if seed_values is refused or has only one entry.
     """
     values = _finite("seed_values", seed_values, "(seeds,)", (1,))
     _at_least_two_seeds(len(values), "a standard deviation")

@@ -51,7 +51,7 @@ class EnvironmentName:
 def parse_environment_name(text: str) -> EnvironmentName:
     """Return the id and arguments of "id" or "id?key=value&key=value".
 
-    A value becomes an int, a float or a bool ("true", "false") if it reads as one.
+    A value becomes an int, a float or a bool ("true", "false") if it looks like one.
 
     Raises:
         ValueError: if the query string is malformed, repeats a key, or the id is not registered.

@@ -32,7 +32,7 @@ def hyperparameters_for(
     """Return all hyperparameters of an agent on an environment.
 
     Args:
-        agent: a name of `SOLVERS`, `DEEP_AGENTS` or `CONTROLLERS` in `agent_names`.
+        agent: a name of `SOLVERS`, `DEEP_AGENTS` or `CONTROLLERS` in `baselines.names.agents`.
         env_id: Gymnasium id without arguments.
         overrides: settings that override the file, from `parse_overrides`.
         folder: where the TOML files are; an agent without a file runs with its own defaults.

@@ -18,7 +18,7 @@ from baselines.policy_export.observation_normalization import moments_of
 from safe_envs.contract.backup_policy import LinearFeedback
 
 OPSET = 20
-IR_VERSION = 10  # what belongs to that opset
+IR_VERSION = 10  # of that opset
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.Tanh: "Tanh", nn.ReLU: "Relu", nn.ELU: "Elu"}
 
 

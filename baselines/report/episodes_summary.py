@@ -36,10 +36,10 @@ class ModeSummary:
     limit: float
     mean_cost: float
     violation: float  # mean cost - limit
-    feasibility_rate: float  # part of the seeds within all limits
+    feasibility_rate: float  # fraction of the seeds within all limits
     seed_tails: CostTails  # over the seeds' mean costs
     episode_tails: CostTails  # over all episodes of all seeds
-    violating_episodes: float  # part of the episodes that cost more than the limit
+    violating_episodes: float  # fraction of the episodes above the limit
     length: float
     exact_value: float | None  # mean over the seeds, by the environment's tabular model
     exact_violation: float | None  # of the same constraint

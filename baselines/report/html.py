@@ -1,4 +1,4 @@
-"""The comparison as one HTML file that needs nothing else: no network, no fonts, no scripts."""
+"""The comparison as one HTML file that needs no network, fonts or other files."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def draw_learning_curves(
         title: of the figure.
         curves: of any number of agents and seeds, all with the same m constraints.
         limits: of the episode cost, one per constraint.
-        stem: path of the files without their ending.
+        stem: path of the files without their suffix.
         constraint_names: for the titles of the panels; numbers if left out.
 
     Returns:
@@ -87,7 +87,7 @@ def draw_pareto(
         title: of the figure.
         points: by agent, (cost, return) of each seed, shape (seeds, 2).
         limit: of the cost.
-        stem: path of the files without their ending.
+        stem: path of the files without their suffix.
         cost_name: of the horizontal axis.
 
     Returns:

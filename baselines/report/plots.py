@@ -105,7 +105,7 @@ def bin_extremes(runs: Sequence[np.ndarray], bins: int = BINS) -> tuple[np.ndarr
 
 
 def spread(positions: np.ndarray, distance: float, lowest: float, highest: float) -> np.ndarray:
-    """Return positions moved as little as a single pass allows to lie `distance` apart.
+    """Return positions at least `distance` apart, moved as little as a single pass allows.
 
     They keep their order and stay within [lowest, highest] if there is room for all.
     """
@@ -149,7 +149,7 @@ def _panel(
 
 
 def clear_frame(axes: Axes) -> None:
-    """Leave the left and lower edge only, and a light grid behind the data."""
+    """Keep only the left and lower edge, and a light grid behind the data."""
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -87,7 +87,7 @@ def solver_section(
         out: folder of the comparison.
         env: the environment.
         cmdp: its tabular model.
-        outcomes: of the tabular solvers on it, failed ones included; also none.
+        outcomes: of the tabular solvers on it, failed ones included; may be empty.
     """
     if cmdp is None:
         return None
@@ -116,7 +116,7 @@ def summarize_solvers(outcomes: Sequence[SolverOutcome]) -> list[AgentSummary]:
     """Return one summary per agent of the outcomes on one environment, best tail error first.
 
     An agent with a failed seed comes after all agents without, so that losing its worst seeds
-    cannot lift it.
+    cannot improve its rank.
     """
     agents = dict.fromkeys(outcome.job.agent for outcome in outcomes)
     rows = [_summary(agent, [o for o in outcomes if o.job.agent == agent]) for agent in agents]

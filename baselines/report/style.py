@@ -58,9 +58,9 @@ def style_of(agent: str) -> AgentStyle:
 
 
 def scale_costs(axis: XAxis | YAxis, limit: float, highest: float) -> bool:
-    """Let an axis start at zero and return whether it is logarithmic above the limit.
+    """Make an axis start at zero and return whether it is logarithmic above the limit.
 
-    It is if costs reach far beyond the limit: agents that hold the limit would otherwise share
+    It is if costs reach far beyond the limit: agents that meet the limit would otherwise share
     the first pixels with it. From zero to the limit every axis is linear.
     """
     is_logarithmic = 0.0 < LOG_ABOVE * limit < highest

@@ -149,7 +149,7 @@ def fly(
 
 
 def pilot_of(nominal: Nominal, flight: QuadrotorVectorEnv) -> Pilot:
-    """Return the controller of all flights, with a plan of its own for each if it plans."""
+    """Return the controller of all flights; one that plans has its own plan for each flight."""
     law = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
     if nominal == "geometric":
         return law.batch

@@ -39,7 +39,7 @@ EVALUATION_SEED, EVALUATION_STARTS, EVALUATION_SAMPLES = 777, 200, 4000
 
 
 class ResidualForm(NamedTuple):
-    """How the network phi and the safe controller are put together.
+    """How the network phi and the safe controller are combined.
 
     The paper adds phi to the clipped controller (VI-B) and has no gate. Clipping -K x alone
     removes the slack at the boundary of R_safe: where -K x = 9, phi = -0.1 should change nothing,
@@ -57,7 +57,7 @@ SAFER_FORM = ResidualForm(gated=True, clipped_first=False)
 class ImitatingPolicy:
     """The safe controller plus a network, and the safe controller alone within |x| <= 0.01.
 
-    Calling it makes it a `Policy`: states (n, 2) to actions (n,), both numpy arrays.
+    It is a callable `Policy`: states (n, 2) to actions (n,), both numpy arrays.
     """
 
     def __init__(self, network: ResidualNetwork, form: ResidualForm) -> None:
@@ -174,7 +174,7 @@ def safe_advantage(states: np.ndarray, actions: np.ndarray, values: np.ndarray) 
 
 
 def safe_rollout_lengths(states: np.ndarray) -> np.ndarray:
-    """Return after how many steps V_safe is known in closed form, (n,), for states of R_safe."""
+    """Return the steps after which V_safe is known in closed form, (n,), for states of R_safe."""
     regulator = linear_quadratic_regulator()
     lengths = np.zeros(len(states), dtype=np.int64)
     x, going_on = states, np.ones(len(states), dtype=np.bool_)
@@ -187,7 +187,7 @@ def safe_rollout_lengths(states: np.ndarray) -> np.ndarray:
 
 
 class Samples(NamedTuple):
-    """States with what the expert does there, its noise included."""
+    """States and the expert's noisy actions there."""
 
     states: np.ndarray  # (n, 2)
     expert_actions: np.ndarray  # (n,)
@@ -204,7 +204,7 @@ def draw_samples(
     """Return states of the policy's rollouts with the expert's actions.
 
     Starts are uniform in the box; a rollout of 150 steps is kept if it stays in the box and ends
-    in R_safe. Fewer than `count` states come back if the kept rollouts hold no more. Source: SCPO,
+    in R_safe. Fewer than `count` are returned if the kept rollouts have no more. Source: SCPO,
     section VI-B, which gives no numbers.
     """
     steps = 0
@@ -252,7 +252,7 @@ class ReferenceLosses(NamedTuple):
 
 
 def reference_losses(samples: Samples, expert_noise_std: float) -> ReferenceLosses:
-    """Return the losses no policy, and no policy that satisfies A(x, u) <= |x|^2, goes below.
+    """Return lower bounds of the loss of all policies, and of those with A(x, u) <= |x|^2.
 
     The actions tried are 81 from -1 to 1 and the safe controller's, which is always feasible.
     """
@@ -263,7 +263,7 @@ def reference_losses(samples: Samples, expert_noise_std: float) -> ReferenceLoss
 
 
 def _nearest_feasible(states: np.ndarray, wanted: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """Return which of some actions (m,) or the safe one is feasible and nearest to wanted, (n,)."""
+    """Return the feasible actions nearest to wanted ones, of (m,) and the safe ones, (n,)."""
     best = safe_controller(states)
     values, allowed = safe_value(states), (states**2).sum(axis=1)
     order = np.argsort(np.abs(actions - wanted[:, None]), axis=1)  # (n, m)

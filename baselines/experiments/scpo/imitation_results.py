@@ -30,7 +30,7 @@ from safe_envs.control.double_integrator_reference import in_safe_set, reaches_t
 from safe_envs.control.double_integrator_sampling import sample_safe_states
 
 PAPER_GRID, FINE_GRID = 50, 101  # states per axis of the reachable sets
-BETWEEN_STATES = 5000  # of R_safe, in which the constraint is looked at off the grid
+BETWEEN_STATES = 5000  # of R_safe, in which the constraint is checked off the grid
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class ImitationRun:
 
     @property
     def form(self) -> ResidualForm:
-        """How network and safe controller are put together."""
+        """How network and safe controller are combined."""
         if self.method == "ours":
             return SAFER_FORM._replace(gated=self.gated)
         return SAFER_FORM if self.method == "unconstrained-gated" else LITERAL_FORM

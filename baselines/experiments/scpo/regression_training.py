@@ -1,7 +1,7 @@
 """The learners of the regression within a band, measured by a second network.
 
-Source: Cao and Borrelli, SCPO (arXiv 2512.13788), section VI-A. What is reported is measured by a
-second network, which is loaded with the learner's parameters after every iteration.
+Source: Cao and Borrelli, SCPO (arXiv 2512.13788), section VI-A. All reported values are measured
+with a second network, which receives the learner's parameters after every iteration.
 """
 
 from __future__ import annotations

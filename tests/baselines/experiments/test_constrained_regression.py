@@ -79,7 +79,7 @@ def test_scpo_is_never_outside_the_band_and_never_raises_its_loss(runs, method):
     assert found.projected > 0  # the band was reached, so that there was something to keep
 
 
-def test_what_is_learnt_in_a_few_steps(runs):
+def test_what_is_learned_in_a_few_steps(runs):
     """The best straight line has 1.158 = E[f^2] - E[f x]^2; half of zero's loss needs the waves."""
     line = population_loss(np.zeros_like) - sum(a * np.exp(-0.5 * a * a) for a in WAVES) ** 2
     assert optimal_loss() < runs["literal"].loss < line

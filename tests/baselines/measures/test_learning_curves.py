@@ -85,7 +85,9 @@ def test_refused_files(tmp_path):
         read_learning_curve(write(tmp_path, PLAIN + "1,1,1,1,\nnan,1,1,2,\n"), "CPO", 0, ["c"])
     with pytest.raises(ValueError, match=r"row 1 of .* rollout/ep_rew_mean = '1;5'; every"):
         read_learning_curve(write(tmp_path, PLAIN + "1,1,1;5,1,\n"), "CPO", 0, ["c"])
-    with pytest.raises(ValueError, match=r"timesteps has 2 entries and must be strictly increasing"):
+    with pytest.raises(
+        ValueError, match=r"timesteps has 2 entries and must be strictly increasing"
+    ):
         read_learning_curve(write(tmp_path, PLAIN + "1,1,1,5,\n1,1,1,5,\n"), "CPO", 0, ["c"])
     with pytest.raises(ValueError, match=r"constraint_names is empty; .* pass"):
         cost_columns([])
