@@ -19,7 +19,7 @@ from baselines.jobs.episodic_job import (
     episodic_config,
     settings_in,
 )
-from baselines.jobs.job import Effort, JobRefused, RunRecord, Section
+from baselines.jobs.job import Effort, JobRefused, RunRecord, SectionName
 from baselines.jobs.run_folder import read_outcome
 from baselines.names.environments import EnvironmentName
 from safe_envs.contract.cost_signal import CostSignalError
@@ -42,7 +42,7 @@ class AgentJob:
     hyperparameters: dict[str, Any]
     evaluation_episodes: int = EVALUATION_EPISODES
 
-    section: ClassVar[Section] = "episodes"
+    section: ClassVar[SectionName] = "episodes"
 
     @classmethod
     def check(cls, env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:

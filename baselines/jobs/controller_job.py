@@ -25,7 +25,7 @@ from baselines.jobs.episodic_job import (
     plain_settings,
     settings_in,
 )
-from baselines.jobs.job import Effort, RunRecord, Section
+from baselines.jobs.job import Effort, RunRecord, SectionName
 from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
 from baselines.names.agents import CONTROLLER_SETTINGS, controller_named
@@ -55,7 +55,7 @@ class ControllerJob:
     hyperparameters: dict[str, Any]
     evaluation_episodes: int = EVALUATION_EPISODES
 
-    section: ClassVar[Section] = "episodes"
+    section: ClassVar[SectionName] = "episodes"
     total_timesteps: ClassVar[int] = 0
 
     @classmethod

@@ -11,7 +11,7 @@ from baselines.names.environments import EnvironmentName
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
 
-Section = Literal["solvers", "episodes"]
+SectionName = Literal["solvers", "episodes"]
 
 
 class RunRecord(NamedTuple):
@@ -45,7 +45,7 @@ class Job(Protocol):
         """Random seed."""
 
     @property
-    def section(self) -> Section:
+    def section(self) -> SectionName:
         """Section of the report that shows the outcome."""
 
     @property

@@ -16,7 +16,7 @@ from agents.tabular.features import feature_table
 from agents.tabular.linear_program import linear_program
 from agents.tabular.solver_trace import SolverTrace, random_policy
 from baselines.atomic_files import write_atomically, write_json
-from baselines.jobs.job import Effort, Outcome, RunRecord, Section, common_config
+from baselines.jobs.job import Effort, Outcome, RunRecord, SectionName, common_config
 from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.names.agents import solver_named, takes_parameters
 from baselines.names.environments import EnvironmentName, tabular_model_of
@@ -42,7 +42,7 @@ class SolverJob:
     evaluations: int  # of policies, exact
     hyperparameters: dict[str, Any]
 
-    section: ClassVar[Section] = "solvers"
+    section: ClassVar[SectionName] = "solvers"
 
     @classmethod
     def check(cls, env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:

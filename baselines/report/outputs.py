@@ -9,8 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from baselines.atomic_files import write_atomically
-from baselines.jobs import job
-from baselines.jobs.job import AnyOutcome
+from baselines.jobs.job import AnyOutcome, SectionName
 from baselines.names.environments import EnvironmentName
 from baselines.report.episodes_section import episodes_csv, episodes_section
 from baselines.report.html import EnvironmentPart, Section, report_html
@@ -28,7 +27,7 @@ class SectionKind(NamedTuple):
     ]
 
 
-SECTIONS: dict[job.Section, SectionKind] = {
+SECTIONS: dict[SectionName, SectionKind] = {
     "solvers": SectionKind("results.csv", solver_csv, solver_section),
     "episodes": SectionKind("deep_results.csv", episodes_csv, episodes_section),
 }
