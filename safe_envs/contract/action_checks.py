@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,26 @@ def checked_batch(actions: Any, space: Space, num_envs: int) -> np.ndarray:
     if isinstance(space, Box):
         return _checked_numbers(actions, (num_envs, *space.shape), space.low, space.high)
     raise TypeError(f"actions of {space} cannot be checked; use a Discrete or Box action space")
+
+
+def action_check(space: Space) -> Callable[[Any], Any]:
+    """Return the check of single actions of a space: `checked_discrete` or `checked_box`.
+
+    Raises:
+        TypeError: if the space is neither Discrete nor Box.
+    """
+    if isinstance(space, Discrete):
+        return partial(checked_discrete, space=space)
+    if isinstance(space, Box):
+        return partial(checked_box, space=space)
+    raise TypeError(f"actions of {space} cannot be checked; use a Discrete or Box action space")
+
+
+def whole_actions(space: Space) -> tuple[int, int]:
+    """Return (first, end): ints from first to end - 1 are actions; (0, 0) if no int is one."""
+    if isinstance(space, Discrete):
+        return int(space.start), int(space.start + space.n)
+    return 0, 0
 
 
 def _checked_numbers(

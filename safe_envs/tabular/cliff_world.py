@@ -89,7 +89,7 @@ class CliffWorldEnv(TabularEnv):
         render_mode: str | None = None,
     ) -> None:
         model, constraints = _problem(slip, chasm_reward, cost_limits, per_constraint)
-        super().__init__(model, constraints, _PICTURE.draw, render_mode)
+        super().__init__(TabularBatch(model, constraints, _PICTURE.draw), render_mode)
 
 
 class CliffWorldVectorEnv(NativeVectorEnv):
@@ -100,14 +100,10 @@ class CliffWorldVectorEnv(NativeVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = 100,
         autoreset_mode: Any = "NextStep",
-        slip: float = 0.2,
-        chasm_reward: float = 0.0,
-        cost_limits: CostLimits = None,
-        per_constraint: bool = False,
         render_mode: str | None = None,
+        **arguments: Any,
     ) -> None:
-        model, constraints = _problem(slip, chasm_reward, cost_limits, per_constraint)
-        dynamics = TabularBatch(model, constraints, _PICTURE.draw)
+        dynamics = CliffWorldEnv(**arguments).dynamics
         super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
 
 

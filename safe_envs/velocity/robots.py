@@ -7,10 +7,11 @@ is limited).
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Literal
+
+from safe_envs.contract.argument_checks import check_choice
 
 PositionSource = Literal["joints", "torso", "mass_center"]
 
@@ -171,8 +172,5 @@ def robot_named(name: str) -> Robot:
     Raises:
         ValueError: if there is no robot of that name.
     """
-    if name not in ROBOTS:
-        close = difflib.get_close_matches(name, ROBOTS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"robot is {name!r}; pass one of {sorted(ROBOTS)}{hint}")
+    check_choice("robot", name, sorted(ROBOTS))
     return ROBOTS[name]
