@@ -70,21 +70,14 @@ class BatchDynamics(Protocol):
         ...
 
 
-class ScalarStart(NamedTuple):
-    """A first state and what `reset` shows of it."""
-
-    state: Any
-    observation: Any
-    margins: np.ndarray | None = None  # (k,)
-    details: dict[str, Any] | None = None  # more entries of the info
-
-
-# A state and what `step` shows of it; a plain tuple, since making it must cost next to nothing:
-# state, observation, reward, cost, terminated, costs (m,) or None if m = 1, margins (k,) or None,
-# more entries of the info or None.
-ScalarStep = tuple[
-    Any, Any, float, float, bool, np.ndarray | None, np.ndarray | None, dict[str, Any] | None
-]
+# What travels from scalar dynamics is a plain tuple, since making it must cost next to nothing.
+# Margins are (k,) or None if there are none; costs are (m,), or None for one constraint; details
+# are further entries of the info, or None.
+#   ScalarStart: state, observation, margins, details
+#   ScalarStep: state, observation, reward, cost, terminated, costs, margins, details
+Details = dict[str, Any] | None
+ScalarStart = tuple[Any, Any, np.ndarray | None, Details]
+ScalarStep = tuple[Any, Any, float, float, bool, np.ndarray | None, np.ndarray | None, Details]
 
 
 class ScalarDynamics(Protocol):
@@ -122,7 +115,7 @@ class OneRow:
             states = self._dynamics.initial_states(rng, 1)
         margins = self._dynamics.margins(states)
         seen = self._dynamics.observe(states)[0]
-        return ScalarStart(states, seen, None if margins is None else margins[0])
+        return states, seen, None if margins is None else margins[0], None
 
     def step(self, state: np.ndarray, action: Any, rng: np.random.Generator) -> ScalarStep:
         """Return one step."""

@@ -185,7 +185,7 @@ class ScalarRegression:
             x = float(checked_array("state", options["state"], (1,), "x")[0])
         else:
             x = rng.standard_normal()
-        return ScalarStart((x, None), np.array([x]), np.array([-BOUND]))
+        return (x, None), np.array([x]), np.array([-BOUND]), None
 
     def step(
         self, state: tuple[float, float | None], action: np.ndarray, rng: np.random.Generator

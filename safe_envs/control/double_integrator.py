@@ -212,7 +212,7 @@ class ScalarDoubleIntegrator:
         else:
             position, velocity = sample_safe_state(rng)
         state = (position, velocity)
-        return ScalarStart(state, np.array(state), _margins(position, velocity))
+        return state, np.array(state), _margins(position, velocity), None
 
     def step(
         self, state: tuple[float, float], action: np.ndarray, rng: np.random.Generator

@@ -71,7 +71,7 @@ class ScalarFlight:
             trail=[state[:3]],
         )
         margins = np.array(self._margins(state, flight.centers))
-        return ScalarStart(flight, self._observe(flight), margins, {"state": np.array(state)})
+        return flight, self._observe(flight), margins, {"state": np.array(state)}
 
     def step(self, state: Flight, action: np.ndarray, rng: np.random.Generator) -> ScalarStep:
         """Fly for 0.01 s; reward and costs of the state reached."""

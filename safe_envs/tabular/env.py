@@ -77,10 +77,11 @@ class ScalarTabular:
         self._draw = dynamics.draw
         self._starts = tables.starts.tolist()
         self._starts_cumulative = tables.starts_cumulative.tolist()
-        self._successors = tables.successors.tolist()
-        self._cumulative = tables.cumulative.tolist()
-        self._reward = tables.reward.tolist()
-        self._cost = tables.costs.sum(axis=2).tolist()
+        columns = (tables.cumulative, tables.successors, tables.reward, tables.costs.sum(axis=2))
+        self._rows = [  # of each state and action
+            list(zip(*of_state, strict=True))
+            for of_state in zip(*(column.tolist() for column in columns), strict=True)
+        ]
         self._costs = tables.costs if len(dynamics.constraints) > 1 else None
         self._absorbing = tables.absorbing.tolist()
 
@@ -90,22 +91,14 @@ class ScalarTabular:
             state = checked_state(options["state"], len(self._absorbing))
         else:
             state = self._starts[bisect_right(self._starts_cumulative, rng.random())]
-        return ScalarStart(state, state)
+        return state, state, None, None
 
     def step(self, state: int, action: int, rng: np.random.Generator) -> ScalarStep:
         """Look one transition up."""
-        reached = bisect_right(self._cumulative[state][action], rng.random())
-        next_state = self._successors[state][action][reached]
-        return (
-            next_state,
-            next_state,
-            self._reward[state][action],
-            self._cost[state][action],
-            self._absorbing[next_state],
-            None if self._costs is None else self._costs[state, action].copy(),
-            None,
-            None,
-        )
+        cumulative, successors, reward, cost = self._rows[state][action]
+        reached = successors[bisect_right(cumulative, rng.random())]
+        costs = None if self._costs is None else self._costs[state, action].copy()
+        return reached, reached, reward, cost, self._absorbing[reached], costs, None, None
 
     def frame(self, state: int) -> np.ndarray:
         """Return the picture of the state."""

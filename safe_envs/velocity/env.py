@@ -117,7 +117,7 @@ class ScalarVelocity:
             start = physics.draw_start(rng)
         row = np.empty(physics.width)
         physics.start(self._data, start, row)
-        return ScalarStart(row, physics.observe(row), physics.excess(row), self._details(row, None))
+        return row, physics.observe(row), physics.excess(row), self._details(row, None)
 
     def step(self, state: np.ndarray, action: np.ndarray, rng: np.random.Generator) -> ScalarStep:
         """Simulate one environment step; cost of the velocity the robot had on average."""
