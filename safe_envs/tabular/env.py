@@ -189,5 +189,5 @@ def checked_state(state: Any, num_states: int) -> int:
     if array.shape == () and np.issubdtype(array.dtype, np.integer) and 0 <= array < num_states:
         return int(array)
     raise ValueError(
-        f"state {state!r} does not exist; pass a whole number from 0 to {num_states - 1}"
+        f"state {array.tolist()!r} does not exist; pass a whole number from 0 to {num_states - 1}"
     )
