@@ -6,7 +6,7 @@ import numpy as np
 
 from baselines.experiments.curvature_guided_filter_flights import FILTERS, VALUE_OPTIMAL
 from baselines.experiments.quadrotor_action_value import ActionValue, value_optimal
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.task import SceneName
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.safety_filters import SphereZCBF, filter_batch, weight_of
@@ -27,7 +27,7 @@ def one_step_degradation(
     """
     flight = QuadrotorVectorEnv(scenarios, None, scene=scene)
     flight.reset(seed=seed)
-    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    controller = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     value = ActionValue(controller)
     barrier = SphereZCBF(ORDER, margin=margin)
     weights = {}

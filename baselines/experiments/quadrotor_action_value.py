@@ -14,7 +14,7 @@ import numpy as np
 
 from safe_envs.quadrotor.dynamics import step_batch
 from safe_envs.quadrotor.filtered.vector_filter import HIGH, LOW
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.task import stage_cost
 from safe_envs.safety_filters import SphereRows, floored
 from safe_envs.safety_filters.metrics import DISCOUNT
@@ -43,7 +43,7 @@ class ActionValue:
         discount: gamma, per step.
     """
 
-    pilot: GeometricController
+    pilot: GeometricLaw
     steps: int = STEPS
     discount: float = DISCOUNT
 

@@ -10,12 +10,13 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.contract.action_checks import checked_box
+from safe_envs.contract.argument_checks import checked_array
 from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.cost_signal import CostLimits, cost_space_of
 from safe_envs.quadrotor.dynamics import CALM, Force, step
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.render_backends import RenderBackend, flight_painter
-from safe_envs.quadrotor.starts import Starts, checked, draw_starts, given_starts
+from safe_envs.quadrotor.starts import Starts, draw_starts, given_starts
 from safe_envs.quadrotor.task import (
     CONTROL_DT,
     DIVERGED,
@@ -272,9 +273,9 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
             return given_starts(self._task, given, 1)
         time, offsets = options.get("time"), given.get("offsets")
         if time is not None:
-            time = float(checked("time", time, ()))
+            time = float(checked_array("time", time, ()))
         if offsets is not None:
-            offsets = checked("offsets", offsets, (1, len(self._task.scene.stacks), 2))
+            offsets = checked_array("offsets", offsets, (1, len(self._task.scene.stacks), 2))
         return draw_starts(self._task, self.np_random, 1, time, offsets)
 
     def _start(self, starts: Starts) -> None:

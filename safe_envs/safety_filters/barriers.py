@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from safe_envs.control.double_integrator_reference import BOX, HALF_SQUARE, MAX_ACTION, TIME_STEP
+from safe_envs.quadrotor.body_axes import body_axes
 from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
 
 Rows = tuple[np.ndarray, np.ndarray]  # A (k, m), b (k,)
@@ -211,15 +212,6 @@ class SphereRows:
         rate_x = wx + inverse_x * (wrench[1] - (jz - jy) * wy * wz)
         rate_y = wy + inverse_y * (wrench[2] - (jx - jz) * wz * wx)
         return rate_x, rate_y, inverse_x, inverse_y
-
-
-def body_axes(w: Any, x: Any, y: Any, z: Any) -> tuple[tuple[Any, Any, Any], ...]:
-    """Return the body's x, y and z axis in the world: the columns of the quaternion's rotation."""
-    return (
-        (1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)),
-        (2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x)),
-        (2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)),
-    )
 
 
 @dataclass(frozen=True, eq=False)

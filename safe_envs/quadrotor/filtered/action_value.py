@@ -16,16 +16,16 @@ from typing import cast
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import checked_array
 from safe_envs.quadrotor.filtered.value_features import (
     ROTORS,
     ActionValueFeatures,
     tracking_error,
 )
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import CONTROL_DT, VehicleName
 from safe_envs.quadrotor.vehicle import VEHICLES
-from safe_envs.safety_filters.quadratic_program import checked_array
 
 SMALLEST_SHARE = 0.1  # of the largest eigenvalue, below which a metric's are raised
 FORMAT = "safe-envs fitted action value 1"
@@ -67,7 +67,7 @@ class FittedQ:
         count = self.features.count
         shapes = {"theta": (count,), "feature_scales": (count,), "mean_weight": (ROTORS, ROTORS)}
         for name, shape in shapes.items():
-            array = checked_array(name, getattr(self, name), shape).copy()
+            array = checked_array(name, getattr(self, name), shape)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         if not (self.feature_scales > 0.0).all():
@@ -202,7 +202,7 @@ def action_coordinates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return tracking errors e (N, 12) and deviations d = a - u_ref(s), (N, 4)."""
     reference = FIGURE_EIGHTS[vehicle]
-    controller = GeometricController(VEHICLES[vehicle], reference, CONTROL_DT)
+    controller = GeometricLaw(VEHICLES[vehicle], reference, CONTROL_DT)
     deviations = np.ascontiguousarray((thrusts - controller.batch(states, times)).T)
     return tracking_error(states, times, reference), deviations
 

@@ -13,7 +13,7 @@ from safe_envs.contract.vector_checks import check_native_form
 from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.dynamics import step
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.starts import keeps_clear
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, HUMMINGBIRD
 
@@ -27,7 +27,7 @@ def on_reference(env, time=0.0):
 
 def fly(env, steps, controller=None):
     """Follow the reference; return rewards, infos, errors to the reference, and the last ends."""
-    controller = controller or GeometricController(env.vehicle, env.reference, env.control_dt)
+    controller = controller or GeometricLaw(env.vehicle, env.reference, env.control_dt)
     rewards, infos, errors = [], [], []
     for _ in range(steps):
         _, reward, terminated, _, info = env.step(env.action_of(controller(env.state, env.time)))
@@ -191,11 +191,11 @@ def test_options_of_reset():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"state": [0.0] * 12}, r"state .* is no finite array of shape \(1, 13\)"),
+        ({"state": [0.0] * 12}, r"state has shape \(1, 12\); pass an array of shape \(1, 13\)"),
         ({"state": [0.0] * 13}, r"quaternion, entries 6 to 9, is zero; pass \(1, 0, 0, 0\)"),
-        ({"state": [np.nan] * 13}, "no finite array"),
-        ({"time": "noon"}, "time 'noon' is no finite array"),
-        ({"offsets": [0.0]}, r"offsets .* is no finite array of shape \(1, 4, 2\)"),
+        ({"state": [np.nan] * 13}, "state .* holds NaN or infinite entries"),
+        ({"time": "noon"}, "time is 'noon', not numbers; pass"),
+        ({"offsets": [0.0]}, r"offsets has shape .*; pass an array of shape \(1, 4, 2\)"),
     ],
 )
 def test_refuses_options_that_mean_nothing(options, message):

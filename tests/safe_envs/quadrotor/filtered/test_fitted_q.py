@@ -17,7 +17,7 @@ from safe_envs.quadrotor.filtered.value_features import (
     quad,
     tracking_error,
 )
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import CONTROL_DT, stage_cost
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, HUMMINGBIRD
@@ -26,7 +26,7 @@ from safe_envs.safety_filters.metrics import LEARNT_CRAZYFLIE, resolved_metric
 
 NO_PENALTIES = {"psd_weight": 0.0, "third_weight": 0.0}
 EIGHT = FIGURE_EIGHTS["crazyflie"]
-PILOT = GeometricController(CRAZYFLIE, EIGHT, CONTROL_DT)
+PILOT = GeometricLaw(CRAZYFLIE, EIGHT, CONTROL_DT)
 # Orthonormal (thrust, roll, pitch, yaw), the mixer's rows at length one.
 AXES = CRAZYFLIE.mixer / np.linalg.norm(CRAZYFLIE.mixer, axis=1, keepdims=True)
 

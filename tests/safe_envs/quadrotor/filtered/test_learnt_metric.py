@@ -12,7 +12,7 @@ from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.filtered.action_value import SMALLEST_SHARE, StateMetric
 from safe_envs.quadrotor.filtered.fitted_q import fit_q
 from safe_envs.quadrotor.filtered.transitions import collect_transitions
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import CONTROL_DT
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
@@ -27,7 +27,7 @@ from safe_envs.safety_filters import (
 )
 
 BARRIER = SphereZCBF(margin=0.03)
-PILOT = GeometricController(CRAZYFLIE, FIGURE_EIGHTS["crazyflie"], CONTROL_DT)
+PILOT = GeometricLaw(CRAZYFLIE, FIGURE_EIGHTS["crazyflie"], CONTROL_DT)
 
 
 @pytest.fixture(scope="module")
