@@ -20,6 +20,10 @@ from safe_envs.contract.cost_signal import (
     declare_constraints,
 )
 from safe_envs.contract.vector_env import BatchStep, NativeVectorEnv
+from safe_envs.control.double_integrator_plant import (
+    double_integrator_batch_plant,
+    double_integrator_plant,
+)
 from safe_envs.control.double_integrator_reference import (
     BOX,
     EXPERT_GAIN,
@@ -35,6 +39,7 @@ from safe_envs.control.double_integrator_reference import (
 from safe_envs.control.double_integrator_sampling import sample_safe_state, sample_safe_states
 from safe_envs.control.plane_drawing import draw_phase_plane
 from safe_envs.rendering.frames import FrameRenderer
+from safe_envs.safety_filters.filter_plant import FilterPlant
 
 RewardMode = Literal["lqr", "imitation"]
 SIDES = ("position_high", "position_low", "velocity_high", "velocity_low")
@@ -118,6 +123,10 @@ class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
     def backup_policy(self) -> LinearFeedback:
         """Return the safe controller clip(-K x, -1, 1)."""
         return _backup_policy()
+
+    def filter_plant(self) -> FilterPlant:
+        """Return what the safety filter needs: the barrier of C_inf and the metric "lqr"."""
+        return double_integrator_plant()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -208,6 +217,10 @@ class DoubleIntegratorVectorEnv(NativeVectorEnv):
     def backup_policy(self) -> LinearFeedback:
         """Return the safe controller clip(-K x, -1, 1)."""
         return _backup_policy()
+
+    def filter_plant(self) -> FilterPlant:
+        """Return what the safety filter needs: the barrier of C_inf and the metric "lqr"."""
+        return double_integrator_batch_plant()
 
 
 def _backup_policy() -> LinearFeedback:

@@ -14,6 +14,8 @@ from safe_envs.contract.argument_checks import checked_array
 from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.cost_signal import CostLimits, cost_space_of
 from safe_envs.quadrotor.dynamics import CALM, Force, step
+from safe_envs.quadrotor.filtered.backup import FilteredFlight
+from safe_envs.quadrotor.filtered.flight_plant import flight_plant
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.render_backends import RenderBackend, flight_painter
 from safe_envs.quadrotor.starts import Starts, draw_starts, given_starts
@@ -32,6 +34,7 @@ from safe_envs.quadrotor.task import (
 )
 from safe_envs.quadrotor.vehicle import Vehicle
 from safe_envs.rendering.frames import FrameRenderer
+from safe_envs.safety_filters.filter_plant import FilterPlant
 
 
 class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
@@ -197,9 +200,11 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
-        from safe_envs.quadrotor.filtered.backup import FilteredFlight  # imports this module
-
         return FilteredFlight(self.vehicle, self.reference)
+
+    def filter_plant(self) -> FilterPlant:
+        """Return what the safety filter needs: state, thrusts, barrier and metrics."""
+        return flight_plant(self)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

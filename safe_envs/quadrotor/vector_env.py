@@ -12,6 +12,8 @@ from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.cost_signal import CostLimits
 from safe_envs.contract.vector_env import BatchStep, NativeVectorEnv
 from safe_envs.quadrotor.dynamics import STATE_SIZE, step_batch
+from safe_envs.quadrotor.filtered.backup import FilteredFlight
+from safe_envs.quadrotor.filtered.flight_plant import flight_batch_plant
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.render_backends import FlightPainter, RenderBackend, flight_painter
 from safe_envs.quadrotor.starts import Starts, draw_starts, given_starts
@@ -30,6 +32,7 @@ from safe_envs.quadrotor.task import (
     stage_cost,
 )
 from safe_envs.quadrotor.vehicle import Vehicle
+from safe_envs.safety_filters.filter_plant import FilterPlant
 
 # The rows of a batch, one column per vehicle; the stacks' places, three rows each, come last.
 STATE = slice(0, STATE_SIZE)
@@ -86,9 +89,11 @@ class QuadrotorVectorEnv(NativeVectorEnv):
 
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
-        from safe_envs.quadrotor.filtered.backup import FilteredFlight  # imports this module
-
         return FilteredFlight(self.vehicle, self.reference)
+
+    def filter_plant(self) -> FilterPlant:
+        """Return what the safety filter needs: state, thrusts, barrier and metrics."""
+        return flight_batch_plant(self)
 
     @property
     def states(self) -> np.ndarray:

@@ -17,6 +17,7 @@ from typing import cast
 import numpy as np
 
 from safe_envs.contract.argument_checks import checked_array
+from safe_envs.quadrotor.filtered.flight import Flight, flight_of
 from safe_envs.quadrotor.filtered.value_features import (
     ROTORS,
     ActionValueFeatures,
@@ -26,8 +27,10 @@ from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import CONTROL_DT, VehicleName
 from safe_envs.quadrotor.vehicle import VEHICLES
+from safe_envs.safety_filters.filter_plant import FilterPlant, WeightAt
+from safe_envs.safety_filters.metrics import SMALLEST_SHARE, ConstantMetric, floored
+from safe_envs.safety_filters.quadratic_program import Weight, trusted_weight
 
-SMALLEST_SHARE = 0.1  # of the largest eigenvalue, below which a metric's are raised
 FORMAT = "safe-envs fitted action value 1"
 ENTRIES = (
     "format", "vehicle", "discount", "theta", "feature_scales", "mean_weight", "error_centres",
@@ -106,6 +109,15 @@ class FittedQ:
         The coefficients of phi2 = 1 alone would not do: the Gaussians have a share in W.
         """
         return self.mean_weight.copy()
+
+    def weights_on(self, plant: FilterPlant, slack_weight: float) -> ConstantMetric:
+        """Return the mean of W, ready for the filter's program.
+
+        Raises:
+            ValueError: if the plant is another vehicle, or not a quadrotor.
+        """
+        _flight_of_its_vehicle(self, plant)
+        return ConstantMetric(floored(self.metric()), slack_weight)
 
     def state_metric(self) -> StateMetric:
         """Return W(s) as a metric that changes with the state, for `SafetyFilter`."""
@@ -195,6 +207,50 @@ class StateMetric:
         eigenvalues, vectors = np.linalg.eigh(self.value.hessian(states, times))
         raised = np.maximum(eigenvalues, self._floor)
         return (vectors * raised[:, None, :]) @ vectors.transpose(0, 2, 1)
+
+    def weights_on(self, plant: FilterPlant, slack_weight: float) -> StateMetricInFlight:
+        """Return the metric at the plant's times on its reference, ready for the program.
+
+        Raises:
+            ValueError: if the plant is another vehicle, or not a quadrotor.
+        """
+        return StateMetricInFlight(self, _flight_of_its_vehicle(self.value, plant), slack_weight)
+
+
+@dataclass(frozen=True, eq=False)
+class StateMetricInFlight:
+    """The metric W(s) at the present time on the reference, for the filter's program.
+
+    Args:
+        metric: W(s).
+        flight: where the time is read.
+        slack_weight: price of a broken row.
+    """
+
+    metric: StateMetric
+    flight: Flight
+    slack_weight: float
+
+    def at(self, state: np.ndarray, reference: np.ndarray) -> Weight:
+        """Return the weight in one state (13,), whatever the reference action."""
+        return trusted_weight(self.metric.at(state, self.flight.time()), self.slack_weight)
+
+    def batch(self, states: np.ndarray, references: np.ndarray) -> Weight | WeightAt:
+        """Return a function that gives the weight in the i-th state of (13, N)."""
+        times = self.flight.time()
+        return lambda i: trusted_weight(
+            self.metric.at(states[:, i].copy(), float(times[i])), self.slack_weight
+        )
+
+
+def _flight_of_its_vehicle(value: FittedQ, plant: FilterPlant) -> Flight:
+    flight = flight_of(
+        plant,
+        f"the value or the transitions are of the quadrotor {value.vehicle!r} and this environment "
+        "is not one; pass a metric that is a matrix or a function of state and reference",
+    )
+    flight.check_flown_by(value.vehicle)
+    return flight
 
 
 def action_coordinates(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from safe_envs.quadrotor.filtered.vector_filter import filter_batch
+from safe_envs.quadrotor.filtered.flight_metrics import hover_metric
+from safe_envs.quadrotor.filtered.sphere_barrier import MARGIN, SphereZCBF
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.observation import observed_flight, observed_spheres
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.task import CONTROL_DT
 from safe_envs.quadrotor.vehicle import Vehicle
-from safe_envs.safety_filters.barriers import SphereZCBF
-from safe_envs.safety_filters.metrics import hover_metric
 from safe_envs.safety_filters.quadratic_program import weight_of
-
-MARGIN = 0.03  # [m], which the rows of order 3 need
+from safe_envs.safety_filters.vector_filter import filter_batch
 
 
 class FilteredFlight:
