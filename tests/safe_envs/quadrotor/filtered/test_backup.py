@@ -7,7 +7,7 @@ import pytest
 import safe_envs
 from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.vector_env import AutoresetMode
-from safe_envs.quadrotor.filtered.zcbf_env import make
+from safe_envs.quadrotor.filtered_env import make
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 

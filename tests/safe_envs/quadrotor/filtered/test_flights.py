@@ -7,7 +7,7 @@ import pytest
 from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.filtered.fitted_q import fit_q
 from safe_envs.quadrotor.filtered.transitions import collect_transitions
-from safe_envs.quadrotor.filtered.zcbf_env import make, make_vec
+from safe_envs.quadrotor.filtered_env import make, make_vec
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.safety_filters import (
@@ -68,7 +68,9 @@ def test_the_native_form_masks_and_keeps_the_infos_of_ended_rows():
 
 
 def test_the_native_form_refuses_what_it_cannot_do():
-    with pytest.raises(TypeError, match="native filter is for QuadrotorVectorEnv"):
+    with pytest.raises(TypeError, match=r"needs a native vector form with .* filter_plant\(\)"):
+        VectorSafetyFilter(gym.make_vec("Safe/CliffWorld-v0"), SphereZCBF())
+    with pytest.raises(ValueError, match="SphereZCBF is for quadrotor environments"):
         VectorSafetyFilter(gym.make_vec("Safe/DoubleIntegrator-v0"), SphereZCBF())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.filtered.action_value import SMALLEST_SHARE, StateMetric
+from safe_envs.quadrotor.filtered.action_value import StateMetric
 from safe_envs.quadrotor.filtered.fitted_q import fit_q
 from safe_envs.quadrotor.filtered.transitions import collect_transitions
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
@@ -25,6 +25,7 @@ from safe_envs.safety_filters import (
     floored,
     project,
 )
+from safe_envs.safety_filters.metrics import SMALLEST_SHARE
 
 BARRIER = SphereZCBF(margin=0.03)
 PILOT = GeometricLaw(CRAZYFLIE, FIGURE_EIGHTS["crazyflie"], CONTROL_DT)
@@ -138,8 +139,8 @@ def test_a_value_of_another_vehicle_is_refused(transitions, fitted):
         SafetyFilter(QuadrotorEnv(vehicle="hummingbird"), BARRIER).fit(transitions)
     bare = gym.make("Safe/DoubleIntegrator-v0")
     env = SafetyFilter(bare, double_integrator_barrier(), "euclidean")
-    message = "are of the quadrotor 'crazyflie' and this environment is none; pass a metric"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="no value can be fitted .*; pass a metric that is a"):
         env.fit(transitions)
+    message = "are of the quadrotor 'crazyflie' and this environment is not one; pass a metric"
     with pytest.raises(ValueError, match=message):
         SafetyFilter(bare, double_integrator_barrier(), fitted.state_metric())
