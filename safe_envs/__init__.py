@@ -80,8 +80,8 @@ register(
 )
 register(
     id="Safe/QuadrotorZCBF-v0",
-    entry_point="safe_envs.quadrotor.filtered.zcbf_env:make",
-    vector_entry_point="safe_envs.quadrotor.filtered.zcbf_env:make_vec",
+    entry_point="safe_envs.quadrotor.filtered_env:make",
+    vector_entry_point="safe_envs.quadrotor.filtered_env:make_vec",
     max_episode_steps=600,
 )
 register(

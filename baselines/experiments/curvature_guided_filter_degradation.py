@@ -6,11 +6,11 @@ import numpy as np
 
 from baselines.experiments.curvature_guided_filter_flights import FILTERS, VALUE_OPTIMAL
 from baselines.experiments.quadrotor_action_value import ActionValue, value_optimal
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.task import SceneName
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
-from safe_envs.safety_filters import SphereZCBF, filter_batch, weight_of
-from safe_envs.safety_filters.metrics import resolved_metric
+from safe_envs.safety_filters import SphereZCBF, filter_batch
+from safe_envs.safety_filters.metrics import ConstantMetric, resolved_metric
 
 ORDER = 3
 EVERY = 20  # steps between the moments at which active states are collected
@@ -27,14 +27,15 @@ def one_step_degradation(
     """
     flight = QuadrotorVectorEnv(scenarios, None, scene=scene)
     flight.reset(seed=seed)
-    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    controller = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     value = ActionValue(controller)
     barrier = SphereZCBF(ORDER, margin=margin)
+    plant = flight.filter_plant()
     weights = {}
     for name, metric in COMPARED.items():
-        resolved = resolved_metric(metric, 4, flight.vehicle, flight.control_dt)
-        assert isinstance(resolved, np.ndarray)
-        weights[name] = weight_of(resolved)
+        resolved = resolved_metric(metric, plant)
+        assert isinstance(resolved, ConstantMetric)
+        weights[name] = resolved.weight
     lost: dict[str, list[np.ndarray]] = {name: [] for name in (*weights, VALUE_OPTIMAL.name)}
     for step in range(steps):
         states, times = flight.states, flight.times

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from agents.controllers.quadrotor_mpc import QuadrotorMPC
 from baselines.experiments.quadrotor_action_value import ActionValue, value_optimal
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.task import SceneName
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.safety_filters import (
@@ -144,7 +144,7 @@ def fly(
 
 def pilot_of(nominal: Nominal, flight: QuadrotorVectorEnv) -> Pilot:
     """Return the controller of all flights, with a plan of its own for each if it plans."""
-    law = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    law = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     if nominal == "geometric":
         return law.batch
     planners = [
@@ -172,7 +172,7 @@ def _value_optimal(
     chosen = np.flatnonzero(unsafe)
     if len(chosen):
         states, times = flight.states[:, chosen], flight.times[chosen]
-        law = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+        law = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
         value = ActionValue(law)
         found = value_optimal(value, rows.of(chosen), states, times, u[:, chosen])
         thrusts[:, chosen], slack[chosen] = found
@@ -185,7 +185,7 @@ def filter_times(
     """Return the seconds that each step of one flight spent in the filter, (steps,)."""
     flight = QuadrotorEnv(scene)
     env = SafetyFilter(flight, _barrier(chosen, margin), chosen.metric)
-    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    controller = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     env.reset(seed=seed)
     times = np.empty(steps)
     for step in range(steps):

@@ -18,6 +18,10 @@ from safe_envs.contract.cost_signal import CostLimits, declare_constraints
 from safe_envs.contract.dynamics import BatchStep, ScalarStart, ScalarStep
 from safe_envs.contract.single_env import SingleEnv
 from safe_envs.contract.vector_env import NativeVectorEnv
+from safe_envs.control.double_integrator_plant import (
+    double_integrator_batch_plant,
+    double_integrator_plant,
+)
 from safe_envs.control.double_integrator_reference import (
     BOX,
     EXPERT_GAIN,
@@ -32,6 +36,7 @@ from safe_envs.control.double_integrator_reference import (
 )
 from safe_envs.control.double_integrator_sampling import sample_safe_state, sample_safe_states
 from safe_envs.control.plane_drawing import draw_phase_plane
+from safe_envs.safety_filters.filter_plant import FilterPlant
 
 RewardMode = Literal["lqr", "imitation"]
 SIDES = ("position_high", "position_low", "velocity_high", "velocity_low")
@@ -105,6 +110,10 @@ class DoubleIntegratorEnv(SingleEnv):
         """Return the safe controller clip(-K x, -1, 1)."""
         return _backup_policy()
 
+    def filter_plant(self) -> FilterPlant:
+        """Return what the safety filter needs: the barrier of C_inf and the metric "lqr"."""
+        return double_integrator_plant()
+
 
 class DoubleIntegratorVectorEnv(NativeVectorEnv):
     """`DoubleIntegratorEnv` as a native vector environment, with the same arguments."""
@@ -123,6 +132,10 @@ class DoubleIntegratorVectorEnv(NativeVectorEnv):
     def backup_policy(self) -> LinearFeedback:
         """Return the safe controller clip(-K x, -1, 1)."""
         return _backup_policy()
+
+    def filter_plant(self) -> FilterPlant:
+        """Return what the safety filter needs: the barrier of C_inf and the metric "lqr"."""
+        return double_integrator_batch_plant()
 
 
 class DoubleIntegratorBatch:

@@ -11,11 +11,14 @@ from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.cost_signal import CostLimits
 from safe_envs.contract.single_env import SingleEnv
 from safe_envs.quadrotor.batch import QuadrotorBatch
-from safe_envs.quadrotor.flight import Flight, ScalarFlight
+from safe_envs.quadrotor.filtered.backup import FilteredFlight
+from safe_envs.quadrotor.filtered.flight_plant import flight_plant
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.render_backends import RenderBackend, flight_painter
+from safe_envs.quadrotor.scalar_flight import FlightState, ScalarFlight
 from safe_envs.quadrotor.task import CONTROL_DT, SceneName, VehicleName, flight_task
 from safe_envs.quadrotor.vehicle import Vehicle
+from safe_envs.safety_filters.filter_plant import FilterPlant
 
 
 class QuadrotorEnv(SingleEnv):
@@ -170,10 +173,12 @@ class QuadrotorEnv(SingleEnv):
 
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
-        from safe_envs.quadrotor.filtered.backup import FilteredFlight  # imports this module
-
         return FilteredFlight(self.vehicle, self.reference)
 
-    def _flight(self, wanted: str) -> Flight:
-        flight: Flight = self.current_state(f"reading {wanted}")
+    def filter_plant(self) -> FilterPlant:
+        """Return what the safety filter needs: state, thrusts, barrier and metrics."""
+        return flight_plant(self)
+
+    def _flight(self, wanted: str) -> FlightState:
+        flight: FlightState = self.current_state(f"reading {wanted}")
         return flight

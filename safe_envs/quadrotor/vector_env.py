@@ -10,9 +10,12 @@ from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.quadrotor.batch import STATE, TIME, centres_of, thrusts_of
 from safe_envs.quadrotor.env import QuadrotorEnv
+from safe_envs.quadrotor.filtered.backup import FilteredFlight
+from safe_envs.quadrotor.filtered.flight_plant import flight_batch_plant
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.task import CONTROL_DT, EPISODE_STEPS
 from safe_envs.quadrotor.vehicle import Vehicle
+from safe_envs.safety_filters.filter_plant import FilterPlant
 
 
 class QuadrotorVectorEnv(NativeVectorEnv):
@@ -47,9 +50,11 @@ class QuadrotorVectorEnv(NativeVectorEnv):
 
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
-        from safe_envs.quadrotor.filtered.backup import FilteredFlight  # imports this module
-
         return FilteredFlight(self.vehicle, self.reference)
+
+    def filter_plant(self) -> FilterPlant:
+        """Return what the safety filter needs: state, thrusts, barrier and metrics."""
+        return flight_batch_plant(self)
 
     @property
     def states(self) -> np.ndarray:

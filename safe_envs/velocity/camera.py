@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.rendering.offscreen_scene import OffscreenScene
-from safe_envs.velocity.physics import RobotPhysics, load_mujoco
+from safe_envs.velocity.physics import RobotPhysics
 
 SIZE = 480  # [px] width and height, as Gymnasium's frames
 MAX_GEOMS = 1000

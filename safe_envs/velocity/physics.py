@@ -21,21 +21,11 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.contract.argument_checks import checked_array
+from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity.robots import robot_named
 
 ASSETS = Path(gym.__file__).parent / "envs" / "mujoco" / "assets"
 UNIT_NORM_TOLERANCE = 1e-15  # as in MuJoCo's mju_normalize4: closer to 1 counts as normalised
-
-
-def load_mujoco() -> ModuleType:
-    """Return the module mujoco; DependencyNotInstalled with the pip line if it is missing."""
-    try:
-        import mujoco
-    except ImportError as error:
-        raise gym.error.DependencyNotInstalled(
-            'the velocity tasks need mujoco; install it with: pip install "safe-envs[mujoco]"'
-        ) from error
-    return mujoco
 
 
 class Outcome(NamedTuple):

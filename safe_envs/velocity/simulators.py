@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from safe_envs.velocity.physics import RobotPhysics, load_mujoco
+from safe_envs.rendering.mujoco_package import load_mujoco
+from safe_envs.velocity.physics import RobotPhysics
 
 
 class Simulator(Protocol):

@@ -13,7 +13,7 @@ from safe_envs.contract.vector_checks import check_native_form
 from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.dynamics import CALM, step
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.starts import keeps_clear
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, HUMMINGBIRD
 
@@ -27,7 +27,7 @@ def on_reference(env, time=0.0):
 
 def fly(env, steps, controller=None):
     """Follow the reference; return rewards, infos, errors to the reference, and the last ends."""
-    controller = controller or GeometricController(env.vehicle, env.reference, env.control_dt)
+    controller = controller or GeometricLaw(env.vehicle, env.reference, env.control_dt)
     rewards, infos, errors = [], [], []
     for _ in range(steps):
         _, reward, terminated, _, info = env.step(env.action_of(controller(env.state, env.time)))

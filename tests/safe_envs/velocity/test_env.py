@@ -13,9 +13,10 @@ import pytest
 pytest.importorskip("mujoco")
 
 from safe_envs.rendering import offscreen_scene
+from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity import physics as velocity_physics
 from safe_envs.velocity.env import SafetyVelocityEnv
-from safe_envs.velocity.physics import RobotPhysics, load_mujoco, robot_physics
+from safe_envs.velocity.physics import RobotPhysics, robot_physics
 from safe_envs.velocity.robots import ROBOTS
 
 V4_MODULES = {

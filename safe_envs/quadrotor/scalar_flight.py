@@ -26,7 +26,7 @@ from safe_envs.quadrotor.task import (
 )
 
 
-class Flight(NamedTuple):
+class FlightState(NamedTuple):
     """Where one flight is."""
 
     state: tuple[float, ...]  # (13,)
@@ -60,7 +60,7 @@ class ScalarFlight:
         starts = self._starts(rng, options)
         scene = self._task.scene
         state, time = tuple(starts.states[0].tolist()), float(starts.times[0])
-        flight = Flight(
+        flight = FlightState(
             state=state,
             time=time,
             phase=self._task.reference.phase(time),
@@ -73,7 +73,7 @@ class ScalarFlight:
         margins = np.array(self._margins(state, flight.centers))
         return flight, self._observe(flight), margins, {"state": np.array(state)}
 
-    def step(self, state: Flight, action: np.ndarray, rng: np.random.Generator) -> ScalarStep:
+    def step(self, state: FlightState, action: np.ndarray, rng: np.random.Generator) -> ScalarStep:
         """Fly for 0.01 s; reward and costs of the state reached."""
         task, before = self._task, state.state
         u = [0.5 * (a + 1.0) for a in action.tolist()]
@@ -104,7 +104,7 @@ class ScalarFlight:
         if self._keeps_trail:
             state.trail.append(reached[:3])
         time = state.time + CONTROL_DT
-        flight = Flight(reached, time, phase, state.centers, gust, thrusts, steps, state.trail)
+        flight = FlightState(reached, time, phase, state.centers, gust, thrusts, steps, state.trail)
         return (
             flight,
             self._observe(flight),
@@ -116,7 +116,7 @@ class ScalarFlight:
             {"state": np.array(reached)},
         )
 
-    def frame(self, state: Flight) -> np.ndarray:
+    def frame(self, state: FlightState) -> np.ndarray:
         """Return the picture of the flight so far."""
         x, y, _, _, height = self._target(state.phase)
         return self._painter.draw(state.state, state.trail, state.centers, (x, y, height))
@@ -167,7 +167,7 @@ class ScalarFlight:
         reference = self._task.reference
         return (*reference.planar(*phase), reference.height)
 
-    def _observe(self, flight: Flight) -> np.ndarray:
+    def _observe(self, flight: FlightState) -> np.ndarray:
         x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3 = flight.state
         if q0 < 0.0:
             q0, q1, q2, q3 = -q0, -q1, -q2, -q3
