@@ -82,35 +82,18 @@ def test_the_guide_gives_an_environment(checkout):
 
 
 @pytest.mark.parametrize(
-    ("forgotten", "message"),
+    ("written", "instead", "message"),
     [
-        ("    ## Costs\n", r"docstring of HeatedRoomEnv lacks the headings \['Costs'\]"),
-        ("class HeatedRoomVectorEnv", "has no attribute 'HeatedRoomVectorEnv'"),
-        ("    def margins", "'HeatedRooms' object has no attribute 'margins'"),
+        ("## Costs", "## Prices", r"docstring of HeatedRoomEnv lacks the headings \['Costs'\]"),
+        ("class HeatedRoomVectorEnv", "class Rooms", "has no attribute 'HeatedRoomVectorEnv'"),
+        ("def margins", "def distances", "'HeatedRooms' object has no attribute 'margins'"),
     ],
 )
-def test_what_is_forgotten_is_named(checkout, forgotten, message):
-    path = checkout / FILE
-    assert forgotten in path.read_text()
-    path.write_text(
-        path.read_text().replace(
-            forgotten,
-            forgotten.replace("# Costs", "# Prices")
-            .replace("RoomVector", "RoomArray")
-            .replace("margins", "distances"),
-        )
-    )
-    done = run(
-        checkout,
-        "-m",
-        "pytest",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "tests",
-        "-k",
-        "HeatedRoom and (complete or contract)",
-    )
+def test_what_is_forgotten_is_named(checkout, written, instead, message):
+    assert SOURCE.count(written) == 1
+    (checkout / FILE).write_text(SOURCE.replace(written, instead))
+    chosen = "HeatedRoom and (complete or contract)"
+    done = run(checkout, "-m", "pytest", "-x", "-p", "no:cacheprovider", "tests", "-k", chosen)
     assert done.returncode == 1
     assert re.search(message, done.stdout), done.stdout
 

@@ -69,8 +69,8 @@ class DoubleIntegratorEnv(SingleEnv):
     ## Costs
     1 on every step that ends outside the box, else 0; the limit on the episode's sum is 0.
     `per_constraint=True` declares one constraint per side, and a step outside two sides at once
-    charges each with 1/2. `info["constraint_values"]` holds the four signed margins in metres and
-    metres per second: position - 15, -position - 15, velocity - 15, -velocity - 15.
+    charges each with 1/2. `info["constraint_values"]` holds the four signed margins in meters and
+    meters per second: position - 15, -position - 15, velocity - 15, -velocity - 15.
 
     ## Starting State
     Uniform over R_safe, the states that the safe controller clip(-K x, -1, 1) brings to the

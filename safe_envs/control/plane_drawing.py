@@ -57,8 +57,8 @@ def draw_phase_plane(
 def _safe_cells(
     box: float, in_safe_set: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[tuple[float, float], ...]:
-    centres = (np.arange(SHADED_CELLS) + 0.5) / SHADED_CELLS * 2.0 * box - box
-    cells = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+    centers = (np.arange(SHADED_CELLS) + 0.5) / SHADED_CELLS * 2.0 * box - box
+    cells = np.stack(np.meshgrid(centers, centers), axis=-1).reshape(-1, 2)
     return tuple(map(tuple, cells[in_safe_set(cells)].tolist()))
 
 

@@ -68,7 +68,7 @@ class CliffWorldEnv(TabularEnv):
     ## Reference Optimum
     By the occupancy linear program of `tabular_model()`: V_r* = 0.53344782 at V_c = 0.175, with
     multiplier 0.79427690. Without the constraint V_r = 0.54752718 at V_c = 0.19272601; the least
-    possible V_c is 0.16125093. The optimum randomises in state 5: up 0.1913, right 0.8087.
+    possible V_c is 0.16125093. The optimum randomizes in state 5: up 0.1913, right 0.8087.
 
     ## Arguments
     - `slip` (0.2): probability that the action is replaced by a uniformly random one.

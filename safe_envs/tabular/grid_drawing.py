@@ -37,18 +37,18 @@ class GridPicture:
         pygame = load_pygame()
         surface = pygame.Surface((self.columns * CELL, self.rows * CELL))
         surface.fill(BACKGROUND)
-        for cells, colour in ((self.hazards, HAZARD), (self.goals, GOAL)):
+        for cells, color in ((self.hazards, HAZARD), (self.goals, GOAL)):
             for cell in cells:
-                pygame.draw.rect(surface, colour, self._box(cell))
+                pygame.draw.rect(surface, color, self._box(cell))
         for column in range(self.columns):
             for row in range(self.rows):
                 pygame.draw.rect(surface, FAINT, self._box((column, row)), width=1)
         place = self.places[state]
         if place is not None:
             left, top, width, height = self._box(place)
-            centre = (left + width // 2, top + height // 2)
-            pygame.draw.circle(surface, INK, centre, CELL // 3)
-            pygame.draw.circle(surface, AGENT, centre, CELL // 3 - 3)
+            center = (left + width // 2, top + height // 2)
+            pygame.draw.circle(surface, INK, center, CELL // 3)
+            pygame.draw.circle(surface, AGENT, center, CELL // 3 - 3)
         return frame_of(surface)
 
     def _box(self, cell: Cell) -> tuple[int, int, int, int]:
@@ -65,11 +65,11 @@ def draw_ring(state: int, count: int) -> np.ndarray:
     spacing = 2 * np.pi * radius / count
     for other in range(count):
         angle = 2 * np.pi * other / count
-        centre = (RING_SIZE / 2 + radius * np.sin(angle), RING_SIZE / 2 - radius * np.cos(angle))
+        center = (RING_SIZE / 2 + radius * np.sin(angle), RING_SIZE / 2 - radius * np.cos(angle))
         if other == state:
-            pygame.draw.line(surface, FAINT, (RING_SIZE / 2, RING_SIZE / 2), centre, width=3)
-            pygame.draw.circle(surface, INK, centre, 14)
-            pygame.draw.circle(surface, AGENT, centre, 12)
+            pygame.draw.line(surface, FAINT, (RING_SIZE / 2, RING_SIZE / 2), center, width=3)
+            pygame.draw.circle(surface, INK, center, 14)
+            pygame.draw.circle(surface, AGENT, center, 12)
         else:
-            pygame.draw.circle(surface, FAINT, centre, max(2, min(8, int(0.3 * spacing))))
+            pygame.draw.circle(surface, FAINT, center, max(2, min(8, int(0.3 * spacing))))
     return frame_of(surface)

@@ -33,7 +33,7 @@ class SafetyVelocityEnv(SingleEnv):
     | Ant | 2.6222 | torso, norm of x and y | 0.05 | 15, 14 |
     | HalfCheetah | 3.2096 | along x | 0.05 | 9, 9 |
     | Hopper | 0.7402 | along x | 0.008 | 6, 6 |
-    | Humanoid | 1.4149 | mass centre, norm of x and y | 0.015 | 24, 23 |
+    | Humanoid | 1.4149 | mass center, norm of x and y | 0.015 | 24, 23 |
     | Swimmer | 0.2282 | along x | 0.04 | 5, 5 |
     | Walker2d | 2.3415 | along x | 0.008 | 9, 9 |
 
@@ -58,7 +58,7 @@ class SafetyVelocityEnv(SingleEnv):
     `info["constraint_values"]` holds velocity - threshold [m/s].
 
     ## Starting State
-    The standing pose with noise, as in Gymnasium's version 4; the root's quaternion is normalised.
+    The standing pose with noise, as in Gymnasium's version 4; the root's quaternion is normalized.
     `reset(options={"state": x})` starts in x, which is qpos and qvel concatenated.
     `env.unwrapped.state` is such an x.
 

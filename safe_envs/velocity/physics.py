@@ -25,7 +25,7 @@ from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity.robots import robot_named
 
 ASSETS = Path(gym.__file__).parent / "envs" / "mujoco" / "assets"
-UNIT_NORM_TOLERANCE = 1e-15  # as in MuJoCo's mju_normalize4: closer to 1 counts as normalised
+UNIT_NORM_TOLERANCE = 1e-15  # as in MuJoCo's mju_normalize4: closer to 1 counts as normalized
 
 
 class Outcome(NamedTuple):
@@ -117,7 +117,7 @@ class RobotPhysics:
         return np.concatenate((self._normalized(qpos), qvel))
 
     def checked_starts(self, given: Any, leading: tuple[int, ...]) -> np.ndarray:
-        """Return states (qpos, qvel) given by the user, the root's quaternion normalised.
+        """Return states (qpos, qvel) given by the user, the root's quaternion normalized.
 
         Raises:
             ValueError: if they are not finite, not of shape (*leading, nq + nv), or a quaternion

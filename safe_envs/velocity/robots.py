@@ -49,7 +49,7 @@ class Robot:
         normal_velocity_noise: whether the noise on qvel is normal with this scale, or uniform too.
         control_cost_weight: weight of the sum of squared actions.
         hidden_positions: leading entries of qpos that the observation leaves out.
-        position: where the robot is: its first two joints, its torso or its mass centre.
+        position: where the robot is: its first two joints, its torso or its mass center.
         planar: whether it moves in the x-z plane, so that there is no y.
         total_speed: whether the norm of the xy velocity is limited, or the signed x velocity.
         reward_names: what Gymnasium's info calls the forward reward, the control cost and the
