@@ -11,14 +11,13 @@ from rich.console import Console
 
 from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.commands.row_table import contents_table, score_table
-from leaderboard.evaluation.episodes import EpisodeSums
 from leaderboard.evaluation.evaluate import PolicyFile, play_policy, seed_indices
 from leaderboard.sandbox.policy import PolicyFailed
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.scores.ranking import tier_of
 from leaderboard.scores.row_score import RowScore
+from leaderboard.scores.scored_episodes import EpisodeSums, episodes_of
 from leaderboard.scores.scoring import score_row
-from leaderboard.store.episode_store import episodes_of
 from leaderboard.store.seasons import PUBLIC_SECRET, SECRET_SIZE
 from leaderboard.submissions.from_runs import submission_of
 from leaderboard.submissions.submission import Submission, check_submission, spaces_of

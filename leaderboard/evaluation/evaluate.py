@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from leaderboard.boards.board import EPISODES_PER_POLICY, Board, board_of
-from leaderboard.evaluation.episodes import EpisodePlayer, EpisodeSums
+from leaderboard.evaluation.episodes import EpisodePlayer
 from leaderboard.policy_files.gate import PolicyRefused, check_graph, try_out
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
 from leaderboard.scores.score_json import draws_to_bytes, statistics_to_json
+from leaderboard.scores.scored_episodes import EpisodeSums
 from leaderboard.scores.scoring import score_row
 from leaderboard.store.database import Database
 from leaderboard.store.episode_store import keep_episodes, kept_indices, scored_episodes

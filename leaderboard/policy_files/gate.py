@@ -22,14 +22,9 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from leaderboard.policy_files.message_parts import MessageRefused, count_parts
 from leaderboard.policy_files.onnx_rules import check_model
 from leaderboard.policy_files.onnx_tensors import LARGEST_MODEL, type_name
-from leaderboard.policy_files.policy_form import (
-    PolicyForm,
-    PolicyOutput,
-    possible_outputs,
-    possible_sets,
-)
 from leaderboard.policy_files.policy_refused import PolicyRefused, shortened
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
+from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
 
 __all__ = ["PolicyRefused", "check_actions", "check_graph", "check_policy", "probe_observations"]
 
@@ -53,15 +48,15 @@ def check_graph(model_bytes: bytes, observation_space: Space, action_space: Spac
         PolicyRefused: if it breaks a rule; the message is for the one who submitted it.
         ValueError: if the environment's actions are of another kind.
     """
-    possible = possible_outputs(action_space)
+    possible = _possible_outputs(action_space)
     model = _parsed(model_bytes)
     check_model(model)
     size = int(spaces.flatdim(observation_space))
     _check_input(model.graph.input, size)
     outputs = model.graph.output
     names = [value.name for value in outputs]
-    if len(names) != len(set(names)) or frozenset(names) not in possible_sets(action_space):
-        allowed = "; or ".join(" and ".join(sorted(each)) for each in possible_sets(action_space))
+    if len(names) != len(set(names)) or frozenset(names) not in _possible_sets(action_space):
+        allowed = "; or ".join(" and ".join(sorted(each)) for each in _possible_sets(action_space))
         raise PolicyRefused(
             f"the outputs are {_listed(names)}; allowed for {action_space} are {allowed}; rename "
             "the outputs of the graph"
@@ -145,6 +140,32 @@ def probe_observations(observation_space: Space) -> tuple[np.ndarray, np.ndarray
     high = np.clip(space.high, -LARGEST_PROBE, LARGEST_PROBE).ravel()
     extremes = [np.clip(0.0, low, high), low, high, np.where(np.arange(low.size) % 2, low, high)]
     return random, np.array(extremes, dtype=np.float32)
+
+
+def _possible_outputs(action_space: Space) -> dict[str, PolicyOutput]:
+    """Return the outputs that a policy for this action space may have, by name.
+
+    Raises:
+        ValueError: if actions of this space have no such form.
+    """
+    if isinstance(action_space, spaces.Discrete):
+        return {
+            "action": PolicyOutput("action", 1, whole=True),
+            "logits": PolicyOutput("logits", int(action_space.n), whole=False),
+        }
+    if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
+        width = int(np.prod(action_space.shape))
+        return {name: PolicyOutput(name, width, False) for name in ("action", "mean", "log_std")}
+    raise ValueError(
+        f"actions are {action_space}; policy files answer Box actions of floats and Discrete "
+        "actions; evaluate on an environment with one of them"
+    )
+
+
+def _possible_sets(action_space: Space) -> tuple[frozenset[str], ...]:
+    """Return the sets of outputs that a policy for this action space may have."""
+    drawn = {"logits"} if isinstance(action_space, spaces.Discrete) else {"mean", "log_std"}
+    return frozenset({"action"}), frozenset(drawn), frozenset({"action", *drawn})
 
 
 def _parsed(model_bytes: bytes) -> ModelProto:

@@ -16,9 +16,10 @@ from types import TracebackType
 
 import numpy as np
 
-from leaderboard.policy_files.policy_form import PolicyForm
 from leaderboard.sandbox.confined_process import ConfinedProcess, ProcessFault
+from leaderboard.sandbox.policy_form import PolicyForm
 from leaderboard.sandbox.sandbox_protocol import READY, Answer
+from safe_envs.contract.argument_checks import check_positive
 
 MOST_ROWS = 65_536  # of one call
 _START_SECONDS = 60.0
@@ -50,9 +51,7 @@ class SandboxLimits:
     total_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value > 0:
-                raise ValueError(f"{name} is {value}; pass a positive number")
+        check_positive(**asdict(self))
 
     @classmethod
     def for_steps(cls, steps: int) -> SandboxLimits:
@@ -190,10 +189,7 @@ class SandboxedPolicy:
                     "memory_bytes": self.limits.memory_bytes,
                     "cpu_seconds": self.limits.cpu_seconds,
                     "observation_size": self.form.observation_size,
-                    "outputs": [
-                        {"name": output.name, "width": output.width, "whole": output.whole}
-                        for output in self.form.outputs
-                    ],
+                    "outputs": [asdict(output) for output in self.form.outputs],
                 }
             )
             answer = self._process.receive(3, time.monotonic() + _START_SECONDS)

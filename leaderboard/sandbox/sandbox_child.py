@@ -27,9 +27,7 @@ def main() -> None:
     isolated = isolate_network()  # while there is one thread
     die_with_parent(settings["parent"])
     limit_resources(settings["memory_bytes"], settings["cpu_seconds"])
-    from leaderboard.sandbox.policy_service import (
-        serve,  # loads ONNX Runtime: the last files to be opened
-    )
+    from leaderboard.sandbox.policy_service import serve  # the last files to be opened
 
     renounce_privileges()
     filtered = filter_system_calls()

@@ -15,7 +15,7 @@ The last exchange is repeated. After an answer other than OK the process ends.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TypedDict
+from typing import Any, TypedDict
 
 READY = b"R"
 
@@ -31,14 +31,6 @@ class Answer(IntEnum):
     WRONG_SHAPE = 5
 
 
-class OutputSettings(TypedDict):
-    """One output, as `policy_form.PolicyOutput` has it."""
-
-    name: str
-    width: int
-    whole: bool
-
-
 class Settings(TypedDict):
     """What the parent decides."""
 
@@ -46,4 +38,4 @@ class Settings(TypedDict):
     memory_bytes: int
     cpu_seconds: int
     observation_size: int
-    outputs: list[OutputSettings]
+    outputs: list[dict[str, Any]]  # the fields of each `PolicyOutput`

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
 import sqlalchemy as sa
 
-from leaderboard.evaluation.episodes import EpisodeSums
-from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.scores.scored_episodes import EpisodeSums, ScoredEpisodes, episodes_of
 from leaderboard.store.tables import episode, policy
 
 
@@ -76,21 +74,4 @@ def scored_episodes(connection: sa.Connection, submission_id: int, split: str) -
             for row in rows
         ),
         policies,
-    )
-
-
-def episodes_of(episodes: Iterable[EpisodeSums], policies: int) -> ScoredEpisodes:
-    """Return episodes, policy after policy, as arrays."""
-    rows = list(episodes)
-
-    def array(values: list) -> np.ndarray:
-        flat = np.array(values, dtype=np.float64)
-        return flat.reshape(policies, len(rows) // policies, *flat.shape[1:])
-
-    return ScoredEpisodes(
-        returns=array([row.total_return for row in rows]),
-        costs=array([row.costs for row in rows]),
-        plain_returns=array([row.plain_return for row in rows]),
-        plain_costs=array([row.plain_costs for row in rows]),
-        lengths=array([row.length for row in rows]),
     )

@@ -14,7 +14,7 @@ import gymnasium as gym
 from leaderboard.boards.board import MOST_POLICIES, Board, board_of
 from leaderboard.policy_files.gate import check_graph
 from leaderboard.policy_files.onnx_rules import LARGEST_MODEL
-from leaderboard.policy_files.policy_form import PolicyForm
+from leaderboard.sandbox.policy_form import PolicyForm
 from leaderboard.submissions.metadata import Metadata
 
 LARGEST_CURVES = 512 * 1024  # [bytes]

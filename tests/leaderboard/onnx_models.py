@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
-from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
+from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
 
 OBSERVATIONS = spaces.Box(-np.inf, np.inf, (4,), np.float32)
 ACTIONS = spaces.Box(-1.0, 1.0, (2,), np.float32)

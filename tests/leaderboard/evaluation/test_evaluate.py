@@ -11,8 +11,7 @@ import sqlalchemy as sa
 import leaderboard.evaluation.evaluate
 from leaderboard.boards.board import EPISODES_PER_POLICY, board_of
 from leaderboard.commands.verify import evaluate_submission
-from leaderboard.evaluation.acting import actions_of
-from leaderboard.evaluation.episodes import EpisodePlayer
+from leaderboard.evaluation.episodes import EpisodePlayer, actions_of
 from leaderboard.evaluation.evaluate import PolicyFile, evaluate, play_policy, seed_indices
 from leaderboard.evaluation.worker import evaluate_next
 from leaderboard.sandbox.policy import PolicyFailed, SandboxLimits

@@ -15,8 +15,8 @@ from leaderboard.policy_files.gate import (
     check_policy,
     probe_observations,
 )
-from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy
+from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, CHOICES, OBSERVATIONS, Network, changed
 

@@ -27,7 +27,8 @@ from leaderboard.sandbox.system_call_filter import filter_system_calls
 import os, struct, sys
 limit_resources(1 << 30, 60)
 import numpy as np
-from leaderboard.sandbox.single_row_policy import SingleRowPolicy
+from leaderboard.sandbox.policy_form import PolicyOutput
+from leaderboard.sandbox.policy_service import SingleRowPolicy
 renounce_privileges()
 filter_system_calls()
 read = sys.stdin.buffer.read
@@ -35,7 +36,7 @@ while length := read(4):
     content = read(struct.unpack("<I", length)[0])
     outcome = 1
     try:
-        policy = SingleRowPolicy(content, [{"name": "action", "width": 2, "whole": False}])
+        policy = SingleRowPolicy(content, [PolicyOutput("action", 2, False)])
         outcome = 2
         policy.answers(np.zeros((1, 4), np.float32))
         outcome = 0

@@ -14,7 +14,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from leaderboard.policy_files.gate import PolicyRefused, check_graph
-from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
 from leaderboard.sandbox import confined_process
 from leaderboard.sandbox import policy as policy_sandbox
 from leaderboard.sandbox.policy import (
@@ -23,6 +22,7 @@ from leaderboard.sandbox.policy import (
     SandboxLimits,
     SandboxUnavailable,
 )
+from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, CHOICES, FORM, OBSERVATIONS, ROW, Network
 

@@ -145,7 +145,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
+from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
 from leaderboard.sandbox.policy import SandboxedPolicy
 
 form = PolicyForm(4, (PolicyOutput("action", 2, False),))

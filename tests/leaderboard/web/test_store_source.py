@@ -5,9 +5,9 @@ import pytest
 import sqlalchemy as sa
 
 from leaderboard.boards.board import board_of, boards
-from leaderboard.evaluation.episodes import EpisodeSums
 from leaderboard.evaluation.evaluate import publish
 from leaderboard.scores.ranked_row import Feasibility, Tier
+from leaderboard.scores.scored_episodes import EpisodeSums
 from leaderboard.store.accounts import account_id_of
 from leaderboard.store.database import open_database
 from leaderboard.store.episode_store import keep_episodes
