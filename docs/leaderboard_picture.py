@@ -16,6 +16,7 @@ from rich.console import Console
 from baselines.commands.demo import demo_plan
 from baselines.jobs.training_job import TrainingJob
 from leaderboard.commands.submit import submit_here
+from leaderboard.evaluation.evaluate import tried_policies
 from leaderboard.store.database import open_database
 from leaderboard.store.seasons import open_season
 from leaderboard.submissions.from_runs import submission_of
@@ -40,11 +41,13 @@ def main() -> None:
             agents.setdefault(job.agent, []).append(job.folder(given.demo))
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
-        database = open_database(f"sqlite:///{folder}/store.sqlite")
+        url = f"sqlite:///{folder}/store.sqlite"
+        database = open_database(url)
         open_season(database, "picture", SECRET)
         for runs in agents.values():
             submission = submission_of(runs, stochastic=True, fields={"authors": ["safe-envs"]})
-            submit_here(database, submission, Console(file=io.StringIO()))
+            with tried_policies(submission) as tried:
+                submit_here(url, submission, tried, Console(file=io.StringIO()))
         write_site(StoreSource(database), site)
         database.close()
         with sync_playwright() as browsers:

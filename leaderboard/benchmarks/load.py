@@ -33,14 +33,14 @@ from rich.table import Table
 from leaderboard.benchmarks.load_client import Answers, LoadClient
 from leaderboard.boards.board import Board, board_of
 from leaderboard.commands.http_client import send
-from leaderboard.scores.score_json import draws_to_bytes, statistics_to_json
 from leaderboard.scores.scored_episodes import ScoredEpisodes
 from leaderboard.scores.scoring import score_row
 from leaderboard.store.accounts import Scope, account_id_of, create_token
 from leaderboard.store.audit import record
 from leaderboard.store.database import Database, embedded_url, open_database
+from leaderboard.store.score_store import keep_score
 from leaderboard.store.seasons import open_season
-from leaderboard.store.tables import episode, policy, result, submission
+from leaderboard.store.tables import episode, policy, submission
 from leaderboard.submissions.metadata import parse_metadata
 from leaderboard.submissions.submission import Submission, spaces_of
 
@@ -113,13 +113,8 @@ def fill_board(database: Database, board: Board, rows: int) -> None:
             }
             made = connection.execute(sa.insert(submission).values(**values))
             score = score_row(board, _episodes(board, rng))
-            kept = {
-                "submission_id": made.inserted_primary_key[0] if made.inserted_primary_key else 0,
-                "statistics_version": score.statistics.version,
-                "statistics": statistics_to_json(score.statistics),
-                "draws": draws_to_bytes(score.draws),
-            }
-            connection.execute(sa.insert(result).values(**kept))
+            assert made.inserted_primary_key is not None
+            keep_score(connection, made.inserted_primary_key[0], score)
         record(connection, "load benchmark", "fill", str(rows))
 
 

@@ -127,7 +127,7 @@ def administer(options: AdministrationOptions, console: Console) -> int:
 
 def _print_season(season: Season, console: Console) -> None:
     opened = time.strftime("%Y-%m-%d", time.gmtime(season.opened_at))
-    console.print(f"season {season.number} is {season.state}, opened on {opened}")
+    console.print(f"season {season.number} is {season.state.value}, opened on {opened}")
     console.print(f"SHA-256 of its secret: {season.secret_sha256}", soft_wrap=True)
     if season.revealed_secret is not None:
         console.print(f"secret: {escape(season.revealed_secret.hex())}", soft_wrap=True)

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from baselines.jobs.run_folder import read_training_outcome
 from baselines.jobs.training_job import TrainingJob
-from leaderboard.commands.submit import check_locally, submit_here
-from leaderboard.store.database import EMBEDDED, embedded_url, open_database
+from leaderboard.commands.submit import submit_here
+from leaderboard.evaluation.evaluate import tried_policies
+from leaderboard.store.database import EMBEDDED, embedded_url
 from leaderboard.submissions.from_runs import submission_of
 
 
@@ -43,12 +44,8 @@ def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
     console.print(
         f"\nSubmitting the best agent, {submission.metadata.algorithm}, as anybody would:"
     )
-    check_locally(submission)
-    database = open_database(options.db)
-    try:
-        submit_here(database, submission, console)
-    finally:
-        database.close()
+    with tried_policies(submission) as tried:
+        submit_here(options.db, submission, tried, console)
     show = "make serve" if options.db == embedded_url(EMBEDDED) else "python -m leaderboard serve"
     console.print(f"See it ranked: {show}, then open http://127.0.0.1:8000")
     return 0

@@ -13,23 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from leaderboard.boards.board import board_of
 from leaderboard.commands.row_table import contents_table, score_table
+from leaderboard.evaluation.evaluate import Tried, tried_policies
 from leaderboard.evaluation.worker import POLL_SECONDS, evaluate_next, worker_name
-from leaderboard.policy_files.gate import check_policy
 from leaderboard.store.accounts import LOCAL, account_id_of
+from leaderboard.store.board_rows import BoardRows
 from leaderboard.store.database import Database, embedded_url, open_database
 from leaderboard.store.leases import LeaseLost
 from leaderboard.store.seasons import ensure_season
-from leaderboard.store.submission_store import State as StoredState
-from leaderboard.store.submission_store import keep_submission, stored_submission
+from leaderboard.store.submission_store import State, keep_submission, stored_submission
 from leaderboard.submissions.from_runs import submission_of
-from leaderboard.submissions.submission import (
-    Submission,
-    SubmissionRefused,
-    check_submission,
-    spaces_of,
-)
-from leaderboard.web.page_data import State
+from leaderboard.submissions.submission import Submission
 
 
 @dataclass(frozen=True)
@@ -72,71 +67,65 @@ def submit(options: SubmitOptions, console: Console) -> int:
         options.run_dirs, stochastic=not options.deterministic, fields=_fields(options)
     )
     console.print(contents_table(submission))
-    check_locally(submission)
-    console.print("checked: every policy passes the gate and answers as it should")
-    if options.dry_run:
-        console.print("dry run: nothing was sent")
-        return 0
-    if options.url:
-        from leaderboard.commands.http_client import submit_to
+    with tried_policies(submission) as tried:
+        console.print("checked: every policy passes the gate and answers as it should")
+        if options.dry_run:
+            console.print("dry run: nothing was sent")
+            return 0
+        if not options.url:
+            return submit_here(options.db, submission, tried, console)
+    from leaderboard.commands.http_client import submit_to
 
-        return submit_to(options.url, options.token_file, submission, console)
-    database = open_database(options.db)
+    return submit_to(options.url, options.token_file, submission, console)
+
+
+def submit_here(url: str, submission: Submission, tried: Tried, console: Console) -> int:
+    """Submit to a store, evaluate, and print the row; a duplicate prints the row there is.
+
+    Args:
+        url: of the store.
+        submission: to keep.
+        tried: its policies, from `tried_policies`.
+        console: to print to.
+    """
+    database = open_database(url)
     try:
-        return submit_here(database, submission, console)
+        return _submit_to_store(database, submission, tried, console)
     finally:
         database.close()
 
 
-def check_locally(submission: Submission) -> None:
-    """Raise what the leaderboard would raise.
-
-    Raises:
-        SubmissionRefused: if anything is refused.
-    """
-    check_submission(submission)
-    spaces = spaces_of(submission.board)
-    for position, content in enumerate(submission.policies):
-        try:
-            check_policy(content, spaces.observation, spaces.action)
-        except ValueError as refusal:
-            raise SubmissionRefused(f"policy {position}: {refusal}") from None
-
-
-def submit_here(database: Database, submission: Submission, console: Console) -> int:
-    """Submit to a store, evaluate, and print the row; a duplicate prints the row there is."""
+def _submit_to_store(
+    database: Database, submission: Submission, tried: Tried, console: Console
+) -> int:
     ensure_season(database, LOCAL)
     with database.writing() as connection:
         account = account_id_of(connection, LOCAL)
     kept = keep_submission(database, submission, account, quota=False)
     if not kept.is_new:
         console.print(f"these policies are submission {kept.id} already")
-    _evaluate(database, kept.id, console)
-    return print_row(database, kept.id, console)
+    _evaluate(database, kept.id, tried, console)
+    return _print_row(database, kept.id, console)
 
 
-def print_row(database: Database, number: int, console: Console) -> int:
+def _print_row(database: Database, number: int, console: Console) -> int:
     """Print a submission's place and numbers; return the exit code, 1 if it is invalid."""
-    from leaderboard.web.store_source import StoreSource
-
-    page = StoreSource(database).submission_page(number)
-    assert page is not None
-    shown, ranked = page.row.submission, page.row.ranked
+    row = BoardRows(database).row(number)
+    assert row is not None
+    found, ranked = row.submission, row.ranked
     if ranked is None or ranked.candidate.score is None:
-        console.print(f"submission {number}: {shown.state.value}. {escape(shown.reason)}")
-        return 1 if shown.state in (State.INVALID, State.FAILED) else 0
+        console.print(f"submission {number}: {found.shown_state.value}. {escape(found.reason)}")
+        return 1 if found.shown_state in (State.INVALID, State.FAILED) else 0
     statistics = ranked.candidate.score.statistics
-    console.print(score_table(page.board, statistics, shown.metadata.claim))
+    console.print(score_table(board_of(found.env), statistics, found.metadata.claim))
     place = "without a rank" if ranked.rank is None else f"rank {ranked.rank}"
     if ranked.rank_interval:
         place += " (95 %: {} to {})".format(*ranked.rank_interval)
-    console.print(
-        f"submission {number} on {escape(page.board.env)}: {place}, tier {ranked.tier.value}"
-    )
+    console.print(f"submission {number} on {escape(found.env)}: {place}, tier {ranked.tier.value}")
     return 0
 
 
-def _evaluate(database: Database, number: int, console: Console) -> None:
+def _evaluate(database: Database, number: int, tried: Tried, console: Console) -> None:
     """Evaluate a submission here, or wait for the worker that is at it."""
     columns = TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes")
     with Progress(*columns, console=console, transient=True) as bar:
@@ -147,7 +136,7 @@ def _evaluate(database: Database, number: int, console: Console) -> None:
 
         while _is_undecided(database, number):
             try:
-                if evaluate_next(database, worker_name(), number, show) is None:
+                if evaluate_next(database, worker_name(), number, show, tried) is None:
                     time.sleep(POLL_SECONDS)
             except LeaseLost:
                 console.print("another worker goes on with the evaluation")
@@ -156,7 +145,7 @@ def _evaluate(database: Database, number: int, console: Console) -> None:
 def _is_undecided(database: Database, number: int) -> bool:
     found = stored_submission(database, number)
     assert found is not None
-    return found.state in (StoredState.QUEUED, StoredState.RUNNING)
+    return found.state in (State.QUEUED, State.RUNNING)
 
 
 def _fields(options: SubmitOptions) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from leaderboard.scores.scored_episodes import EpisodeSums, episodes_of
 from leaderboard.scores.scoring import score_row
 from leaderboard.store.seasons import PUBLIC_SECRET, SECRET_SIZE
 from leaderboard.submissions.from_runs import submission_of
-from leaderboard.submissions.submission import Submission, check_submission, spaces_of
+from leaderboard.submissions.submission import Submission, check_submission
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,15 @@ def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
     """Return the score of a submission on the seeds of a secret.
 
     Raises:
-        SubmissionRefused, PolicyRefused: if it does not pass the checks.
+        SubmissionRefused: if it does not pass the checks.
         PolicyFailed: if a policy misbehaves.
     """
-    check_submission(submission)
+    form = check_submission(submission)
     board = submission.board
-    spaces = spaces_of(board)
     episodes: list[EpisodeSums] = []
     for position, content in enumerate(submission.policies):
-        file = PolicyFile(content, submission.metadata.stochastic)
-        for batch in play_policy(board, spaces, file, secret, list(seed_indices(position))):
+        file = PolicyFile(content, form, submission.metadata.stochastic)
+        for batch in play_policy(board, file, secret, list(seed_indices(position))):
             episodes += batch.values()
     assert len(episodes) == EPISODES_PER_POLICY * len(submission.policies)
     return score_row(board, episodes_of(episodes, len(submission.policies)))

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from leaderboard.evaluation.evaluate import Progress, evaluate, no_progress
+from leaderboard.evaluation.evaluate import Progress, Tried, evaluate, no_progress
 from leaderboard.store.database import Database
 from leaderboard.store.leases import LeaseLost, claim, release
 from leaderboard.store.submission_store import State
@@ -30,6 +30,7 @@ def evaluate_next(
     owner: str,
     submission_id: int | None = None,
     progress: Progress = no_progress,
+    tried: Tried | None = None,
 ) -> tuple[int, State] | None:
     """Evaluate a waiting submission; return its number and state, None if there is none to do.
 
@@ -38,6 +39,7 @@ def evaluate_next(
         owner: of the lease.
         submission_id: only this one.
         progress: called with episodes done and to do.
+        tried: policies that this process has checked and started.
 
     Raises:
         LeaseLost: if another worker has taken over.
@@ -46,7 +48,7 @@ def evaluate_next(
     if lease is None:
         return None
     try:
-        return lease.submission_id, evaluate(database, lease, progress)
+        return lease.submission_id, evaluate(database, lease, progress, tried)
     except KeyboardInterrupt:
         release(database, lease)
         raise

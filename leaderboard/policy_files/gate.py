@@ -86,26 +86,62 @@ def check_policy(
         SandboxUnavailable: if no process for it could be started.
     """
     form = check_graph(model_bytes, observation_space, action_space)
+    tried_policy(model_bytes, form, observation_space, action_space, limits).close()
+    return form
+
+
+def tried_policy(
+    model_bytes: bytes,
+    form: PolicyForm,
+    observation_space: Space,
+    action_space: Space,
+    limits: SandboxLimits,
+) -> SandboxedPolicy:
+    """Return a running policy that has passed the trial; the caller closes it.
+
+    Args:
+        model_bytes: the file.
+        form: as `check_graph` returned it.
+        observation_space: of the environment.
+        action_space: of the environment.
+        limits: for the trial and all that follows.
+
+    Raises:
+        PolicyRefused: if it fails in the trial.
+        SandboxUnavailable: if no process for it could be started.
+    """
     try:
-        with SandboxedPolicy(model_bytes, form, limits) as policy:
-            try_out(policy, observation_space, action_space)
+        return started_policy(model_bytes, form, observation_space, action_space, limits)
     except PolicyFailed as failure:
         raise PolicyRefused(
             f"{failure}; allowed are finite numbers of the declared shapes for all observations of "
             f"{observation_space}, infinite bounds taken as {LARGEST_PROBE:.0e}; try it on such "
             "observations"
         ) from None
-    return form
 
 
-def try_out(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
-    """Run a policy on a few observations, extreme ones among them.
+def started_policy(
+    model_bytes: bytes,
+    form: PolicyForm,
+    observation_space: Space,
+    action_space: Space,
+    limits: SandboxLimits,
+) -> SandboxedPolicy:
+    """Return a running policy that has answered some observations; arguments as above.
 
     Raises:
         PolicyFailed: if an answer is not finite, of a wrong shape, or no action there is.
+        SandboxUnavailable: if no process for it could be started.
     """
-    for batch in probe_observations(observation_space):
-        check_actions(policy.outputs(batch), action_space)
+    policy = SandboxedPolicy(model_bytes, form, limits)
+    try:
+        policy.start()
+        for batch in probe_observations(observation_space):
+            check_actions(policy.outputs(batch), action_space)
+    except BaseException:
+        policy.close()
+        raise
+    return policy
 
 
 def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:

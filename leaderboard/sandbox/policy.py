@@ -95,6 +95,11 @@ class SandboxedPolicy:
         self._width = sum(output.width for output in form.outputs)
 
     def __enter__(self) -> SandboxedPolicy:
+        """Start it; see `start`."""
+        self.start()
+        return self
+
+    def start(self) -> None:
         """Start the process and load the model.
 
         Raises:
@@ -107,12 +112,11 @@ class SandboxedPolicy:
             )
         self._seconds_left = self.limits.total_seconds
         try:
-            self._isolation = self._start()
+            self._isolation = self._start_process()
             self._ask(struct.pack("<Q", len(self._model)) + self._model, 0)
         except BaseException:
             self.close()
             raise
-        return self
 
     def __exit__(
         self,
@@ -181,7 +185,7 @@ class SandboxedPolicy:
             raise ValueError("observations are not finite; look at the environment")
         return rows
 
-    def _start(self) -> Isolation:
+    def _start_process(self) -> Isolation:
         try:
             self._process = ConfinedProcess(
                 {

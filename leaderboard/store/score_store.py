@@ -1,8 +1,9 @@
-"""Reads the scores of submissions, computed anew where a formula has changed since."""
+"""Writes and reads the scores of submissions; an outdated one is computed again when read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,6 +20,11 @@ from leaderboard.store.database import Database
 from leaderboard.store.episode_store import scored_episodes
 from leaderboard.store.seasons import HIDDEN
 from leaderboard.store.tables import result, submission
+
+
+def keep_score(connection: sa.Connection, number: int, score: RowScore) -> None:
+    """Keep the score of a submission that has none yet."""
+    connection.execute(sa.insert(result).values(submission_id=number, **_columns(score)))
 
 
 def row_scores(database: Database, ids: Sequence[int]) -> dict[int, RowScore]:
@@ -42,13 +48,16 @@ def _computed_anew(database: Database, number: int) -> RowScore:
         env = connection.execute(sa.select(submission.c.env).filter_by(id=number)).scalar_one()
         episodes = scored_episodes(connection, number, HIDDEN)
     score = score_row(board_of(env), episodes)
-    values = {
+    with database.writing() as connection:
+        connection.execute(
+            sa.update(result).where(result.c.submission_id == number).values(**_columns(score))
+        )
+    return score
+
+
+def _columns(score: RowScore) -> dict[str, Any]:
+    return {
         "statistics_version": score.statistics.version,
         "statistics": statistics_to_json(score.statistics),
         "draws": draws_to_bytes(score.draws),
     }
-    with database.writing() as connection:
-        connection.execute(
-            sa.update(result).where(result.c.submission_id == number).values(**values)
-        )
-    return score

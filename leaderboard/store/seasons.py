@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 import sqlalchemy as sa
 
@@ -25,6 +26,14 @@ from leaderboard.store.tables import job, season, submission
 HIDDEN, PUBLIC = "hidden", "public"  # splits
 PUBLIC_SECRET = b"safe-envs public split"
 SECRET_SIZE = 32  # [bytes]
+
+
+class SeasonState(str, Enum):
+    """How far a season has come."""
+
+    OPEN = "open"
+    CLOSED = "closed"  # no more submissions; the secret is still kept
+    REVEALED = "revealed"
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,11 @@ class Season:
     revealed_at: float | None
 
     @property
-    def state(self) -> str:
-        """Return open, closed or revealed."""
+    def state(self) -> SeasonState:
+        """How far it has come."""
         if self.revealed_at is not None:
-            return "revealed"
-        return "open" if self.closed_at is None else "closed"
+            return SeasonState.REVEALED
+        return SeasonState.OPEN if self.closed_at is None else SeasonState.CLOSED
 
 
 class SeasonError(ValueError):
@@ -114,7 +123,7 @@ def reveal_season(database: Database, number: int, actor: str) -> Season:
     Raises:
         SeasonError: if it is open, or submissions wait to be evaluated.
     """
-    if season_of(database, number).state == "open":
+    if season_of(database, number).state is SeasonState.OPEN:
         raise SeasonError(f"season {number} is open; close it first: close-season")
     with database.writing() as connection:
         waiting = connection.execute(

@@ -26,7 +26,8 @@ class State(str, Enum):
     RUNNING = "running"
     SCORED = "scored"
     INVALID = "invalid"
-    FAILED = "failed"  # through no fault of its own; an administrator looks after it
+    FAILED = "failed"  # the evaluation broke off, through no fault of the submission
+    WITHDRAWN = "withdrawn"  # by its submitter, wherever it stood; never in the column `state`
 
 
 class QuotaExceeded(RuntimeError):
@@ -57,6 +58,11 @@ class StoredSubmission:
     submitted_at: float
     scored_at: float | None
     withdrawn_at: float | None
+
+    @property
+    def shown_state(self) -> State:
+        """Withdrawn if it was withdrawn, else how far its evaluation has come."""
+        return self.state if self.withdrawn_at is None else State.WITHDRAWN
 
 
 def keep_submission(database: Database, given: Submission, account_id: int, *, quota: bool) -> Kept:

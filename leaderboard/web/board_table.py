@@ -13,7 +13,8 @@ from typing import Any
 from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Tier
 from leaderboard.scores.row_score import CostStatistics, RowStatistics
-from leaderboard.web.page_data import BoardPage, BoardRow, State
+from leaderboard.store.submission_store import State
+from leaderboard.web.page_data import BoardPage, BoardRow
 from leaderboard.web.safe_text import csv_cell, day
 
 TIERS = list(Tier)

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Feasibility, RankedRow
 from leaderboard.scores.row_score import Interval
 from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.store.seasons import SeasonState
+from leaderboard.store.submission_store import State
 from leaderboard.submissions.metadata import Metadata
 
 
-class State(str, Enum):
-    """How far a submission has come."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SCORED = "scored"
-    INVALID = "invalid"
-    FAILED = "failed"  # the evaluation broke off, through no fault of the submission
-    WITHDRAWN = "withdrawn"
-
-
-class SeasonState(str, Enum):
-    """How far a season has come."""
-
-    OPEN = "open"
-    CLOSED = "closed"  # no more submissions; the secret is still kept
-    REVEALED = "revealed"
-
-
 @dataclass(frozen=True)
-class Season:
+class ShownSeason:
     """A span of time in which all submissions meet the same hidden episodes."""
 
     number: int  # 1, 2, ...
@@ -48,7 +30,7 @@ class Season:
 
 
 @dataclass(frozen=True)
-class Submission:
+class ShownSubmission:
     """What is known of a submission without its score."""
 
     id: int
@@ -58,14 +40,14 @@ class Submission:
     state: State
     episodes_done: int = 0
     episodes_total: int = 0
-    reason: str = ""  # why it is invalid
+    reason: str = ""  # why it is invalid or failed
 
 
 @dataclass(frozen=True)
 class BoardRow:
     """A line of the table."""
 
-    submission: Submission
+    submission: ShownSubmission
     ranked: RankedRow | None  # None while it is queued or running
 
 
@@ -74,7 +56,7 @@ class BoardPage:
     """One board in one season; rows stand in the order of the ranking, unranked ones last."""
 
     board: Board
-    season: Season
+    season: ShownSeason
     feasibility: Feasibility
     rows: tuple[BoardRow, ...]
 
@@ -94,7 +76,7 @@ class SubmissionPage:
     """One submission; its row counts by mean cost, as on the main board."""
 
     board: Board
-    season: Season
+    season: ShownSeason
     row: BoardRow
     curves: tuple[Curve, ...] = ()
     episodes: ScoredEpisodes | None = None  # None until the season's secret is revealed
@@ -126,7 +108,7 @@ class AggregateRow:
 class AggregatePage:
     """All boards of a season together."""
 
-    season: Season
+    season: ShownSeason
     boards: tuple[Board, ...]
     rows: tuple[AggregateRow, ...]  # best first
 
@@ -151,7 +133,7 @@ class PageSource(Protocol):
     def boards(self) -> Sequence[Board]:
         """Return all boards in the order they are shown."""
 
-    def seasons(self) -> Sequence[Season]:
+    def seasons(self) -> Sequence[ShownSeason]:
         """Return all seasons, oldest first; the last one is shown under boards/."""
 
     def board_page(self, env: str, season: int, feasibility: Feasibility) -> BoardPage:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.web.board_table import COLUMN_NAMES
-from leaderboard.web.page_data import BoardPage, PageSource, Season
+from leaderboard.web.page_data import BoardPage, PageSource, ShownSeason
 
 _NUMBER = r"[1-9][0-9]{0,8}"
 _SLUG = r"[A-Za-z0-9][A-Za-z0-9._=-]{0,119}"
@@ -50,7 +50,7 @@ def to_root(path: str) -> str:
     return "../" * path.count("/")
 
 
-def current_season(source: PageSource) -> Season | None:
+def current_season(source: PageSource) -> ShownSeason | None:
     """Return the newest season."""
     seasons = source.seasons()
     return seasons[-1] if seasons else None
@@ -83,7 +83,7 @@ def top_pairs(page: BoardPage, rows: int = 8) -> list[tuple[int, int]]:
     return [(a, b) for index, a in enumerate(top) for b in top[index + 1 :]]
 
 
-def find_board(path: str, source: PageSource) -> tuple[Board, Season, BoardView] | None:
+def find_board(path: str, source: PageSource) -> tuple[Board, ShownSeason, BoardView] | None:
     """Return what a path inside a board's folder asks for, None if there is no such file."""
     match = _BOARD.fullmatch(path)
     if match is None or match[3] not in BOARD_VIEWS:
@@ -102,7 +102,7 @@ def find_submission(path: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def find_season(path: str, source: PageSource) -> Season | None:
+def find_season(path: str, source: PageSource) -> ShownSeason | None:
     """Return the season whose page a path is."""
     match = _SEASON.fullmatch(path)
     return _season(int(match[1]), source.seasons()) if match else None
@@ -116,5 +116,5 @@ def find_pair(path: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _season(number: int, seasons: Sequence[Season]) -> Season | None:
+def _season(number: int, seasons: Sequence[ShownSeason]) -> ShownSeason | None:
     return next((season for season in seasons if season.number == number), None)

@@ -11,12 +11,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from leaderboard.boards.board import EPISODES_PER_POLICY
+from leaderboard.boards.board import EPISODES_PER_POLICY, Board
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.web import board_table, chart_data, page_paths, safe_text
 from leaderboard.web.chart import Chart, charts_json
 from leaderboard.web.comparison import compare
-from leaderboard.web.page_data import BoardPage, PageSource, Season, Submission
+from leaderboard.web.page_data import BoardPage, PageSource, ShownSeason, ShownSubmission
 from leaderboard.web.page_paths import BoardView
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -84,7 +84,7 @@ def _static_file(path: str) -> Page | None:
 
 def _fixed_page(path: str, source: PageSource, shared: dict[str, Any]) -> str | None:
     """Return a page of which there is one."""
-    season: Season | None = shared["season"]
+    season: ShownSeason | None = shared["season"]
     if path == "index.html":
         pages = [
             source.board_page(board.env, season.number, Feasibility.MEAN)
@@ -137,7 +137,7 @@ def _submission(number: int, source: PageSource, shared: dict[str, Any]) -> str 
 
 def _rivals(
     number: int, page: BoardPage, *, only_top: bool
-) -> list[tuple[tuple[int, int], Submission]]:
+) -> list[tuple[tuple[int, int], ShownSubmission]]:
     """Return the pairs of a submission with the first rows of its board, and the other one.
 
     Args:
@@ -155,7 +155,7 @@ def _rivals(
 
 
 def _board(
-    path: str, source: PageSource, static: bool, board: Any, season: Season, view: BoardView
+    path: str, source: PageSource, static: bool, board: Board, season: ShownSeason, view: BoardView
 ) -> Page:
     page = source.board_page(board.env, season.number, view.feasibility)
     if view.file == "board.csv":

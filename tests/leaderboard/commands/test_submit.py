@@ -13,11 +13,20 @@ from baselines.commands.train import TrainOptions, train
 from baselines.jobs.job import Outcome
 from baselines.jobs.run_folder import write_json
 from leaderboard.__main__ import main
-from leaderboard.store.accounts import LOCAL
+from leaderboard.evaluation.worker import evaluate_next
+from leaderboard.policy_files import gate
+from leaderboard.sandbox.confined_process import ConfinedProcess
+from leaderboard.store.accounts import LOCAL, account_id_of
 from leaderboard.store.database import open_database
+from leaderboard.store.episode_store import scored_episodes
 from leaderboard.store.score_store import row_scores
-from leaderboard.store.seasons import all_seasons
-from leaderboard.store.submission_store import stored_curves, stored_submissions
+from leaderboard.store.seasons import HIDDEN, all_seasons, open_season
+from leaderboard.store.submission_store import (
+    State,
+    keep_submission,
+    stored_curves,
+    stored_submissions,
+)
 from leaderboard.submissions.from_runs import submission_of
 from leaderboard.submissions.metadata import MetadataRefused
 from leaderboard.submissions.submission import (
@@ -26,6 +35,7 @@ from leaderboard.submissions.submission import (
     check_submission,
     parse_curves,
 )
+from leaderboard.web.store_source import StoreSource
 from tests.leaderboard.tabular_policies import (
     a_curve,
     fields_for,
@@ -98,6 +108,60 @@ def test_a_dry_run_sends_nothing(runs, tmp_path, capsys):
     assert (code, path.exists()) == (0, False)
     assert "checked: every policy passes the gate" in text
     assert "nothing was sent" in text
+
+
+def test_a_local_submission_parses_and_starts_each_policy_once(runs, db, capsys, monkeypatch):
+    """And its rank is the one that the pages show."""
+    parsed, started = [], []
+    parse, start = gate.count_parts, ConfinedProcess.__init__
+
+    def counted_parse(content, *arguments):
+        parsed.append(content)
+        return parse(content, *arguments)
+
+    def counted_start(self, settings):
+        started.append(settings)
+        start(self, settings)
+
+    monkeypatch.setattr(gate, "count_parts", counted_parse)
+    monkeypatch.setattr(ConfinedProcess, "__init__", counted_start)
+    code, text = command(capsys, "submit", runs, "--db", db)
+    files = [(runs / f"seed_{seed}" / "policy.onnx").read_bytes() for seed in range(5)]
+    assert (code, parsed, len(started)) == (0, files, 5)
+    database = open_database(db)
+    ranked = StoreSource(database).submission_page(1).row.ranked
+    assert (ranked.rank, ranked.rank_interval) == (1, (1, 1))
+    assert f"rank 1 (95 %: 1 to 1), tier {ranked.tier.value}" in text
+    with database.reading() as connection:
+        assert len(scored_episodes(connection, 1, HIDDEN).returns.ravel()) == 500
+    database.close()
+
+    command(capsys, "verify", runs / "seed_0")
+    assert (parsed[5:], len(started)) == (files[:1], 6)
+    command(capsys, "submit", runs / "seed_1", "--db", db, "--dry-run")
+    assert (parsed[6:], len(started)) == (files[1:2], 7)
+
+
+def test_a_worker_checks_again_what_the_submitter_has_checked(runs, db, monkeypatch):
+    """A store may be written by anybody: in another process nothing is taken on trust."""
+    parsed = []
+    parse = gate.count_parts
+
+    def counted_parse(content, *arguments):
+        parsed.append(content)
+        return parse(content, *arguments)
+
+    monkeypatch.setattr(gate, "count_parts", counted_parse)
+    database = open_database(db)
+    open_season(database, "admin")
+    with database.writing() as connection:
+        owner = account_id_of(connection, LOCAL)
+    given = submission_of([runs / "seed_0"], stochastic=True, fields={})
+    check_submission(given)
+    keep_submission(database, given, owner, quota=False)
+    assert evaluate_next(database, "worker") == (1, State.SCORED)
+    assert parsed == [*given.policies, *given.policies]
+    database.close()
 
 
 def test_verify_measures_and_keeps_nothing(runs, capsys):

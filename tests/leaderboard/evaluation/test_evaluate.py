@@ -14,6 +14,7 @@ from leaderboard.commands.verify import evaluate_submission
 from leaderboard.evaluation.episodes import EpisodePlayer, actions_of
 from leaderboard.evaluation.evaluate import PolicyFile, evaluate, play_policy, seed_indices
 from leaderboard.evaluation.worker import evaluate_next
+from leaderboard.policy_files.gate import check_graph
 from leaderboard.sandbox.policy import PolicyFailed, SandboxLimits
 from leaderboard.store.accounts import account_id_of
 from leaderboard.store.database import open_database
@@ -58,6 +59,11 @@ def store_with(url, given):
     with database.writing() as connection:
         account = account_id_of(connection, "tester")
     return database, keep_submission(database, given, account, quota=False).id
+
+
+def a_policy_file():
+    content, spaces = table_policy(sea_tables()[0]), spaces_of(board_of(SEA))
+    return PolicyFile(content, check_graph(content, spaces.observation, spaces.action), True)
 
 
 def all_rows(database):
@@ -227,8 +233,8 @@ def test_a_policy_that_hangs_after_some_steps_makes_the_submission_invalid(tmp_p
 
 
 def test_a_failure_that_does_not_come_back_is_forgiven(monkeypatch):
-    board, file = board_of(SEA), PolicyFile(table_policy(sea_tables()[0]), True)
-    expected = list(play_policy(board, spaces_of(board), file, SECRET, list(range(40))))
+    board, file = board_of(SEA), a_policy_file()
+    expected = list(play_policy(board, file, SECRET, list(range(40))))
     calls = []
     play = EpisodePlayer.play
 
@@ -239,7 +245,7 @@ def test_a_failure_that_does_not_come_back_is_forgiven(monkeypatch):
         return play(self, *arguments)
 
     monkeypatch.setattr(leaderboard.evaluation.evaluate.EpisodePlayer, "play", flaky)
-    assert list(play_policy(board, spaces_of(board), file, SECRET, list(range(40)))) == expected
+    assert list(play_policy(board, file, SECRET, list(range(40)))) == expected
     calls[:] = [1, 1, 1]
 
     def broken(self, *arguments):
@@ -247,7 +253,7 @@ def test_a_failure_that_does_not_come_back_is_forgiven(monkeypatch):
 
     monkeypatch.setattr(leaderboard.evaluation.evaluate.EpisodePlayer, "play", broken)
     with pytest.raises(PolicyFailed):
-        list(play_policy(board, spaces_of(board), file, SECRET, list(range(40))))
+        list(play_policy(board, file, SECRET, list(range(40))))
 
 
 def test_one_worker_at_a_time(store_url):

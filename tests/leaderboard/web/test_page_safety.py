@@ -10,9 +10,9 @@ import re
 import pytest
 
 from leaderboard.scores.ranked_row import Feasibility
+from leaderboard.store.submission_store import State
 from leaderboard.web import safe_text
 from leaderboard.web.board_table import board_csv
-from leaderboard.web.page_data import State
 from leaderboard.web.pages import CONTENT_SECURITY_POLICY, META_POLICY, render
 from tests.leaderboard.page_examples import CLIFF, ExampleSource, scored_rows, some_metadata
 from tests.leaderboard.parsed_page import Parsed, parsed, text_of

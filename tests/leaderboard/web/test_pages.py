@@ -7,10 +7,10 @@ import time
 
 import pytest
 
+from leaderboard.store.seasons import SeasonState
 from leaderboard.web import safe_text
 from leaderboard.web.board_table import COLUMNS, sorted_rows
 from leaderboard.web.comparison import compare
-from leaderboard.web.page_data import SeasonState
 from leaderboard.web.pages import render
 from tests.leaderboard.page_examples import (
     CLIFF,

@@ -14,14 +14,14 @@ from leaderboard.store.episode_store import keep_episodes
 from leaderboard.store.leases import MOST_ATTEMPTS, claim
 from leaderboard.store.seasons import (
     HIDDEN,
+    SeasonState,
     close_season,
     episode_seeds,
     open_season,
     reveal_season,
 )
-from leaderboard.store.submission_store import keep_submission, withdraw
+from leaderboard.store.submission_store import State, keep_submission, withdraw
 from leaderboard.store.tables import audit, policy, submission
-from leaderboard.web.page_data import SeasonState, State
 from leaderboard.web.pages import render
 from leaderboard.web.static_site import site_paths
 from leaderboard.web.store_source import StoreSource
