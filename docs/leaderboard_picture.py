@@ -15,12 +15,12 @@ from rich.console import Console
 
 from baselines.commands.demo import demo_plan
 from baselines.jobs.training_job import TrainingJob
+from leaderboard.commands.export import write_site
 from leaderboard.commands.submit import submit_here
 from leaderboard.evaluation.evaluate import tried_policies
 from leaderboard.store.database import open_database
 from leaderboard.store.seasons import open_season
 from leaderboard.submissions.from_runs import submission_of
-from leaderboard.web.static_site import write_site
 from leaderboard.web.store_source import StoreSource
 
 SECRET = bytes(32)

@@ -18,8 +18,8 @@ from leaderboard.evaluation.episodes import EpisodePlayer
 from leaderboard.policy_files.gate import (
     PolicyRefused,
     check_graph,
-    started_policy,
-    tried_policy,
+    pass_trial,
+    try_out,
 )
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
 from leaderboard.sandbox.policy_form import PolicyForm
@@ -74,11 +74,11 @@ def tried_policies(submission: Submission) -> Iterator[Tried]:
     tried: Tried = {}
     with ExitStack() as running:
         for position, content in enumerate(submission.policies):
+            policy = running.enter_context(closing(SandboxedPolicy(content, form, limits)))
             try:
-                policy = tried_policy(content, form, spaces.observation, spaces.action, limits)
+                pass_trial(policy, spaces.observation, spaces.action)
             except PolicyRefused as refusal:
                 raise SubmissionRefused(f"policy {position}: {refusal}") from None
-            running.callback(policy.close)
             tried[submission.metadata.sha256[position]] = policy
         yield tried
 
@@ -136,10 +136,8 @@ def play_policy(
     with EpisodePlayer(board, min(BATCH, len(missing))) as player:
         while batches:
             try:
-                policy = running or started_policy(
-                    file.content, file.form, spaces.observation, spaces.action, limits
-                )
-                with closing(policy):
+                with running or SandboxedPolicy(file.content, file.form, limits) as policy:
+                    try_out(policy, spaces.observation, spaces.action)
                     while batches:
                         seeds = episode_seeds(secret, board, batches[0])
                         sums = player.play(policy, file.stochastic, seeds)

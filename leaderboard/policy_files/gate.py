@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -86,32 +87,21 @@ def check_policy(
         SandboxUnavailable: if no process for it could be started.
     """
     form = check_graph(model_bytes, observation_space, action_space)
-    tried_policy(model_bytes, form, observation_space, action_space, limits).close()
+    with closing(SandboxedPolicy(model_bytes, form, limits)) as policy:
+        pass_trial(policy, observation_space, action_space)
     return form
 
 
-def tried_policy(
-    model_bytes: bytes,
-    form: PolicyForm,
-    observation_space: Space,
-    action_space: Space,
-    limits: SandboxLimits,
-) -> SandboxedPolicy:
-    """Return a running policy that has passed the trial; the caller closes it.
-
-    Args:
-        model_bytes: the file.
-        form: as `check_graph` returned it.
-        observation_space: of the environment.
-        action_space: of the environment.
-        limits: for the trial and all that follows.
+def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
+    """Start a policy and run it on some observations; it goes on running.
 
     Raises:
-        PolicyRefused: if it fails in the trial.
+        PolicyRefused: if it fails; the message is for the one who submitted it.
         SandboxUnavailable: if no process for it could be started.
     """
     try:
-        return started_policy(model_bytes, form, observation_space, action_space, limits)
+        policy.start()
+        try_out(policy, observation_space, action_space)
     except PolicyFailed as failure:
         raise PolicyRefused(
             f"{failure}; allowed are finite numbers of the declared shapes for all observations of "
@@ -120,28 +110,14 @@ def tried_policy(
         ) from None
 
 
-def started_policy(
-    model_bytes: bytes,
-    form: PolicyForm,
-    observation_space: Space,
-    action_space: Space,
-    limits: SandboxLimits,
-) -> SandboxedPolicy:
-    """Return a running policy that has answered some observations; arguments as above.
+def try_out(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
+    """Run a policy on a few observations, extreme ones among them.
 
     Raises:
         PolicyFailed: if an answer is not finite, of a wrong shape, or no action there is.
-        SandboxUnavailable: if no process for it could be started.
     """
-    policy = SandboxedPolicy(model_bytes, form, limits)
-    try:
-        policy.start()
-        for batch in probe_observations(observation_space):
-            check_actions(policy.outputs(batch), action_space)
-    except BaseException:
-        policy.close()
-        raise
-    return policy
+    for batch in probe_observations(observation_space):
+        check_actions(policy.outputs(batch), action_space)
 
 
 def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:

@@ -100,12 +100,14 @@ class SandboxedPolicy:
         return self
 
     def start(self) -> None:
-        """Start the process and load the model.
+        """Start the process and load the model, unless it is running.
 
         Raises:
             PolicyFailed: if the model cannot be loaded.
             SandboxUnavailable: if the process cannot be started.
         """
+        if self._process is not None:
+            return
         if not sys.platform.startswith("linux"):
             raise SandboxUnavailable(
                 f"policies are run on Linux only, this is {sys.platform}; use a Linux machine"

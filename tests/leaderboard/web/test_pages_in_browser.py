@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.web.static_site import write_site
+from leaderboard.commands.export import write_site
 from tests.leaderboard.page_examples import CLIFF, HOPPER, ExampleSource
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")

@@ -2,8 +2,7 @@
 
 import pytest
 
-from leaderboard.web.page_answers import LONGEST_PATH
-from leaderboard.web.service import create_app
+from leaderboard.web.service import LONGEST_PATH, create_app
 from tests.leaderboard.app_client import MANY, AppClient, client_of, send
 from tests.leaderboard.submissions import (
     header_of,

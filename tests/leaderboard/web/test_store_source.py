@@ -5,6 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from leaderboard.boards.board import board_of, boards
+from leaderboard.commands.export import site_paths
 from leaderboard.evaluation.evaluate import publish
 from leaderboard.scores.ranked_row import Feasibility, Tier
 from leaderboard.scores.scored_episodes import EpisodeSums
@@ -23,7 +24,6 @@ from leaderboard.store.seasons import (
 from leaderboard.store.submission_store import State, keep_submission, withdraw
 from leaderboard.store.tables import audit, policy, submission
 from leaderboard.web.pages import render
-from leaderboard.web.static_site import site_paths
 from leaderboard.web.store_source import StoreSource
 from tests.leaderboard.tabular_policies import (
     a_curve,
