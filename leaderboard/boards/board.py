@@ -11,8 +11,11 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Annotated, Any
 
-from baselines.names.environments import EnvironmentName
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from baselines.names.environments import EnvironmentName, parse_environment_name
 from safe_envs.contract.cost_signal import ConstraintSpec
 
 if sys.version_info >= (3, 11):
@@ -23,6 +26,36 @@ else:
 EPISODES_PER_POLICY = 100  # hidden episodes of each training seed's policy
 RANKED_POLICIES = 5  # fewer training seeds are shown as a preview
 MOST_POLICIES = 10
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _ConstraintTable(BaseModel):
+    """One entry of `constraints` in a board's table."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    limit: Number
+    discount: Positive
+    cost_scale: Positive
+
+
+class _BoardTable(BaseModel):
+    """A board's table in boards.toml; what the fields are stands at `Board`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    title: str
+    version: Count
+    reward_discount: Positive
+    longest_episode: Count
+    random_return: Number
+    reference_return: Number
+    reference: str
+    source: str
+    constraints: Annotated[list[_ConstraintTable], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -53,9 +86,12 @@ class Board:
 
 @cache
 def boards() -> dict[str, Board]:
-    """Return all boards by environment id, in the order they are shown."""
-    tables = tomllib.loads(files("leaderboard.boards").joinpath("boards.toml").read_text("utf-8"))
-    return {env: _board(env, table) for env, table in tables.items()}
+    """Return all boards by environment id, in the order they are shown.
+
+    Raises:
+        ValueError: if boards.toml is wrong.
+    """
+    return parse_boards(files("leaderboard.boards").joinpath("boards.toml").read_text("utf-8"))
 
 
 def board_of(env: str) -> Board:
@@ -72,21 +108,48 @@ def board_of(env: str) -> Board:
     return found
 
 
-def _board(env: str, table: dict) -> Board:
+def parse_boards(text: str) -> dict[str, Board]:
+    """Return the boards in the text of a boards.toml, by environment id.
+
+    Raises:
+        ValueError: if an environment is not registered, or a field is missing, unknown or wrong;
+            it names the board and the field.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"boards.toml cannot be read: {error}") from None
+    return {env: _board(env, table) for env, table in tables.items()}
+
+
+def _board(env: str, table: dict[str, Any]) -> Board:
+    where = f"the board {env!r} in boards.toml"
+    try:
+        name = parse_environment_name(env)
+        given = _BoardTable.model_validate(table)
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        raise ValueError(f"{where} is wrong: {'; '.join(wrong)}") from None
+    except ValueError as error:
+        raise ValueError(f"{where} is wrong: {error}") from None
+    if name.kwargs:
+        raise ValueError(f"{where} gives its environment arguments; name a registered id alone")
     constraints = [
-        ConstraintSpec(entry["name"], entry["limit"], entry["discount"])
-        for entry in table["constraints"]
+        ConstraintSpec(each.name, each.limit, each.discount) for each in given.constraints
     ]
     return Board(
         env=env,
-        title=table["title"],
-        version=table["version"],
+        title=given.title,
+        version=given.version,
         constraints=tuple(constraints),
-        reward_discount=table["reward_discount"],
-        longest_episode=table["longest_episode"],
-        random_return=table["random_return"],
-        reference_return=table["reference_return"],
-        reference=table["reference"],
-        source=table["source"],
-        cost_scales=tuple(entry["cost_scale"] for entry in table["constraints"]),
+        reward_discount=given.reward_discount,
+        longest_episode=given.longest_episode,
+        random_return=given.random_return,
+        reference_return=given.reference_return,
+        reference=given.reference,
+        source=given.source,
+        cost_scales=tuple(each.cost_scale for each in given.constraints),
     )

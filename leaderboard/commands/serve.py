@@ -19,6 +19,7 @@ from leaderboard.store.database import embedded_url, open_database
 from leaderboard.store.seasons import ensure_season
 from leaderboard.web.service import create_app
 from leaderboard.web.timed_protocol import TimedProtocol
+from safe_envs.contract.argument_checks import check_number
 
 SWITCH_SECONDS = (
     0.0005  # a thread that renders hands over to the one that answers; Python's is 5 ms
@@ -58,11 +59,8 @@ def serve(options: ServeOptions, console: Console) -> int:
     Raises:
         ValueError: if the store cannot be opened or a number is out of range.
     """
-    if options.workers < 0 or not 0 < options.port < 65536:
-        raise ValueError(
-            f"workers is {options.workers} and port {options.port}; pass workers >= 0 and a port "
-            "from 1 to 65535"
-        )
+    check_number("workers", options.workers, low=0)
+    check_number("port", options.port, low=1, high=65_535)
     database = open_database(options.db)
     ensure_season(database, LOCAL)
     address = options.public_url or f"http://{options.host}:{options.port}"

@@ -66,11 +66,11 @@ def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
         SubmissionRefused: if it does not pass the checks.
         PolicyFailed: if a policy misbehaves.
     """
-    form = check_submission(submission)
+    signature = check_submission(submission)
     board = submission.board
     episodes: list[EpisodeSums] = []
     for position, content in enumerate(submission.policies):
-        file = PolicyFile(content, form, submission.metadata.stochastic)
+        file = PolicyFile(content, signature, submission.metadata.stochastic)
         for batch in play_policy(board, file, secret, list(seed_indices(position))):
             episodes += batch.values()
     assert len(episodes) == EPISODES_PER_POLICY * len(submission.policies)

@@ -22,7 +22,7 @@ from leaderboard.policy_files.gate import (
     try_out,
 )
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
-from leaderboard.sandbox.policy_form import PolicyForm
+from leaderboard.sandbox.policy_signature import PolicySignature
 from leaderboard.scores.scored_episodes import EpisodeSums
 from leaderboard.scores.scoring import score_row
 from leaderboard.store.database import Database
@@ -53,7 +53,7 @@ class PolicyFile:
     """A policy as it is evaluated."""
 
     content: bytes
-    form: PolicyForm
+    signature: PolicySignature
     stochastic: bool
     running: SandboxedPolicy | None = None  # since its trial in this process
 
@@ -68,13 +68,13 @@ def tried_policies(submission: Submission) -> Iterator[Tried]:
     Raises:
         SubmissionRefused: if files and metadata do not belong together, or a policy is refused.
     """
-    form = check_submission(submission)
+    signature = check_submission(submission)
     spaces = spaces_of(submission.board)
     limits = _limits(submission.board, EPISODES_PER_POLICY)
     tried: Tried = {}
     with ExitStack() as running:
         for position, content in enumerate(submission.policies):
-            policy = running.enter_context(closing(SandboxedPolicy(content, form, limits)))
+            policy = running.enter_context(closing(SandboxedPolicy(content, signature, limits)))
             try:
                 pass_trial(policy, spaces.observation, spaces.action)
             except PolicyRefused as refusal:
@@ -136,7 +136,7 @@ def play_policy(
     with EpisodePlayer(board, min(BATCH, len(missing))) as player:
         while batches:
             try:
-                with running or SandboxedPolicy(file.content, file.form, limits) as policy:
+                with running or SandboxedPolicy(file.content, file.signature, limits) as policy:
                     try_out(policy, spaces.observation, spaces.action)
                     while batches:
                         seeds = episode_seeds(secret, board, batches[0])
@@ -176,8 +176,12 @@ def _play_missing(
         if not missing:
             continue
         content, running = bytes(row.content), tried.pop(row.sha256, None)
-        form = running.form if running else check_graph(content, spaces.observation, spaces.action)
-        file = PolicyFile(content, form, stochastic, running)
+        signature = (
+            running.signature
+            if running
+            else check_graph(content, spaces.observation, spaces.action)
+        )
+        file = PolicyFile(content, signature, stochastic, running)
         for batch in play_policy(board, file, secret, missing):
             with database.writing() as connection:
                 renew(connection, lease)

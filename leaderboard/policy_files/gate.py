@@ -25,7 +25,7 @@ from leaderboard.policy_files.onnx_rules import check_model
 from leaderboard.policy_files.onnx_tensors import LARGEST_MODEL, type_name
 from leaderboard.policy_files.policy_refused import PolicyRefused, shortened
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
-from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
+from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 
 __all__ = ["PolicyRefused", "check_actions", "check_graph", "check_policy", "probe_observations"]
 
@@ -37,7 +37,9 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 
 
-def check_graph(model_bytes: bytes, observation_space: Space, action_space: Space) -> PolicyForm:
+def check_graph(
+    model_bytes: bytes, observation_space: Space, action_space: Space
+) -> PolicySignature:
     """Return which outputs a file has, by reading it without running anything.
 
     Args:
@@ -64,7 +66,7 @@ def check_graph(model_bytes: bytes, observation_space: Space, action_space: Spac
         )
     for value in outputs:
         _check_output(value, possible[value.name])
-    return PolicyForm(size, tuple(possible[name] for name in names))
+    return PolicySignature(size, tuple(possible[name] for name in names))
 
 
 def check_policy(
@@ -72,7 +74,7 @@ def check_policy(
     observation_space: Space,
     action_space: Space,
     limits: SandboxLimits = _TRIAL,
-) -> PolicyForm:
+) -> PolicySignature:
     """Return which outputs a file has, after a trial on some observations.
 
     Args:
@@ -86,10 +88,10 @@ def check_policy(
         ValueError: if the environment's actions are of another kind.
         SandboxUnavailable: if no process for it could be started.
     """
-    form = check_graph(model_bytes, observation_space, action_space)
-    with closing(SandboxedPolicy(model_bytes, form, limits)) as policy:
+    signature = check_graph(model_bytes, observation_space, action_space)
+    with closing(SandboxedPolicy(model_bytes, signature, limits)) as policy:
         pass_trial(policy, observation_space, action_space)
-    return form
+    return signature
 
 
 def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
@@ -158,7 +160,7 @@ def _possible_outputs(action_space: Space) -> dict[str, PolicyOutput]:
     """Return the outputs that a policy for this action space may have, by name.
 
     Raises:
-        ValueError: if actions of this space have no such form.
+        ValueError: if policy files cannot answer actions of this space.
     """
     if isinstance(action_space, spaces.Discrete):
         return {

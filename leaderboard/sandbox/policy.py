@@ -17,7 +17,7 @@ from types import TracebackType
 import numpy as np
 
 from leaderboard.sandbox.confined_process import ConfinedProcess, ProcessFault
-from leaderboard.sandbox.policy_form import PolicyForm
+from leaderboard.sandbox.policy_signature import PolicySignature
 from leaderboard.sandbox.sandbox_protocol import READY, Answer
 from safe_envs.contract.argument_checks import check_positive
 
@@ -79,20 +79,20 @@ class SandboxedPolicy:
 
     Args:
         model_bytes: an ONNX file; see `policy_gate.check_policy`.
-        form: its input size and outputs, as `check_policy` or `check_graph` returned it.
+        signature: its input size and outputs, as `check_policy` or `check_graph` returned it.
         limits: what it may use.
     """
 
     def __init__(
-        self, model_bytes: bytes, form: PolicyForm, limits: SandboxLimits | None = None
+        self, model_bytes: bytes, signature: PolicySignature, limits: SandboxLimits | None = None
     ) -> None:
-        self.form = form
+        self.signature = signature
         self.limits = limits or SandboxLimits()
         self._model = model_bytes
         self._process: ConfinedProcess | None = None
         self._isolation: Isolation | None = None
         self._seconds_left = self.limits.total_seconds
-        self._width = sum(output.width for output in form.outputs)
+        self._width = sum(output.width for output in signature.outputs)
 
     def __enter__(self) -> SandboxedPolicy:
         """Start it; see `start`."""
@@ -164,10 +164,10 @@ class SandboxedPolicy:
         rows = self._rows(observations)
         content = self._ask(struct.pack("<I", len(rows)) + rows.tobytes(), len(rows) * self._width)
         answers = np.frombuffer(content, "<f8").reshape(len(rows), self._width)
-        ends = np.cumsum([output.width for output in self.form.outputs])
+        ends = np.cumsum([output.width for output in self.signature.outputs])
         parts = np.split(answers, ends[:-1], axis=1)
         named = {}
-        for output, values in zip(self.form.outputs, parts, strict=True):
+        for output, values in zip(self.signature.outputs, parts, strict=True):
             if not np.isfinite(values).all():
                 raise self._fail(f"answered {output.name!r} with numbers that are not finite")
             if output.whole and (np.abs(values) > 2**53).any() | (values % 1 != 0).any():
@@ -176,7 +176,7 @@ class SandboxedPolicy:
         return named
 
     def _rows(self, observations: np.ndarray) -> np.ndarray:
-        size = self.form.observation_size
+        size = self.signature.observation_size
         rows = np.ascontiguousarray(observations, dtype="<f4")
         if rows.ndim != 2 or rows.shape[1] != size or not 1 <= len(rows) <= MOST_ROWS:
             raise ValueError(
@@ -194,8 +194,8 @@ class SandboxedPolicy:
                     "parent": os.getpid(),
                     "memory_bytes": self.limits.memory_bytes,
                     "cpu_seconds": self.limits.cpu_seconds,
-                    "observation_size": self.form.observation_size,
-                    "outputs": [asdict(output) for output in self.form.outputs],
+                    "observation_size": self.signature.observation_size,
+                    "outputs": [asdict(output) for output in self.signature.outputs],
                 }
             )
             answer = self._process.receive(3, time.monotonic() + _START_SECONDS)
@@ -227,7 +227,7 @@ class SandboxedPolicy:
 
     def _meaning(self, code: int, position: int) -> str:
         """Return what an answer other than OK says; it may be garbage."""
-        output = self.form.outputs[min(position, len(self.form.outputs) - 1)]
+        output = self.signature.outputs[min(position, len(self.signature.outputs) - 1)]
         kind = "int64 or int32" if output.whole else "float32 or float64"
         meanings: dict[int, str] = {
             Answer.NOT_LOADED: "cannot be loaded by ONNX Runtime",

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import onnxruntime
 
-from leaderboard.sandbox.policy_form import PolicyOutput
+from leaderboard.sandbox.policy_signature import PolicyOutput
 from leaderboard.sandbox.sandbox_protocol import Answer, Settings
 
 _WHOLE = (np.dtype(np.int64), np.dtype(np.int32))

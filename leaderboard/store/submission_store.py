@@ -13,7 +13,7 @@ from leaderboard.store.database import Database
 from leaderboard.store.seasons import open_season_number
 from leaderboard.store.tables import account, curves, job, policy, submission
 from leaderboard.submissions.metadata import Metadata
-from leaderboard.submissions.submission import LearningCurve, Submission, curves_json, parse_curves
+from leaderboard.submissions.submission import Submission, SubmittedCurve, curves_json, parse_curves
 
 PER_DAY, PER_SEASON = 5, 50  # submissions of one account through the service
 DAY = 86_400.0  # [s]
@@ -132,7 +132,7 @@ def stored_submission(database: Database, number: int) -> StoredSubmission | Non
     return found[0] if found else None
 
 
-def stored_curves(database: Database, ids: list[int]) -> dict[int, tuple[LearningCurve, ...]]:
+def stored_curves(database: Database, ids: list[int]) -> dict[int, tuple[SubmittedCurve, ...]]:
     """Return the learning curves of those submissions that came with some."""
     query = sa.select(curves).where(curves.c.submission_id.in_(ids))
     with database.reading() as connection:

@@ -17,9 +17,9 @@ from leaderboard.boards.board import MOST_POLICIES, board_of
 from leaderboard.submissions.metadata import Metadata, parse_metadata
 from leaderboard.submissions.submission import (
     MOST_POINTS,
-    LearningCurve,
     Submission,
     SubmissionRefused,
+    SubmittedCurve,
     check_size,
     parse_curves,
 )
@@ -161,7 +161,7 @@ def _metadata(
     return metadata_of(told)
 
 
-def _learning_curve(run: Path, result: TrainingResult) -> LearningCurve | None:
+def _learning_curve(run: Path, result: TrainingResult) -> SubmittedCurve | None:
     """Return a run's curve with at most `MOST_POINTS` moments, None if it logged none."""
     try:
         curve = read_learning_curve(
@@ -171,7 +171,7 @@ def _learning_curve(run: Path, result: TrainingResult) -> LearningCurve | None:
         return None
     count = len(curve.timesteps)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
-    return LearningCurve(
+    return SubmittedCurve(
         steps=tuple(curve.timesteps[chosen].tolist()),
         returns=tuple(curve.episode_return[chosen].tolist()),
         costs=tuple(map(tuple, curve.episode_cost[chosen].T.tolist())),

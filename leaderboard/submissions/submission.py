@@ -14,7 +14,7 @@ import gymnasium as gym
 from leaderboard.boards.board import MOST_POLICIES, Board, board_of
 from leaderboard.policy_files.gate import check_graph
 from leaderboard.policy_files.onnx_rules import LARGEST_MODEL
-from leaderboard.sandbox.policy_form import PolicyForm
+from leaderboard.sandbox.policy_signature import PolicySignature
 from leaderboard.submissions.metadata import Metadata
 
 LARGEST_CURVES = 512 * 1024  # [bytes]
@@ -29,7 +29,7 @@ class SubmissionRefused(ValueError):
 
 
 @dataclass(frozen=True)
-class LearningCurve:
+class SubmittedCurve:
     """One training seed's curve as its author recorded it."""
 
     steps: tuple[float, ...]
@@ -43,7 +43,7 @@ class Submission:
 
     metadata: Metadata
     policies: tuple[bytes, ...]
-    curves: tuple[LearningCurve, ...] = ()  # one per policy, or none
+    curves: tuple[SubmittedCurve, ...] = ()  # one per policy, or none
 
     @property
     def board(self) -> Board:
@@ -74,8 +74,8 @@ def spaces_of(board: Board) -> Spaces:
         env.close()
 
 
-def check_submission(submission: Submission) -> PolicyForm:
-    """Raise unless everything holds that can be known without running a policy; return the form.
+def check_submission(submission: Submission) -> PolicySignature:
+    """Return the policies' signature after all checks that need not run a policy.
 
     Raises:
         SubmissionRefused: if files and metadata do not belong together, or a policy is refused.
@@ -107,29 +107,29 @@ def check_submission(submission: Submission) -> PolicyForm:
         raise SubmissionRefused(
             f"the learning curves have costs of another number than {constraints} constraints"
         )
-    return _checked_form(submission)
+    return _checked_signature(submission)
 
 
-def _checked_form(submission: Submission) -> PolicyForm:
+def _checked_signature(submission: Submission) -> PolicySignature:
     spaces = spaces_of(submission.board)
-    forms = []
+    signatures = []
     for position, content in enumerate(submission.policies):
         try:
-            forms.append(check_graph(content, spaces.observation, spaces.action))
+            signatures.append(check_graph(content, spaces.observation, spaces.action))
         except ValueError as refusal:
             raise SubmissionRefused(f"policy {position}: {refusal}") from None
-    form = forms[0]
-    if any(other != form for other in forms):
+    signature = signatures[0]
+    if any(other != signature for other in signatures):
         raise SubmissionRefused("the policies have different outputs; export all the same way")
-    if submission.metadata.stochastic and not form.has_distribution:
+    if submission.metadata.stochastic and not signature.has_distribution:
         raise SubmissionRefused(
             "the metadata says stochastic but the files have only an action; export logits, or "
             "mean and log_std, or say deterministic"
         )
-    return form
+    return signature
 
 
-def parse_curves(content: bytes) -> tuple[LearningCurve, ...]:
+def parse_curves(content: bytes) -> tuple[SubmittedCurve, ...]:
     """Return the learning curves in a curves.json.
 
     The file is a list with one object per policy: {"steps": [...], "returns": [...],
@@ -153,7 +153,7 @@ def parse_curves(content: bytes) -> tuple[LearningCurve, ...]:
         ) from None
 
 
-def curves_json(curves: Sequence[LearningCurve]) -> bytes:
+def curves_json(curves: Sequence[SubmittedCurve]) -> bytes:
     """Return the content of a curves.json."""
     data = [{"steps": c.steps, "returns": c.returns, "costs": c.costs} for c in curves]
     return json.dumps(data, allow_nan=False).encode()
@@ -165,7 +165,7 @@ def _rows(data: object) -> list[dict]:
     return data
 
 
-def _curve(entry: dict) -> LearningCurve:
+def _curve(entry: dict) -> SubmittedCurve:
     if not isinstance(entry, dict) or set(entry) != {"steps", "returns", "costs"}:
         raise SubmissionRefused("a curve has steps, returns and costs, and nothing else")
     steps, returns = _numbers("steps", entry["steps"]), _numbers("returns", entry["returns"])
@@ -177,7 +177,7 @@ def _curve(entry: dict) -> LearningCurve:
         raise SubmissionRefused(f"a curve has 1 to {MOST_POINTS} points, as many in every list")
     if any(b <= a for a, b in itertools.pairwise(steps)):
         raise SubmissionRefused("the steps of a curve rise from point to point")
-    return LearningCurve(steps, returns, costs)
+    return SubmittedCurve(steps, returns, costs)
 
 
 def _numbers(name: str, values: object) -> tuple[float, ...]:

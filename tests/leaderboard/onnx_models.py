@@ -10,12 +10,12 @@ import numpy as np
 from gymnasium import spaces
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
-from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
+from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 
 OBSERVATIONS = spaces.Box(-np.inf, np.inf, (4,), np.float32)
 ACTIONS = spaces.Box(-1.0, 1.0, (2,), np.float32)
 CHOICES = spaces.Discrete(5)
-FORM = PolicyForm(4, (PolicyOutput("action", 2, whole=False),))  # of most models here
+FORM = PolicySignature(4, (PolicyOutput("action", 2, whole=False),))  # of most models here
 ROW = np.array([[0.1, -0.2, 0.3, 0.4]], np.float32)  # an observation
 HUGE = 20 * 10**9  # float32 numbers, 80 GB
 

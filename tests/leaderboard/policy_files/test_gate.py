@@ -16,7 +16,7 @@ from leaderboard.policy_files.gate import (
     probe_observations,
 )
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy
-from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
+from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, CHOICES, OBSERVATIONS, Network, changed
 
@@ -58,7 +58,7 @@ FLOATS = PolicyOutput("action", 2, whole=False)
     ids=["action", "gaussian", "discrete", "discrete column", "logits"],
 )
 def test_good_policies_pass_and_tell_their_form(content, actions, outputs):
-    assert check_policy(content, OBSERVATIONS, actions) == PolicyForm(4, outputs)
+    assert check_policy(content, OBSERVATIONS, actions) == PolicySignature(4, outputs)
 
 
 def test_form_tells_what_can_be_done_with_it():

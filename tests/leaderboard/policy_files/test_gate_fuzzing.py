@@ -27,7 +27,7 @@ from leaderboard.sandbox.system_call_filter import filter_system_calls
 import os, struct, sys
 limit_resources(1 << 30, 60)
 import numpy as np
-from leaderboard.sandbox.policy_form import PolicyOutput
+from leaderboard.sandbox.policy_signature import PolicyOutput
 from leaderboard.sandbox.policy_service import SingleRowPolicy
 renounce_privileges()
 filter_system_calls()

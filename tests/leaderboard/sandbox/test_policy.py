@@ -22,7 +22,7 @@ from leaderboard.sandbox.policy import (
     SandboxLimits,
     SandboxUnavailable,
 )
-from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
+from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, CHOICES, FORM, OBSERVATIONS, ROW, Network
 
@@ -302,7 +302,7 @@ def test_answers_of_a_process_that_writes_too_much_are_not_taken_for_the_next(mo
 
 
 def test_fraction_for_a_whole_number_is_refused(monkeypatch):
-    form = PolicyForm(4, (PolicyOutput("action", 1, whole=True),))
+    form = PolicySignature(4, (PolicyOutput("action", 1, whole=True),))
     answer = ASKED + "import struct; os.write(1, b'\\0\\0' + struct.pack('<d', 1.5))"
     monkeypatch.setattr(confined_process, "PROGRAM", answer)
     with (

@@ -145,10 +145,10 @@ PARENT = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from leaderboard.sandbox.policy_form import PolicyForm, PolicyOutput
+from leaderboard.sandbox.policy_signature import PolicySignature, PolicyOutput
 from leaderboard.sandbox.policy import SandboxedPolicy
 
-form = PolicyForm(4, (PolicyOutput("action", 2, False),))
+form = PolicySignature(4, (PolicyOutput("action", 2, False),))
 with SandboxedPolicy(Path(sys.argv[1]).read_bytes(), form) as policy:
     print(policy._process.pid, flush=True)
     policy.outputs(np.zeros((1, 4)))

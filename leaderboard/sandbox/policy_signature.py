@@ -18,7 +18,7 @@ class PolicyOutput:
 
 
 @dataclass(frozen=True)
-class PolicyForm:
+class PolicySignature:
     """The input size and the outputs of a policy file.
 
     `action` is the action itself: for Box actions the flattened action, to be clipped to the
