@@ -1,6 +1,6 @@
 """Draws docs/images/leaderboard.png: `make demo`, then `python docs/leaderboard_picture.py`.
 
-Submits the deep agents of the demo to a leaderboard of its own, whose season secret is fixed, and
+It submits the deep agents of the demo to a temporary leaderboard with a fixed season secret and
 takes a picture of the board in Chromium.
 """
 

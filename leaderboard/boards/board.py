@@ -1,8 +1,8 @@
-"""The boards: one per environment, with the frozen numbers its scores are measured by.
+"""The boards: one per environment, with the fixed numbers that its scores are computed from.
 
-Normalised return = (J - random_return) / (reference_return - random_return), not clipped. The
-numbers stand in boards.toml with their source and never change under a version: a change of
-dynamics, costs or references is a new version, which has other hidden seeds.
+Normalized return = (J - random_return) / (reference_return - random_return), not clipped. The
+numbers are in boards.toml, with their source, and never change within a version: a change of
+dynamics, costs or references makes a new version, which has new hidden seeds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ else:
     import tomli as tomllib
 
 EPISODES_PER_POLICY = 100  # hidden episodes of each training seed's policy
-RANKED_POLICIES = 5  # fewer training seeds are shown as a preview
+RANKED_POLICIES = 5  # with fewer training seeds a submission is shown as a preview
 MOST_POLICIES = 10
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -43,7 +43,7 @@ class _ConstraintTable(BaseModel):
 
 
 class _BoardTable(BaseModel):
-    """A board's table in boards.toml; what the fields are stands at `Board`."""
+    """A board's table in boards.toml; `Board` explains the fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -72,15 +72,15 @@ class Board:
     reference_return: float
     reference: str  # what the reference is
     source: str  # where both numbers come from
-    cost_scales: tuple[float, ...]  # (m,) what excess cost is divided by
+    cost_scales: tuple[float, ...]  # (m,) divisors of the excess cost
 
     @property
     def slug(self) -> str:
-        """A file name for it."""
+        """The board's name in paths."""
         return EnvironmentName(self.env).slug
 
-    def normalised(self, value: float) -> float:
-        """Return a return as part of the way from random to the reference."""
+    def normalized(self, value: float) -> float:
+        """Return a return on the scale where 0 is random and 1 is the reference."""
         return (value - self.random_return) / (self.reference_return - self.random_return)
 
 

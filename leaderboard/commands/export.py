@@ -1,4 +1,4 @@
-"""The command `export`: the pages as files that open without a server."""
+"""The command `export`: writes the pages as files that open without a server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from leaderboard.web.store_source import StoreSource
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Write all pages as files; index.html opens from the disk, without network."""
+    """Write all pages as files; index.html opens from the disk, without a network."""
 
     out: Annotated[Path, tyro.conf.Positional] = Path("runs/leaderboard")
     """Folder to write to."""
@@ -53,16 +53,18 @@ def export(options: ExportOptions, console: Console) -> int:
 def write_site(source: PageSource, folder: Path) -> list[Path]:
     """Write all pages into a folder and return the files.
 
-    Files that a former export left behind stay; pass a new folder to be rid of them.
+    Files of an earlier export are not removed; pass a new folder to avoid them.
 
     Raises:
-        ValueError: if a page that the site links to cannot be made.
+        ValueError: if a page that the site links to cannot be rendered.
     """
     written = []
     for path in site_paths(source):
         page = render(path, source, static=True)
         if page is None:
-            raise ValueError(f"{path} cannot be made; the source changed while pages were written")
+            raise ValueError(
+                f"{path} cannot be rendered; the store changed while pages were written; try again"
+            )
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(page.content)
@@ -71,7 +73,7 @@ def write_site(source: PageSource, folder: Path) -> list[Path]:
 
 
 def site_paths(source: PageSource) -> Iterator[str]:
-    """Yield the path of every file of the site; comparisons among the first rows only."""
+    """Yield the path of every file of the site; only the first rows have comparisons."""
     yield from ("index.html", "how-to-submit.html", "season/index.html")
     yield from static_files()
     current = current_season(source)
@@ -82,7 +84,7 @@ def site_paths(source: PageSource) -> Iterator[str]:
 
 
 def _season_paths(source: PageSource, current: int) -> Iterator[str]:
-    """Yield the pages of seasons, their boards and their comparisons."""
+    """Yield the paths of seasons, their boards and their comparisons."""
     for season in source.seasons():
         yield season_path(season.number)
         for board in source.boards():

@@ -1,4 +1,4 @@
-"""The command `submit`: policies to a leaderboard, in a file here or behind a URL."""
+"""The command `submit`: sends policies to a leaderboard, in a local store or at a URL."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ class SubmitOptions:
     """Submit the policies of finished runs and print what the leaderboard measures."""
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of runs, one per training seed, or a folder that holds them; or one folder with
+    """Folders of runs, one per training seed, or a folder that contains them; or one folder with
     meta.json and policy_0.onnx, policy_1.onnx, ..."""
     db: str = embedded_url()
-    """Store to submit to directly; evaluated in this process, without quotas."""
+    """Store to submit to directly; the evaluation runs in this process, without quotas."""
     url: str = ""
-    """Address of a running leaderboard; wins over --db."""
+    """Address of a running leaderboard; takes precedence over --db."""
     token_file: Path | None = None
     """File with the token for --url."""
     deterministic: bool = False
-    """Take the most likely actions. Otherwise policies act as they were trained."""
+    """Evaluate the most likely actions; otherwise policies act as they were trained."""
     algorithm: str = ""
-    """Name on the board; the agent's if empty."""
+    """Name on the board; the agent's name if empty."""
     authors: tuple[str, ...] = ()
     """Names on the board."""
     metadata: Path | None = None
-    """JSON file with more fields of the metadata; see docs/leaderboard.md."""
+    """JSON file with further fields of the metadata; see docs/leaderboard.md."""
     dry_run: bool = False
-    """Check and show everything, send nothing."""
+    """Check and show everything, but send nothing."""
 
 
 def submit(options: SubmitOptions, console: Console) -> int:
-    """Check, show, send, and print the outcome.
+    """Check, show and send a submission, and print the result.
 
     Returns:
-        The exit code: 0, 1 if the submission turned out invalid.
+        The exit code: 0, or 1 if the submission is invalid.
 
     Raises:
-        ValueError: if anything is refused.
+        ValueError: if the submission or an option is refused.
     """
     if not options.run_dirs:
         raise ValueError("no folder was given; pass folders that `python -m baselines train` wrote")
@@ -68,7 +68,7 @@ def submit(options: SubmitOptions, console: Console) -> int:
     )
     console.print(contents_table(submission))
     with tried_policies(submission) as tried:
-        console.print("checked: every policy passes the gate and answers as it should")
+        console.print("checked: every policy passes the gate and the trial")
         if options.dry_run:
             console.print("dry run: nothing was sent")
             return 0
@@ -80,11 +80,11 @@ def submit(options: SubmitOptions, console: Console) -> int:
 
 
 def submit_here(url: str, submission: Submission, tried: Tried, console: Console) -> int:
-    """Submit to a store, evaluate, and print the row; a duplicate prints the row there is.
+    """Submit to a store, evaluate, and print the row; for a duplicate, print the existing row.
 
     Args:
         url: of the store.
-        submission: to keep.
+        submission: that is submitted.
         tried: its policies, from `tried_policies`.
         console: to print to.
     """
@@ -103,13 +103,13 @@ def _submit_to_store(
         account = account_id_of(connection, LOCAL)
     kept = keep_submission(database, submission, account, quota=False)
     if not kept.is_new:
-        console.print(f"these policies are submission {kept.id} already")
+        console.print(f"these policies are already submission {kept.id}")
     _evaluate(database, kept.id, tried, console)
     return _print_row(database, kept.id, console)
 
 
 def _print_row(database: Database, number: int, console: Console) -> int:
-    """Print a submission's place and numbers; return the exit code, 1 if it is invalid."""
+    """Print a submission's rank and numbers; return the exit code, 1 if it is invalid."""
     row = BoardRows(database).row(number)
     assert row is not None
     found, ranked = row.submission, row.ranked
@@ -126,7 +126,7 @@ def _print_row(database: Database, number: int, console: Console) -> int:
 
 
 def _evaluate(database: Database, number: int, tried: Tried, console: Console) -> None:
-    """Evaluate a submission here, or wait for the worker that is at it."""
+    """Evaluate a submission here, or wait for the worker that has its lease."""
     columns = TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes")
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -139,7 +139,7 @@ def _evaluate(database: Database, number: int, tried: Tried, console: Console) -
                 if evaluate_next(database, worker_name(), number, show, tried) is None:
                     time.sleep(POLL_SECONDS)
             except LeaseLost:
-                console.print("another worker goes on with the evaluation")
+                console.print("another worker continues the evaluation")
 
 
 def _is_undecided(database: Database, number: int) -> bool:
@@ -156,7 +156,7 @@ def _fields(options: SubmitOptions) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             raise ValueError(f"{options.metadata} cannot be read as JSON: {error}") from error
         if not isinstance(fields, dict):
-            raise ValueError(f"{options.metadata} holds no JSON object; see docs/leaderboard.md")
+            raise ValueError(f"{options.metadata} is not a JSON object; see docs/leaderboard.md")
     if options.algorithm:
         fields["algorithm"] = options.algorithm
     if options.authors:

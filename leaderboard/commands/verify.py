@@ -1,4 +1,4 @@
-"""The command `verify`: evaluates policies as the leaderboard does, and sends nothing."""
+"""The command `verify`: evaluates policies as the leaderboard does, but sends nothing."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class VerifyOptions:
     deterministic: bool = False
     """As for submit."""
     secret: str = ""
-    """A season's revealed secret, 64 hexadecimal digits: repeats its episodes, bit for bit."""
+    """A season's revealed secret, 64 hexadecimal digits, to repeat its episodes bit for bit."""
 
 
 def verify(options: VerifyOptions, console: Console) -> int:
-    """Evaluate and print what came out beside the claim.
+    """Evaluate policies and print the measured numbers next to the claim.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        ValueError: if anything is refused.
+        ValueError: if the submission or an option is refused.
     """
     if not options.run_dirs:
         raise ValueError("no folder was given; pass folders that `python -m baselines train` wrote")
@@ -64,7 +64,7 @@ def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
 
     Raises:
         SubmissionRefused: if it does not pass the checks.
-        PolicyFailed: if a policy misbehaves.
+        PolicyFailed: if a policy fails.
     """
     signature = check_submission(submission)
     board = submission.board

@@ -1,4 +1,4 @@
-"""Plays episodes of a policy from given seeds; each depends on its own seed alone."""
+"""Plays episodes of a policy from given seeds; each depends only on its own seed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from leaderboard.scores.scored_episodes import EpisodeSums
 from safe_envs.contract.cost_signal import declared_constraints
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
-ACTION_STREAM = 1  # of an episode's seed; stream 0 is the environment's own
-LARGEST_LOG_STD = 20.0  # beyond, every draw is at a bound anyway
+ACTION_STREAM = 1  # of an episode's seed; the environment uses the seed itself
+LARGEST_LOG_STD = 20.0  # with larger ones every draw is at a bound anyway
 
 
 class Policy(Protocol):
-    """Answers observations with the outputs of a policy file."""
+    """Maps observations to the outputs of a policy file."""
 
     def outputs(self, observations: np.ndarray) -> dict[str, np.ndarray]:
         """Return each output, (rows, width), for observations (rows, n) float32."""
 
 
 class BoardMismatchError(RuntimeError):
-    """The installed environment is not the one the board's numbers are frozen for."""
+    """The installed environment is not the one that the board's numbers are for."""
 
 
 class EpisodePlayer:
@@ -63,15 +63,15 @@ class EpisodePlayer:
         """Return the sums of one episode from each seed, at most as many as there are copies.
 
         Args:
-            policy: acts in all of them.
-            stochastic: draw its actions, with a generator that follows from the episode's seed.
+            policy: chooses the actions in all of them.
+            stochastic: draw its actions, with a generator seeded by the episode's seed.
             seeds: of the episodes.
         """
         constraints = self._board.constraints
         totals = EpisodeTotals(
             len(seeds), self._board.reward_discount, [each.discount for each in constraints]
         )
-        signals = np.zeros((len(seeds), 1 + len(constraints)))  # 0 after an episode's end
+        signals = np.zeros((len(seeds), 1 + len(constraints)))  # 0 after the end of an episode
         ended = np.zeros(len(seeds), dtype=bool)
         envs = self._envs[: len(seeds)]
         key = "cost" if len(constraints) == 1 else "costs"
@@ -103,10 +103,10 @@ class _Run:
     """An episode that is being played.
 
     Args:
-        row: its place among those played together.
-        env: for it alone.
+        row: its index among the episodes played together.
+        env: used by this episode only.
         seed: of the episode.
-        cost_key: where the environment's infos have the costs.
+        cost_key: key of the costs in the environment's infos.
     """
 
     def __init__(self, row: int, env: gym.Env, seed: int, cost_key: str) -> None:
@@ -136,10 +136,10 @@ def _sums(episode: Episode) -> EpisodeSums:
 
 
 def check_board(board: Board, env: gym.Env) -> None:
-    """Raise unless the environment declares what the board was frozen with.
+    """Raise BoardMismatchError unless the environment declares the board's numbers.
 
     Raises:
-        BoardMismatchError: with what differs.
+        BoardMismatchError: naming what differs.
     """
     found = {
         "constraints": declared_constraints(env),
@@ -149,8 +149,8 @@ def check_board(board: Board, env: gym.Env) -> None:
     for name, value in found.items():
         if value != frozen[name]:
             raise BoardMismatchError(
-                f"{board.env} declares {name} {value} but its board, version {board.version}, was "
-                f"frozen with {frozen[name]}; install the release of safe-envs that fits"
+                f"{board.env} declares {name} {value} but version {board.version} of its board has "
+                f"{frozen[name]}; install the matching release of safe-envs"
             )
 
 
@@ -163,25 +163,25 @@ def actions_of(
     """Return one action per row.
 
     A stochastic policy draws a Discrete action a with probability softmax(logits)_a and a Box
-    action from Normal(mean, exp(log_std)^2). A deterministic one takes its file's action, else the
-    largest logit or the mean. Box actions are clipped to their space.
+    action from Normal(mean, exp(log_std)^2). A deterministic one uses the file's action if there is
+    one, else the largest logit or the mean. Box actions are clipped to their space.
 
     Args:
         outputs: of the policy, each (rows, width).
         space: of the environment's actions, Box or Discrete.
         stochastic: draw the actions.
-        generators: one per row, so that no episode's draws depend on another's.
+        generators: one per row, so that an episode's draws do not depend on other episodes.
 
     Raises:
         PolicyFailed: if a Discrete action is out of range.
-        TypeError: for an action space of another kind.
+        TypeError: for any other action space.
     """
     if isinstance(space, spaces.Discrete):
         check_actions(outputs, space)
         chosen = _discrete(outputs, stochastic, generators)
         return [np.int64(space.start + number) for number in chosen]
     if not isinstance(space, spaces.Box):
-        raise TypeError(f"actions are {space}; policy files answer Box and Discrete actions")
+        raise TypeError(f"actions are {space}; policy files support Box and Discrete actions")
     rows = _gaussian(outputs, generators) if stochastic else _deterministic_box(outputs)
     return [_within(row, space) for row in rows]
 

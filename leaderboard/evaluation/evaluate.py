@@ -1,8 +1,8 @@
-"""Evaluates a submission: plays what episodes are missing, then scores and publishes its row.
+"""Evaluates a submission: plays its missing episodes, then scores and publishes its row.
 
-Episodes are kept in batches, each in the transaction that renews the lease. They follow from the
-policy and the seed alone, so a run that is killed anywhere and goes on later, here or in another
-worker, ends with the same episodes and the same numbers, bit for bit.
+Episodes are kept in batches, each in the transaction that renews the lease. They depend only on
+the policy and the seed. So an evaluation that is killed anywhere and continued later, here or by
+another worker, ends with the same episodes and the same numbers, bit for bit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from leaderboard.submissions.submission import (
 )
 
 BATCH = 20  # episodes played together and kept in one transaction
-Progress = Callable[[int, int], None]  # episodes done, of how many
+Progress = Callable[[int, int], None]  # episodes done, and in all
 Tried = dict[str, SandboxedPolicy]  # running policies that passed the trial, by SHA-256
 
 
@@ -50,20 +50,19 @@ def no_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class PolicyFile:
-    """A policy as it is evaluated."""
+    """A policy to evaluate."""
 
     content: bytes
     signature: PolicySignature
     stochastic: bool
-    running: SandboxedPolicy | None = None  # since its trial in this process
+    running: SandboxedPolicy | None = None  # since its trial, if that was in this process
 
 
 @contextmanager
 def tried_policies(submission: Submission) -> Iterator[Tried]:
-    """Check a submission as its evaluation would, and yield its policies running.
+    """Check and try a submission's policies as an evaluation does, and yield them running.
 
-    Whoever evaluates the submission in this process goes on with them, so that each file is parsed
-    once and started once.
+    An evaluation in this process continues with them, so each file is parsed and started once.
 
     Raises:
         SubmissionRefused: if files and metadata do not belong together, or a policy is refused.
@@ -92,8 +91,8 @@ def evaluate(
         database: the store.
         lease: from `leases.claim`; renewed with every batch.
         progress: called after every batch.
-        tried: policies that this process has checked and started; those that are used are taken
-            out. The others are checked here: the store may come from anybody.
+        tried: policies that this process has checked and started; used ones are removed. All
+            others are checked here, since the store's content is not trusted.
 
     Raises:
         LeaseLost: if another worker has taken over.
@@ -117,17 +116,17 @@ def play_policy(
 ) -> Iterator[dict[int, EpisodeSums]]:
     """Yield a policy's episodes in batches, by seed index.
 
-    A policy is tried on a few observations first. What fails is done once more in a new process, so
-    that a busy machine is not taken for a bad policy.
+    A policy is tried on a few observations first. A batch that fails is repeated once in a new
+    process, so that a busy machine does not count as a bad policy.
 
     Args:
-        board: what it is evaluated on.
+        board: that it is evaluated on.
         file: the policy.
         secret: of the season, or of the public split.
         missing: seed indices to play.
 
     Raises:
-        PolicyFailed: if it misbehaves, twice in a row.
+        PolicyFailed: if it fails twice in a row.
     """
     spaces = spaces_of(board)
     limits = _limits(board, len(missing))
@@ -151,7 +150,7 @@ def play_policy(
 
 
 def seed_indices(position: int) -> range:
-    """Return the indices of the hidden seeds that the policy at this position meets."""
+    """Return the indices of the hidden seeds for the policy at this position."""
     return range(position * EPISODES_PER_POLICY, (position + 1) * EPISODES_PER_POLICY)
 
 
@@ -191,7 +190,7 @@ def _play_missing(
 
 
 def publish(database: Database, lease: Lease, board: Board) -> None:
-    """Score the episodes; the row appears in the transaction that keeps its numbers."""
+    """Score the episodes and publish the row in one transaction."""
     with database.reading() as connection:
         episodes = scored_episodes(connection, lease.submission_id, HIDDEN)
     score = score_row(board, episodes)

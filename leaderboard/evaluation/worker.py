@@ -1,4 +1,4 @@
-"""The worker: evaluates what is submitted, one submission after the other."""
+"""The worker: evaluates submissions one after the other."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def evaluate_next(
     progress: Progress = no_progress,
     tried: Tried | None = None,
 ) -> tuple[int, State] | None:
-    """Evaluate a waiting submission; return its number and state, None if there is none to do.
+    """Evaluate a waiting submission; return its number and state, None if none is waiting.
 
     Args:
         database: the store.
         owner: of the lease.
-        submission_id: only this one.
-        progress: called with episodes done and to do.
+        submission_id: evaluate only this one.
+        progress: called with the episodes done and the episodes in all.
         tried: policies that this process has checked and started.
 
     Raises:
@@ -55,10 +55,9 @@ def evaluate_next(
 
 
 def work(database: Database, stop: threading.Event, report: Report) -> None:
-    """Evaluate submissions until told to stop.
+    """Evaluate submissions until `stop` is set.
 
-    A failure of the evaluation itself leaves the submission to the next attempt, once the lease
-    has run out.
+    If the evaluation itself fails, the submission is tried again after its lease has expired.
     """
     owner = worker_name()
     while not stop.is_set():
@@ -70,7 +69,9 @@ def work(database: Database, stop: threading.Event, report: Report) -> None:
         except KeyboardInterrupt:
             return
         except Exception as error:
-            report(f"evaluation broke off, to be tried again: {type(error).__name__}: {error}")
+            report(
+                f"the evaluation failed and will be tried again: {type(error).__name__}: {error}"
+            )
             stop.wait(POLL_SECONDS)
             continue
         if done is None:
@@ -80,7 +81,7 @@ def work(database: Database, stop: threading.Event, report: Report) -> None:
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event for `work`; SIGTERM then breaks it off as Ctrl-C does, the lease released."""
+    """Return an event for `work`; SIGTERM then interrupts it as Ctrl-C does and frees the lease."""
     stop = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:

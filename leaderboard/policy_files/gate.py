@@ -1,7 +1,7 @@
-"""Decides whether a file is a policy that is run: first by what is in it, then by a short trial.
+"""Decides whether a policy file is accepted: first by its content, then by a short trial.
 
-A policy is an ONNX file with one float32 input (batch, n), n = `gymnasium.spaces.flatdim` of the
-observations, under any name, and these outputs:
+A policy is an ONNX file with one float32 input of any name, (batch, n) with n =
+`gymnasium.spaces.flatdim` of the observations, and these outputs:
 
     Box actions        action; or mean and log_std; or all three; each (batch, k), float32 or
                        float64, k the number of entries of an action
@@ -30,7 +30,7 @@ from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 __all__ = ["PolicyRefused", "check_actions", "check_graph", "check_policy", "probe_observations"]
 
 MOST_PARTS = 50_000  # fields in the file; a graph of 512 nodes has a few thousand
-LARGEST_PROBE = 1e6  # instead of infinite bounds
+LARGEST_PROBE = 1e6  # takes the place of infinite bounds
 _PROBES = 16
 _TRIAL = SandboxLimits(cpu_seconds=20, call_seconds=30.0, total_seconds=60.0)
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
@@ -40,7 +40,7 @@ _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 def check_graph(
     model_bytes: bytes, observation_space: Space, action_space: Space
 ) -> PolicySignature:
-    """Return which outputs a file has, by reading it without running anything.
+    """Return a file's input size and outputs, without running anything.
 
     Args:
         model_bytes: the file.
@@ -48,8 +48,8 @@ def check_graph(
         action_space: of the environment, Box or Discrete.
 
     Raises:
-        PolicyRefused: if it breaks a rule; the message is for the one who submitted it.
-        ValueError: if the environment's actions are of another kind.
+        PolicyRefused: if it breaks a rule; the message is for the submitter.
+        ValueError: if the environment's actions are neither Box nor Discrete.
     """
     possible = _possible_outputs(action_space)
     model = _parsed(model_bytes)
@@ -75,17 +75,17 @@ def check_policy(
     action_space: Space,
     limits: SandboxLimits = _TRIAL,
 ) -> PolicySignature:
-    """Return which outputs a file has, after a trial on some observations.
+    """Return a file's input size and outputs, after a trial on a few observations.
 
     Args:
         model_bytes: the file.
-        observation_space: of the environment; its own random state is left alone.
+        observation_space: of the environment; its random state does not change.
         action_space: of the environment, Box or Discrete.
         limits: for the trial.
 
     Raises:
         PolicyRefused: if it breaks a rule or fails in the trial.
-        ValueError: if the environment's actions are of another kind.
+        ValueError: if the environment's actions are neither Box nor Discrete.
         SandboxUnavailable: if no process for it could be started.
     """
     signature = check_graph(model_bytes, observation_space, action_space)
@@ -95,10 +95,10 @@ def check_policy(
 
 
 def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
-    """Start a policy and run it on some observations; it goes on running.
+    """Start a policy and try it on a few observations; it keeps running.
 
     Raises:
-        PolicyRefused: if it fails; the message is for the one who submitted it.
+        PolicyRefused: if it fails; the message is for the submitter.
         SandboxUnavailable: if no process for it could be started.
     """
     try:
@@ -113,24 +113,24 @@ def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: 
 
 
 def try_out(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
-    """Run a policy on a few observations, extreme ones among them.
+    """Run a policy on a few observations, including extreme ones.
 
     Raises:
-        PolicyFailed: if an answer is not finite, of a wrong shape, or no action there is.
+        PolicyFailed: if an answer is not finite, has a wrong shape, or is out of range.
     """
     for batch in probe_observations(observation_space):
         check_actions(policy.outputs(batch), action_space)
 
 
 def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:
-    """Check that the actions of a Discrete space exist.
+    """Check that Discrete actions are in range.
 
     Args:
         outputs: of the policy, each (rows, width).
         action_space: of the environment.
 
     Raises:
-        PolicyFailed: if one does not.
+        PolicyFailed: if one is not.
     """
     if not isinstance(action_space, spaces.Discrete) or "action" not in outputs:
         return
@@ -140,11 +140,11 @@ def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:
 
 
 def probe_observations(observation_space: Space) -> tuple[np.ndarray, np.ndarray]:
-    """Return flat observations to try, float32 (rows, n): random ones, and extremes.
+    """Return flat observations to try, float32 (rows, n): random ones and extreme ones.
 
-    The extremes are zeros, the bounds of a Box and 1e6 where it has none.
+    The extreme ones are zero and the bounds of a Box, with +-1e6 for infinite bounds.
     """
-    space = copy.deepcopy(observation_space)  # seeding must not touch the caller's
+    space = copy.deepcopy(observation_space)  # do not seed the caller's space
     space.seed(0)
     drawn = [spaces.flatten(space, space.sample()) for _ in range(_PROBES)]
     random = np.array(drawn, dtype=np.float32)
@@ -171,7 +171,7 @@ def _possible_outputs(action_space: Space) -> dict[str, PolicyOutput]:
         width = int(np.prod(action_space.shape))
         return {name: PolicyOutput(name, width, False) for name in ("action", "mean", "log_std")}
     raise ValueError(
-        f"actions are {action_space}; policy files answer Box actions of floats and Discrete "
+        f"actions are {action_space}; policy files support Box actions of floats and Discrete "
         "actions; evaluate on an environment with one of them"
     )
 
@@ -195,7 +195,9 @@ def _parsed(model_bytes: bytes) -> ModelProto:
     except MessageRefused as error:
         raise PolicyRefused(f"the file is malformed: {error}; submit an ONNX file") from None
     except DecodeError:
-        raise PolicyRefused("the file is malformed: no ONNX message; submit an ONNX file") from None
+        raise PolicyRefused(
+            "the file is malformed: not an ONNX message; submit an ONNX file"
+        ) from None
     if not model.HasField("graph"):
         raise PolicyRefused("the file is malformed: it has no graph; submit an ONNX file")
     return model
@@ -205,7 +207,7 @@ def _check_input(inputs: Sequence[ValueInfoProto], size: int) -> None:
     allowed = f"allowed is one float32 input of shape (batch, {size})"
     if len(inputs) != 1:
         raise PolicyRefused(
-            f"the graph has {len(inputs)} inputs; {allowed}; make the others constants"
+            f"the graph has {len(inputs)} inputs; {allowed}; turn the others into constants"
         )
     found = inputs[0].type.tensor_type
     if found.elem_type != TensorProto.FLOAT:
@@ -229,7 +231,7 @@ def _check_output(value: ValueInfoProto, output: PolicyOutput) -> None:
             f"allowed is {' or '.join(map(type_name, types))}; cast it"
         )
     if not found.HasField("shape"):
-        return  # the trial will tell
+        return  # the trial shows it
     shape = _shape(value)
     wide = len(shape) == 2 and shape[1] in (None, output.width)
     if not (wide or (output.whole and len(shape) == 1)) or shape[0] not in (None, 1):
@@ -240,7 +242,7 @@ def _check_output(value: ValueInfoProto, output: PolicyOutput) -> None:
 
 
 def _shape(value: ValueInfoProto) -> list[int | None]:
-    """Return the sizes of a declared shape, None where it is open."""
+    """Return the sizes of a declared shape, None where a size is left open."""
     sizes = value.type.tensor_type.shape.dim
     return [size.dim_value if size.HasField("dim_value") else None for size in sizes[:9]]
 

@@ -1,6 +1,7 @@
 """Runs a model and answers requests for its outputs by the protocol of `sandbox_protocol`.
 
-For the sandbox only: importing it loads ONNX Runtime, and the model may be anything.
+For the process in the sandbox only: the model may be anything, and importing this file loads ONNX
+Runtime.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ class WrongOutput(Exception):
 
 
 class SingleRowPolicy:
-    """A loaded model; rows are run one by one, so none can influence another's answer.
+    """A loaded model; rows are run one by one, so that no row affects another's answer.
 
-    Graph optimizations are off: they compute constants while loading, and an answer should depend
-    on the file alone, not on what a version of the runtime fuses. Networks of the usual size lose
-    a tenth of their speed by it.
+    Graph optimizations are off: they compute constants while loading, and answers should depend on
+    the file alone, not on what some version of the runtime fuses. This costs networks of the usual
+    size a tenth of their speed.
 
     Args:
         content: the model, which may be anything.
-        outputs: what it has to answer.
+        outputs: that it has to have.
     """
 
     def __init__(self, content: bytes, outputs: Sequence[PolicyOutput]) -> None:
@@ -56,7 +57,7 @@ class SingleRowPolicy:
         """Return the outputs of each row of (rows, n), as float64 one after the other.
 
         Raises:
-            WrongOutput: if an output has another type or shape than it has to have.
+            WrongOutput: if an output has the wrong type or shape.
         """
         width = sum(output.width for output in self._outputs)
         answers = np.empty((len(observations), width), dtype="<f8")
@@ -74,8 +75,8 @@ def serve(settings: Settings, requests: BinaryIO, answers: BinaryIO) -> None:
     """Load the model that arrives first, then answer batches until one fails.
 
     Raises:
-        EOFError: if there are no more requests.
-        BrokenPipeError: if nobody reads the answers.
+        EOFError: when there are no more requests.
+        BrokenPipeError: when the parent no longer reads the answers.
     """
     (length,) = struct.unpack("<Q", _read(requests, 8))
     content = _read(requests, length)
@@ -106,7 +107,7 @@ def _checked(value: np.ndarray, output: PolicyOutput, position: int) -> np.ndarr
 
 
 def _failure(error: Exception, otherwise: Answer) -> bytes:
-    """Return the answer that stands for an error, without the error's text."""
+    """Return the code of an error; the parent never sees its text."""
     if isinstance(error, WrongOutput):
         return bytes([error.answer, error.position])
     if isinstance(error, MemoryError) or "alloc" in str(error):  # std::bad_alloc, "allocate"

@@ -1,6 +1,6 @@
-"""What a policy file answers: the names, kinds and widths of its outputs.
+"""The signature of a policy file: its input size, and names, types and widths of its outputs.
 
-The sandbox's own process loads this, so it imports the standard library only.
+The process in the sandbox loads this file too, so it imports the standard library only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PolicyOutput:
-    """One output of a policy, as it is asked for one observation."""
+    """One output of a policy, for one observation."""
 
     name: str  # action, logits, mean or log_std
     width: int  # numbers per observation
@@ -21,9 +21,9 @@ class PolicyOutput:
 class PolicySignature:
     """The input size and the outputs of a policy file.
 
-    `action` is the action itself: for Box actions the flattened action, to be clipped to the
-    space; for Discrete actions the number 0, ..., n - 1 of the action, which the caller adds to the
-    space's `start`. `logits`, or `mean` and `log_std`, are what an action is drawn from.
+    `action` is the action itself: for Box actions the flattened action, which the caller clips to
+    the space; for Discrete actions the number 0, ..., n - 1, to which the caller adds the space's
+    `start`. `logits`, or `mean` and `log_std`, describe the distribution of the actions.
     """
 
     observation_size: int  # gymnasium.spaces.flatdim of the observations
@@ -36,10 +36,10 @@ class PolicySignature:
 
     @property
     def has_action(self) -> bool:
-        """Whether the file gives actions itself."""
+        """Whether the file outputs actions."""
         return "action" in self.names
 
     @property
     def has_distribution(self) -> bool:
-        """Whether actions can be drawn: from logits, or from mean and log_std."""
+        """Whether the file outputs a distribution: logits, or mean and log_std."""
         return "logits" in self.names or "mean" in self.names

@@ -1,4 +1,4 @@
-"""What the evaluator measured: the sums of one episode, and those of a whole submission."""
+"""What the evaluator measured: the sums of one episode and of all episodes of a submission."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class EpisodeSums:
-    """What one episode came to, as the store keeps it."""
+    """The sums of one episode, as the store keeps them."""
 
     total_return: float  # discounted as the environment declares
     costs: tuple[float, ...]  # (m,)
@@ -21,7 +21,7 @@ class EpisodeSums:
 
 @dataclass(frozen=True)
 class ScoredEpisodes:
-    """Sums of k policies' n episodes each; policy j's episode i started from seed j * n + i."""
+    """Sums of k policies' n episodes; episode i of policy j starts from seed j * n + i."""
 
     returns: np.ndarray  # (k, n), discounted as the environment declares
     costs: np.ndarray  # (k, n, m), discounted as the constraints declare
@@ -39,11 +39,11 @@ class ScoredEpisodes:
         }
         for name, (array, shape) in expected.items():
             if array.shape != shape:
-                raise ValueError(f"{name} has shape {array.shape}; costs call for {shape}")
+                raise ValueError(f"{name} has shape {array.shape}; the costs require {shape}")
 
 
 def episodes_of(episodes: Iterable[EpisodeSums], policies: int) -> ScoredEpisodes:
-    """Return episodes, policy after policy, as arrays."""
+    """Return the episodes, given policy after policy, as arrays."""
     rows = list(episodes)
 
     def array(values: list) -> np.ndarray:

@@ -43,7 +43,7 @@ class _Ranking:
 
 
 class BoardRows:
-    """Reads rows from the store, and again whenever something in it has changed; safe in threads.
+    """Reads rows from the store, again whenever the store has changed; safe to use in threads.
 
     Submissions to boards that no longer exist are left out.
 
@@ -54,7 +54,7 @@ class BoardRows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.RLock()
-        self._scores: dict[int, RowScore] = {}  # these never change
+        self._scores: dict[int, RowScore] = {}  # never change once computed
         self._snapshot = _Snapshot(-1, {})
         self._rankings: dict[tuple[str, int, Feasibility], _Ranking] = {}
 
@@ -64,7 +64,7 @@ class BoardRows:
             return revision(connection)
 
     def submissions(self) -> Mapping[int, StoredSubmission]:
-        """Return all submissions by number, in the order they came."""
+        """Return all submissions by number, in the order of submission."""
         with self._lock:
             found = self.revision()
             if found != self._snapshot.revision:
@@ -74,7 +74,7 @@ class BoardRows:
             return self._snapshot.submissions
 
     def rows(self, env: str, season: int, feasibility: Feasibility) -> list[StoredRow]:
-        """Return the rows of a board in one season: by their place, those without one last."""
+        """Return the rows of a board in one season, best first, unevaluated ones last."""
         with self._lock:
             submissions = self.submissions()
             return self._rows(submissions, env, season, feasibility)
@@ -86,7 +86,7 @@ class BoardRows:
             return {env: self._rows(submissions, env, season, Feasibility.MEAN) for env in boards()}
 
     def row(self, number: int) -> StoredRow | None:
-        """Return a submission's row, ranked by mean cost, None if there is none of that number."""
+        """Return a submission's row, ranked by mean cost, None if there is no such submission."""
         with self._lock:
             submissions = self.submissions()
             found = submissions.get(number)

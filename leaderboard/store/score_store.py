@@ -1,4 +1,4 @@
-"""Writes and reads the scores of submissions; an outdated one is computed again when read."""
+"""Keeps and reads the scores of submissions; outdated ones are computed again when read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def keep_score(connection: sa.Connection, number: int, score: RowScore) -> None:
 
 
 def row_scores(database: Database, ids: Sequence[int]) -> dict[int, RowScore]:
-    """Return the scores of those submissions that have one, by number."""
+    """Return the scores of the submissions that have one, by number."""
     query = sa.select(result).where(result.c.submission_id.in_(ids))
     with database.reading() as connection:
         rows = connection.execute(query).all()
@@ -40,10 +40,10 @@ def row_scores(database: Database, ids: Sequence[int]) -> dict[int, RowScore]:
         for row in current
     }
     stale = {row.submission_id for row in rows} - set(scores)
-    return scores | {number: _computed_anew(database, number) for number in stale}
+    return scores | {number: _computed_again(database, number) for number in stale}
 
 
-def _computed_anew(database: Database, number: int) -> RowScore:
+def _computed_again(database: Database, number: int) -> RowScore:
     with database.reading() as connection:
         env = connection.execute(sa.select(submission.c.env).filter_by(id=number)).scalar_one()
         episodes = scored_episodes(connection, number, HIDDEN)

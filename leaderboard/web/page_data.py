@@ -1,4 +1,4 @@
-"""What each page shows, as plain data, and where the pages get it from."""
+"""The data that each page shows, and the interface that the pages get it from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leaderboard.submissions.metadata import Metadata
 
 @dataclass(frozen=True)
 class ShownSeason:
-    """A span of time in which all submissions meet the same hidden episodes."""
+    """A season as pages show it: all of its submissions play the same hidden episodes."""
 
     number: int  # 1, 2, ...
     state: SeasonState
@@ -25,17 +25,17 @@ class ShownSeason:
     closed_at: float | None  # [s] since 1970
     secret_sha256: str
     secret: str | None  # None until it is revealed
-    seed_rule: str  # how an episode's seed follows from the secret, one sentence
-    replay_command: str  # what repeats the evaluation once the secret is known
+    seed_rule: str  # how an episode's seed is computed from the secret, one sentence
+    replay_command: str  # repeats the evaluation once the secret is known
 
 
 @dataclass(frozen=True)
 class ShownSubmission:
-    """What is known of a submission without its score."""
+    """A submission as pages show it, without its score."""
 
     id: int
     season: int
-    metadata: Metadata  # its contact is shown nowhere
+    metadata: Metadata  # its contact is never shown
     submitted_at: float  # [s] since 1970
     state: State
     episodes_done: int = 0
@@ -45,15 +45,15 @@ class ShownSubmission:
 
 @dataclass(frozen=True)
 class BoardRow:
-    """A line of the table."""
+    """A row of a board."""
 
     submission: ShownSubmission
-    ranked: RankedRow | None  # None while it is queued or running
+    ranked: RankedRow | None  # None while it is queued or running, and if it failed
 
 
 @dataclass(frozen=True)
 class BoardPage:
-    """One board in one season; rows stand in the order of the ranking, unranked ones last."""
+    """One board in one season; rows are in the order of the ranking, unranked ones last."""
 
     board: Board
     season: ShownSeason
@@ -63,24 +63,24 @@ class BoardPage:
 
 @dataclass(frozen=True)
 class Curve:
-    """The training of one policy as its submitter reported it."""
+    """The learning curve of one policy as reported by the submitter."""
 
     seed: int
-    steps: tuple[float, ...]  # (n,) rising
+    steps: tuple[float, ...]  # (n,) increasing
     returns: tuple[float, ...]  # (n,)
     costs: tuple[tuple[float, ...], ...]  # (m, n), one line per constraint
 
 
 @dataclass(frozen=True)
 class SubmissionPage:
-    """One submission; its row counts by mean cost, as on the main board."""
+    """One submission; its row is ranked by mean cost, as on the main board."""
 
     board: Board
     season: ShownSeason
     row: BoardRow
     curves: tuple[Curve, ...] = ()
     episodes: ScoredEpisodes | None = None  # None until the season's secret is revealed
-    episode_seeds: tuple[int, ...] = ()  # (k * n,) as ScoredEpisodes counts them
+    episode_seeds: tuple[int, ...] = ()  # (k * n,) in the order of ScoredEpisodes
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class AggregateCell:
     """An entry's row on one board."""
 
     submission_id: int
-    score: float  # normalised return; counts as 0 unless feasible
+    score: float  # normalized return; counts as 0 unless feasible
     feasible: bool
 
 
@@ -101,7 +101,7 @@ class AggregateRow:
     rank: int
     rank_interval: tuple[int, int] | None  # 95 %
     score: Interval  # interquartile mean over boards and policies
-    cells: Mapping[str, AggregateCell]  # by environment id; a board without a row is absent
+    cells: Mapping[str, AggregateCell]  # by environment id, without boards that have no row
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class AggregatePage:
 
 @dataclass(frozen=True)
 class SubmissionRules:
-    """What may be submitted."""
+    """The rules for submissions."""
 
     policies_for_a_rank: int
     most_policies: int
@@ -128,28 +128,28 @@ class SubmissionRules:
 
 
 class PageSource(Protocol):
-    """Where the pages get their data from."""
+    """The source of the pages' data."""
 
     def boards(self) -> Sequence[Board]:
         """Return all boards in the order they are shown."""
 
     def seasons(self) -> Sequence[ShownSeason]:
-        """Return all seasons, oldest first; the last one is shown under boards/."""
+        """Return all seasons, oldest first; the boards of the last one are under boards/."""
 
     def board_page(self, env: str, season: int, feasibility: Feasibility) -> BoardPage:
-        """Return a board; env and season are ones of those above."""
+        """Return a board of a season; both exist."""
 
     def submission_ids(self) -> Sequence[int]:
         """Return the number of every submission that has a page."""
 
     def submission_page(self, submission_id: int) -> SubmissionPage | None:
-        """Return a submission, None if there is none of that number."""
+        """Return a submission, None if there is none with this number."""
 
     def curves(self, submission_ids: Sequence[int]) -> Mapping[int, tuple[Curve, ...]]:
-        """Return the learning curves of those submissions that came with some."""
+        """Return the learning curves of the submissions that have some."""
 
     def aggregate_page(self, season: int) -> AggregatePage:
         """Return all boards together."""
 
     def submission_rules(self) -> SubmissionRules:
-        """Return what may be submitted."""
+        """Return the rules for submissions."""

@@ -42,7 +42,7 @@ def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMIT
 
     Args:
         database: the store.
-        url: the service's public address, shown on the page that tells how to submit.
+        url: the service's public address, shown on the page on how to submit.
         limits: on requests.
     """
     source = StoreSource(database, url)
@@ -54,12 +54,12 @@ def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMIT
 
     @app.get("/health", include_in_schema=False)
     def health() -> dict[str, Any]:
-        """Return how far the store has come."""
+        """Return the store's revision."""
         return {"status": "ok", "revision": source.revision()}
 
     @app.get("/compare", include_in_schema=False)
     async def compare(a: int, b: int) -> Response:
-        """Lead to the page of two submissions."""
+        """Redirect to the page that compares two submissions."""
         return RedirectResponse(f"compare/{a}-{b}.html", 303)
 
     app.router.redirect_slashes = False
@@ -78,7 +78,7 @@ def changes_in(database: Database) -> Changes:
 
 
 def _add_refusals(app: FastAPI) -> None:
-    """Turn refusals into answers that say why."""
+    """Turn refusals into answers that give the reason."""
 
     def refuse(status: int) -> Callable[[Request, Exception], JSONResponse]:
         return lambda request, error: JSONResponse({"detail": str(error)}, status)
@@ -88,7 +88,7 @@ def _add_refusals(app: FastAPI) -> None:
         return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(seconds)})
 
     def failed(request: Request, error: Exception) -> JSONResponse:
-        """Answer beyond all middleware, before the error is reported."""
+        """Answer outside all middleware, before the error is reported."""
         return JSONResponse({"detail": "the server failed"}, 500, SECURITY_HEADERS)
 
     for refusal in (SubmissionRefused, MetadataRefused):
@@ -100,10 +100,10 @@ def _add_refusals(app: FastAPI) -> None:
 
 
 class AnswerHeaders:
-    """ASGI middleware: adds the headers, and answers HEAD as GET without the body.
+    """ASGI middleware: adds the security headers, and answers HEAD as GET without the body.
 
     Args:
-        app: what it stands before.
+        app: that answers the requests.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -127,10 +127,10 @@ class AnswerHeaders:
 
 
 class PageAnswers:
-    """ASGI application: the pages of a cache.
+    """ASGI application: answers requests for pages, and all others that nothing else answers.
 
     Args:
-        cache: of the pages.
+        cache: of pages.
     """
 
     def __init__(self, cache: PageCache) -> None:
@@ -155,7 +155,7 @@ class PageAnswers:
 
 
 def page_response(page: CachedPage, asked: Headers) -> Response:
-    """Return a page as a client can take it: unchanged, compressed or plain."""
+    """Return a page as the client accepts it: not modified, compressed or plain."""
     headers = {"ETag": page.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if _has(asked.get("if-none-match", ""), page.etag):
         return Response(status_code=304, headers=headers)
@@ -166,7 +166,7 @@ def page_response(page: CachedPage, asked: Headers) -> Response:
 
 
 def _has(tags: str, etag: str) -> bool:
-    """Return whether a list of entity tags has this one; proxies that compress mark theirs W/."""
+    """Return whether a list of entity tags has this one; compressing proxies add W/ to it."""
     return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in tags.split(","))
 
 

@@ -1,4 +1,4 @@
-"""The pages' data out of the store."""
+"""Reads the pages' data from the store."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from leaderboard.web import page_data
 
 SEED_RULE = (
     "seed i = first 8 bytes, big-endian, of HMAC-SHA256(secret, "
-    '"environment|board version|i"); policy j meets the seeds from '
+    '"environment|board version|i"); policy j plays the seeds from '
     f"{EPISODES_PER_POLICY} j to {EPISODES_PER_POLICY} j + {EPISODES_PER_POLICY - 1}"
 )
 REPLAY = "python -m leaderboard verify RUN_DIR... --secret {secret}"
 
 
 class StoreSource:
-    """Reads the store, and again whenever something in it has changed; safe in threads.
+    """A PageSource that reads the store, again whenever it has changed; safe to use in threads.
 
     Args:
         database: the store.
-        url: of the service, for the page that tells how to submit.
+        url: of the service, for the page on how to submit.
     """
 
     def __init__(self, database: Database, url: str = "") -> None:
@@ -72,7 +72,7 @@ class StoreSource:
         return sorted(self._rows.submissions())
 
     def submission_page(self, submission_id: int) -> page_data.SubmissionPage | None:
-        """Return a submission, None if there is none of that number."""
+        """Return a submission, None if there is none with this number."""
         row = self._rows.row(submission_id)
         if row is None:
             return None
@@ -88,7 +88,7 @@ class StoreSource:
         return page_data.SubmissionPage(board, season, shown, curves, episodes, tuple(seeds))
 
     def curves(self, submission_ids: Sequence[int]) -> Mapping[int, tuple[page_data.Curve, ...]]:
-        """Return the learning curves of those submissions that came with some."""
+        """Return the learning curves of the submissions that have some."""
         stored = stored_curves(self._database, list(submission_ids))
         known = self._rows.submissions()
         return {
@@ -112,7 +112,7 @@ class StoreSource:
         )
 
     def submission_rules(self) -> page_data.SubmissionRules:
-        """Return what may be submitted."""
+        """Return the rules for submissions."""
         return page_data.SubmissionRules(
             policies_for_a_rank=RANKED_POLICIES,
             most_policies=MOST_POLICIES,

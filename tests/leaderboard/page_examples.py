@@ -143,7 +143,7 @@ def a_score(board, episodes, seed=0):
             )
         )
     returns = episodes.returns.mean(axis=1)
-    score = board.normalised(returns.mean())
+    score = board.normalized(returns.mean())
     rng = np.random.default_rng(seed)
     return RowScore(
         RowStatistics(

@@ -31,11 +31,17 @@ class TestSubmitting:
     @pytest.mark.parametrize(
         ("answer", "message"),
         [
-            (httpx.Response(422, json={"detail": "no"}), "the server refused it (422): no"),
-            (httpx.Response(409, json={"detail": "closed"}), "the server refused it (409): closed"),
-            (httpx.Response(502, text="<html>"), "answered 502 and no JSON object"),
-            (httpx.Response(200, json=[]), "answered 200 and no JSON object"),
-            (httpx.Response(200, json={}), "the server refused it (200): None"),
+            (
+                httpx.Response(422, json={"detail": "no"}),
+                "the server refused the submission (422): no",
+            ),
+            (
+                httpx.Response(409, json={"detail": "closed"}),
+                "the server refused the submission (409): closed",
+            ),
+            (httpx.Response(502, text="<html>"), "answered 502 without a JSON object"),
+            (httpx.Response(200, json=[]), "answered 200 without a JSON object"),
+            (httpx.Response(200, json={}), "the server refused the submission (200): None"),
         ],
     )
     def test_refusals_are_told(self, answer, message):

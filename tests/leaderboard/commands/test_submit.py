@@ -91,7 +91,7 @@ def test_a_newcomers_path(runs, db, capsys):
 
     code, text = command(capsys, "submit", runs, "--db", db)
     assert code == 0
-    assert "these policies are submission 1 already" in text
+    assert "these policies are already submission 1" in text
     assert "submission 1 on Safe/DeepSeaTreasure-v0: rank 1" in text
 
 
@@ -200,10 +200,10 @@ def test_metadata_from_a_file(runs, tmp_path):
         "A\nB",
     )
     assert not metadata.stochastic
-    with pytest.raises(MetadataRefused, match="url: .*no https:// address"):
+    with pytest.raises(MetadataRefused, match="url: .*not an https:// address"):
         submission_of([runs], stochastic=True, fields={"url": "javascript:alert(1)"})
-    with pytest.raises(MetadataRefused, match="colour: Extra inputs are not permitted"):
-        submission_of([runs], stochastic=True, fields={"colour": "red"})
+    with pytest.raises(MetadataRefused, match="color: Extra inputs are not permitted"):
+        submission_of([runs], stochastic=True, fields={"color": "red"})
 
 
 def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
@@ -215,7 +215,7 @@ def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
     assert "no folder was given" in refused("--db", db)
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "holds no run and no meta.json; pass folders" in refused(empty, "--db", db)
+    assert "has no run and no meta.json; pass folders" in refused(empty, "--db", db)
     assert "the runs have seeds [0, 0]; pass one run per seed" in refused(
         runs / "seed_0", runs / "seed_0", "--db", db
     )
@@ -224,7 +224,7 @@ def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
     token.write_text("slb_x\n")
     where = ("--url", "http://127.0.0.1:1", "--token-file", token)
     assert "cannot be reached" in refused(runs, *where)
-    assert "is no URL of a store" in refused(runs, "--db", "mysql://here/there")
+    assert "is not the URL of a store" in refused(runs, "--db", "mysql://here/there")
     token.write_text("{")
     assert "cannot be read as JSON" in refused(runs, "--metadata", token, "--db", db)
 
@@ -233,7 +233,7 @@ def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
     (other / "policy.onnx").write_bytes(b"no model")
     assert "policy 0: the file is malformed" in refused(other, "--db", db)
     (other / "result.json").unlink()
-    assert "holds no finished run" in refused(other, "--db", db)
+    assert "has no finished run" in refused(other, "--db", db)
 
 
 def test_runs_of_different_settings_do_not_mix(runs, tmp_path):
@@ -255,8 +255,8 @@ def test_files_and_metadata_belong_together():
         with pytest.raises(SubmissionRefused, match=match):
             check_submission(changed)
 
-    check("policy 0 has SHA-256 .* but metadata says", contents=policies[::-1])
-    check("there are 1 policy files but metadata tells of 2", contents=policies[:1])
+    check("policy 0 has SHA-256 .* but the metadata says", contents=policies[::-1])
+    check("there are 1 policy files but the metadata lists 2", contents=policies[:1])
     check("there are 1 learning curves for 2 policies", curves=[a_curve()])
     twice = [policies[0]] * 2
     with pytest.raises(SubmissionRefused, match="two policies are the same file"):
@@ -306,5 +306,7 @@ def test_numbers_that_would_overflow_are_refused_in_curves(column):
     parse_curves(json.dumps([curve]).encode())
     large = [-1.7e308, 1.7e308]
     curve[column] = [large] if column == "costs" else large
-    with pytest.raises(SubmissionRefused, match=f"{column} of a curve .* no number up to 1e.100"):
+    with pytest.raises(
+        SubmissionRefused, match=f"{column} of a curve .* not a number up to 1e.100"
+    ):
         parse_curves(json.dumps([curve]).encode())

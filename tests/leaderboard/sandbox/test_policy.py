@@ -99,7 +99,7 @@ def test_observations_of_another_shape_are_the_callers_mistake(rows):
     with SandboxedPolicy(models.box_policy(), FORM) as policy:
         with pytest.raises(ValueError, match=r"observations have shape .*; the policy takes"):
             policy.outputs(rows)
-        with pytest.raises(ValueError, match="observations are not finite; look at the env"):
+        with pytest.raises(ValueError, match="observations are not finite; check the env"):
             policy.outputs(np.full((1, 4), np.nan))
         policy.outputs(ROW)  # it is still there
 
@@ -166,7 +166,7 @@ def test_total_time_is_that_of_all_calls_but_not_between_them():
 ANSWERS = {
     "NaN": (models.not_a_number(), "answered 'action' with numbers that are not finite"),
     "infinity": (models.infinite(), "answered 'action' with numbers that are not finite"),
-    "wrong shape": (models.wrong_shape(), "answered 'action' in another shape than (batch, 2)"),
+    "wrong shape": (models.wrong_shape(), "answered 'action' with a shape other than (batch, 2)"),
     "custom operator": (models.custom_domain(), "cannot be loaded by ONNX Runtime"),
     "external data": (models.external_data("x"), "cannot be loaded by ONNX Runtime"),
     "external data, absolute": (
@@ -228,7 +228,7 @@ def test_wrong_type_is_named():
     integers = models.ModelProto.FromString(models.discrete_policy())
     del integers.graph.output[0]
     said = failure(integers.SerializeToString())
-    assert said == "the policy answered 'action' in another type than float32 or float64"
+    assert said == "the policy answered 'action' with a type other than float32 or float64"
 
 
 def test_no_process_folder_or_descriptor_is_left(tmp_path, monkeypatch):
@@ -264,10 +264,13 @@ HOSTILE = {
     "reads nothing": (LOADED + "time.sleep(60)", "did not answer in time"),
     "answers half": (ASKED + "os.write(1, b'\\0\\0abc'); time.sleep(60)", "did not answer in time"),
     "answers half and ends": (ASKED + "os.write(1, b'\\0\\0abc')", r"ended (exit code 0)"),
-    "unknown answer": (ASKED + "os.write(1, b'\\xff\\xff' * 9)", "answered what no policy answers"),
+    "unknown answer": (
+        ASKED + "os.write(1, b'\\xff\\xff' * 9)",
+        "sent something that is not an answer",
+    ),
     "other output": (
         ASKED + "os.write(1, b'\\5\\xff')",
-        "answered 'action' in another shape than (batch, 2)",
+        "answered 'action' with a shape other than (batch, 2)",
     ),
     "NaN": (ASKED + "os.write(1, b'\\0\\0' + b'\\xff' * 16)", "not finite"),
     "unasked": (LOADED + "os.write(1, b'x'); time.sleep(60)", "answered without being asked"),
@@ -307,7 +310,9 @@ def test_fraction_for_a_whole_number_is_refused(monkeypatch):
     monkeypatch.setattr(confined_process, "PROGRAM", answer)
     with (
         SandboxedPolicy(models.box_policy(), form) as policy,
-        pytest.raises(PolicyFailed, match="the policy answered 'action' with no whole numbers"),
+        pytest.raises(
+            PolicyFailed, match="the policy answered 'action' with numbers that are not whole"
+        ),
     ):
         policy.outputs(ROW)
 

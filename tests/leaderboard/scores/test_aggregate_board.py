@@ -16,7 +16,7 @@ from leaderboard.scores.aggregate_board import (
     EnvironmentResult,
     aggregate_scores,
     improvement,
-    normalised_returns,
+    normalized_returns,
     resampled_means,
 )
 from leaderboard.scores.ranked_row import Tier
@@ -81,8 +81,8 @@ def test_what_counts_zero():
         EnvironmentResult(Tier.INVALID, None),
         result([1.0] * 4),
     ]
-    assert all(normalised_returns(BOARDS[0], one) is None for one in missing)
-    counted = normalised_returns(BOARDS[0], result([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
+    assert all(normalized_returns(BOARDS[0], one) is None for one in missing)
+    counted = normalized_returns(BOARDS[0], result([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
     assert counted.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
@@ -149,7 +149,7 @@ def test_more_return_never_lowers_a_rank():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="there are no boards; at least one is needed"):
+    with pytest.raises(ValueError, match="there are no boards; pass at least one"):
         aggregate_scores({}, [])
     with pytest.raises(ValueError, match="'ppo' of 'ann' has a result in 'Safe/C-v0'; the boards"):
         aggregate_scores({Entry("ann", "ppo"): random_entry(0)}, BOARDS[:2])

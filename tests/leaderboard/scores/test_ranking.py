@@ -200,9 +200,9 @@ def candidates_of(seed, rows=14):
     for identity in rng.permutation(rows):
         cost = float(rng.choice([5.0, 9.0, 10.0, 11.0, 12.0]))
         score = float(rng.choice([0.2, 0.5, 0.6, 0.9]))
-        centre = [score, (cost - LIMIT) / LIMIT, (cost + 2.0 - LIMIT) / LIMIT]
+        center = [score, (cost - LIMIT) / LIMIT, (cost + 2.0 - LIMIT) / LIMIT]
         noise = rng.normal(scale=rng.choice([0.0, 0.05, 0.2]), size=(3, 80))
-        draws = ScoreDraws(*(np.array(centre)[:, None] + noise))
+        draws = ScoreDraws(*(np.array(center)[:, None] + noise))
         bound = cost + float(rng.choice([0.0, 1.0, 2.0]))
         costs = cost_of(cost, bound, cost + 2.0, bound + 2.0)
         policies = int(rng.choice([1, 5, 5, 5, 10]))
@@ -342,11 +342,13 @@ def test_five_hundred_rows_are_ranked_in_one_call():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="id 1 occurs twice; every row has its own"):
+    with pytest.raises(ValueError, match="id 1 occurs twice; pass each row once"):
         rank_rows([row(1, 0.5), row(1, 0.6)], Feasibility.MEAN)
     short = dataclasses.replace(
         row(2, 0.5).score, draws=ScoreDraws(np.zeros(3), np.zeros(3), np.zeros(3))
     )
-    with pytest.raises(ValueError, match=r"rows have \[3, 200\] draws; differences need equally"):
+    with pytest.raises(
+        ValueError, match=r"rows have \[3, 200\] draws; differences need the same number"
+    ):
         rank_rows([row(1, 0.5), Candidate(2, short, 1, 0.0)], Feasibility.MEAN)
     assert rank_rows([], Feasibility.MEAN) == []

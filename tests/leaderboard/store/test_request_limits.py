@@ -44,7 +44,7 @@ def test_one_too_many_is_told_how_long_to_wait(store):
     with pytest.raises(TooManyRequests) as caught:
         count_request(store, "reads", "192.0.2.1", 3, at(START + 18.5))
     assert caught.value.seconds == 42
-    assert str(caught.value) == "3 requests (reads) within 60 s are allowed; wait 42 s"
+    assert str(caught.value) == "at most 3 requests (reads) per 60 s are allowed; wait 42 s"
 
 
 def test_addresses_and_kinds_are_counted_apart(store):

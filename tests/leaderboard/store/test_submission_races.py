@@ -69,5 +69,5 @@ def test_many_at_once_do_not_slip_past_the_quota(store_url):
     for thread in threads:
         thread.join()
     assert (len(taken), len(refused)) == (5, 7)
-    assert set(refused) == {"5 submissions within 24 hours are allowed; come back later"}
+    assert set(refused) == {"at most 5 submissions in 24 hours are allowed; try again later"}
     database.close()

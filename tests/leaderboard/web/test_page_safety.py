@@ -154,7 +154,7 @@ def test_policy_lets_nothing_in_from_elsewhere():
             assert "src" in attributes or attributes["type"] == "application/json"
 
 
-def test_vendored_files_come_with_their_licences():
+def test_vendored_files_come_with_their_licenses():
     source = ExampleSource()
     for name in ("d3", "plot"):
         assert b"Copyright" in render(f"static/vendor/{name}-LICENSE.txt", source).content

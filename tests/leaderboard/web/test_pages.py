@@ -62,7 +62,7 @@ def test_every_page_tells_how_to_read_it():
     for path in ("index.html", BOARD, "submissions/1.html", "compare/1-2.html", "season/1.html"):
         text = text_of(path)
         assert "discounted as the environment declares" in text
-        assert "100 episodes of each" in text
+        assert "100 episodes for each" in text
         assert "comparable only at equal numbers of episodes" in text
 
 
@@ -108,9 +108,9 @@ def test_submission_page_sets_claims_beside_measurements():
     [
         (101, "A preview"),
         (102, "not finite in episode 17"),
-        (103, "Withdrawn by its submitter"),
+        (103, "Withdrawn. It keeps its numbers"),
         (104, "137 of 500 episodes are done"),
-        (105, "Waiting for its turn"),
+        (105, "Waiting to be evaluated"),
     ],
 )
 def test_submission_page_tells_its_state(number, expected):

@@ -119,7 +119,7 @@ class TestDuplicates:
             assert answer.status_code == 409
             assert answer.headers["location"] == "/submissions/1.html"
             assert detail(answer) == {
-                "message": "submitted before as 1", "id": 1, "status": "/api/v1/submissions/1",
+                "message": "already submitted as 1", "id": 1, "status": "/api/v1/submissions/1",
             }  # fmt: skip
         assert len(stored_submissions(store)) == 1
 
@@ -154,7 +154,10 @@ class TestTokens:
         for seed in (0, 1):
             send(client, ada, first_seed=seed)
         refused = client.post("/api/v1/submissions/1/withdraw", headers=eve)
-        assert (refused.status_code, detail(refused)) == (403, "submission 1 is another account's")
+        assert (refused.status_code, detail(refused)) == (
+            403,
+            "submission 1 belongs to another account",
+        )
         admin = header_of(store, "root", Scope.ADMIN)
         for number, header in ((1, ada), (1, ada), (2, admin)):
             answer = client.post(f"/api/v1/submissions/{number}/withdraw", headers=header)
@@ -185,7 +188,7 @@ class TestQuota:
             assert send(client, ada, first_seed=seed).status_code == 409
         answer = send(client, ada, first_seed=5)
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "86400")
-        assert detail(answer) == "5 submissions within 24 hours are allowed; come back later"
+        assert detail(answer) == "at most 5 submissions in 24 hours are allowed; try again later"
         assert send(client, ada, first_seed=4).status_code == 409  # the link is told all the same
         assert send(client, header_of(store, "eve"), first_seed=5).status_code == 202
         with store.writing() as connection:
@@ -201,13 +204,13 @@ class TestQuota:
             connection.execute(sa.update(submission).values(submitted_at=time.time() - 86_401))
         answer = send(client, header, first_seed=50)
         assert answer.status_code == 429
-        assert detail(answer) == "50 submissions a season are allowed; wait for the next one"
+        assert detail(answer) == "at most 50 submissions per season are allowed; wait for the next"
 
     def test_without_a_season_nothing_is_taken(self, store, client):
         close_season(store, "test")
         answer = send(client, header_of(store, "ada"))
         assert answer.status_code == 409
-        assert detail(answer) == "no season is open; an administrator opens one: open-season"
+        assert detail(answer) == "no season is open; ask an administrator to open one: open-season"
 
 
 class TestSecret:
@@ -254,7 +257,9 @@ class TestLimitsOfTheService:
             assert statuses == [200, 200, 200, 429]
             refused = client.get("/api/v1/seasons")
             assert 1 <= int(refused.headers["retry-after"]) <= 61
-            assert detail(refused).startswith("3 requests (reads) within 60 s are allowed; wait")
+            assert detail(refused).startswith(
+                "at most 3 requests (reads) per 60 s are allowed; wait"
+            )
             assert client.get("/").status_code == 200  # pages are not limited
         with AppClient(create_app(store, limits=Limits(reads=3)), "10.0.0.9") as other:
             assert other.get("/api/v1/boards").status_code == 200
@@ -265,7 +270,7 @@ class TestLimitsOfTheService:
             assert [send(client, ada).status_code for _ in range(3)] == [202, 409, 429]
             more = send(client, header_of(store, "ada"))  # a second token of the same account
             assert more.status_code == 429
-            assert detail(more).startswith("2 requests (writes) within 60 s are allowed")
+            assert detail(more).startswith("at most 2 requests (writes) per 60 s are allowed")
             assert send(client, eve, first_seed=1).status_code == 202
 
     def test_wrong_tokens_lead_to_waiting_but_a_right_one_is_let_through(self, store):
@@ -274,7 +279,9 @@ class TestLimitsOfTheService:
             statuses = [send(client, header).status_code for header in wrong]
             assert statuses == [401] * 10 + [429] * 90
             last = send(client, wrong[0])
-            assert detail(last).startswith("10 requests (wrong tokens) within 60 s are allowed")
+            assert detail(last).startswith(
+                "at most 10 requests (wrong tokens) per 60 s are allowed"
+            )
             assert send(client, header_of(store, "ada")).status_code == 202
             with store.reading() as connection:
                 counted = connection.execute(sa.select(request_count.c.requests)).scalars().all()

@@ -60,27 +60,39 @@ METADATA = {
     "too large": (told(citation=" " * LARGEST_METADATA), "meta has 33,"),
     "too deep": (b"[" * 16_000 + b"]" * 16_000, "meta.json nests deeper than 8 levels"),
     "deep and open": (b'{"a":' * 6000, "meta.json nests deeper than 8 levels"),
-    "quotes without end": (b'"' + b'\\"' * 16_000, "meta.json is no JSON: JSONDecodeError"),
-    "NaN": (told(wall_seconds=0.5).replace(b"0.5", b"NaN"), "meta.json holds NaN"),
-    "Infinity": (told(wall_seconds=0.5).replace(b"0.5", b"-Infinity"), "meta.json holds -Infinity"),
-    "1e999": (told(wall_seconds=0.5).replace(b"0.5", b"1e999"), "holds 1e999, too large a number"),
-    "digits": (told(wall_seconds=0.5).replace(b"0.5", b"9" * 5000), "meta.json is no JSON: Value"),
+    "quotes without end": (b'"' + b'\\"' * 16_000, "meta.json is not JSON: JSONDecodeError"),
+    "NaN": (told(wall_seconds=0.5).replace(b"0.5", b"NaN"), "meta.json contains NaN"),
+    "Infinity": (
+        told(wall_seconds=0.5).replace(b"0.5", b"-Infinity"),
+        "meta.json contains -Infinity",
+    ),
+    "1e999": (
+        told(wall_seconds=0.5).replace(b"0.5", b"1e999"),
+        "contains 1e999, which is too large a number",
+    ),
+    "digits": (told(wall_seconds=0.5).replace(b"0.5", b"9" * 5000), "meta.json is not JSON: Value"),
     "a key twice": (with_text(b'"a", "algorithm": "b"'), "meta.json repeats a key"),
     "unknown field": (told(rank=1), "rank: Extra inputs are not permitted"),
     "RTL override": (told(algorithm="\u202egnp"), "has invisible characters (U+202E); remove them"),
     "10 kB name": (told(algorithm="A" * 10_000), "algorithm: Value error, has 10000 characters"),
     "only blanks": (told(algorithm=" \u3000"), "algorithm: Value error, has 0 characters"),
     "grows by NFC": (told(algorithm="\ufb2c" * 80), "algorithm: Value error, has 240 characters"),
-    "zalgo": (told(algorithm="a" + "\u0335" * 9), "stacks more than three marks on a letter"),
-    "javascript:": (told(url="javascript:alert(1)"), "url: Value error, is no https:// address"),
-    "data:": (told(code_url="data:text/html,x"), "code_url: Value error, is no https://"),
-    "link with a quote": (told(url='https://a.b/ "onclick'), "url: Value error, is no https://"),
+    "zalgo": (told(algorithm="a" + "\u0335" * 9), "puts more than three marks on a letter"),
+    "javascript:": (
+        told(url="javascript:alert(1)"),
+        "url: Value error, is not an https:// address",
+    ),
+    "data:": (told(code_url="data:text/html,x"), "code_url: Value error, is not an https://"),
+    "link with a quote": (
+        told(url='https://a.b/ "onclick'),
+        "url: Value error, is not an https://",
+    ),
     "a surrogate": (with_text(b'"\\ud800"'), "has invisible characters (U+D800); remove them"),
     "null": (with_text(b'"a\\u0000b"'), "has invisible characters (U+0000); remove them"),
-    "a raw null": (with_text(b'"a\x00b"'), "meta.json is no JSON: JSONDecodeError"),
-    "no UTF-8": (with_text(b'"\xff\xfe"'), "meta.json is no JSON: UnicodeDecodeError"),
-    "UTF-16": (told().decode().encode("utf-16"), "meta.json is no JSON: UnicodeDecodeError"),
-    "empty": (b"", "meta.json is no JSON: JSONDecodeError"),
+    "a raw null": (with_text(b'"a\x00b"'), "meta.json is not JSON: JSONDecodeError"),
+    "no UTF-8": (with_text(b'"\xff\xfe"'), "meta.json is not JSON: UnicodeDecodeError"),
+    "UTF-16": (told().decode().encode("utf-16"), "meta.json is not JSON: UnicodeDecodeError"),
+    "empty": (b"", "meta.json is not JSON: JSONDecodeError"),
     "a list": (b"[]", "meta.json: Input should be"),
     "no consent": (told(consent=False), "consent: Input should be True"),
     "unknown board": (told(env="../../etc"), "env: '../../etc' has no board; the boards are Safe/"),
@@ -147,11 +159,16 @@ class TestMetadata:
 
 PART = ("policies", ("p.onnx", b"x", "application/octet-stream"))
 FORMS = {
-    "no meta": ([PART], 422, "the form has 0 parts 'meta'; send one"),
+    "no meta": ([PART], 422, "the form has 0 parts named 'meta'; send one"),
     "two metas": (
-        form_with(told(), ("meta", ("m", told(), "text/plain"))), 422, "the form has 2 parts 'meta'"
+        form_with(told(), ("meta", ("m", told(), "text/plain"))),
+        422,
+        "the form has 2 parts named 'meta'",
     ),
-    "no policies": (form_with(told())[:1], 422, "there are 0 policy files but metadata tells of 1"),
+    "no policies": (
+        form_with(told())[:1], 422,
+        "there are 0 policy files but the metadata lists 1",
+    ),
     "too many files": (form_with(told(), *[PART] * 20), 400, "Too many files"),
     "too many fields": (
         [(f"f{n}", (None, b"x")) for n in range(9)], 400, "Too many fields. Maximum number of"
