@@ -190,7 +190,7 @@ def _play_missing(
 
 
 def publish(database: Database, lease: Lease, board: Board) -> None:
-    """Score the episodes and publish the row in one transaction."""
+    """Score the episodes; keep the score and publish the row in one transaction."""
     with database.reading() as connection:
         episodes = scored_episodes(connection, lease.submission_id, HIDDEN)
     score = score_row(board, episodes)

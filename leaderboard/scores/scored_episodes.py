@@ -21,7 +21,7 @@ class EpisodeSums:
 
 @dataclass(frozen=True)
 class ScoredEpisodes:
-    """Sums of k policies' n episodes; episode i of policy j starts from seed j * n + i."""
+    """Sums of k policies' n episodes; episode i of policy j has seed index j * n + i."""
 
     returns: np.ndarray  # (k, n), discounted as the environment declares
     costs: np.ndarray  # (k, n, m), discounted as the constraints declare

@@ -29,7 +29,7 @@ SECRET_SIZE = 32  # [bytes]
 
 
 class SeasonState(str, Enum):
-    """How far a season has come."""
+    """The state of a season."""
 
     OPEN = "open"
     CLOSED = "closed"  # takes no more submissions; the secret is not published yet
@@ -49,7 +49,7 @@ class Season:
 
     @property
     def state(self) -> SeasonState:
-        """How far it has come."""
+        """Whether it is open, closed or revealed."""
         if self.revealed_at is not None:
             return SeasonState.REVEALED
         return SeasonState.OPEN if self.closed_at is None else SeasonState.CLOSED

@@ -67,7 +67,7 @@ def a_season(number=1, state=SeasonState.OPEN):
 
 
 def some_metadata(**changes):
-    """Metadata that nobody has checked, so that it may hold what would be refused."""
+    """Unchecked metadata, so that it may contain what would be refused."""
     seeds = changes.pop("training_seeds", [0, 1, 2, 3, 4])
     fields = {
         "env": CLIFF.env,
@@ -258,7 +258,7 @@ class ExampleSource:
         rows: by environment id.
         boards: all of them.
         seasons: oldest first; rows belong to the last one.
-        revealed: shows single episodes.
+        revealed: show single episodes.
     """
 
     def __init__(self, rows=None, boards=(CLIFF, HOPPER, EMPTY), seasons=None, revealed=False):

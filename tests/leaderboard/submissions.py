@@ -51,7 +51,7 @@ def a_curve(env: str, points: int = 3) -> SubmittedCurve:
 
 
 def a_submission(env: str = QUICK, count: int = 1, first_seed: int = 0, **changes) -> Submission:
-    """Return a submission of so many policies with learning curves."""
+    """Return a submission of this many policies with learning curves."""
     policies = [policy_for(env, first_seed + position) for position in range(count)]
     metadata = parse_metadata(json.dumps(fields_for(env, policies, **changes)).encode())
     return Submission(metadata, tuple(policies), (a_curve(env),) * count)

@@ -52,7 +52,7 @@ def submission_for(env, policies, curves=(), **changes):
 
 
 def a_curve():
-    """Return a learning curve of three moments."""
+    """Return a learning curve of three points."""
     return SubmittedCurve((1.0, 2.0, 3.0), (0.0, 0.5, 0.75), ((0.25, 0.5, 0.125),))
 
 

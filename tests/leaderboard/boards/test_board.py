@@ -1,4 +1,4 @@
-"""The frozen numbers of the boards are those of the environments."""
+"""The fixed numbers of the boards are those of the environments."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ TABULAR = ["Safe/CliffWorld-v0", "Safe/DeepSeaTreasure-v0"]
 
 
 @pytest.mark.parametrize("env", boards())
-def test_a_board_is_frozen_with_what_its_environment_declares(env):
+def test_a_board_has_the_numbers_that_its_environment_declares(env):
     board = board_of(env)
     made = gym.make(env)
     check_board(board, made)
@@ -52,7 +52,7 @@ def test_the_reference_of_the_regression_is_the_clipped_targets_loss():
 
 @pytest.mark.parametrize("env", ["Safe/ConstrainedRegression-v0", "SafetyHopperVelocity-v1"])
 def test_random_returns_are_those_of_random_actions(env):
-    """Within four standard errors of a fresh sample and the frozen one's own error."""
+    """Within four standard errors of a fresh sample and the board's own error."""
     made = gym.make(env)
     made.action_space.seed(7)
     returns = []

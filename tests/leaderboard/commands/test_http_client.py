@@ -1,4 +1,4 @@
-"""The client of the service against answers of all kinds."""
+"""The client of the service, given answers of all kinds."""
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from tests.leaderboard.submissions import (
 
 
 class TestSubmitting:
-    """`http_client` against answers of all kinds."""
+    """`http_client`, given answers of all kinds."""
 
     @staticmethod
     def client(*answers):
@@ -44,7 +44,7 @@ class TestSubmitting:
             (httpx.Response(200, json={}), "the server refused the submission (200): None"),
         ],
     )
-    def test_refusals_are_told(self, answer, message):
+    def test_refusals_are_reported(self, answer, message):
         with self.client(answer) as client, pytest.raises(ServerRefused) as caught:
             send_submission(client, "token", a_submission(), Console(quiet=True))
         assert message in str(caught.value)
@@ -57,7 +57,7 @@ class TestSubmitting:
         with self.client(*answers) as client:
             assert wait_for(client, 1, Console(quiet=True)) == {"state": "scored"}
 
-    def test_a_server_out_of_reach_is_told(self):
+    def test_a_server_out_of_reach_is_reported(self):
         with (
             httpx.Client(base_url="http://127.0.0.1:1") as client,
             pytest.raises(ServerRefused, match="http://127.0.0.1:1/? cannot be reached"),

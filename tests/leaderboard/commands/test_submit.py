@@ -143,7 +143,7 @@ def test_a_local_submission_parses_and_starts_each_policy_once(runs, db, capsys,
 
 
 def test_a_worker_checks_again_what_the_submitter_has_checked(runs, db, monkeypatch):
-    """A store may be written by anybody: in another process nothing is taken on trust."""
+    """The content of a store is not trusted, so another process checks it again."""
     parsed = []
     parse = gate.count_parts
 
@@ -281,7 +281,7 @@ def test_administration(db, capsys):
 
 
 def test_the_demo_submits_the_agent_that_exceeds_the_limit_least(monkeypatch, tmp_path):
-    """Two agents within the limit: the higher return; one beyond it: the other."""
+    """Of two agents within the limit the one with the higher return, else the one within it."""
     numbers = {"PPOLag": (0.3, -0.01), "SPMAALM": (0.4, -0.02)}
 
     class Measured:

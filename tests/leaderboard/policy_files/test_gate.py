@@ -57,11 +57,11 @@ FLOATS = PolicyOutput("action", 2, whole=False)
     ],
     ids=["action", "gaussian", "discrete", "discrete column", "logits"],
 )
-def test_good_policies_pass_and_tell_their_form(content, actions, outputs):
+def test_good_policies_pass_and_have_their_signature(content, actions, outputs):
     assert check_policy(content, OBSERVATIONS, actions) == PolicySignature(4, outputs)
 
 
-def test_form_tells_what_can_be_done_with_it():
+def test_the_signature_says_how_actions_can_be_chosen():
     form = check_graph(models.gaussian_policy(), OBSERVATIONS, ACTIONS)
     assert form.names == ("mean", "log_std", "action")
     assert form.has_action
@@ -226,7 +226,7 @@ def test_wrong_inputs_are_refused(change, message):
     assert re.search(message, refusal(changed(models.box_policy(), change)))
 
 
-def test_input_of_fixed_batch_one_and_any_name_is_taken():
+def test_input_of_fixed_batch_one_and_any_name_is_accepted():
     def fix(found):
         found.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
 
@@ -237,7 +237,7 @@ def test_input_of_fixed_batch_one_and_any_name_is_taken():
 @pytest.mark.parametrize(
     "space", [spaces.MultiDiscrete([2, 2]), spaces.Box(0, 9, (2,), np.int64), spaces.Dict()]
 )
-def test_action_spaces_without_a_form_are_named(space):
+def test_unsupported_action_spaces_are_named(space):
     with pytest.raises(ValueError, match="policy files support Box actions of floats and Discrete"):
         check_graph(models.box_policy(), OBSERVATIONS, space)
 

@@ -17,7 +17,7 @@ def refusal(content):
 
 
 def test_every_operator_of_our_exporters_is_allowed():
-    """The residual policies of SCPO use some that no other does."""
+    """The residual policies of SCPO use some operators that no other policy uses."""
     ours = {"Gemm", "MatMul", "Sub", "Div", "Mul", "Add", "Clip", "Cast", "Tanh", "Relu", "Elu"}
     ours |= {"Identity", "ArgMax", "Max", "Min", "ReduceL2", "Sigmoid"}
     assert ours <= onnx_rules.OPERATORS
@@ -193,7 +193,7 @@ def test_text_that_is_not_utf8_is_refused():
     )
 
 
-def test_infinite_bounds_are_taken():
+def test_infinite_bounds_are_accepted():
     def clip(found):
         found.graph.initializer.add(
             name="bound", data_type=TensorProto.FLOAT, float_data=[float("inf")]

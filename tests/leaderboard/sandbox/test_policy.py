@@ -1,4 +1,4 @@
-"""Policies in the sandbox: right answers from good ones, and every bad one survived."""
+"""Policies in the sandbox: good ones give the right answers, and bad ones do no harm."""
 
 import gc
 import os
@@ -64,7 +64,7 @@ def test_discrete_actions_are_the_largest_logits():
     assert found["action"].dtype == np.int64
 
 
-def test_mean_and_log_std_stand_beside_the_action():
+def test_mean_and_log_std_come_with_the_action():
     form = check_graph(models.gaussian_policy(), OBSERVATIONS, ACTIONS)
     with SandboxedPolicy(models.gaussian_policy(), form) as policy:
         found = policy.outputs(random_rows(3))
@@ -84,10 +84,10 @@ def test_answers_do_not_depend_on_the_batch():
 
 
 def test_policy_that_looks_at_other_rows_sees_only_its_own():
-    """The largest number of the batch is that of the row."""
+    """Its largest number in the batch is the largest in the row."""
     nodes = [helper.make_node("ReduceMax", ["x"], ["evil"], keepdims=0)]
     rows = random_rows(9)
-    with SandboxedPolicy(models.spoilt(nodes), FORM) as policy:
+    with SandboxedPolicy(models.spoiled(nodes), FORM) as policy:
         found = policy.outputs(rows)["action"]
     np.testing.assert_allclose(found, rows[:, :2] + rows.max(axis=1, keepdims=True), atol=1e-6)
 
@@ -192,7 +192,7 @@ def test_20000_nodes_run_within_the_limits():
         np.testing.assert_array_equal(policy.outputs(ROW)["action"], ROW[:, :2])
 
 
-def test_policy_may_misbehave_late():
+def test_policy_may_fail_late():
     with SandboxedPolicy(models.not_finite_beyond(10.0), FORM) as policy:
         np.testing.assert_allclose(policy.outputs(ROW)["action"], ROW[:, :2] + 1.0, atol=1e-6)
         rows = random_rows(20)
@@ -211,7 +211,7 @@ def test_crash_of_the_runtime_is_contained():
         helper.make_node("Cast", ["rest"], ["evil"], to=TensorProto.FLOAT),
     ]
     constants = {"smallest": np.int32([-(2**31)]), "minus_one": np.int32([-1])}
-    content = models.spoilt(nodes, constants)
+    content = models.spoiled(nodes, constants)
     with pytest.raises(PolicyRefused, match="node 0 is the operator 'Mod'"):
         check_graph(content, OBSERVATIONS, ACTIONS)
     try:
@@ -237,7 +237,7 @@ def test_no_process_folder_or_descriptor_is_left(tmp_path, monkeypatch):
     before, descriptors = processes_of_ours(), len(os.listdir("/proc/self/fd"))
     with SandboxedPolicy(models.box_policy(), FORM):
         assert len(processes_of_ours()) == len(before) + 1
-        assert list(tmp_path.iterdir()) == []  # removed as soon as the process had it
+        assert list(tmp_path.iterdir()) == []  # removed as soon as the process is started
     failure(models.not_a_number())
     failure(models.constant_of_shape())
     failure(b"garbage")

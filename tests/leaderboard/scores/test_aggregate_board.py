@@ -74,7 +74,7 @@ def test_values_by_hand():
     assert found.score.low <= found.score.value <= found.score.high
 
 
-def test_what_counts_zero():
+def test_what_counts_as_zero():
     missing = [
         None,
         result([1.0] * 5, Tier.VIOLATING),
@@ -116,7 +116,7 @@ def test_interval_equals_the_slow_one(shape):
     np.testing.assert_allclose(np.quantile(means, [0.025, 0.975]), slow, atol=1e-13)
 
 
-def test_rank_intervals_hold_the_rank_and_separate_what_is_clear():
+def test_rank_intervals_contain_the_rank_and_separate_clear_differences():
     entries = {Entry("ann", f"{seed:02}"): random_entry(seed) for seed in range(12)}
     entries[Entry("ann", "best")] = {env: result([90.0 + i for i in range(5)]) for env in ENVS}
     entries[Entry("ann", "none")] = {}

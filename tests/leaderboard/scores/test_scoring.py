@@ -172,7 +172,7 @@ def test_wilson_interval_by_hand():
     st.floats(0.0, 1e6), st.integers(1, 6), st.integers(1, 12), st.sampled_from([0.0, 0.1, 25.0])
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_equal_costs_carry_no_rounding(cost, policies, count, limit):
+def test_equal_costs_have_no_rounding_error(cost, policies, count, limit):
     data = episodes(np.zeros((policies, count)), np.full((policies, count), cost))
     (found,) = score_row(board(limit), data).statistics.costs
     for interval in (found.mean, found.p90, found.p95, found.cvar):
@@ -235,7 +235,7 @@ def test_rows_with_equal_sizes_are_paired():
     np.testing.assert_allclose(difference, 0.5 / 20.0, rtol=1e-9)
 
 
-def test_statistics_and_draws_come_back_bit_by_bit():
+def test_statistics_and_draws_read_back_bit_for_bit():
     row = score_row(board(12.0, 0.0), random_episodes(9, constraints=2))
     text = statistics_to_json(row.statistics)
     assert statistics_from_json(text) == row.statistics

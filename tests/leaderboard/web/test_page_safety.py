@@ -1,4 +1,4 @@
-"""What strangers write stays text, and paths lead to nothing but the site's own pages."""
+"""Untrusted text stays text, and paths lead only to the site's own pages."""
 
 import csv
 import dataclasses
@@ -109,7 +109,7 @@ def test_hostile_text_stays_text(text):
             json.loads(data)
 
 
-def test_links_of_strangers():
+def test_untrusted_links():
     page = parsed("submissions/1.html")
     (link,) = [a for tag, a in page.elements if tag == "a" and a["href"].endswith("/paper")]
     assert link["rel"] == "nofollow noopener ugc"
@@ -127,7 +127,7 @@ def test_contact_is_shown_nowhere():
         assert "secret-contact" not in text_of(path, source)
 
 
-def test_csv_parses_back_and_holds_no_formula():
+def test_csv_parses_back_and_contains_no_formula():
     page = ExampleSource().board_page(CLIFF.env, 1, Feasibility.MEAN)
     records = list(csv.DictReader(io.StringIO(board_csv(page), newline="")))
     found = page.rows[0].ranked.candidate.score.statistics

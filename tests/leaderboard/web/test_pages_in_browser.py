@@ -108,7 +108,7 @@ def browser():
 
 
 class Visit:
-    """A tab that lets nothing but files in and keeps what goes wrong."""
+    """A tab that loads only files and records errors."""
 
     def __init__(self, browser, site, **options):
         self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
@@ -208,7 +208,7 @@ def test_charts_follow_the_width(visit):
     assert wide > 450
 
 
-def test_pointing_at_a_mark_tells_its_name(visit):
+def test_pointing_at_a_mark_shows_its_name(visit):
     page = visit.open(CHARTS)
     page.locator("#chart-pareto-0 svg .points > *").first.hover()
     page.wait_for_selector("#chart-pareto-0 svg [aria-label=tip] text")

@@ -1,4 +1,4 @@
-"""The service as its users meet it, on a SQLite store in a temporary folder."""
+"""The service as its users see it, on a SQLite store in a temporary folder."""
 
 import hashlib
 import re
@@ -42,7 +42,7 @@ def detail(answer):
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
-    """A store with one evaluated submission of five policies, and the answer it was taken with."""
+    """A store with one evaluated submission of five policies, and the answer to it."""
     database = a_store(tmp_path_factory.mktemp("scored") / "store.sqlite")
     with client_of(database) as client:
         header = header_of(database, "ada")
@@ -85,7 +85,7 @@ class TestWay:
             for path, answer in everything(client).items():
                 assert CONTACT not in answer.text, path
 
-    def test_waiting_and_progress_are_counts_alone(self, store, client):
+    def test_waiting_and_progress_are_only_counts(self, store, client):
         send(client, header_of(store, "ada"))
         status = client.get("/api/v1/submissions/1").json()
         assert (status["state"], status["episodes_done"], status["episodes_total"]) == (
@@ -106,7 +106,7 @@ class TestWay:
 
 
 class TestDuplicates:
-    def test_another_account_is_led_to_the_first(self, store, client):
+    def test_another_account_is_redirected_to_the_first(self, store, client):
         given = a_submission(count=2)
         assert send(client, header_of(store, "ada"), given).status_code == 202
         again = Submission(
@@ -140,7 +140,7 @@ class TestTokens:
             assert answer.headers["www-authenticate"] == "Bearer"
             assert client.post("/api/v1/submissions/1/withdraw", headers=header).status_code == 401
 
-    def test_a_token_in_the_address_or_a_cookie_is_none(self, store, client):
+    def test_a_token_in_the_address_or_a_cookie_does_not_count(self, store, client):
         token = header_of(store, "ada")["Authorization"].removeprefix("Bearer ")
         for name in ("token", "access_token", "authorization"):
             path = f"/api/v1/submissions?{name}={token}"
@@ -179,7 +179,7 @@ class TestTokens:
 
 
 class TestQuota:
-    def test_five_a_day_told_with_the_time_to_wait(self, store, client):
+    def test_five_a_day_with_the_time_to_wait(self, store, client):
         ada = header_of(store, "ada")
         bad = a_form(a_submission(), meta=b"{}")
         for seed in range(5):
@@ -189,7 +189,9 @@ class TestQuota:
         answer = send(client, ada, first_seed=5)
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "86400")
         assert detail(answer) == "at most 5 submissions in 24 hours are allowed; try again later"
-        assert send(client, ada, first_seed=4).status_code == 409  # the link is told all the same
+        assert (
+            send(client, ada, first_seed=4).status_code == 409
+        )  # the answer has the link all the same
         assert send(client, header_of(store, "eve"), first_seed=5).status_code == 202
         with store.writing() as connection:
             connection.execute(sa.update(submission).values(submitted_at=time.time() - 86_401))
@@ -206,7 +208,7 @@ class TestQuota:
         assert answer.status_code == 429
         assert detail(answer) == "at most 50 submissions per season are allowed; wait for the next"
 
-    def test_without_a_season_nothing_is_taken(self, store, client):
+    def test_without_a_season_nothing_is_accepted(self, store, client):
         close_season(store, "test")
         answer = send(client, header_of(store, "ada"))
         assert answer.status_code == 409
@@ -234,7 +236,7 @@ class TestSecret:
 
 
 def everything(client):
-    """Return the answers to all addresses that lead anywhere, found by following links."""
+    """Return the answers to all addresses that can be found by following links."""
     waiting = ["", "health", "api/v1/boards", "api/v1/seasons", "api/v1/submissions/1"]
     waiting += ["openapi.json", "submissions/2.html", "compare/1-2.html", "compare?a=1&b=2"]
     answers = {}
@@ -273,7 +275,7 @@ class TestLimitsOfTheService:
             assert detail(more).startswith("at most 2 requests (writes) per 60 s are allowed")
             assert send(client, eve, first_seed=1).status_code == 202
 
-    def test_wrong_tokens_lead_to_waiting_but_a_right_one_is_let_through(self, store):
+    def test_wrong_tokens_lead_to_waiting_but_a_right_one_is_accepted(self, store):
         with client_of(store, Limits(wrong_tokens=10)) as client:
             wrong = [{"Authorization": f"Bearer slb_{number}"} for number in range(100)]
             statuses = [send(client, header).status_code for header in wrong]
@@ -285,7 +287,7 @@ class TestLimitsOfTheService:
             assert send(client, header_of(store, "ada")).status_code == 202
             with store.reading() as connection:
                 counted = connection.execute(sa.select(request_count.c.requests)).scalars().all()
-            assert max(counted) <= 11  # a flood of requests writes nothing
+            assert max(counted) <= 11  # refused requests write nothing
 
     @pytest.mark.parametrize(
         ("host", "address"),
@@ -306,7 +308,7 @@ class TestLimitsOfTheService:
         assert address_of(Asked) == address
 
 
-def test_a_page_is_rendered_anew_after_a_change(store, client):
+def test_a_page_is_rendered_again_after_a_change(store, client):
     header = header_of(store, "ada")
     assert "Later" not in client.get(f"/{BOARD}/index.html").text
     send(client, header, algorithm="Later")

@@ -127,5 +127,5 @@ class TestAnswers:
             "/boards/" + "../" * 40 + "etc/passwd",
         ],
     )
-    def test_paths_that_lead_out_lead_nowhere(self, quiet, path):
+    def test_paths_that_lead_outside_are_not_found(self, quiet, path):
         assert quiet.get_untidied(path) == (404, b"there is no such page")

@@ -1,4 +1,4 @@
-"""What strangers may send to the service, and what it answers."""
+"""What attackers may send to the service, and what it answers."""
 
 import json
 import random
@@ -103,7 +103,7 @@ METADATA = {
 
 class TestMetadata:
     @pytest.mark.parametrize("name", METADATA)
-    def test_bad_metadata_is_refused_soon(self, victim, name):
+    def test_bad_metadata_is_refused_quickly(self, victim, name):
         content, message = METADATA[name]
         start = time.process_time()
         answer = send(victim, form_with(content))
@@ -210,7 +210,7 @@ class TestForms:
         assert message in sent.json()["detail"]
 
     @pytest.mark.parametrize("charset", ["unicode_escape", "idna", "punycode", "utf-7", "hex", "x"])
-    def test_character_sets_are_no_way_in(self, victim, charset):
+    def test_character_sets_do_not_bypass_the_checks(self, victim, charset):
         client, header, _ = victim
         kind = f"multipart/form-data; boundary=xyz; charset={charset}"
         for value in (b"\\ud800", b"xn--\xff", b"\x00", b"-" * 5000):
@@ -252,8 +252,8 @@ class TestForms:
                 assert connection.execute(kept).scalar_one() == given.policies[0]
 
 
-def spoilt_policies():
-    """Return files that are no policies, by what is wrong with them."""
+def spoiled_policies():
+    """Return files that are not policies, by what is wrong with them."""
     good = policy_for(QUICK)
     rng = random.Random(3)
     found = {
@@ -272,25 +272,25 @@ def spoilt_policies():
 
 
 class TestPolicies:
-    @pytest.mark.parametrize("name", spoilt_policies())
+    @pytest.mark.parametrize("name", spoiled_policies())
     def test_no_policy_no_submission(self, victim, name):
-        answer = self.submit(victim, spoilt_policies()[name])
+        answer = self.submit(victim, spoiled_policies()[name])
         assert answer.status_code == 422
         assert answer.json()["detail"].startswith("policy 0: ")
         assert len(answer.text) < 2000
 
-    def test_flipped_bits_are_refused_or_taken_and_nothing_breaks(self, victim):
+    def test_flipped_bits_are_refused_or_accepted_and_nothing_breaks(self, victim):
         good, rng = policy_for(QUICK, seed=50), random.Random(5)
         _, _, database = victim
         statuses = []
         for number in range(60):
-            spoilt = bytearray(good)
-            spoilt[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
+            spoiled = bytearray(good)
+            spoiled[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
             if number % 5 == 0:
                 with database.writing() as connection:
                     old = {"submitted_at": time.time() - DAY - 1}
                     connection.execute(sa.update(submission).values(**old))
-            statuses.append(self.submit(victim, bytes(spoilt)).status_code)
+            statuses.append(self.submit(victim, bytes(spoiled)).status_code)
         assert set(statuses) <= {202, 409, 422, 429}
         assert statuses.count(422) > 5
         assert victim[0].get("/health").status_code == 200

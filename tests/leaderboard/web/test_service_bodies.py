@@ -39,7 +39,7 @@ def answer_of(raw):
 
 
 class Endless:
-    """A body of a hundred chunks of a megabyte; tells how many were taken."""
+    """A body of a hundred chunks of a megabyte; counts how many were read."""
 
     def __init__(self, head, chunk_head=b"100000\r\n", chunk_end=b"\r\n"):
         self.head, self.chunk_head, self.chunk_end = head, chunk_head, chunk_end
@@ -65,7 +65,7 @@ class TestBodies:
         }
         assert headers["connection"] == "close"
         assert "content-security-policy" in headers
-        assert body.taken < 20  # two are read, the rest stands in the sockets' buffers
+        assert body.taken < 20  # two are read, the rest is in the sockets' buffers
 
     def test_a_declared_length_too_large_is_refused_at_once(self, server):
         port, token = server
@@ -74,7 +74,7 @@ class TestBodies:
         assert status == 413
         assert body.taken < 20
 
-    def test_a_length_that_lies_helps_nobody(self, server):
+    def test_a_false_length_does_not_help(self, server):
         port, token = server
         short = [head_of(token, FORM_TYPE, "Content-Length: 10"), FILE_HEAD * 100]
         status, _, content = answer_of(send_raw(port, short))  # the body ends after ten bytes
@@ -85,7 +85,7 @@ class TestBodies:
             raw = send_raw(port, [head_of(token, FORM_TYPE, f"Content-Length: {wrong}")])
             assert answer_of(raw)[0] == 400, wrong
 
-    def test_a_slow_body_is_given_up(self, server):
+    def test_a_slow_body_is_abandoned(self, server):
         port, token = server
         start = time.monotonic()
 
@@ -99,12 +99,12 @@ class TestBodies:
         assert (status, json.loads(content)) == (408, {"detail": "the body took longer than 1 s"})
         assert time.monotonic() < start + 6
 
-    def test_a_body_that_stops_is_given_up(self, server):
+    def test_a_body_that_stops_is_abandoned(self, server):
         port, token = server
         parts = [head_of(token, FORM_TYPE, "Content-Length: 100000") + FILE_HEAD]
         assert answer_of(send_raw(port, parts))[0] == 408
 
-    def test_headers_that_do_not_end_are_given_up(self, server, monkeypatch):
+    def test_headers_that_do_not_end_are_abandoned(self, server, monkeypatch):
         monkeypatch.setattr("leaderboard.web.timed_protocol.HEADER_SECONDS", 0.3)
         start = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""The pages' data is what the store holds, and follows its changes."""
+"""The pages' data is the content of the store and follows its changes."""
 
 import numpy as np
 import pytest
@@ -162,7 +162,7 @@ def test_every_path_of_the_site_has_a_page(store_url):
     database.close()
 
 
-def test_a_board_that_is_no_more_takes_no_page_down(store_url):
+def test_a_board_that_was_removed_breaks_no_page(store_url):
     database = open_database(store_url)
     open_season(database, "admin", SECRET)
     number = submit(database, SEA, (25, 2), 1)
