@@ -26,9 +26,9 @@ else:
 EPISODES_PER_POLICY = 100  # hidden episodes of each training seed's policy
 RANKED_POLICIES = 5  # with fewer training seeds a submission is shown as a preview
 MOST_POLICIES = 10
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1)]
 
 
 class _ConstraintTable(BaseModel):
@@ -37,9 +37,9 @@ class _ConstraintTable(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str
-    limit: Number
-    discount: Positive
-    cost_scale: Positive
+    limit: _Number
+    discount: _Positive
+    cost_scale: _Positive
 
 
 class _BoardTable(BaseModel):
@@ -48,11 +48,11 @@ class _BoardTable(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     title: str
-    version: Count
-    reward_discount: Positive
-    longest_episode: Count
-    random_return: Number
-    reference_return: Number
+    version: _Count
+    reward_discount: _Positive
+    longest_episode: _Count
+    random_return: _Number
+    reference_return: _Number
     reference: str
     source: str
     constraints: Annotated[list[_ConstraintTable], Field(min_length=1)]

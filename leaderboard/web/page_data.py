@@ -121,7 +121,7 @@ class SubmissionRules:
     most_policies: int
     largest_policy: int  # [bytes]
     largest_submission: int  # [bytes]
-    per_day: int  # submissions of one token
+    per_day: int  # submissions of one account
     per_season: int
     operators: tuple[str, ...]  # of ONNX
     url: str = ""  # of a running server; empty if there is none
