@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import safe_envs  # noqa: F401  registers the environments
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.rendering import Colour, Flown, draw_flights
 from safe_envs.quadrotor.task import flight_task
 from safe_envs.rendering.frames import AGENT, BACKGROUND, HAZARD, INK
@@ -58,7 +58,7 @@ def fly(metric: str | None, draws: bool = False) -> Iterator[Moment]:
     if metric is not None:
         env = SafetyFilter(env, SphereZCBF(order=3, margin=MARGIN), metric)
     env.reset(seed=SEED)
-    pilot = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    pilot = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     total, touches, trail = 0.0, 0, [flight.state[:3]]
     for step in range(STEPS + 1):
         if step % STRIDE == 0:

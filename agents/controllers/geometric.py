@@ -8,16 +8,16 @@ import numpy as np
 
 from agents.controllers.controlled_env import QUADROTORS, Env, controlled_env
 from agents.controllers.observation_rows import PredictState, observation_rows
-from safe_envs.quadrotor import geometric_controller
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.observation import observed_flight
 
 
 class GeometricController:
     """Follows the quadrotor's reference with an error of 0.003 m, without regard to obstacles.
 
-    The law is `safe_envs.quadrotor.geometric_controller` (Lee, Leok and McClamroch, CDC 2010); the
-    state and the time on the reference are read from the observation, so that actions depend on
-    nothing else.
+    The law is `safe_envs.quadrotor.geometric_controller.GeometricLaw` (Lee, Leok and McClamroch,
+    CDC 2010); the state and the time on the reference are read from the observation, so that
+    actions depend on nothing else.
 
     Args:
         env: a quadrotor environment, wrapped or not, its native vector form, or its id.
@@ -29,9 +29,7 @@ class GeometricController:
 
     def __init__(self, env: Env) -> None:
         inner = controlled_env(type(self).__name__, env, QUADROTORS)
-        self.law = geometric_controller.GeometricController(
-            inner.vehicle, inner.reference, inner.control_dt
-        )
+        self.law = GeometricLaw(inner.vehicle, inner.reference, inner.control_dt)
         self._width = inner.observation_space.shape[-1]
 
     def predict(

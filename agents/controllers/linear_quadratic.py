@@ -14,11 +14,15 @@ from safe_envs.control.double_integrator_reference import (
     linear_quadratic_regulator,
     safe_controller,
 )
+from safe_envs.quadrotor.filtered.flight_metrics import (
+    ANGLE_WEIGHT,
+    VELOCITY_WEIGHT,
+    hover_dynamics,
+)
 from safe_envs.quadrotor.observation import observed_flight
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.task import EFFORT_WEIGHT, POSITION_WEIGHT, RATE_WEIGHT
 from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
-from safe_envs.safety_filters.metrics import ANGLE_WEIGHT, VELOCITY_WEIGHT, hover_dynamics
 
 
 class LQRController:

@@ -28,8 +28,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from threadpoolctl import threadpool_limits
 
 import safe_envs  # noqa: F401  registers the environments
+from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity.env import SafetyVelocityVectorEnv
-from safe_envs.velocity.physics import load_mujoco, robot_physics
+from safe_envs.velocity.physics import robot_physics
 
 ENVIRONMENTS = (
     "Safe/CliffWorld-v0",

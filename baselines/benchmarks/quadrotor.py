@@ -27,7 +27,7 @@ from safe_envs.quadrotor.dynamics import step, step_batch
 from safe_envs.quadrotor.mujoco_model import mujoco_text
 from safe_envs.quadrotor.task import CONTROL_DT
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, Vehicle
-from safe_envs.velocity.physics import load_mujoco
+from safe_envs.rendering.mujoco_package import load_mujoco
 
 ENV_ID = "Safe/Quadrotor-v0"
 SUBSTEPS = 2

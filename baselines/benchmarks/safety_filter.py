@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from baselines.benchmarks.environments import fastest_turns
 from baselines.benchmarks.filter_against_cvxpy import HIGH, LOW, print_programs
 from baselines.experiments.quadrotor.flights import Filter, filter_times
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.task import CONTROL_DT, SceneName
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.quadrotor.vehicle import CRAZYFLIE
@@ -122,7 +122,7 @@ def flown_states(
     """Return every twentieth state of filtered flights of the geometric controller."""
     flight = QuadrotorVectorEnv(flights, None, scene=scene)
     env = VectorSafetyFilter(flight, SphereZCBF(3, margin=MARGIN), "lqr")
-    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    controller = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     env.reset(seed=seed)
     kept = []
     for step in range(steps):

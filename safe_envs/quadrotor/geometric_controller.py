@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from safe_envs.quadrotor.body_axes import Axes, Vector, body_axes
 from safe_envs.quadrotor.reference import FigureEight, Number
 from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
 
@@ -20,11 +21,8 @@ TILT_RATE_GAIN = 28.0  # [1/s]
 YAW_GAIN = 60.0  # [1/s^2]
 YAW_RATE_GAIN = 12.0  # [1/s]
 
-Vector = tuple[Number, Number, Number]
-Axes = tuple[Vector[Number], Vector[Number], Vector[Number]]  # x, y and z axis of a frame
 
-
-class GeometricController:
+class GeometricLaw:
     """Thrusts that follow a reference, the vehicle's nose along the world's x axis.
 
     With a = p_d'' + k_p (p_d - p) + k_v (p_d' - p') + g e3, the thrust is T = m a . b3 and the
@@ -68,7 +66,7 @@ class GeometricController:
     ) -> tuple[Number, Number, Number, Number]:
         """Return thrust [N] and torques [N m]: numbers, or rows of N numbers."""
         x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3 = state
-        body = _axes(q0, q1, q2, q3)
+        body = body_axes(q0, q1, q2, q3)
         px, py, pvx, pvy = self.reference.planar(cos, sin)
         along, across = -(self.reference.rate**2), -4.0 * self.reference.rate**2
         push = (
@@ -94,15 +92,6 @@ class GeometricController:
             (j1 - j3) * (w3 * w1) - j2 * (TILT_GAIN * e2 + TILT_RATE_GAIN * e_w2),
             (j2 - j1) * (w1 * w2) - j3 * (YAW_GAIN * e3 + YAW_RATE_GAIN * e_w3),
         )
-
-
-def _axes(q0: Number, q1: Number, q2: Number, q3: Number) -> Axes[Number]:
-    """Return the body's axes in the world, the columns of R(q)."""
-    return (
-        (1.0 - 2.0 * (q2 * q2 + q3 * q3), 2.0 * (q1 * q2 + q0 * q3), 2.0 * (q1 * q3 - q0 * q2)),
-        (2.0 * (q1 * q2 - q0 * q3), 1.0 - 2.0 * (q1 * q1 + q3 * q3), 2.0 * (q2 * q3 + q0 * q1)),
-        (2.0 * (q1 * q3 + q0 * q2), 2.0 * (q2 * q3 - q0 * q1), 1.0 - 2.0 * (q1 * q1 + q2 * q2)),
-    )
 
 
 def _wanted_attitude(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from safe_envs.quadrotor.mujoco_model import mujoco_text
@@ -23,6 +22,7 @@ from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import CONTROL_DT, FlightTask
 from safe_envs.quadrotor.vehicle import Vehicle
 from safe_envs.rendering.frames import AGENT, BACKGROUND, GOAL, INK
+from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.rendering.offscreen_scene import OffscreenScene
 
 WIDTH, HEIGHT = 640, 480  # [pixels]
@@ -46,18 +46,6 @@ UPRIGHT.setflags(write=False)
 Colour = tuple[int, int, int]
 
 
-def load_mujoco() -> ModuleType:
-    """Return the module mujoco; DependencyNotInstalled with the pip line if it is missing."""
-    try:
-        import mujoco
-    except ImportError as error:
-        raise gym.error.DependencyNotInstalled(
-            "render_backend='mujoco' needs mujoco; install it with: "
-            'pip install "safe-envs[mujoco]", or pass render_backend="drawing"'
-        ) from error
-    return mujoco
-
-
 class FlightCamera:
     """Draws the flight from a fixed place aslant above, 640 x 480.
 
@@ -73,7 +61,7 @@ class FlightCamera:
     """
 
     def __init__(self, task: FlightTask) -> None:
-        load_mujoco()
+        _mujoco()
         self._task = task
         self._opened: _Offscreen | None = None
 
@@ -111,7 +99,7 @@ class _Offscreen:
     """MuJoCo's scene with the flight in it."""
 
     def __init__(self, task: FlightTask) -> None:
-        self._mujoco = mujoco = load_mujoco()
+        self._mujoco = mujoco = _mujoco()
         self._task = task
         self._scale = task.reference.length
         text = mujoco_text(task.vehicle, CONTROL_DT, _shape(task.vehicle), _scenery(task))
@@ -179,6 +167,10 @@ class _Offscreen:
         axes: np.ndarray = UPRIGHT,
     ) -> None:
         self._scene.add(kind, size, place, axes, (*_share(colour), alpha))
+
+
+def _mujoco() -> ModuleType:
+    return load_mujoco("render_backend='mujoco'", ', or pass render_backend="drawing"')
 
 
 def _boxes(points: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import checked_array
 from safe_envs.quadrotor.dynamics import STATE_SIZE
 from safe_envs.quadrotor.task import FlightTask
 
@@ -124,10 +125,10 @@ def given_starts(task: FlightTask, given: Any, count: int) -> Starts:
         ValueError: if an array has another shape, is not finite, or a quaternion is zero.
     """
     parts = given if isinstance(given, dict) else {"state": given}
-    states = checked("state", parts.get("state"), (count, STATE_SIZE))
-    times = checked("time", parts.get("time", np.zeros(count)), (count,))
+    states = checked_array("state", parts.get("state"), (count, STATE_SIZE))
+    times = checked_array("time", parts.get("time", np.zeros(count)), (count,))
     shape = (count, len(task.scene.stacks), 2)
-    offsets = checked("offsets", parts.get("offsets", np.zeros(shape)), shape)
+    offsets = checked_array("offsets", parts.get("offsets", np.zeros(shape)), shape)
     norms = np.sqrt((states[:, 6:10] ** 2).sum(axis=1))
     if not (norms > 0.0).all():
         raise ValueError(
@@ -135,16 +136,3 @@ def given_starts(task: FlightTask, given: Any, count: int) -> Starts:
         )
     states[:, 6:10] /= norms[:, None]
     return Starts(states, times, offsets)
-
-
-def checked(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a finite float64 array of the shape, or raise ValueError."""
-    try:
-        array = np.array(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} {given!r} is no finite array of shape {shape}; pass such an array"
-        )
-    return array

@@ -3,54 +3,40 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from safe_envs.safety_filters.barriers import (
-    AffineBarrier,
-    SphereRows,
-    SphereZCBF,
-    double_integrator_barrier,
-)
+from safe_envs.filter_parts import HOMES
+from safe_envs.safety_filters.barriers import AffineBarrier
+from safe_envs.safety_filters.filter_plant import FilterPlant
 from safe_envs.safety_filters.filter_wrapper import CERTIFIED_SLACK, SafetyFilter
-from safe_envs.safety_filters.metrics import floored, hover_metric
+from safe_envs.safety_filters.metrics import floored
 from safe_envs.safety_filters.quadratic_program import Projection, Weight, project, weight_of
+from safe_envs.safety_filters.vector_filter import (
+    ProjectionBatch,
+    VectorSafetyFilter,
+    filter_batch,
+)
 
 if TYPE_CHECKING:
-    from safe_envs.quadrotor.filtered.action_value import FittedQ, StateMetric
-    from safe_envs.quadrotor.filtered.vector_filter import (
-        ProjectionBatch,
-        VectorSafetyFilter,
-        filter_batch,
-    )
+    from safe_envs.filter_parts import *  # noqa: F403
 
 __all__ = [
     "CERTIFIED_SLACK",
     "AffineBarrier",
-    "FittedQ",
+    "FilterPlant",
     "Projection",
     "ProjectionBatch",
     "SafetyFilter",
-    "SphereRows",
-    "SphereZCBF",
-    "StateMetric",
     "VectorSafetyFilter",
     "Weight",
-    "double_integrator_barrier",
     "filter_batch",
     "floored",
-    "hover_metric",
     "project",
     "weight_of",
+    *HOMES,
 ]
-
-HOMES = {  # imported when first asked for
-    "FittedQ": "action_value",
-    "StateMetric": "action_value",
-    "ProjectionBatch": "vector_filter",
-    "VectorSafetyFilter": "vector_filter",
-    "filter_batch": "vector_filter",
-}
 
 
 def __getattr__(name: str) -> Any:
+    """Return a part that is made for one environment, imported when it is first asked for."""
     if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
-    return getattr(import_module(f"safe_envs.quadrotor.filtered.{HOMES[name]}"), name)
+    return getattr(import_module(HOMES[name]), name)

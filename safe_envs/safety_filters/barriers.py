@@ -1,225 +1,92 @@
 """Barriers: the rows A u >= b under which an action keeps a system safe.
 
-`SphereZCBF` keeps a quadrotor out of spheres, `AffineBarrier` keeps a linear system in a polytope.
-A function `rows(state, reference) -> (A, b)` serves as well.
+`AffineBarrier` keeps a linear system in a polytope. A function `rows(state, reference) -> (A, b)`
+serves as well, and environments may have barriers of their own, see `filter_plant`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from safe_envs.control.double_integrator_reference import BOX, HALF_SQUARE, MAX_ACTION, TIME_STEP
-from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
+from safe_envs.contract.argument_checks import check_not_negative
+from safe_envs.safety_filters.filter_plant import (
+    Barrier,
+    BarrierRows,
+    FilterPlant,
+    RowFunction,
+    Rows,
+)
+from safe_envs.safety_filters.quadratic_program import checked_rows
 
-Rows = tuple[np.ndarray, np.ndarray]  # A (k, m), b (k,)
-RowFunction = Callable[[np.ndarray, np.ndarray], Rows]  # of the state and the reference action
-DEFAULT_GAINS = {2: (6.0, 6.0), 3: (6.0, 6.0, 10.0)}  # [1/s]
 
-
-@dataclass(frozen=True)
-class SphereZCBF:
-    """Exponential barriers h_i = |p - c_i|^2 - (r_i + margin)^2 of a quadrotor among spheres.
-
-    Order 2, as in section V of Lin and Xu (arXiv 2602.12603), asks for
-        h'' + (l1 + l2) h' + l1 l2 h >= 0.
-    h'' depends on the rotors through their total thrust alone. So the filter has no authority
-    where an obstacle is level with a level vehicle, and on a symmetric vehicle the metric makes
-    next to no difference.
-
-    Order 3 asks for
-        h''' + (l1 + l2 + l3) h'' + (l1 l2 + l1 l3 + l2 l3) h' + l1 l2 l3 h >= 0,
-        h'' = 2 |v|^2 + 2 r.a,   h''' = 6 v.a + 2 r.j,   r = p - c_i,
-        a = f z - g e3,   j = f (w_y x - w_x y),   f = thrust / mass,
-    with x, y, z the body's axes and w = (w_x, w_y, w_z) the body rates at the end of the step,
-    which roll and pitch torques move. The products f w are linearised at the reference.
-
-    Differs from the paper: order 3, the gains and the margin are this project's. Order 3 leaves
-    out the thrust's own rate of change, so it is no proof of invariance: keep a margin.
+def resolved_barrier(
+    barrier: Barrier | RowFunction | None, plant: FilterPlant
+) -> Callable[[], BarrierRows]:
+    """Return a function that gives the barrier's rows in the present scene.
 
     Args:
-        order: 2 or 3.
-        gains: l1, l2 (and l3) [1/s], all positive; (6, 6) and (6, 6, 10) if left out.
-        margin: added to the radii [m].
+        barrier: what the user passed; None for the plant's own.
+        plant: what is to be kept safe.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if the plant has no barrier of its own, or the barrier is not made for it.
+        TypeError: if it is not a barrier.
     """
-
-    order: int = 3
-    gains: tuple[float, ...] | None = None
-    margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.order not in DEFAULT_GAINS:
-            raise ValueError(f"order is {self.order}; pass 2 or 3")
-        gains = DEFAULT_GAINS[self.order] if self.gains is None else tuple(self.gains)
-        if len(gains) != self.order or not all(0.0 < gain < np.inf for gain in gains):
-            raise ValueError(
-                f"gains are {self.gains}; pass {self.order} positive numbers for order {self.order}"
-            )
-        if not 0.0 <= self.margin < np.inf:
-            raise ValueError(f"margin is {self.margin}; pass a number >= 0 [m]")
-        object.__setattr__(self, "gains", gains)
-
-    def around(
-        self, vehicle: Vehicle, time_step: float, centres: np.ndarray, radii: np.ndarray
-    ) -> SphereRows:
-        """Return the rows for spheres of these centres (n, 3) and radii (n,) [m].
-
-        Args:
-            vehicle: its mass, inertia and mixer are used.
-            time_step: for which an action is held [s].
-            centres: [m]; (n, 3, N) for batches in which every state has its own spheres.
-            radii: [m], the vehicle's own included.
-        """
-        places = np.array(centres, dtype=np.float64)
-        grown = np.asarray(radii, dtype=np.float64) + self.margin
-        if places.ndim == 3:
-            places = np.ascontiguousarray(places.transpose(2, 0, 1))  # (N, n, 3)
-        points = np.concatenate([-places, np.ones_like(places[..., :1])], axis=-1)
-        levels = self.polynomial[-1] * (grown * grown - (places * places).sum(axis=-1))
-        return SphereRows(vehicle, time_step, points, levels, self.polynomial)
-
-    @property
-    def polynomial(self) -> tuple[float, ...]:
-        """Coefficients of (s + l1)(s + l2)... without the leading 1, highest power first."""
-        assert self.gains is not None
-        return tuple(np.poly([-gain for gain in self.gains])[1:].tolist())
+    chosen = plant.barrier if barrier is None else barrier
+    if chosen is None:
+        raise ValueError(
+            "this environment has no barrier of its own; pass an AffineBarrier or a function "
+            "rows(state, reference) -> (A, b)"
+        )
+    if isinstance(chosen, Barrier):
+        return chosen.rows_on(plant)
+    if callable(chosen):
+        return CheckedRows(chosen, len(plant.low)).here
+    raise TypeError(
+        f"barrier is {barrier!r}; pass an AffineBarrier, a function rows(state, reference) -> "
+        "(A, b), or a barrier made for the environment"
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class SphereRows:
-    """`SphereZCBF` around given spheres, as a function of the state and the reference.
+class CheckedRows:
+    """The rows of a function, with their shapes and entries checked in every call.
 
-    A state is (p, v, q, w) with 13 entries: position [m], velocity [m/s], unit quaternion
-    (w, x, y, z) from body to world, body rates [rad/s]. Actions are rotor thrusts in [0, 1].
-
-    The barrier's sum is affine in the thrust and the torques, and apart from a constant of each
-    sphere its factors are affine in the centre c: with r = p - c,
-
-        a.r + a_0 + c_0 (|r|^2 - R^2) = (a + 2 c_0 p).(-c) + (a.p + a_0 + c_0 |p|^2)
-                                        - c_0 (R^2 - |c|^2).
+    Args:
+        function: returns A (k, m) and b (k,) at a state and a reference.
+        count: entries of u, m.
+        together: returns A (N, k, m) and b (N, k) of a batch; None to call `function` N times.
     """
 
-    vehicle: Vehicle
-    time_step: float
-    points: np.ndarray  # (-c, 1), (n, 4), or (N, n, 4) for batches alone
-    levels: np.ndarray  # c_0 (R^2 - |c|^2), (n,) or (N, n)
-    polynomial: tuple[float, ...]
+    function: RowFunction
+    count: int
+    together: RowFunction | None = None
 
     def __call__(self, state: np.ndarray, reference: np.ndarray) -> Rows:
-        """Return A (n, 4) and b (n,) at a state (13,) and a reference (4,)."""
-        mixer = self.vehicle.mixer
-        entries = self._table(state.tolist(), self._wrench(reference.tolist()))
-        terms = self.points.dot(np.array(entries).reshape(4, 4).T)  # (n, 4)
-        return terms[:, :3].dot(mixer[:3]), self.levels - terms[:, 3]
+        """Return A (k, m) and b (k,)."""
+        return checked_rows(*self.function(state, reference), self.count)
 
     def batch(self, states: np.ndarray, references: np.ndarray) -> Rows:
-        """Return A (N, n, 4) and b (N, n) at states (13, N) and references (4, N).
+        """Return A (N, k, m) and b (N, k)."""
+        if self.together is None:
+            pairs = zip(states.T.copy(), references.T.copy(), strict=True)
+            found = [self(state, reference) for state, reference in pairs]
+            return np.stack([rows for rows, _ in found]), np.stack([bound for _, bound in found])
+        matrices, bounds = self.together(states, references)
+        checked_rows(matrices.reshape(-1, matrices.shape[-1]), bounds.ravel(), self.count)
+        return matrices, bounds
 
-        Products of stacked matrices are those of single ones, so that each state's rows are equal
-        bit by bit to a call's.
-        """
-        mixer = self.vehicle.mixer
-        count = states.shape[1]
-        entries = self._table(list(states), self._wrench(list(references)))
-        table = np.empty((count, 16))
-        for column, entry in enumerate(entries):
-            table[:, column] = entry
-        terms = self.points @ table.reshape(count, 4, 4).transpose(0, 2, 1)  # (N, n, 4)
-        return terms[:, :, :3] @ mixer[:3], self.levels - terms[:, :, 3]
+    def of(self, column: int) -> CheckedRows:
+        """Return the same rows: they are a function of the state alone."""
+        return self
 
-    def of(self, column: int | np.ndarray) -> SphereRows:
-        """Return the rows around the spheres of one state of a batch, or of some (n,) of them."""
-        if self.points.ndim == 2:
-            return self
-        return replace(self, points=self.points[column], levels=self.levels[column])
-
-    def _wrench(self, thrusts: list[Any]) -> list[Any]:
-        """Return mixer @ thrusts: thrust [N] and torques [N m], as four floats or arrays."""
-        front_right, rear_right, rear_left, front_left = thrusts
-        return [
-            a * front_right + b * rear_right + c * rear_left + d * front_left
-            for a, b, c, d in self.vehicle.mixer_rows
-        ]
-
-    def _table(self, state: list[Any], wrench: list[Any]) -> list[Any]:
-        """Return the barrier's sum as four affine functions of -c, apart from `levels`.
-
-        The factors of the thrust, the roll torque and the pitch torque, and what does not depend
-        on the action, each as (x, y, z, constant). Entries are floats, or arrays (N,) for a batch.
-
-        Args:
-            state: 13 floats or arrays.
-            wrench: of the reference: thrust [N] and torques [N m].
-        """
-        px, py, pz = state[:3]
-        last = self.polynomial[-1]
-        order_2 = len(self.polynomial) == 2
-        lift, roll, pitch, free = (self._second if order_2 else self._third)(state, wrench)
-        free[3] = free[3] + last * (px * px + py * py + pz * pz)
-        table = []
-        for x, y, z, constant in (lift, roll, pitch, free):
-            table += [x, y, z, x * px + y * py + z * pz + constant]
-        for i, place in enumerate((px, py, pz)):
-            table[12 + i] = table[12 + i] + 2.0 * last * place
-        return table
-
-    def _second(self, state: list[Any], wrench: list[Any]) -> tuple[list[Any], ...]:
-        """Return the factors a and a_0 of order 2 in `_table`'s order."""
-        _, _, z_axis = body_axes(*state[6:10])
-        vx, vy, vz = state[3:6]
-        c1 = self.polynomial[0]
-        per_mass = 2.0 / self.vehicle.mass
-        lift = [per_mass * z for z in z_axis]
-        free = [2.0 * c1 * vx, 2.0 * c1 * vy, 2.0 * c1 * vz - 2.0 * GRAVITY]
-        speed_square = 2.0 * (vx * vx + vy * vy + vz * vz)
-        return [*lift, 0.0], [0.0] * 4, [0.0] * 4, [*free, speed_square]
-
-    def _third(self, state: list[Any], wrench: list[Any]) -> tuple[list[Any], ...]:
-        """Return the factors a and a_0 of order 3 in `_table`'s order."""
-        axes = body_axes(*state[6:10])
-        vx, vy, vz = state[3:6]
-        zx, zy, zz = axes[2]
-        c2, c1, _ = self.polynomial
-        rate_x, rate_y, inverse_x, inverse_y = self._next_rates(state[10:], wrench)
-        per_mass = 2.0 / self.vehicle.mass
-        specific = per_mass * wrench[0]  # 2 f at the reference
-        lift, roll, pitch, free = [], [], [], []
-        for x, y, z, v in zip(*axes, (vx, vy, vz), strict=True):
-            lift.append(per_mass * (rate_y * x - rate_x * y + c2 * z))
-            roll.append(-specific * inverse_x * y)
-            pitch.append(specific * inverse_y * x)
-            free.append(2.0 * c1 * v - roll[-1] * wrench[1] - pitch[-1] * wrench[2])
-        free[2] = free[2] - 2.0 * GRAVITY * c2
-        lift.append(3.0 * per_mass * (vx * zx + vy * zy + vz * zz))
-        free.append(2.0 * c2 * (vx * vx + vy * vy + vz * vz) - 6.0 * GRAVITY * vz)
-        return lift, [*roll, 0.0], [*pitch, 0.0], free
-
-    def _next_rates(self, rates: list[Any], wrench: list[Any]) -> tuple[Any, Any, float, float]:
-        """Return w_x, w_y after the step with the reference, and dw_x/dtau_x, dw_y/dtau_y.
-
-        w' = w + dt J^-1 (tau - w x J w)
-        """
-        wx, wy, wz = rates
-        jx, jy, jz = self.vehicle.inertia
-        inverse_x, inverse_y = self.time_step / jx, self.time_step / jy
-        rate_x = wx + inverse_x * (wrench[1] - (jz - jy) * wy * wz)
-        rate_y = wy + inverse_y * (wrench[2] - (jx - jz) * wz * wx)
-        return rate_x, rate_y, inverse_x, inverse_y
-
-
-def body_axes(w: Any, x: Any, y: Any, z: Any) -> tuple[tuple[Any, Any, Any], ...]:
-    """Return the body's x, y and z axis in the world: the columns of the quaternion's rotation."""
-    return (
-        (1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)),
-        (2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x)),
-        (2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)),
-    )
+    def here(self) -> CheckedRows:
+        """Return the same rows: they do not depend on the scene."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,9 +102,12 @@ class AffineBarrier:
         normals: H, (k, n).
         offsets: c, (k,).
         decay: in (0, 1].
+        margin: by which every row is tightened, in units of u where the row has length one. The
+            filter's slack breaks rows by a little; 2 / `slack_weight` times the range of one
+            action covers that, and then states that start safe stay safe exactly.
 
     Raises:
-        ValueError: if the shapes do not fit or decay is out of its range.
+        ValueError: if the shapes do not fit, or decay or margin is out of its range.
     """
 
     state_matrix: np.ndarray
@@ -245,6 +115,7 @@ class AffineBarrier:
     normals: np.ndarray
     offsets: np.ndarray
     decay: float = 1.0
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
         given = (self.state_matrix, self.input_matrix, self.normals, self.offsets)
@@ -256,6 +127,7 @@ class AffineBarrier:
             )
         if not 0.0 < self.decay <= 1.0:
             raise ValueError(f"decay is {self.decay}; pass a number in (0, 1]")
+        check_not_negative(margin=self.margin)
         names = ("state_matrix", "input_matrix", "normals", "offsets")
         for name, array in zip(names, (a, b, h, c), strict=True):
             array.setflags(write=False)
@@ -265,30 +137,27 @@ class AffineBarrier:
         """Return -H B (k, m) and (1 - decay) (c - H x) - c + H A x (k,), whatever the reference."""
         values = self.offsets - self.normals @ state
         drift = self.normals @ (self.state_matrix @ state)
-        return -(self.normals @ self.input_matrix), (
-            1.0 - self.decay
-        ) * values - self.offsets + drift
+        bounds = (1.0 - self.decay) * values - self.offsets + drift
+        return self.rows, bounds + self.tightening
 
+    def batch(self, states: np.ndarray, references: np.ndarray) -> Rows:
+        """Return the rows at states (n, N): (N, k, m), the same in all, and (N, k)."""
+        values = self.offsets[:, None] - self.normals @ states
+        drift = self.normals @ (self.state_matrix @ states)
+        bounds = (1.0 - self.decay) * values - self.offsets[:, None] + drift
+        rows = np.broadcast_to(self.rows, (states.shape[1], *self.rows.shape))
+        return rows, np.ascontiguousarray(bounds.T) + self.tightening
 
-def double_integrator_barrier(max_speed: float = 5.0, decay: float = 0.5) -> AffineBarrier:
-    """Return a barrier that keeps `Safe/DoubleIntegrator-v0` in its box, (6 rows).
+    def rows_on(self, plant: FilterPlant) -> Callable[[], CheckedRows]:
+        """Return a function that gives these rows, checked in every call."""
+        return CheckedRows(self, len(plant.low), self.batch).here
 
-    |x1| <= 15, |x1 + s x2| <= 15 and |x2| <= s for the speed s: at the second bound a braking of
-    x2 / s, at most 1, holds the state, so some action always meets all rows where the state
-    does. States outside that polytope are brought back as far as the actions allow.
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """-H B, (k, m)."""
+        return -(self.normals @ self.input_matrix)
 
-    Args:
-        max_speed: s [m/s], up to 15; also the time ahead for which the speed counts [s].
-        decay: of `AffineBarrier`; 0.1 or more keeps the rows compatible.
-    """
-    if not 0.0 < max_speed <= BOX:
-        raise ValueError(f"max_speed is {max_speed}; pass a number in (0, {BOX}]")
-    side = np.array([[1.0, 0.0], [1.0, max_speed], [0.0, 1.0]])
-    bound = np.array([BOX, BOX, max_speed * MAX_ACTION])
-    return AffineBarrier(
-        state_matrix=np.array([[1.0, TIME_STEP], [0.0, 1.0]]),
-        input_matrix=np.array([[HALF_SQUARE], [TIME_STEP]]),
-        normals=np.vstack([side, -side]),
-        offsets=np.concatenate([bound, bound]),
-        decay=decay,
-    )
+    @cached_property
+    def tightening(self) -> np.ndarray:
+        """The margin in the units of the bounds, (k,)."""
+        return self.margin * np.sqrt((self.rows * self.rows).sum(axis=1))

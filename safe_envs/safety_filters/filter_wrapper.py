@@ -10,26 +10,17 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.contract.action_checks import checked_box
-from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.filtered.action_value import FittedQ
-from safe_envs.quadrotor.filtered.transitions import Transitions
-from safe_envs.safety_filters.barriers import RowFunction, SphereRows, SphereZCBF
-from safe_envs.safety_filters.metrics import (
-    Metric,
-    check_vehicle,
-    floored,
-    metric_at,
-    resolved_metric,
+from safe_envs.contract.argument_checks import checked_array
+from safe_envs.safety_filters.barriers import resolved_barrier
+from safe_envs.safety_filters.filter_plant import (
+    Barrier,
+    BarrierRows,
+    FittedValue,
+    RowFunction,
+    plant_of,
 )
-from safe_envs.safety_filters.quadratic_program import (
-    SLACK_WEIGHT,
-    Weight,
-    checked_array,
-    checked_rows,
-    solve,
-    trusted_weight,
-    weight_of,
-)
+from safe_envs.safety_filters.metrics import Metric, resolved_metric
+from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, solve
 
 CERTIFIED_SLACK = 1e-3  # a step with more slack than this broke a row and is not certified
 Gradient = np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -57,43 +48,44 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
     The filter is part of the environment: an agent that learns in it stores the action it chose,
     `"action_ref"`, in its rollout or replay buffer, not the one that was taken.
 
-    For quadrotors u are the rotor thrusts in [0, 1] and the state has 13 entries. For any other
-    environment u is the action and the state is the last observation.
+    An environment that offers `env.unwrapped.filter_plant()` says what u and the state are, and has
+    a barrier and metrics of its own, see `filter_plant.FilterPlant`. For any other environment u is
+    the action, the state is the last observation, and the barrier and the metric have to be passed.
 
     Args:
         env: with a Box action space of one axis.
-        barrier: a `SphereZCBF` for quadrotors, an `AffineBarrier` for linear systems, or a function
-            `rows(state, reference) -> (A, b)`.
-        metric: "euclidean"; "lqr", for quadrotors; "fqi", learnt, for the Crazyflie; a matrix
-            (m, m); a `FittedQ`, for its mean curvature; `FittedQ.state_metric()`, for the curvature
-            in each state; or a function of state and reference. Eigenvalues below 0.1 of the
-            largest are raised to it; of `state_metric`, of its mean's largest. See also `fit`.
+        barrier: None for the environment's own; an `AffineBarrier` for a linear system; a function
+            `rows(state, reference) -> (A, b)`; or a barrier made for the environment.
+        metric: "euclidean"; a name that the environment knows, such as "lqr"; a matrix (m, m); a
+            value fitted to the environment, for its mean curvature, or its metric of the state; or
+            a function of state and reference. Eigenvalues below 0.1 of the largest are raised to
+            it. See also `fit`.
         slack_weight: rho, the price of a broken row.
         gradient: g of the action's value at the reference, (m,), or a function of state and
             reference; adds -g'(u - u_ref) to the program where the reference is unsafe.
             Experimental.
 
     Raises:
-        ValueError: if the metric, the barrier or the slack's weight does not fit the environment.
-        TypeError: if the action space is none the filter can handle.
+        ValueError: if the metric, the barrier or the slack weight does not fit the environment.
+        TypeError: if the action space is one that the filter cannot handle.
 
     Example:
         >>> import gymnasium as gym
-        >>> import safe_envs
-        >>> from safe_envs.safety_filters import SafetyFilter, double_integrator_barrier
-        >>> env = SafetyFilter(
-        ...     gym.make("Safe/DoubleIntegrator-v0"), double_integrator_barrier(), "euclidean"
-        ... )
-        >>> _ = env.reset(options={"state": (14.9, 1.0)}, seed=0)
+        >>> import numpy as np
+        >>> from safe_envs.safety_filters import SafetyFilter
+        >>> def gently(state, reference):  # u <= 0.5
+        ...     return np.array([[-1.0]]), np.array([-0.5])
+        >>> env = SafetyFilter(gym.make("MountainCarContinuous-v0"), gently, "euclidean")
+        >>> _ = env.reset(seed=0)
         >>> info = env.step([1.0])[4]
-        >>> info["filter_active"], info["cost"]
-        (True, 0.0)
+        >>> info["filter_active"], info["action_safe"].round(3).tolist()
+        (True, [0.5])
     """
 
     def __init__(
         self,
         env: gym.Env,
-        barrier: SphereZCBF | RowFunction,
+        barrier: Barrier | RowFunction | None = None,
         metric: Metric = "lqr",
         slack_weight: float = SLACK_WEIGHT,
         gradient: Gradient | None = None,
@@ -102,47 +94,44 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
             self, barrier=barrier, metric=metric, slack_weight=slack_weight, gradient=gradient
         )
         gym.Wrapper.__init__(self, env)
-        inner = env.unwrapped
-        self._scene = inner if isinstance(inner, QuadrotorEnv) else None
-        self._box = _checked_space(env, self._scene)
-        self.barrier = _checked_barrier(barrier, self._scene)
+        self._box = _checked_space(env)
+        self._plant = plant = plant_of(env, self._box)
+        self._rows_now = resolved_barrier(barrier, plant)
+        self._weights = resolved_metric(metric, plant, slack_weight)
+        self.barrier = plant.barrier if barrier is None else barrier
+        self.metric = self._weights.metric
         self.slack_weight = slack_weight
-        self._count = self._box.shape[0]
-        self._low, self._high = self._bounds()
-        vehicle = None if self._scene is None else self._scene.vehicle
-        self.metric = resolved_metric(metric, self._count, vehicle, QuadrotorEnv.control_dt)
-        constant = self.metric if isinstance(self.metric, np.ndarray) else np.eye(self._count)
-        self._weight = weight_of(constant, slack_weight)
+        self._count = len(plant.low)
         self._gradient = gradient
         if gradient is not None and not callable(gradient):
             self._gradient = checked_array("gradient", gradient, (self._count,))
-        self._rows: RowFunction | None = None
+        self._rows: BarrierRows | None = None
         self._observation: Any = None
 
-    def fit(self, transitions: Transitions) -> FittedQ:
-        """Fit an action value to flights and filter in its mean curvature from now on.
+    def fit(self, transitions: Any) -> FittedValue:
+        """Fit an action value to recorded steps and filter in its mean curvature from now on.
 
-        The fit has the defaults of `fitted_q.fit_q`; for any other pass its result as the metric.
-        A copy that `gymnasium.make` builds from the wrapper's spec has the metric too.
+        The fit has the environment's defaults; for any other pass its result as the metric. A copy
+        that `gymnasium.make` builds from the wrapper's spec has the metric too.
 
         Args:
-            transitions: of the environment's vehicle, as from
-                `quadrotor_transitions.collect_transitions`.
+            transitions: of this kind of environment, in its own form.
 
         Returns:
             The value, to be saved or examined.
 
         Raises:
-            ValueError: if the environment is no quadrotor, or another vehicle flew.
+            ValueError: if no value can be fitted for this environment, or the transitions are of
+                another one.
         """
-        # Imported late: loaded with the package, it would warn when run as `python -m`.
-        from safe_envs.quadrotor.filtered.fitted_q import fit_q
-
-        vehicle = None if self._scene is None else self._scene.vehicle
-        check_vehicle(transitions.vehicle, vehicle, QuadrotorEnv.control_dt)
-        fitted = fit_q(transitions)
-        matrix = floored(fitted.metric())
-        self.metric, self._weight = matrix, weight_of(matrix, self.slack_weight)
+        if self._plant.fit is None:
+            raise ValueError(
+                "no value can be fitted for this environment; pass a metric that is a matrix or a "
+                "function of state and reference"
+            )
+        fitted = self._plant.fit(transitions)
+        self._weights = resolved_metric(fitted.metric(), self._plant, self.slack_weight)
+        self.metric = self._weights.metric
         self._saved_kwargs["metric"] = fitted.metric()
         self._cached_spec = None
         return fitted
@@ -152,14 +141,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; the barrier is put around the new obstacles."""
         self._observation, info = self.env.reset(seed=seed, options=options)
-        if isinstance(self.barrier, SphereZCBF):
-            scene = self._scene
-            assert scene is not None
-            self._rows = self.barrier.around(
-                scene.vehicle, scene.control_dt, scene.centres, scene.radii
-            )
-        else:
-            self._rows = self.barrier
+        self._rows = self._rows_now()
         return self._observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -167,15 +149,14 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         if self._rows is None:
             raise gym.error.ResetNeeded("call reset() before step()")
         started = time.perf_counter()
+        plant = self._plant
         given = checked_box(action, self._box)
-        state, reference = self._state(), self._decoded(given)
+        state, reference = plant.state(self._observation), plant.decoded(given)
         rows, bounds = self._rows(state, reference)
-        if not isinstance(self._rows, SphereRows):
-            rows, bounds = checked_rows(rows, bounds, self._count)
-        weight = self._weight_at(state, reference)
+        weight = self._weights.at(state, reference)
         gradient = self._gradient_at(state, reference)
-        found = solve(weight, reference, rows, bounds, self._low, self._high, gradient)
-        taken = self._encoded(found.action) if found.active else given
+        found = solve(weight, reference, rows, bounds, plant.low, plant.high, gradient)
+        taken = plant.encoded(found.action) if found.active else given
         elapsed = time.perf_counter() - started
         outcome = self.env.step(taken if found.active else action)
         self._observation, reward, terminated, truncated, info = outcome
@@ -190,27 +171,6 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         }
         return self._observation, reward, terminated, truncated, info
 
-    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._scene is not None:
-            return np.zeros(self._count), np.ones(self._count)
-        return self._box.low.astype(np.float64), self._box.high.astype(np.float64)
-
-    def _state(self) -> np.ndarray:
-        state = self._observation if self._scene is None else self._scene.state
-        return np.array(state, dtype=np.float64)
-
-    def _decoded(self, action: np.ndarray) -> np.ndarray:
-        return action if self._scene is None else 0.5 * (action + 1.0)  # as its `thrusts_of`
-
-    def _encoded(self, u: np.ndarray) -> np.ndarray:
-        return u if self._scene is None else self._scene.action_of(u)
-
-    def _weight_at(self, state: np.ndarray, reference: np.ndarray) -> Weight:
-        if isinstance(self.metric, np.ndarray):
-            return self._weight
-        now = 0.0 if self._scene is None else self._scene.time
-        return trusted_weight(metric_at(self.metric, state, reference, now), self.slack_weight)
-
     def _gradient_at(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
         if not callable(self._gradient):
             return self._gradient
@@ -218,29 +178,8 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return checked_array("the gradient function's result", given, (self._count,))
 
 
-def _checked_space(env: gym.Env, scene: QuadrotorEnv | None) -> gym.spaces.Box:
+def _checked_space(env: gym.Env) -> gym.spaces.Box:
     space = env.action_space
     if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
         raise TypeError(f"the filter needs a Box action space of one axis, this is {space}")
-    if scene is not None and space != scene.action_space:
-        raise ValueError(
-            f"a wrapper changes the quadrotor's actions to {space}; put the filter around the "
-            "environment first and that wrapper around the filter"
-        )
     return space
-
-
-def _checked_barrier(
-    barrier: SphereZCBF | RowFunction, scene: QuadrotorEnv | None
-) -> SphereZCBF | RowFunction:
-    if not (isinstance(barrier, SphereZCBF) or callable(barrier)):
-        raise TypeError(
-            f"barrier is {barrier!r}; pass a SphereZCBF, an AffineBarrier or a function "
-            "rows(state, reference) -> (A, b)"
-        )
-    if isinstance(barrier, SphereZCBF) and scene is None:
-        raise ValueError(
-            "SphereZCBF is for quadrotor environments and this is none; pass an AffineBarrier or "
-            "a function rows(state, reference) -> (A, b)"
-        )
-    return barrier

@@ -21,6 +21,8 @@ import daqp
 import numpy as np
 from scipy.optimize import nnls
 
+from safe_envs.contract.argument_checks import check_positive, checked_array
+
 SLACK_WEIGHT = 1e4  # rho
 NO_AUTHORITY = 1e-6  # rows shorter than this are divided by it: the action hardly moves them
 SOLVED = 1  # DAQP's exit flag of an optimum
@@ -80,8 +82,7 @@ def weight_of(metric: np.ndarray, slack_weight: float = SLACK_WEIGHT) -> Weight:
             f"the metric is not positive definite, its eigenvalues are {eigenvalues.tolist()}; "
             "raise the small ones with safe_envs.safety_filters.floored"
         )
-    if not (np.isfinite(slack_weight) and slack_weight > 0):
-        raise ValueError(f"slack_weight is {slack_weight}; pass a positive number")
+    check_positive(slack_weight=slack_weight)
     return trusted_weight(matrix, slack_weight)
 
 
@@ -318,20 +319,6 @@ def checked_rows(rows: Any, bounds: Any, count: int) -> tuple[np.ndarray, np.nda
             "leave out rows that never bind"
         )
     return matrix, vector
-
-
-def checked_array(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return `given` as a finite float64 array of the shape.
-
-    Raises:
-        ValueError: if it is not one.
-    """
-    array = np.asarray(given, dtype=np.float64)
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; pass an array of shape {shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} {array.tolist()} holds NaN or infinite entries; pass numbers")
-    return array
 
 
 def solve_assembled(program: Assembled) -> tuple[np.ndarray | None, str]:

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_envs.quadrotor.dynamics import step_batch
-from safe_envs.quadrotor.filtered.vector_filter import HIGH, LOW
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.filtered.flight_metrics import DISCOUNT
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.task import stage_cost
 from safe_envs.safety_filters import SphereRows, floored
-from safe_envs.safety_filters.metrics import DISCOUNT
 from safe_envs.safety_filters.quadratic_program import improve, weight_of
 
+LOW, HIGH = np.zeros(4), np.ones(4)  # of rotor thrusts
 STEPS = 150  # of 0.01 s; rewards after them weigh less than 0.99^150 = 0.22 and are near 0
 SUBSTEPS = 1  # of Runge-Kutta; half of the environment's, to 1e-6 m after a second
 WIDTH = 0.05  # of the central differences, in thrust
@@ -43,7 +43,7 @@ class ActionValue:
         discount: gamma, per step.
     """
 
-    pilot: GeometricController
+    pilot: GeometricLaw
     steps: int = STEPS
     discount: float = DISCOUNT
 

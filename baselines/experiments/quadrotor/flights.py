@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from agents.controllers.quadrotor_mpc import QuadrotorMPC
 from baselines.experiments.quadrotor.action_value import ActionValue, value_optimal
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.task import SceneName
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.safety_filters import (
@@ -21,9 +21,8 @@ from safe_envs.safety_filters import (
     SphereZCBF,
     VectorSafetyFilter,
     filter_batch,
-    weight_of,
 )
-from safe_envs.safety_filters.metrics import resolved_metric
+from safe_envs.safety_filters.metrics import ConstantMetric, resolved_metric
 
 Nominal = Literal["geometric", "mpc"]
 Pilot = Callable[[np.ndarray, np.ndarray], np.ndarray]  # states (13, N), times (N,) -> (4, N)
@@ -150,7 +149,7 @@ def fly(
 
 def pilot_of(nominal: Nominal, flight: QuadrotorVectorEnv) -> Pilot:
     """Return the controller of all flights; one that plans has its own plan for each flight."""
-    law = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    law = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     if nominal == "geometric":
         return law.batch
     planners = [
@@ -178,7 +177,7 @@ def _value_optimal(
     chosen = np.flatnonzero(unsafe)
     if len(chosen):
         states, times = flight.states[:, chosen], flight.times[chosen]
-        law = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+        law = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
         value = ActionValue(law)
         found = value_optimal(value, rows.of(chosen), states, times, u[:, chosen])
         thrusts[:, chosen], slack[chosen] = found
@@ -191,7 +190,7 @@ def filter_times(
     """Return the seconds that each step of one flight spent in the filter, (steps,)."""
     flight = QuadrotorEnv(scene)
     env = SafetyFilter(flight, _barrier(chosen, margin), chosen.metric)
-    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    controller = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     env.reset(seed=seed)
     times = np.empty(steps)
     for step in range(steps):
@@ -213,14 +212,15 @@ def one_step_degradation(
     """
     flight = QuadrotorVectorEnv(scenarios, None, scene=scene)
     flight.reset(seed=seed)
-    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    controller = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     value = ActionValue(controller)
     barrier = SphereZCBF(DEGRADATION_ORDER, margin=margin)
+    plant = flight.filter_plant()
     weights = {}
     for name, metric in COMPARED.items():
-        resolved = resolved_metric(metric, 4, flight.vehicle, flight.control_dt)
-        assert isinstance(resolved, np.ndarray)
-        weights[name] = weight_of(resolved)
+        resolved = resolved_metric(metric, plant)
+        assert isinstance(resolved, ConstantMetric)
+        weights[name] = resolved.weight
     lost: dict[str, list[np.ndarray]] = {name: [] for name in (*weights, VALUE_OPTIMAL.name)}
     for step in range(steps):
         states, times = flight.states, flight.times

@@ -16,18 +16,21 @@ from typing import cast
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import checked_array
+from safe_envs.quadrotor.filtered.flight import Flight, flight_of
 from safe_envs.quadrotor.filtered.value_features import (
     ROTORS,
     ActionValueFeatures,
     tracking_error,
 )
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import CONTROL_DT, VehicleName
 from safe_envs.quadrotor.vehicle import VEHICLES
-from safe_envs.safety_filters.quadratic_program import checked_array
+from safe_envs.safety_filters.filter_plant import FilterPlant, WeightAt
+from safe_envs.safety_filters.metrics import SMALLEST_SHARE, ConstantMetric, floored
+from safe_envs.safety_filters.quadratic_program import Weight, trusted_weight
 
-SMALLEST_SHARE = 0.1  # of the largest eigenvalue, below which a metric's are raised
 FORMAT = "safe-envs fitted action value 1"
 ENTRIES = (
     "format", "vehicle", "discount", "theta", "feature_scales", "mean_weight", "error_centres",
@@ -67,7 +70,7 @@ class FittedQ:
         count = self.features.count
         shapes = {"theta": (count,), "feature_scales": (count,), "mean_weight": (ROTORS, ROTORS)}
         for name, shape in shapes.items():
-            array = checked_array(name, getattr(self, name), shape).copy()
+            array = checked_array(name, getattr(self, name), shape)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         if not (self.feature_scales > 0.0).all():
@@ -106,6 +109,15 @@ class FittedQ:
         The coefficients of phi2 = 1 alone would not do: the Gaussians have a share in W.
         """
         return self.mean_weight.copy()
+
+    def weights_on(self, plant: FilterPlant, slack_weight: float) -> ConstantMetric:
+        """Return the mean of W, ready for the filter's program.
+
+        Raises:
+            ValueError: if the plant is another vehicle, or not a quadrotor.
+        """
+        _flight_of_its_vehicle(self, plant)
+        return ConstantMetric(floored(self.metric()), slack_weight)
 
     def state_metric(self) -> StateMetric:
         """Return W(s) as a metric that changes with the state, for `SafetyFilter`."""
@@ -196,13 +208,57 @@ class StateMetric:
         raised = np.maximum(eigenvalues, self._floor)
         return (vectors * raised[:, None, :]) @ vectors.transpose(0, 2, 1)
 
+    def weights_on(self, plant: FilterPlant, slack_weight: float) -> StateMetricInFlight:
+        """Return the metric at the plant's times on its reference, ready for the program.
+
+        Raises:
+            ValueError: if the plant is another vehicle, or not a quadrotor.
+        """
+        return StateMetricInFlight(self, _flight_of_its_vehicle(self.value, plant), slack_weight)
+
+
+@dataclass(frozen=True, eq=False)
+class StateMetricInFlight:
+    """The metric W(s) at the present time on the reference, for the filter's program.
+
+    Args:
+        metric: W(s).
+        flight: where the time is read.
+        slack_weight: price of a broken row.
+    """
+
+    metric: StateMetric
+    flight: Flight
+    slack_weight: float
+
+    def at(self, state: np.ndarray, reference: np.ndarray) -> Weight:
+        """Return the weight in one state (13,), whatever the reference action."""
+        return trusted_weight(self.metric.at(state, self.flight.time()), self.slack_weight)
+
+    def batch(self, states: np.ndarray, references: np.ndarray) -> Weight | WeightAt:
+        """Return a function that gives the weight in the i-th state of (13, N)."""
+        times = self.flight.time()
+        return lambda i: trusted_weight(
+            self.metric.at(states[:, i].copy(), float(times[i])), self.slack_weight
+        )
+
+
+def _flight_of_its_vehicle(value: FittedQ, plant: FilterPlant) -> Flight:
+    flight = flight_of(
+        plant,
+        f"the value or the transitions are of the quadrotor {value.vehicle!r} and this environment "
+        "is not one; pass a metric that is a matrix or a function of state and reference",
+    )
+    flight.check_flown_by(value.vehicle)
+    return flight
+
 
 def action_coordinates(
     vehicle: VehicleName, states: np.ndarray, times: np.ndarray, thrusts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return tracking errors e (N, 12) and deviations d = a - u_ref(s), (N, 4)."""
     reference = FIGURE_EIGHTS[vehicle]
-    controller = GeometricController(VEHICLES[vehicle], reference, CONTROL_DT)
+    controller = GeometricLaw(VEHICLES[vehicle], reference, CONTROL_DT)
     deviations = np.ascontiguousarray((thrusts - controller.batch(states, times)).T)
     return tracking_error(states, times, reference), deviations
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from safe_envs.quadrotor.filtered.vector_filter import filter_batch
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.filtered.flight_metrics import hover_metric
+from safe_envs.quadrotor.filtered.sphere_barrier import MARGIN, SphereZCBF
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.observation import observed_flight, observed_spheres
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.task import CONTROL_DT
 from safe_envs.quadrotor.vehicle import Vehicle
-from safe_envs.safety_filters.barriers import SphereZCBF
-from safe_envs.safety_filters.metrics import hover_metric
 from safe_envs.safety_filters.quadratic_program import weight_of
-
-MARGIN = 0.03  # [m], which the rows of order 3 need
+from safe_envs.safety_filters.vector_filter import filter_batch
 
 
 class FilteredFlight:
-    """`GeometricController` behind a filter of order 3, as a function of observations.
+    """`GeometricLaw` behind a filter of order 3, as a function of observations.
 
     A `safe_envs.BackupPolicy`: it follows the reference and keeps clear of the spheres, as measured
     in 32 flights of either scene (worst clearance 0.022 m). No theorem says so.
@@ -32,7 +30,7 @@ class FilteredFlight:
     def __init__(self, vehicle: Vehicle, reference: FigureEight, margin: float = MARGIN) -> None:
         self.vehicle = vehicle
         self.barrier = SphereZCBF(3, margin=margin)
-        self._controller = GeometricController(vehicle, reference, CONTROL_DT)
+        self._controller = GeometricLaw(vehicle, reference, CONTROL_DT)
         self._weight = weight_of(hover_metric(vehicle, CONTROL_DT))
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:

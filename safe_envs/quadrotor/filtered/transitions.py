@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from safe_envs.quadrotor.dynamics import step_batch
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import CONTROL_DT, LARGEST_ERROR, VehicleName, stage_cost
 from safe_envs.quadrotor.vehicle import VEHICLES
@@ -47,7 +47,7 @@ def collect_transitions(
 ) -> Transitions:
     """Return the transitions of noisy flights without obstacles, episodes * steps of them.
 
-    The thrusts are those of `GeometricController` plus N(0, noise^2), clipped to [0, 1]. A flight
+    The thrusts are those of `GeometricLaw` plus N(0, noise^2), clipped to [0, 1]. A flight
     starts level at a uniform time on the reference, with N(0, 0.1 m) and N(0, 0.3 m/s) added to its
     position and velocity. The defaults are this project's.
 
@@ -63,7 +63,7 @@ def collect_transitions(
     """
     _check(episodes, steps, noise, vehicle)
     model, reference = VEHICLES[vehicle], FIGURE_EIGHTS[vehicle]
-    controller = GeometricController(model, reference, CONTROL_DT)
+    controller = GeometricLaw(model, reference, CONTROL_DT)
     rng = np.random.default_rng(seed)
     times = rng.uniform(0.0, reference.period, episodes)
     states = _starts(rng, reference.at(times).position, reference.at(times).velocity)

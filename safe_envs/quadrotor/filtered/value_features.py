@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import checked_array
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.vehicle import GRAVITY
-from safe_envs.safety_filters.quadratic_program import checked_array
 
 ROTORS = 4
 ERRORS = 12
@@ -125,7 +125,7 @@ class ActionValueFeatures:
     def __post_init__(self) -> None:
         count = len(np.atleast_1d(self.error_centres))
         for name, size in (("error_centres", ERRORS), ("deviation_centres", ROTORS)):
-            array = checked_array(name, getattr(self, name), (count, size)).copy()
+            array = checked_array(name, getattr(self, name), (count, size))
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 

@@ -31,9 +31,7 @@ def test_geometric_thrusts_are_those_of_the_law():
     env = gym.make("Safe/Quadrotor-v0")
     flight = env.unwrapped
     control = GeometricController(env)
-    law = geometric_controller.GeometricController(
-        flight.vehicle, flight.reference, flight.control_dt
-    )
+    law = geometric_controller.GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     point = flight.reference.at(1.0)
     state = np.concatenate((point.position, point.velocity, [1, 0, 0, 0, 0, 0, 0]))
     observation, _ = env.reset(options={"state": state, "time": 1.0})

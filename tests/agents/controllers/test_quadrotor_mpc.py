@@ -7,7 +7,7 @@ import pytest
 
 from agents.controllers import QuadrotorMPC
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 
 SETTLED = 200  # steps
 
@@ -36,7 +36,7 @@ def test_one_step_per_call_follows_the_reference(vehicle):
     law = QuadrotorMPC(env.vehicle, env.reference, env.control_dt)
     errors, total = flown(env, law)
     assert rms(errors[SETTLED:]) < 0.003  # m
-    geometric = GeometricController(env.vehicle, env.reference, env.control_dt)
+    geometric = GeometricLaw(env.vehicle, env.reference, env.control_dt)
     assert total > flown(env, geometric)[1]  # it minimises what the reward measures
 
 

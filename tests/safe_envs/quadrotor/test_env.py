@@ -11,9 +11,9 @@ import pytest
 from safe_envs.contract.checked_rollout import checked_rollout
 from safe_envs.contract.vector_checks import check_native_form
 from safe_envs.contract.vector_env import AutoresetMode
-from safe_envs.quadrotor.dynamics import step
+from safe_envs.quadrotor.dynamics import CALM, step
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.starts import keeps_clear
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, HUMMINGBIRD
 
@@ -27,7 +27,7 @@ def on_reference(env, time=0.0):
 
 def fly(env, steps, controller=None):
     """Follow the reference; return rewards, infos, errors to the reference, and the last ends."""
-    controller = controller or GeometricController(env.vehicle, env.reference, env.control_dt)
+    controller = controller or GeometricLaw(env.vehicle, env.reference, env.control_dt)
     rewards, infos, errors = [], [], []
     for _ in range(steps):
         _, reward, terminated, _, info = env.step(env.action_of(controller(env.state, env.time)))
@@ -118,7 +118,7 @@ def test_time_on_the_reference_is_exact():
     env.reset(seed=0, options=on_reference(env, 1.234))
     fly(env, 600)
     assert env.time == pytest.approx(1.234 + 6.0, abs=1e-11)
-    x, y, vx, vy, _ = env._target()
+    x, y, vx, vy, _ = env._scalar._target(env.current_state("this").phase)
     point = env.reference.at(env.time)
     np.testing.assert_allclose([x, y], point.position[:2], atol=1e-11)
     np.testing.assert_allclose([vx, vy], point.velocity[:2], atol=1e-11)
@@ -191,11 +191,11 @@ def test_options_of_reset():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"state": [0.0] * 12}, r"state .* is no finite array of shape \(1, 13\)"),
+        ({"state": [0.0] * 12}, r"state has shape \(1, 12\); pass an array of shape \(1, 13\)"),
         ({"state": [0.0] * 13}, r"quaternion, entries 6 to 9, is zero; pass \(1, 0, 0, 0\)"),
-        ({"state": [np.nan] * 13}, "no finite array"),
-        ({"time": "noon"}, "time 'noon' is no finite array"),
-        ({"offsets": [0.0]}, r"offsets .* is no finite array of shape \(1, 4, 2\)"),
+        ({"state": [np.nan] * 13}, "state .* holds NaN or infinite entries"),
+        ({"time": "noon"}, "time is 'noon', not numbers; pass"),
+        ({"offsets": [0.0]}, r"offsets has shape .*; pass an array of shape \(1, 4, 2\)"),
     ],
 )
 def test_refuses_options_that_mean_nothing(options, message):
@@ -285,8 +285,11 @@ def test_wind_mass_and_lag():
 
 def test_gusts_have_the_deviation_and_memory_they_are_given():
     env = QuadrotorEnv(gust=0.05)
-    env.reset(seed=0)
-    forces = np.array([env._blow() for _ in range(40_000)])
+    rng, gust, forces = np.random.default_rng(0), CALM, []
+    for _ in range(40_000):
+        gust, force = env._scalar._blow(gust, rng)
+        forces.append(force)
+    forces = np.array(forces)
     np.testing.assert_allclose(forces.std(axis=0), 0.05, rtol=0.1)
     np.testing.assert_allclose(forces.mean(axis=0), 0.0, atol=0.012)
     correlation = np.mean(forces[50:] * forces[:-50], axis=0) / forces.var(axis=0)

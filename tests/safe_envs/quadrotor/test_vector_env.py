@@ -7,7 +7,7 @@ import pytest
 from safe_envs import read_costs
 from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 
 if AutoresetMode is None:
     pytest.skip("this Gymnasium has no autoreset modes", allow_module_level=True)
@@ -97,7 +97,7 @@ def test_one_row_equals_one_environment_over_many_episodes(mode):
 def test_unfiltered_flights_are_unsafe():
     """An independent implementation: 48.7 % of all steps inside a sphere, clearance -0.28 m."""
     venv = QuadrotorVectorEnv(num_envs=16, max_episode_steps=600)
-    controller = GeometricController(venv.vehicle, venv.reference, venv.control_dt)
+    controller = GeometricLaw(venv.vehicle, venv.reference, venv.control_dt)
     venv.reset(seed=0)
     deepest = np.empty((600, 16))
     for row in deepest:
@@ -112,7 +112,7 @@ def test_unfiltered_flights_are_unsafe():
 
 
 def test_controller_of_one_and_of_many():
-    controller = GeometricController(QuadrotorEnv().vehicle, QuadrotorEnv().reference, 0.01)
+    controller = GeometricLaw(QuadrotorEnv().vehicle, QuadrotorEnv().reference, 0.01)
     rng = np.random.default_rng(0)
     states, times = rng.normal(size=(13, 50)) * 0.3, rng.uniform(0, 6, 50)
     states[6] += 1.0
@@ -140,6 +140,6 @@ def test_refuses_states_that_mean_nothing():
     venv = QuadrotorVectorEnv(num_envs=3)
     with pytest.raises(gym.error.ResetNeeded, match="call reset"):
         _ = venv.states
-    with pytest.raises(ValueError, match=r"no finite array of shape \(3, 13\)"):
+    with pytest.raises(ValueError, match=r"pass an array of shape \(3, 13\)"):
         venv.reset(seed=0, options={"state": np.zeros((2, 13))})
     assert venv.thrusts_of(np.full((3, 4), 9.0)).tolist() == [[1.0] * 3] * 4

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.filtered.zcbf_env import make
+from safe_envs.quadrotor.filtered_env import make
 from safe_envs.safety_filters import (
     CERTIFIED_SLACK,
     SafetyFilter,
@@ -127,9 +127,9 @@ def test_is_rebuilt_from_its_spec_and_survives_copies():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"metric": "lqr"}, ValueError, "'lqr' is for the quadrotor environments; pass"),
+        ({"metric": "fqi"}, ValueError, "'fqi' is not known here; pass 'euclidean', 'lqr', a"),
         ({"barrier": SphereZCBF()}, ValueError, "SphereZCBF is for quadrotor environments"),
-        ({"barrier": "box"}, TypeError, "barrier is 'box'; pass a SphereZCBF, an AffineBarrier"),
+        ({"barrier": "box"}, TypeError, "barrier is 'box'; pass an AffineBarrier, a function"),
         ({"slack_weight": -1.0}, ValueError, "slack_weight is -1.0; pass a positive number"),
         ({"gradient": np.ones(2)}, ValueError, r"gradient has shape \(2,\)"),
     ],
@@ -144,7 +144,7 @@ def test_refuses_other_actions_and_rows_of_the_wrong_shape():
         SafetyFilter(gym.make("Safe/CliffWorld-v0"), BARRIER, "euclidean")
     shares = np.zeros(4, dtype=np.float32), np.ones(4, dtype=np.float32)
     rescaled = gym.wrappers.RescaleAction(QuadrotorEnv(), *shares)
-    with pytest.raises(ValueError, match="a wrapper changes the quadrotor's actions"):
+    with pytest.raises(ValueError, match="a wrapper changes the environment's actions"):
         SafetyFilter(rescaled, SphereZCBF())
     env = double_integrator(barrier=lambda state, reference: (np.ones((1, 2)), np.ones(1)))
     with pytest.raises(gym.error.ResetNeeded):

@@ -12,13 +12,13 @@ from scipy.optimize import minimize
 
 from baselines.experiments.quadrotor.action_value import ActionValue, value_optimal
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.safety_filters import SphereZCBF
 
 
 def controller_of(env):
-    return GeometricController(env.vehicle, env.reference, env.control_dt)
+    return GeometricLaw(env.vehicle, env.reference, env.control_dt)
 
 
 def test_it_is_the_discounted_return_of_flying_on():

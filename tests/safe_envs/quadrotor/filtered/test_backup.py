@@ -7,8 +7,8 @@ import pytest
 import safe_envs
 from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.vector_env import AutoresetMode
-from safe_envs.quadrotor.filtered.zcbf_env import make
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.filtered_env import make
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 
 needs_vectors = pytest.mark.skipif(
@@ -22,7 +22,7 @@ def test_it_takes_the_actions_of_the_filtered_controller(scene):
     flight = env.unwrapped
     policy = flight.backup_policy()
     assert isinstance(policy, BackupPolicy)
-    pilot = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    pilot = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     seen, _ = env.reset(seed=3)
     changed = 0
     for _ in range(200):

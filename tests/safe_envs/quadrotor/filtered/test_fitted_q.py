@@ -1,4 +1,4 @@
-"""The learnt metric: its features, its fit against the true value, its file and its use."""
+"""The learned metric: its features, its fit against the true value, its file and its use."""
 
 import itertools
 import json
@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from safe_envs.control.double_integrator import DoubleIntegratorEnv
 from safe_envs.quadrotor.dynamics import step_batch
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.filtered.fitted_q import FittedQ, fit_q, least_squares_value, main
+from safe_envs.quadrotor.filtered.flight_metrics import LEARNED_CRAZYFLIE, learned_metric
 from safe_envs.quadrotor.filtered.transitions import collect_transitions
 from safe_envs.quadrotor.filtered.value_features import (
     BASIS,
@@ -17,16 +19,16 @@ from safe_envs.quadrotor.filtered.value_features import (
     quad,
     tracking_error,
 )
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import CONTROL_DT, stage_cost
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, HUMMINGBIRD
 from safe_envs.safety_filters import SafetyFilter, SphereZCBF, hover_metric
-from safe_envs.safety_filters.metrics import LEARNT_CRAZYFLIE, resolved_metric
+from safe_envs.safety_filters.metrics import resolved_metric
 
 NO_PENALTIES = {"psd_weight": 0.0, "third_weight": 0.0}
 EIGHT = FIGURE_EIGHTS["crazyflie"]
-PILOT = GeometricController(CRAZYFLIE, EIGHT, CONTROL_DT)
+PILOT = GeometricLaw(CRAZYFLIE, EIGHT, CONTROL_DT)
 # Orthonormal (thrust, roll, pitch, yaw), the mixer's rows at length one.
 AXES = CRAZYFLIE.mixer / np.linalg.norm(CRAZYFLIE.mixer, axis=1, keepdims=True)
 
@@ -227,7 +229,7 @@ def test_the_hessian_is_that_of_the_fitted_value(transitions):
 def test_the_metric_is_the_curvature_of_the_true_value(truth, fitted, plain):
     assert spectral_error(plain.metric(), truth) < 0.15  # measured: 0.067
     assert spectral_error(fitted.metric(), truth) < 0.05  # measured: 0.033
-    shipped = 0.25 * truth.trace() * np.array(LEARNT_CRAZYFLIE)
+    shipped = 0.25 * truth.trace() * np.array(LEARNED_CRAZYFLIE)
     assert spectral_error(shipped, truth) < 0.03  # measured: 0.014
 
 
@@ -352,19 +354,21 @@ def test_arguments_out_of_range_are_refused(transitions):
 def test_the_command_gives_the_shipped_metric(tmp_path, capsys):
     main(["--out", str(tmp_path / "value.npz")])
     printed = np.array(json.loads(capsys.readouterr().out))
-    np.testing.assert_allclose(printed, LEARNT_CRAZYFLIE, atol=1e-4)
+    np.testing.assert_allclose(printed, LEARNED_CRAZYFLIE, atol=1e-4)
     metric = FittedQ.load(tmp_path / "value.npz").metric()
     np.testing.assert_allclose(4.0 * metric / metric.trace(), printed, atol=1e-6)
 
 
 def test_the_shipped_metric_is_used_for_the_crazyflie_alone():
-    used = resolved_metric("fqi", 4, CRAZYFLIE, CONTROL_DT)
-    np.testing.assert_allclose(used, LEARNT_CRAZYFLIE, atol=1e-12)  # no eigenvalue to be raised
+    used = resolved_metric("fqi", QuadrotorEnv().filter_plant()).metric
+    np.testing.assert_allclose(used, LEARNED_CRAZYFLIE, atol=1e-12)  # no eigenvalue to be raised
     for vehicle, time_step in ((HUMMINGBIRD, CONTROL_DT), (CRAZYFLIE, 0.02)):
-        with pytest.raises(ValueError, match="'fqi' was learnt with .*; pass 'lqr', or fit_q"):
-            resolved_metric("fqi", 4, vehicle, time_step)
-    with pytest.raises(ValueError, match="'fqi' is for the quadrotor environments; pass"):
-        resolved_metric("fqi", 4, None, CONTROL_DT)
+        with pytest.raises(ValueError, match="'fqi' was learned with .*; pass 'lqr', or fit_q"):
+            learned_metric(vehicle, time_step)
+    with pytest.raises(ValueError, match="'fqi' was learned with"):
+        SafetyFilter(QuadrotorEnv(vehicle="hummingbird"), metric="fqi")
+    with pytest.raises(ValueError, match="'fqi' is not known here; .*pass 'euclidean', 'lqr'"):
+        resolved_metric("fqi", DoubleIntegratorEnv().filter_plant())
 
 
 def test_the_filter_flies_without_cost_in_the_learnt_metric(fitted):

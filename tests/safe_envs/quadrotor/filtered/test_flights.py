@@ -7,8 +7,8 @@ import pytest
 from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.filtered.fitted_q import fit_q
 from safe_envs.quadrotor.filtered.transitions import collect_transitions
-from safe_envs.quadrotor.filtered.zcbf_env import make, make_vec
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.filtered_env import make, make_vec
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.safety_filters import (
     CERTIFIED_SLACK,
@@ -40,7 +40,7 @@ def test_the_native_form_filters_as_single_environments_do(metric):
     vector.reset(seed=5)
     single.reset(seed=5)
     flight = single.unwrapped
-    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    controller = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     active = 0
     for _ in range(250):
         action = flight.action_of(controller(flight.state, flight.time))
@@ -68,7 +68,9 @@ def test_the_native_form_masks_and_keeps_the_infos_of_ended_rows():
 
 
 def test_the_native_form_refuses_what_it_cannot_do():
-    with pytest.raises(TypeError, match="native filter is for QuadrotorVectorEnv"):
+    with pytest.raises(TypeError, match=r"needs a native vector form with .* filter_plant\(\)"):
+        VectorSafetyFilter(gym.make_vec("Safe/CliffWorld-v0"), SphereZCBF())
+    with pytest.raises(ValueError, match="SphereZCBF is for quadrotor environments"):
         VectorSafetyFilter(gym.make_vec("Safe/DoubleIntegrator-v0"), SphereZCBF())
 
 
@@ -93,7 +95,7 @@ def fly(env, steps):
     """Follow the reference in all environments; return a dict of arrays (N,)."""
     flight = env.unwrapped
     env.reset(seed=0)
-    controller = GeometricController(flight.vehicle, flight.reference, flight.control_dt)
+    controller = GeometricLaw(flight.vehicle, flight.reference, flight.control_dt)
     count = flight.num_envs
     totals = {"return": np.zeros(count), "violations": np.zeros(count), "slack": np.zeros(count)}
     clearance, squares = np.full(count, np.inf), np.zeros(count)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.filtered.backup import MARGIN
-from safe_envs.quadrotor.filtered.vector_filter import VectorSafetyFilter
+from safe_envs.quadrotor.filtered.sphere_barrier import MARGIN, SphereZCBF
 from safe_envs.quadrotor.task import EPISODE_STEPS
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
-from safe_envs.safety_filters.barriers import SphereZCBF
 from safe_envs.safety_filters.filter_wrapper import SafetyFilter
 from safe_envs.safety_filters.metrics import Metric
 from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT
+from safe_envs.safety_filters.vector_filter import VectorSafetyFilter
 
 
 def make(

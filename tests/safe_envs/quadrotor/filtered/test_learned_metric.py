@@ -9,10 +9,10 @@ import pytest
 
 from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.filtered.action_value import SMALLEST_SHARE, StateMetric
+from safe_envs.quadrotor.filtered.action_value import StateMetric
 from safe_envs.quadrotor.filtered.fitted_q import fit_q
 from safe_envs.quadrotor.filtered.transitions import collect_transitions
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import CONTROL_DT
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
@@ -25,9 +25,10 @@ from safe_envs.safety_filters import (
     floored,
     project,
 )
+from safe_envs.safety_filters.metrics import SMALLEST_SHARE
 
 BARRIER = SphereZCBF(margin=0.03)
-PILOT = GeometricController(CRAZYFLIE, FIGURE_EIGHTS["crazyflie"], CONTROL_DT)
+PILOT = GeometricLaw(CRAZYFLIE, FIGURE_EIGHTS["crazyflie"], CONTROL_DT)
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +139,8 @@ def test_a_value_of_another_vehicle_is_refused(transitions, fitted):
         SafetyFilter(QuadrotorEnv(vehicle="hummingbird"), BARRIER).fit(transitions)
     bare = gym.make("Safe/DoubleIntegrator-v0")
     env = SafetyFilter(bare, double_integrator_barrier(), "euclidean")
-    message = "are of the quadrotor 'crazyflie' and this environment is none; pass a metric"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="no value can be fitted .*; pass a metric that is a"):
         env.fit(transitions)
+    message = "are of the quadrotor 'crazyflie' and this environment is not one; pass a metric"
     with pytest.raises(ValueError, match=message):
         SafetyFilter(bare, double_integrator_barrier(), fitted.state_metric())

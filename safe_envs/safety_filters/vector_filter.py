@@ -1,18 +1,23 @@
-"""The safety filter for many quadrotors at once."""
+"""The safety filter for many environments at once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
 from safe_envs.contract.action_checks import checked_batch
-from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
-from safe_envs.safety_filters.barriers import SphereRows, SphereZCBF
-from safe_envs.safety_filters.metrics import Metric, metric_at, resolved_metric
+from safe_envs.safety_filters.barriers import resolved_barrier
+from safe_envs.safety_filters.filter_plant import (
+    Barrier,
+    BarrierRows,
+    RowFunction,
+    WeightAt,
+    vector_plant_of,
+)
+from safe_envs.safety_filters.metrics import Metric, resolved_metric
 from safe_envs.safety_filters.quadratic_program import (
     NO_AUTHORITY,
     ROW_TOLERANCE,
@@ -21,50 +26,55 @@ from safe_envs.safety_filters.quadratic_program import (
     dot,
     nearest_on_row,
     solve,
-    trusted_weight,
-    weight_of,
 )
 
 try:
     from gymnasium.vector import VectorWrapper
-except ImportError:  # Gymnasium < 1.0, whose vector API `QuadrotorVectorEnv` refuses
+except ImportError:  # Gymnasium < 1.0, whose vector API the native vector forms refuse
     from gymnasium.vector import (  # type: ignore[attr-defined,no-redef]
         VectorEnvWrapper as VectorWrapper,
     )
 
 NEAR = 1e-6  # rows met by less are looked at one by one; above the rounding of their values
-LOW, HIGH = np.zeros(4), np.ones(4)
-WeightAt = Callable[[int], Weight]
 
 
 class ProjectionBatch(NamedTuple):
-    """The rotor thrusts that leave the filter in N states."""
+    """What leaves the filter in N states."""
 
-    action: np.ndarray  # (4, N)
+    action: np.ndarray  # u, (m, N)
     slack: np.ndarray  # (N,)
     active: np.ndarray  # (N,) bool
     status: np.ndarray  # (N,) str
 
 
 def filter_batch(
-    rows: SphereRows, weight: Weight | WeightAt, states: np.ndarray, references: np.ndarray
+    rows: BarrierRows,
+    weight: Weight | WeightAt,
+    states: np.ndarray,
+    references: np.ndarray,
+    low: np.ndarray | float = 0.0,
+    high: np.ndarray | float = 1.0,
 ) -> ProjectionBatch:
-    """Return the safe rotor thrusts nearest to the references.
+    """Return the safe u nearest to the references in N states.
 
     All states are screened together, and solved together where one row alone decides. Only where
     several do, or rounding could matter, the program is that of a single state. The results are
-    equal bit by bit to `SafetyFilter`'s.
+    equal bit by bit to `SafetyFilter`'s if the rows of a batch are equal to those of one state.
 
     Args:
-        rows: `SphereZCBF(...).around(...)`, of the same or of N sets of spheres.
+        rows: of the barrier, in one scene or in N.
         weight: `weight_of(metric)`, or a function that gives the weight in the i-th state, which is
             called where the reference is unsafe; then each state is solved by itself.
-        states: (13, N).
-        references: rotor thrusts, (4, N).
+        states: (n, N).
+        references: (m, N).
+        low: lower bound of u, (m,) or a number.
+        high: upper bound of u, (m,) or a number.
     """
+    lows, highs = np.empty(len(references)), np.empty(len(references))
+    lows[:], highs[:] = low, high
     matrices, bounds = rows.batch(states, references)
     missing = bounds - (matrices @ references.T[:, :, None])[:, :, 0]  # (N, k)
-    outside = ((references < 0.0) | (references > 1.0)).any(axis=0)
+    outside = ((references < lows[:, None]) | (references > highs[:, None])).any(axis=0)
     suspect = (missing > -NEAR).any(axis=1) | outside
     actions = references.copy()
     slack = np.zeros(len(suspect))
@@ -72,7 +82,9 @@ def filter_batch(
     active = suspect.copy()
     if isinstance(weight, Weight):
         broken = np.flatnonzero(suspect & ~outside & (missing > NEAR).any(axis=1))
-        found = _on_one_row(weight, matrices[broken], missing[broken], references[:, broken])
+        found = _on_one_row(
+            weight, matrices[broken], missing[broken], references[:, broken], lows, highs
+        )
         alone, decides = found.solved, broken[found.solved]
         actions[:, decides], slack[decides] = found.action[:, alone], found.slack[alone]
         status[decides] = "solved"
@@ -82,27 +94,34 @@ def filter_batch(
         matrix, bound = rows.of(i)(np.ascontiguousarray(states[:, i]), reference)
         own = weight if isinstance(weight, Weight) else weight(i)
         actions[:, i], slack[i], active[i], status[i] = solve(
-            own, reference, matrix, bound, LOW, HIGH
+            own, reference, matrix, bound, lows, highs
         )
     return ProjectionBatch(actions, slack, active, status)
 
 
 class _OnOneRow(NamedTuple):
-    action: np.ndarray  # (4, M)
+    action: np.ndarray  # (m, M)
     slack: np.ndarray  # (M,)
     solved: np.ndarray  # (M,) bool: whether no other row and no bound is broken
 
 
 def _on_one_row(
-    weight: Weight, matrices: np.ndarray, missing: np.ndarray, references: np.ndarray
+    weight: Weight,
+    matrices: np.ndarray,
+    missing: np.ndarray,
+    references: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
 ) -> _OnOneRow:
     """Return the nearest points on the most broken rows, as `solve` does for one state.
 
     Args:
         weight: W and rho.
-        matrices: A, (M, k, 4).
+        matrices: A, (M, k, m).
         missing: b - A u_ref, (M, k), with an entry above 0 in every state.
-        references: u_ref within the bounds, (4, M).
+        references: u_ref within the bounds, (m, M).
+        low: (m,).
+        high: (m,).
     """
     columns = list(np.moveaxis(matrices, -1, 0))
     lengths = np.maximum(np.sqrt(dot(columns, columns)), NO_AUTHORITY)  # (M, k)
@@ -110,64 +129,71 @@ def _on_one_row(
     worst = (np.arange(len(missing)), missing.argmax(axis=1))
     row = matrices[worst] / lengths[worst][:, None]
     entries, slack = nearest_on_row(weight, list(row.T), missing[worst])
-    change = np.array(entries)  # (4, M)
+    change = np.array(entries)  # (m, M)
     action = references + change
     short = missing - (matrices @ change.T[:, :, None])[:, :, 0] / lengths - slack[:, None]
     short[worst] = 0.0
-    outside = ((action < LOW[:, None]) | (action > HIGH[:, None])).any(axis=0)
+    outside = ((action < low[:, None]) | (action > high[:, None])).any(axis=0)
     return _OnOneRow(action, slack, ~outside & (short <= ROW_TOLERANCE).all(axis=1))
 
 
 class VectorSafetyFilter(VectorWrapper):
-    """`SafetyFilter` around the native vector form of the quadrotor environments.
+    """`SafetyFilter` around the native vector form of an environment that offers `filter_plant()`.
 
     Rows are equal to those of single environments. Infos hold the same keys as there, as arrays
     (N, ...) with their masks; `"filter_time"` is the batch's time divided by N.
 
     Args:
-        env: a `QuadrotorVectorEnv`.
-        barrier: put around the spheres of all environments.
+        env: with a method `filter_plant`.
+        barrier: as for `SafetyFilter`, around the scenes of all environments; one that is a
+            function, not an object, is slower.
         metric: as for `SafetyFilter`; one that depends on the state is slower.
         slack_weight: rho.
 
     Raises:
-        ValueError: if the metric or the slack's weight does not fit.
-        TypeError: if it is another environment.
+        ValueError: if the barrier, the metric or the slack weight does not fit.
+        TypeError: if the environment does not offer the method.
     """
 
     def __init__(
         self,
         env: gym.vector.VectorEnv,
-        barrier: SphereZCBF,
+        barrier: Barrier | RowFunction | None = None,
         metric: Metric = "lqr",
         slack_weight: float = SLACK_WEIGHT,
     ) -> None:
-        if not isinstance(env, QuadrotorVectorEnv):
-            raise TypeError(
-                f"the native filter is for QuadrotorVectorEnv and this is {env}; use "
-                "gymnasium.vector.SyncVectorEnv over environments in a SafetyFilter"
-            )
+        plant = vector_plant_of(env)
         super().__init__(env)
-        self.metric = resolved_metric(metric, 4, env.vehicle, env.control_dt)
-        self.barrier = barrier
+        self._plant = plant
+        self._rows_now = resolved_barrier(barrier, plant)
+        self._weights = resolved_metric(metric, plant, slack_weight)
+        self.barrier = plant.barrier if barrier is None else barrier
+        self.metric = self._weights.metric
         self.slack_weight = slack_weight
-        self._flight = env
-        constant = self.metric if isinstance(self.metric, np.ndarray) else np.eye(4)
-        self._weight = weight_of(constant, slack_weight)
+        self._observations: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start new episodes."""
+        self._observations, infos = self.env.reset(seed=seed, options=options)
+        return self._observations, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Project the actions and take them."""
-        flight = self._flight
-        states = flight.states
+        if self._observations is None:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        plant, count = self._plant, self.env.num_envs
+        states = plant.state(self._observations)
         started = time.perf_counter()
-        given = checked_batch(actions, flight.single_action_space, flight.num_envs)
-        references = flight.thrusts_of(given)
-        rows = self.barrier.around(flight.vehicle, flight.control_dt, flight.centres, flight.radii)
-        found = filter_batch(rows, self._weights(states, references), states, references)
-        taken = np.where(found.active[:, None], flight.actions_of(found.action), given)
+        given = checked_batch(actions, self.env.single_action_space, count)
+        references = plant.decoded(given)
+        weight = self._weights.batch(states, references)
+        found = filter_batch(self._rows_now(), weight, states, references, plant.low, plant.high)
+        taken = np.where(found.active[:, None], plant.encoded(found.action), given)
         elapsed = time.perf_counter() - started
-        outcome = flight.step(taken)
-        infos = outcome[4]
+        outcome = self.env.step(taken)
+        self._observations, infos = outcome[0], outcome[4]
         change = found.action - references
         values = {
             "action_ref": given,
@@ -176,24 +202,12 @@ class VectorSafetyFilter(VectorWrapper):
             "filter_slack": found.slack,
             "filter_correction": np.sqrt((change * change).sum(axis=0)),
             "filter_status": found.status,
-            "filter_time": np.full(flight.num_envs, elapsed / flight.num_envs),
+            "filter_time": np.full(count, elapsed / count),
         }
         _add(values, infos, infos["_cost"])
         if "final_info" in infos:
             _add(values, infos["final_info"], infos["_final_info"])
         return outcome
-
-    def _weights(self, states: np.ndarray, references: np.ndarray) -> Weight | WeightAt:
-        metric, times = self.metric, self._flight.times
-        if isinstance(metric, np.ndarray):
-            return self._weight
-
-        def at(i: int) -> Weight:
-            state, reference = states[:, i].copy(), references[:, i].copy()
-            matrix = metric_at(metric, state, reference, float(times[i]))
-            return trusted_weight(matrix, self.slack_weight)
-
-        return at
 
 
 def _add(values: dict[str, np.ndarray], infos: dict[str, Any], rows: np.ndarray) -> None:

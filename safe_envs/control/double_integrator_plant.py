@@ -1,0 +1,108 @@
+"""What the double integrator offers the safety filter: its invariant set as a barrier.
+
+C_inf, the largest set of states that can be kept in the box for ever, is a polytope. With u = -1 in
+every step the position after k steps is least, x1 + k dt x2 - (k dt)^2 / 2, for every k at once.
+So a state can be kept left of x1 = 15 if and only if
+
+    x1 + k dt x2 <= 15 + (k dt)^2 / 2   for k = 0, 1, 2, ...
+
+and by symmetry right of x1 = -15 if and only if the same holds for -x. Any u that keeps the rows of
+the one side leaves those of the other met, because no state of the box is near both sides, and the
+rows bound the speed by 7.75 m/s, less than the box. From k = 78 on the rows follow from the others.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from safe_envs.control.double_integrator_reference import (
+    BOX,
+    HALF_SQUARE,
+    MAX_ACTION,
+    TIME_STEP,
+    linear_quadratic_regulator,
+)
+from safe_envs.safety_filters.barriers import AffineBarrier
+from safe_envs.safety_filters.filter_plant import FilterPlant, columns
+from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT
+
+LAST_ROW = 77  # the largest k whose row is met with equality by a state of the box
+STATE_MATRIX = np.array([[1.0, TIME_STEP], [0.0, 1.0]])
+INPUT_MATRIX = np.array([[HALF_SQUARE], [TIME_STEP]])
+STATE_MATRIX.setflags(write=False)
+INPUT_MATRIX.setflags(write=False)
+
+
+def double_integrator_barrier(max_speed: float = 5.0, decay: float = 0.5) -> AffineBarrier:
+    """Return a barrier that keeps `Safe/DoubleIntegrator-v0` in its box, (6 rows).
+
+    |x1| <= 15, |x1 + s x2| <= 15 and |x2| <= s for the speed s: at the second bound a braking of
+    x2 / s, at most 1, holds the state, so some action always meets all rows where the state
+    does. States outside that polytope are brought back as far as the actions allow.
+
+    Args:
+        max_speed: s [m/s], up to 15; also the time ahead for which the speed counts [s].
+        decay: of `AffineBarrier`; 0.1 or more keeps the rows compatible.
+    """
+    if not 0.0 < max_speed <= BOX:
+        raise ValueError(f"max_speed is {max_speed}; pass a number in (0, {BOX}]")
+    side = np.array([[1.0, 0.0], [1.0, max_speed], [0.0, 1.0]])
+    bound = np.array([BOX, BOX, max_speed * MAX_ACTION])
+    return _barrier(side, bound, decay)
+
+
+@cache
+def invariant_set_barrier() -> AffineBarrier:
+    """Return the barrier of C_inf, (156 rows): the next state has to lie in C_inf.
+
+    Its margin is what the filter's slack takes back: states of C_inf stay in it exactly.
+    """
+    ahead = TIME_STEP * np.arange(LAST_ROW + 1)  # k dt [s]
+    side = np.stack([np.ones_like(ahead), ahead], axis=1)
+    bound = BOX + 0.5 * MAX_ACTION * ahead * ahead
+    return _barrier(side, bound, decay=1.0, margin=2.0 * MAX_ACTION / SLACK_WEIGHT)
+
+
+def double_integrator_plant() -> FilterPlant:
+    """Return the plant: u is the action, the state the observation, the barrier that of C_inf."""
+    return FilterPlant(
+        low=np.array([-MAX_ACTION]),
+        high=np.array([MAX_ACTION]),
+        barrier=invariant_set_barrier(),
+        metrics={"lqr": value_curvature},
+    )
+
+
+def double_integrator_batch_plant() -> FilterPlant:
+    """Return the plant of the native vector form."""
+    return FilterPlant(
+        low=np.array([-MAX_ACTION]),
+        high=np.array([MAX_ACTION]),
+        barrier=invariant_set_barrier(),
+        metrics={"lqr": value_curvature},
+        state=columns,
+        decoded=columns,
+        encoded=np.transpose,
+    )
+
+
+def value_curvature() -> np.ndarray:
+    """Return minus the Hessian of the best action value by u, 2 (R + B'P B), (1, 1), with R = 1."""
+    value = linear_quadratic_regulator().value_matrix
+    return 2.0 * (np.eye(1) + INPUT_MATRIX.T @ value @ INPUT_MATRIX)
+
+
+def _barrier(
+    side: np.ndarray, bound: np.ndarray, decay: float, margin: float = 0.0
+) -> AffineBarrier:
+    """Return the barrier of side x <= bound and -side x <= bound."""
+    return AffineBarrier(
+        state_matrix=STATE_MATRIX,
+        input_matrix=INPUT_MATRIX,
+        normals=np.vstack([side, -side]),
+        offsets=np.concatenate([bound, bound]),
+        decay=decay,
+        margin=margin,
+    )
