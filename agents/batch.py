@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from safe_envs.contract.episode_totals import Episode
 
 Observations = torch.Tensor | dict[str, torch.Tensor]
 
@@ -27,6 +29,19 @@ class Measurement(NamedTuple):
     violation: np.ndarray  # (m,) mean cost - limit; feasible if <= 0
     horizon: np.ndarray  # (m,) mean discounted number of steps of an episode
     episodes: int
+
+
+def measurement(episodes: Sequence[Episode], limits: np.ndarray) -> Measurement | None:
+    """Return what the episodes say of the constraints with these limits, (m,); None if empty."""
+    if not episodes:
+        return None
+    horizon = np.mean([episode.horizon for episode in episodes], axis=0)
+    return Measurement(mean_costs(episodes) - limits, horizon, len(episodes))
+
+
+def mean_costs(episodes: Sequence[Episode]) -> np.ndarray:
+    """Return the mean cost of each constraint over at least one episode, (m,)."""
+    return np.mean([episode.costs for episode in episodes], axis=0)
 
 
 def split(observations: Observations, size: int) -> list[Observations]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -18,16 +19,17 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
-from agents.batch import Measurement
-from agents.episode_ledger import Episode, EpisodeLedger, mean_costs
+from agents.batch import Measurement, mean_costs, measurement
 from agents.rollout import Rollout, check_observations, checked_signals
 from agents.setting_checks import check_number
 from agents.training_env import AnyEnv, Contract, as_vec_env, contract_of, undeclared_constraints
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
+from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_DISCOUNT = 0.99
 USUAL_LEARNING_RATE = 3e-4
+WINDOW = 100  # episodes that the logged averages cover
 
 
 class ConstrainedAgent(OnPolicyAlgorithm):
@@ -106,7 +108,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
         **settings: Any,
     ) -> None:
-        self._ledger: EpisodeLedger | None = None
         self.settings = self.recipe.settings(settings, [*self._common_arguments(), "env"])
         self._update: PolicyUpdate = self.recipe.build(self.settings)
         check_number("n_steps", n_steps, low=1)
@@ -197,9 +198,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         assert self._last_obs is not None, "learn() resets the environments first"
         self.policy.set_training_mode(False)
         rollout = Rollout()
-        if self._ledger is None:
-            discounts = [constraint.discount for constraint in self.constraints]
-            self._ledger = EpisodeLedger(env.num_envs, self.reward_discount, discounts)
         check_observations(self._last_obs, "before the rollout")
         callback.on_rollout_start()
         for _ in range(n_rollout_steps):
@@ -215,7 +213,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             where = f"step {self.num_timesteps // env.num_envs} of training"
             signals = checked_signals(rewards, infos, len(self.constraints), where)
             rollout.add(self._last_obs, actions, signals, dones, infos, new_obs, where)  # type: ignore
-            self._ledger.add(self._unscaled(signals), dones)
+            self._count(self._unscaled(signals), dones)
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
         self._rollout = rollout
@@ -226,7 +224,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
 
     def train(self) -> None:
         """Update the policy on the last rollout."""
-        assert self._ledger is not None
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         m = len(self.constraints)
@@ -236,7 +233,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             np.array([self.gae_lambda] + [self.cost_gae_lambda] * m),
         )
         self.policy.value_net.track(batch.targets)
-        measured = self._measure(self._ledger.take())
+        measured = self._measure()
         report = self._update.update(self.policy, batch, measured, self._current_progress_remaining)
         self.num_timesteps += int(report.pop("environment_steps", 0.0))
         self._n_updates += 1
@@ -248,7 +245,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         super().set_env(prepared, force_reset)
         assert self.env is not None
         self._check_same_number(self.env)
-        self._ledger = None
+        self._forget_episodes()
 
     @classmethod
     def load(
@@ -308,10 +305,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         ).to(self.device)
         self.rollout_buffer = None  # type: ignore[assignment]
         self._rollout = Rollout()
-        self._ledger = None
+        self._forget_episodes()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout", "_ledger"]
+        return [*super()._excluded_save_params(), "_rollout", "_totals", "_fresh", "_recent"]
 
     def _check_same_number(self, env: VecEnv) -> None:
         declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
@@ -333,19 +330,31 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         raw = self._vec_normalize_env.get_original_reward()
         return np.column_stack((raw, signals[:, 1:]))
 
-    def _measure(self, episodes: list[Episode]) -> Measurement | None:
-        if not episodes:
-            return None
-        horizon = np.mean([episode.horizon for episode in episodes], axis=0)
-        return Measurement(mean_costs(episodes) - self.cost_limit, horizon, len(episodes))
+    def _forget_episodes(self) -> None:
+        self._totals: EpisodeTotals | None = None  # of the episodes in progress
+        self._fresh: list[Episode] = []  # ended since the last update
+        self._recent: deque[Episode] = deque(maxlen=WINDOW)
+
+    def _count(self, signals: np.ndarray, dones: np.ndarray) -> None:
+        """Add one step's reward and costs, (N, 1 + m), and keep the episodes that it ended."""
+        if self._totals is None:
+            discounts = [constraint.discount for constraint in self.constraints]
+            self._totals = EpisodeTotals(len(signals), self.reward_discount, discounts)
+        ended = [one.episode for one in self._totals.add(signals, dones)]
+        self._fresh += ended
+        self._recent += ended
+
+    def _measure(self) -> Measurement | None:
+        """Return what the episodes say that ended since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return measurement(fresh, self.cost_limit)
 
     def _log_episodes(self) -> None:
-        assert self._ledger is not None
-        recent = list(self._ledger.recent)
-        if not recent:
+        if not self._recent:
             return
-        self._record("rollout/ep_cost_mean", mean_costs(recent))
-        self.logger.record("rollout/ep_value_mean", float(np.mean([e.value for e in recent])))
+        self._record("rollout/ep_cost_mean", mean_costs(self._recent))
+        values = [episode.value for episode in self._recent]
+        self.logger.record("rollout/ep_value_mean", float(np.mean(values)))
 
     def _log_update(
         self, report: dict[str, float], explained: np.ndarray, measured: Measurement | None

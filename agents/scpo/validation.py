@@ -18,6 +18,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from agents.setting_checks import check_number
 from safe_envs.contract.cost_signal import read_costs
+from safe_envs.contract.episode_totals import EpisodeTotals
 
 Act = Callable[[np.ndarray], np.ndarray]  # observations (n, ...) to actions (n, ...)
 
@@ -111,7 +112,7 @@ class SeededEpisodes:
         check_number("episodes", episodes, low=1)
         self.steps = 0
         self._limits = np.asarray(limits, dtype=np.float64)
-        self._discounts = np.asarray(discounts, dtype=np.float64)
+        self._discounts = discounts
         self._seed = seed
         self._horizon = _horizon(spec, horizon)
         self._venv = _made(spec, int(episodes))
@@ -120,18 +121,20 @@ class SeededEpisodes:
         """Return cost - limit of each episode and constraint, (n m,)."""
         observations, _ = self._venv.reset(seed=self._seed)
         n, m = self._venv.num_envs, len(self._limits)
-        total, discount = np.zeros((n, m)), np.ones(m)
+        totals, costs = EpisodeTotals(n, 1.0, self._discounts), np.empty((n, m))
         for step in _roll(self._venv, observations, act, self._horizon):
-            costs = read_costs(step.info, n, m)
-            total += np.where(step.running[:, None], discount * costs, 0.0)
-            discount = discount * self._discounts
+            signals = np.column_stack((step.reward, read_costs(step.info, n, m)))
+            for row, episode in totals.add(signals, step.ended):
+                costs[row] = episode.costs
             self.steps += int(step.running.sum())
-        return (total - self._limits).reshape(-1)
+        return (costs - self._limits).reshape(-1)
 
 
 class _Step(NamedTuple):
+    reward: np.ndarray  # (n,)
     info: dict[str, Any]
     running: np.ndarray  # (n,) bool: the step belongs to the row's first episode
+    ended: np.ndarray  # (n,) bool: it is the last one of that episode, or of the horizon
 
 
 class _StartFrom(gym.Wrapper[Any, Any, Any, Any]):
@@ -152,10 +155,11 @@ def _roll(
 ) -> Iterator[_Step]:
     """Yield the steps of all rows until the first episode of each has ended."""
     running = np.ones(venv.num_envs, dtype=np.bool_)
-    for _ in range(horizon):
-        observations, _, terminated, truncated, info = venv.step(act(observations))
-        yield _Step(info, running)
-        running = running & ~(terminated | truncated)
+    for left in reversed(range(horizon)):
+        observations, reward, terminated, truncated, info = venv.step(act(observations))
+        ended = running if left == 0 else running & (terminated | truncated)
+        yield _Step(reward, info, running, ended)
+        running = running & ~ended
         if not running.any():
             return
 
