@@ -209,7 +209,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
-            self._update_info_buffer(infos, dones)
+            ended = np.flatnonzero(dones)
+            self._update_info_buffer([infos[row] for row in ended], dones[ended])
             where = f"step {self.num_timesteps // env.num_envs} of training"
             signals = checked_signals(rewards, infos, len(self.constraints), where)
             rollout.add(self._last_obs, actions, signals, dones, infos, new_obs, where)  # type: ignore

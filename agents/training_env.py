@@ -14,7 +14,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 import safe_envs  # noqa: F401  registers the ids
-from agents.native_vec_env import NativeVecEnv
+from agents.gymnasium_vec_env import GymnasiumVecEnv
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, CostSignalError, with_limits
 
@@ -48,7 +48,7 @@ def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
         venv = gym.make_vec(
             env_id, num_envs=n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs
         )
-        return NativeVecEnv(venv)
+        return GymnasiumVecEnv(venv)
     return DummyVecEnv([lambda: Monitor(gym.make(env_id, **kwargs)) for _ in range(n_envs)])
 
 
@@ -90,7 +90,7 @@ def as_vec_env(
     if isinstance(env, str):
         return make_vec_env(env, n_envs)
     if isinstance(env, gym.vector.VectorEnv):
-        return NativeVecEnv(env)
+        return GymnasiumVecEnv(env)
     if isinstance(env, VecEnv):
         if env.num_envs < 1:
             raise ValueError("the VecEnv holds no environment; give it at least one")

@@ -12,7 +12,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 import agents
-from agents.native_vec_env import NativeVecEnv
+from agents.gymnasium_vec_env import GymnasiumVecEnv
 from safe_envs import ConstraintSpec
 
 SMALL = {"n_steps": 64, "batch_size": 32, "n_epochs": 2}
@@ -75,7 +75,7 @@ def test_same_seed_same_parameters(name):
 
 def native():
     venv = gym.make_vec(ID, num_envs=4, autoreset_mode=AutoresetMode.SAME_STEP)
-    return NativeVecEnv(venv)
+    return GymnasiumVecEnv(venv)
 
 
 def dummy():

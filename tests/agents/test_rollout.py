@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
-from agents.native_vec_env import NativeVecEnv
+from agents.gymnasium_vec_env import GymnasiumVecEnv
 from agents.rollout import checked_signals
 from safe_envs import ConstrainedWrapper, ConstraintSpec, CostSignalError, NonFiniteEnvError
 
@@ -55,7 +55,7 @@ def dummy(terminates, limit):
 
 
 def native(terminates, limit):
-    return NativeVecEnv(
+    return GymnasiumVecEnv(
         gym.vector.SyncVectorEnv(
             [lambda: make_clock(terminates, limit)] * 2, autoreset_mode=AutoresetMode.SAME_STEP
         )
