@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from typing import Any, ClassVar, TypeVar
 
@@ -22,6 +21,7 @@ from agents.agent_settings import PolicyUpdate, Recipe
 from agents.batch import Measurement, mean_costs, measurement
 from agents.rollout import Rollout, check_observations, checked_signals
 from agents.setting_checks import check_number
+from agents.signatures import Argument, arguments_of, docstring_of, signature_of
 from agents.training_env import AnyEnv, Contract, as_vec_env, contract_of, undeclared_constraints
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
@@ -85,6 +85,21 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
+    _update: PolicyUpdate
+
+    def __init_subclass__(cls) -> None:
+        """Give an agent with a recipe a constructor and a docstring that list all arguments."""
+        super().__init_subclass__()
+        if "recipe" not in vars(cls) or "__init__" in vars(cls):
+            return
+
+        def __init__(self: ConstrainedAgent, *given: Any, **named: Any) -> None:
+            super(cls, self).__init__(*given, **named)
+
+        arguments = cls._all_arguments()
+        __init__.__signature__ = signature_of(ConstrainedAgent, arguments)  # type: ignore[attr-defined]
+        cls.__init__ = __init__  # type: ignore[method-assign]
+        cls.__doc__ = docstring_of(cls.__doc__ or "", ConstrainedAgent, arguments)
 
     def __init__(
         self,
@@ -108,8 +123,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
         **settings: Any,
     ) -> None:
-        self.settings = self.recipe.settings(settings, [*self._common_arguments(), "env"])
-        self._update: PolicyUpdate = self.recipe.build(self.settings)
+        self.settings = self.recipe.settings(settings, [*self.arguments(), "env"])
         check_number("n_steps", n_steps, low=1)
         for name, value in (("gae_lambda", gae_lambda), ("cost_gae_lambda", cost_gae_lambda)):
             check_number(name, value, low=0.0, high=1.0)
@@ -147,14 +161,13 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if self.env is not None and _init_setup_model:
             contract = contract_of(self.env, cost_limit, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
-            self._update.start(len(self.constraints))
+            self._update = self.recipe.build(self.settings, len(self.constraints))
             self._setup_model()
 
     @classmethod
     def arguments(cls) -> dict[str, Any]:
         """Return the names and defaults of everything but policy and env that can be passed."""
-        common = {**cls._common_arguments(), "learning_rate": cls._learning_rate()}
-        return {**common, **cls.recipe.arguments()}
+        return {one.name: one.default for one in cls._all_arguments()}
 
     def constraint_state(self) -> dict[str, np.ndarray]:
         """Return the weights of the costs, multipliers and what else is logged of constraints.
@@ -278,14 +291,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     def _learning_rate(cls) -> float:
         return float(cls.recipe.defaults.get("learning_rate", USUAL_LEARNING_RATE))
 
-    @staticmethod
-    def _common_arguments() -> dict[str, Any]:
-        parameters = inspect.signature(ConstrainedAgent.__init__).parameters.values()
-        return {
-            p.name: p.default
-            for p in parameters
-            if p.kind is p.KEYWORD_ONLY and not p.name.startswith("_")
-        }
+    @classmethod
+    def _all_arguments(cls) -> list[Argument]:
+        defaults = {"learning_rate": USUAL_LEARNING_RATE, **cls.recipe.defaults}
+        return arguments_of(ConstrainedAgent, cls.recipe, defaults)
 
     def _hold_to(self, contract: Contract, gamma: float | None, cost_gamma: float | None) -> None:
         self.constraints: tuple[ConstraintSpec, ...] = contract.constraints

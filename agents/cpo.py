@@ -21,8 +21,10 @@ import torch
 from agents.actor_critic import MlpPolicy
 from agents.agent_settings import Recipe, make_part
 from agents.batch import Batch, Measurement
+from agents.constrained_agent import ConstrainedAgent
 from agents.cpo_step import CpoCase, CpoStep, cpo_step
 from agents.divergence import estimated_divergence, log_ratios
+from agents.named_agents import TRPO_DEFAULTS
 from agents.primal.trpo import Acceptance, TrustRegionStep, inner
 from agents.setting_checks import check_number
 
@@ -60,26 +62,25 @@ class ConstrainedPolicyOptimization:
     Args:
         trust_region: radius, linear solver and line search.
         scale: of the violation.
+        num_constraints: of the environment.
+
+    Raises:
+        ValueError: if that is not 1.
     """
 
-    def __init__(self, trust_region: TrustRegionStep, scale: ViolationScale) -> None:
-        self._trust_region, self._gain = trust_region, scale.violation_gain
-        self._violation: float | None = None  # per step
-        self._multiplier = 0.0
-        self._case = NO_STEP_YET
-
-    def start(self, num_constraints: int) -> None:
-        """Prepare for one constraint.
-
-        Raises:
-            ValueError: for any other number.
-        """
+    def __init__(
+        self, trust_region: TrustRegionStep, scale: ViolationScale, num_constraints: int = 1
+    ) -> None:
         if num_constraints != 1:
             raise ValueError(
                 f"CPO handles one constraint; the environment declares {num_constraints}: make it "
                 "with per_constraint=False if it has that argument, or use an agent for several, "
                 "such as PPOLag or PPOALM"
             )
+        self._trust_region, self._gain = trust_region, scale.violation_gain
+        self._violation: float | None = None  # per step
+        self._multiplier = 0.0
+        self._case = NO_STEP_YET
 
     def update(
         self,
@@ -132,17 +133,6 @@ class ConstrainedPolicyOptimization:
         }
 
 
-def cpo_recipe(**defaults: Any) -> Recipe:
-    """Return the recipe of CPO."""
-
-    def build(settings: Mapping[str, Any]) -> ConstrainedPolicyOptimization:
-        return ConstrainedPolicyOptimization(
-            make_part(TrustRegionStep, settings), make_part(ViolationScale, settings)
-        )
-
-    return Recipe((TrustRegionStep, ViolationScale), build, defaults)
-
-
 def _acceptance(solution: CpoStep, violation: float) -> Acceptance:
     """Return whether changes of the reward's and the cost's surrogate will do.
 
@@ -157,3 +147,19 @@ def _acceptance(solution: CpoStep, violation: float) -> Acceptance:
         return cost <= allowed and (reward > 0 or not has_to_rise)
 
     return acceptable
+
+
+def _build(settings: Mapping[str, Any], num_constraints: int) -> ConstrainedPolicyOptimization:
+    return ConstrainedPolicyOptimization(
+        make_part(TrustRegionStep, settings), make_part(ViolationScale, settings), num_constraints
+    )
+
+
+class CPO(ConstrainedAgent):
+    """Constrained policy optimisation, for one constraint.
+
+    Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization". Batch size
+    and the critics' learning rate are OmniSafe's.
+    """
+
+    recipe = Recipe((TrustRegionStep, ViolationScale), _build, TRPO_DEFAULTS)

@@ -36,11 +36,11 @@ class Primal(Protocol):
 
 
 class Dual(Protocol):
-    """Prices constraints by their measured violation."""
+    """Prices constraints by their measured violation.
 
-    def start(self, num_constraints: int) -> None:
-        """Prepare for m constraints."""
-        ...
+    A dual is a dataclass. Its fields are arguments of its agents, but for `num_constraints`, m,
+    which the agent passes when it knows the environment.
+    """
 
     def weights(self) -> np.ndarray:
         """Return the price of each cost now, (m,), >= 0."""
@@ -53,6 +53,28 @@ class Dual(Protocol):
     def log(self) -> dict[str, np.ndarray]:
         """Return what to log: arrays of one number per constraint, or of one for all."""
         ...
+
+
+@dataclass(frozen=True)
+class NoDual:
+    """No price, w = 0: costs are measured and ignored.
+
+    Args:
+        num_constraints: m.
+    """
+
+    num_constraints: int = 1
+
+    def weights(self) -> np.ndarray:
+        """Return zeros, (m,)."""
+        return np.zeros(self.num_constraints)
+
+    def update(self, violation: np.ndarray) -> None:
+        """Do nothing."""
+
+    def log(self) -> dict[str, np.ndarray]:
+        """Return nothing to log."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -94,10 +116,6 @@ class PrimalDual:
 
     def __init__(self, scaling: AdvantageScaling, primal: Primal, dual: Dual) -> None:
         self._scaling, self._primal, self._dual = scaling, primal, dual
-
-    def start(self, num_constraints: int) -> None:
-        """Prepare for m constraints."""
-        self._dual.start(num_constraints)
 
     def update(
         self,

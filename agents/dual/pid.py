@@ -29,6 +29,7 @@ class PID:
             0.95 (same source).
         derivative_delay: updates that the derivative looks back, 10 (same source).
         max_weight: upper bound of w and of K_i I, 100 (same source).
+        num_constraints: m.
 
     Differs from the paper: the advantages are not divided by 1 + w unless `normalize_lagrangian`
     says so; the advantage's own normalisation does that work.
@@ -40,18 +41,16 @@ class PID:
     smoothing: float = 0.95
     derivative_delay: int = 10
     max_weight: float = 100.0
+    num_constraints: int = 1
 
     def __post_init__(self) -> None:
         for name in ("proportional_gain", "integral_gain", "derivative_gain", "max_weight"):
             check_number(name, float(vars(self)[name]), low=0.0)
         check_number("smoothing", self.smoothing, low=0.0, high=1.0)
         check_number("derivative_delay", self.derivative_delay, low=1)
-
-    def start(self, num_constraints: int) -> None:
-        """Set the controllers of m constraints to rest."""
-        self._weights = np.zeros(num_constraints)
-        self._integral = np.zeros(num_constraints)
-        self._smooth_error = np.zeros(num_constraints)
+        self._weights = np.zeros(self.num_constraints)
+        self._integral = np.zeros(self.num_constraints)
+        self._smooth_error = np.zeros(self.num_constraints)
         self._smooth_violations: deque[np.ndarray] = deque(maxlen=self.derivative_delay)
 
     def weights(self) -> np.ndarray:

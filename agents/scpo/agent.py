@@ -92,7 +92,7 @@ class SafetySettings:
         )
 
 
-def _build(settings: Mapping[str, Any]) -> ScpoUpdate:
+def _build(settings: Mapping[str, Any], num_constraints: int) -> ScpoUpdate:
     return ScpoUpdate(make_part(ScpoSettings, settings), make_part(CriticDescent, settings))
 
 

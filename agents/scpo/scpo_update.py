@@ -103,9 +103,6 @@ class ScpoUpdate:
         self._saved: dict[str, Any] | None = None
         self._last: StepReport | None = None
 
-    def start(self, num_constraints: int) -> None:
-        """Accept any number of constraints."""
-
     def attach(self, attached: Attached) -> None:
         """Learn with this policy and validation from now on."""
         self._attached, self._projection = attached, None
