@@ -11,6 +11,7 @@ import torch
 from safe_envs.contract.episode_totals import Episode
 
 Observations = torch.Tensor | dict[str, torch.Tensor]
+SMALLEST_DEVIATION = 1e-8
 
 
 class Batch(NamedTuple):
@@ -57,3 +58,8 @@ def rows(observations: Observations, index: torch.Tensor | slice) -> Observation
     if isinstance(observations, Mapping):
         return {key: value[index] for key, value in observations.items()}
     return observations[index]
+
+
+def standardized(advantage: torch.Tensor) -> torch.Tensor:
+    """Return the advantage, (n,), with mean 0 and deviation 1: that of these n, divided by n."""
+    return (advantage - advantage.mean()) / (advantage.std(unbiased=False) + SMALLEST_DEVIATION)

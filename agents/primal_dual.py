@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, Measurement
+from agents.batch import Batch, Measurement, standardized
 
 NormalizeAdvantage = bool | Literal["separate"]
 
@@ -133,8 +133,3 @@ class PrimalDual:
     def log(self) -> dict[str, np.ndarray]:
         """Return the weights and the dual's own quantities."""
         return {"weight": self._dual.weights(), **self._dual.log()}
-
-
-def standardized(values: torch.Tensor) -> torch.Tensor:
-    """Return the values with mean 0 and deviation 1."""
-    return (values - values.mean()) / (values.std(unbiased=False) + 1e-8)

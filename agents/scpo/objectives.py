@@ -8,12 +8,11 @@ import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, Observations, rows
+from agents.batch import Batch, Observations, rows, standardized
 from agents.primal.ppo import clipped_loss
 
 ObjectiveName = Literal["ppo", "reinforce", "imitation"]
 OBJECTIVES = ("ppo", "reinforce", "imitation")
-SMALLEST_DEVIATION = 1e-8
 
 
 class Objective(Protocol):
@@ -44,7 +43,7 @@ class ClippedReturn:
     def __init__(self, batch: Batch, clip_range: float) -> None:
         self._batch = batch
         self._clip_range = clip_range
-        self._advantage = _standardised(batch.advantages[:, 0])
+        self._advantage = standardized(batch.advantages[:, 0])
 
     def losses(self, policy: MlpPolicy, index: torch.Tensor | slice) -> torch.Tensor:
         """Return the losses of the chosen steps, (b,)."""
@@ -57,7 +56,7 @@ class PolicyGradient:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._advantage = _standardised(batch.advantages[:, 0])
+        self._advantage = standardized(batch.advantages[:, 0])
 
     def losses(self, policy: MlpPolicy, index: torch.Tensor | slice) -> torch.Tensor:
         """Return the losses of the chosen steps, (b,)."""
@@ -85,11 +84,6 @@ class Imitation:
 
 def _log_probs(policy: MlpPolicy, batch: Batch, index: torch.Tensor | slice) -> torch.Tensor:
     return policy.log_probs(rows(batch.observations, index), batch.actions[index])
-
-
-def _standardised(advantage: torch.Tensor) -> torch.Tensor:
-    centred = advantage - advantage.mean()
-    return centred / (centred.std() + SMALLEST_DEVIATION)
 
 
 def _as_arrays(observations: Observations) -> np.ndarray | dict[str, np.ndarray]:
