@@ -323,8 +323,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     def _check_same_number(self, env: VecEnv) -> None:
         declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
         if declared is not None and len(declared) != len(self.constraints):
+            noun = "constraint" if len(declared) == 1 else "constraints"
             raise ValueError(
-                f"the environment declares {len(declared)} constraints but the agent was made for "
+                f"the environment declares {len(declared)} {noun} but the agent was made for "
                 f"{len(self.constraints)}; make a new agent"
             )
 

@@ -123,7 +123,8 @@ def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contrac
     """
     discount = venv.get_attr("reward_discount")[0] if venv.has_attr("reward_discount") else 1.0
     if venv.has_attr("constraints"):
-        return Contract(with_limits(venv.get_attr("constraints")[0], cost_limit), discount)
+        declared = venv.get_attr("constraints")[0]
+        return Contract(with_limits(declared, cost_limit, "cost_limit"), discount)
     constraints = undeclared_constraints(cost_limit)
     if required and not constraints:
         raise CostSignalError(

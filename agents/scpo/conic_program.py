@@ -41,8 +41,8 @@ class ProjectionStatus(Enum):
     NULL = "zero, as no other combination was found to be feasible and nearer to the raw step"
 
 
-class Projection(NamedTuple):
-    """A feasible combination of the columns."""
+class FeasibleCombination(NamedTuple):
+    """The result of a projection: coefficients of the columns, and how they were found."""
 
     coefficients: np.ndarray  # c, (n,)
     solved: bool  # False where the raw step itself was feasible and no program was solved
@@ -98,7 +98,7 @@ def constraint_bounds(
 
 def project(
     gram: np.ndarray, values: np.ndarray, current: np.ndarray, smoothness: np.ndarray
-) -> Projection:
+) -> FeasibleCombination:
     """Return the feasible combination of columns that is nearest to the raw step, the last column.
 
     min_c (c - e_n)' S (c - e_n)  s.t.  `constraint_bounds`(c) <= 0. Source: Cao and Borrelli, SCPO,
@@ -121,10 +121,10 @@ def project(
     raw = np.zeros(len(gram))
     raw[-1] = 1.0
     if _bounds(raw, problem).max() <= 0:
-        return Projection(raw, False, 0, ProjectionStatus.RAW)
+        return FeasibleCombination(raw, False, 0, ProjectionStatus.RAW)
     best = _feasible_multiple(raw, problem)
     if not gram[-1, -1] > 0:  # there is no raw step, and nothing is nearer to it than zero
-        return Projection(best, False, 0, ProjectionStatus.NULL)
+        return FeasibleCombination(best, False, 0, ProjectionStatus.NULL)
     normalized = _normalize(problem)
     reach = _reach(normalized)
     likely = float(np.sqrt(max(best[-1], SMALLEST_MULTIPLE) * reach))
@@ -143,7 +143,7 @@ def project(
         if not relaxed and loss <= ACCEPTED_TOLERANCE * size * gram[-1, -1]:
             status = ProjectionStatus.OPTIMAL
             break
-    return Projection(best, True, rounds, status if best.any() else ProjectionStatus.NULL)
+    return FeasibleCombination(best, True, rounds, status if best.any() else ProjectionStatus.NULL)
 
 
 def _problem(

@@ -57,9 +57,14 @@ class ConstraintSpec:
 
 
 def with_limits(
-    constraints: tuple[ConstraintSpec, ...], cost_limits: CostLimits
+    constraints: tuple[ConstraintSpec, ...], cost_limits: CostLimits, argument: str = "cost_limits"
 ) -> tuple[ConstraintSpec, ...]:
     """Return the constraints with other limits; None keeps the declared ones.
+
+    Args:
+        constraints: m of them.
+        cost_limits: one number per constraint; a single number if m = 1.
+        argument: name of the argument that the limits came in, for the error.
 
     Raises:
         ValueError: if there is not exactly one limit per constraint.
@@ -70,8 +75,9 @@ def with_limits(
     if limits.shape != (len(constraints),):
         names = ", ".join(repr(c.name) for c in constraints)
         raise ValueError(
-            f"cost_limits has {limits.size} entries but the environment declares "
-            f"{len(constraints)} constraints ({names}); pass {len(constraints)} numbers"
+            f"{argument} has {_counted(limits.size, 'entry', 'entries')} but the environment "
+            f"declares {_counted(len(constraints), 'constraint', 'constraints')} ({names}); pass "
+            f"{_counted(len(constraints), 'number', 'numbers')}"
         )
     return tuple(
         replace(c, limit=float(limit)) for c, limit in zip(constraints, limits, strict=True)
@@ -161,8 +167,10 @@ def _rows(infos: Mapping[str, Any], key: str, num_envs: int, num_constraints: in
     values = np.array(infos[key], np.float64)
     if values.size != num_envs * num_constraints:
         raise CostSignalError(
-            f"info[{key!r}] has shape {values.shape} but {num_envs} environments with "
-            f"{num_constraints} constraints need ({num_envs}, {num_constraints})"
+            f"info[{key!r}] has shape {values.shape} but "
+            f"{_counted(num_envs, 'environment', 'environments')} with "
+            f"{_counted(num_constraints, 'constraint', 'constraints')} need shape "
+            f"({num_envs}, {num_constraints})"
         )
     values = values.reshape(num_envs, num_constraints)
     stepped = infos.get("_" + key)
@@ -189,7 +197,10 @@ def _read_list(
     first_row: int = 0,
 ) -> np.ndarray:
     if len(infos) != num_envs:
-        raise CostSignalError(f"{len(infos)} infos were given for {num_envs} environments")
+        raise CostSignalError(
+            f"{_counted(len(infos), 'info was', 'infos were')} given for "
+            f"{_counted(num_envs, 'environment', 'environments')}"
+        )
     for row, info in enumerate(infos, first_row):
         if key not in info:
             raise CostSignalError(
@@ -199,7 +210,11 @@ def _read_list(
     values = np.asarray([info[key] for info in infos], dtype=np.float64)
     if values.size != num_envs * num_constraints:
         raise CostSignalError(
-            f"{key!r} of {num_envs} infos has shape {values.shape}; expected {num_constraints} "
-            "costs each"
+            f"{key!r} of {_counted(num_envs, 'info', 'infos')} has shape {values.shape}; expected "
+            f"{_counted(num_constraints, 'cost', 'costs')} each"
         )
     return values.reshape(num_envs, num_constraints)
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

@@ -152,10 +152,10 @@ def test_signals_of_a_step():
         ([{"cost": 1.0}, {"cost": float("nan")}], r"environment 1, step 7: the cost is \[nan\]"),
         ([{"cost": float("inf")}, {"cost": 1.0}], r"environment 0, step 7: the cost is \[inf\]"),
         ([{"cost": 1.0}, {"cost": -0.5}], r"environment 1, step 7: the cost is \[-0.5\]"),
-        ([{"cost": [1.0, 2.0]}, {"cost": [1.0, 2.0]}], "step 7: .*expected 1 costs each"),
+        ([{"cost": [1.0, 2.0]}, {"cost": [1.0, 2.0]}], "step 7: .*expected 1 cost each"),
         ([{"cost": 1.0}, {"cost": [1.0, 2.0]}], "step 7: "),
         ([{"cost": 1.0}, {"cost": "high"}], "step 7: .*could not convert"),
-        ([{"cost": 1.0}], "step 7: 1 infos were given for 2 environments"),
+        ([{"cost": 1.0}], "step 7: 1 info was given for 2 environments"),
     ],
 )
 def test_costs_that_break_the_contract(infos, message):
