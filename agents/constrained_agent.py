@@ -20,9 +20,9 @@ from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
 from agents.batch import Measurement, mean_costs, measurement
 from agents.rollout import Rollout, check_observations, checked_signals
-from agents.setting_checks import check_number
 from agents.signatures import Argument, arguments_of, docstring_of, signature_of
 from agents.training_env import AnyEnv, Contract, as_vec_env, contract_of, undeclared_constraints
+from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 

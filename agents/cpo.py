@@ -26,7 +26,7 @@ from agents.cpo_step import CpoCase, CpoStep, cpo_step
 from agents.divergence import estimated_divergence, log_ratios
 from agents.named_agents import TRPO_DEFAULTS
 from agents.primal.trpo import Acceptance, TrustRegionStep, inner
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 NO_STEP_YET = -1
 

@@ -12,7 +12,7 @@ import torch
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, rows
 from agents.flat_parameters import Parameters
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 
 class NonFiniteLossError(RuntimeError):

@@ -15,7 +15,7 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, rows, split
 from agents.critic_descent import CriticDescent, critic_loss, fit_report
 from agents.divergence import estimated_divergence, log_ratios
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 ActorLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

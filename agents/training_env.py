@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 import safe_envs  # noqa: F401  registers the ids
 from agents.gymnasium_vec_env import GymnasiumVecEnv
+from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, CostSignalError, with_limits
 
@@ -42,8 +43,7 @@ def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
         ValueError: if n_envs < 1.
         gymnasium.error.Error: if Gymnasium cannot make it.
     """
-    if n_envs < 1:
-        raise ValueError(f"n_envs is {n_envs}; pass a whole number >= 1")
+    check_count(n_envs=n_envs)
     if n_envs > 1 and _has_native_form(env_id):
         venv = gym.make_vec(
             env_id, num_envs=n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs

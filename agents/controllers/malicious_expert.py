@@ -8,6 +8,7 @@ import numpy as np
 
 from agents.controllers.controlled_env import DOUBLE_INTEGRATORS, Env, controlled_env
 from agents.controllers.observation_rows import PredictState, observation_rows
+from safe_envs.contract.argument_checks import check_not_negative
 from safe_envs.control.double_integrator import EXPERT_NOISE_STD
 from safe_envs.control.double_integrator_reference import malicious_expert
 
@@ -32,8 +33,7 @@ class MaliciousExpert:
         self, env: Env, noise_std: float = EXPERT_NOISE_STD, seed: int | None = None
     ) -> None:
         controlled_env(type(self).__name__, env, DOUBLE_INTEGRATORS)
-        if not 0.0 <= noise_std < np.inf:
-            raise ValueError(f"noise_std is {noise_std}; pass a finite number >= 0")
+        check_not_negative(noise_std=noise_std)
         self.noise_std = noise_std
         self._rng = np.random.default_rng(seed)
 

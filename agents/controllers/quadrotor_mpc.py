@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from agents.controllers.tracking_problem import (
     Planner,
     TrackingProblem,
 )
+from safe_envs.contract.argument_checks import check_choice
 from safe_envs.quadrotor.dynamics import STATE_SIZE
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.vehicle import Vehicle
@@ -68,10 +68,7 @@ class QuadrotorMPC:
             raise ValueError(
                 f"dt is {dt}; pass a number > 0 and not above the horizon's time_step {time_step}"
             )
-        if solver not in SOLVERS:
-            close = difflib.get_close_matches(str(solver), SOLVERS, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ValueError(f"solver is {solver!r}; {hint}pass 'rti' or 'ipopt'")
+        check_choice("solver", solver, SOLVERS)
         self.dt = dt
         self._planner: Planner
         if solver == "rti":

@@ -8,13 +8,13 @@ with the stage cost l of the reward, its part l_x without thrusts, and the model
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import check_count, check_positive
 from safe_envs.quadrotor.dynamics import STATE_SIZE
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.task import POSITION_WEIGHT, RATE_WEIGHT
@@ -64,12 +64,8 @@ class TrackingProblem:
     terminal_weight: float = TERMINAL_WEIGHT
 
     def __post_init__(self) -> None:
-        if not isinstance(self.horizon, int | np.integer) or self.horizon < 1:
-            raise ValueError(f"horizon is {self.horizon!r}; pass a whole number of stages >= 1")
-        positive = {"time_step": self.time_step, "terminal_weight": self.terminal_weight}
-        for name, value in positive.items():
-            if not 0.0 < value < math.inf:
-                raise ValueError(f"{name} is {value}; pass a finite number > 0")
+        check_count(horizon=self.horizon)
+        check_positive(time_step=self.time_step, terminal_weight=self.terminal_weight)
 
     @cached_property
     def weights(self) -> np.ndarray:

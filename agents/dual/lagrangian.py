@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from agents.setting_checks import check_choice, check_number
+from safe_envs.contract.argument_checks import check_choice, check_number
 
 
 @dataclass

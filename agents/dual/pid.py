@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 
 @dataclass

@@ -17,7 +17,7 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
 from agents.divergence import divergence_terms
 from agents.minibatch_descent import MinibatchDescent
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 SMALLEST_FACTOR = 1e-3  # 1 + eta A is held above it
 

@@ -29,7 +29,7 @@ from agents.primal.conjugate_gradient import (
     surrogate_gains,
     surrogate_gradients,
 )
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 Acceptance = Callable[[torch.Tensor], bool]
 

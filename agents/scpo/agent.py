@@ -22,8 +22,8 @@ from agents.scpo.objectives import Expert
 from agents.scpo.residual_policy import ResidualPolicy
 from agents.scpo.scpo_update import Attached, ScpoSettings, ScpoUpdate
 from agents.scpo.validation import SeededEpisodes, StateRollouts, Validation, gives_margins
-from agents.setting_checks import check_choice
 from agents.training_env import environment_spec
+from safe_envs.contract.argument_checks import check_choice
 from safe_envs.contract.backup_policy import BackupPolicy, Controller, as_backup_policy
 from safe_envs.contract.cost_signal import ConstraintSpec
 

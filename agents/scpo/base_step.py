@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from agents.flat_parameters import Parameters, flat_values, set_flat_values
-from agents.setting_checks import check_choice
+from safe_envs.contract.argument_checks import check_choice
 
 Metric = Literal["auto", "identity"]
 METRICS = ("auto", "identity")

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from agents.scpo.residual_network import ResidualNetwork
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 CHUNK = 2048  # boxes at once
 LARGEST_CELLS = 1_000_000  # after so many bounded boxes the rest stays undecided

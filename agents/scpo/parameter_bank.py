@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 SHORTEST = 1e-9  # columns shorter than this share of the raw step say nothing
 CLOSEST = 1e-12  # pairs whose squared distance is lost in rounding, as a share of their norms'

@@ -23,7 +23,7 @@ from agents.scpo.conic_program import constraint_bounds, project
 from agents.scpo.line_search import Closure, LineSearch
 from agents.scpo.measured_constraint import ConstraintBatchFn, ConstraintFn, MeasuredConstraint
 from agents.scpo.parameter_bank import Columns, Measured, ParameterBank, largest_slopes
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 SMALLEST_SMOOTHNESS = 1e-8
 LARGEST_GROWTH = 2.0**20

@@ -32,7 +32,7 @@ from agents.scpo.objectives import (
 )
 from agents.scpo.projection import StepReport, WeightSpaceProjection
 from agents.scpo.validation import Act, Validation
-from agents.setting_checks import check_choice, check_number
+from safe_envs.contract.argument_checks import check_choice, check_number
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.cost_signal import read_costs
 from safe_envs.contract.episode_totals import EpisodeTotals
 

@@ -40,3 +40,9 @@ def clip_surrogate_gradient(
     gain = np.where(past_bound, 0.0, state_weights[:, None] * advantages)
     policy = np.exp(log_policy)
     return policy * (gain - (policy * gain).sum(axis=1, keepdims=True))
+
+
+def check_clip(clip: float) -> None:
+    """Raise ValueError if the clip range of a probability ratio is not in (0, 1)."""
+    if not 0.0 < clip < 1.0:
+        raise ValueError(f"clip is {clip}; pass a number in (0, 1), for example 0.2")

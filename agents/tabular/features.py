@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from agents.tabular.solver_arguments import check_count
+from safe_envs.contract.argument_checks import check_count, closest_hint
 from safe_envs.tabular.model import TabularCMDP
 
 FEATURE_NAMES = ("tile_coding", "one_hot")
@@ -103,7 +103,8 @@ def _named_features(cmdp: TabularCMDP, name: str) -> np.ndarray:
         return one_hot(cmdp.num_states, cmdp.num_actions)
     if name != "tile_coding":
         raise ValueError(
-            f"features is {name!r}; pass an array or one of {', '.join(FEATURE_NAMES)}"
+            f"features is {name!r}; {closest_hint(name, FEATURE_NAMES)}pass an array or one of "
+            f"{', '.join(FEATURE_NAMES)}"
         )
     if cmdp.coordinates is None:
         raise ValueError(

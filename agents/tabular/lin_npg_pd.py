@@ -6,9 +6,9 @@ import numpy as np
 
 from agents.tabular.log_linear import LogLinearPolicies
 from agents.tabular.multiplier_step import multiplier_step
-from agents.tabular.softmax_policy import advantage, regularised_q
-from agents.tabular.solver_arguments import check_not_negative, check_share
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.softmax_policy import advantage, check_share, regularised_q
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_not_negative, check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 

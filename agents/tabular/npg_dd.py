@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from agents.tabular.multiplier_step import multiplier_step
-from agents.tabular.softmax_policy import log_softmax, regularised_q, starting_log_policy
-from agents.tabular.solver_arguments import check_count, check_share
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.softmax_policy import (
+    check_share,
+    log_softmax,
+    regularised_q,
+    starting_log_policy,
+)
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_count, check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 

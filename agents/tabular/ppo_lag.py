@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.tabular.clip_surrogate import clip_surrogate_gradient
+from agents.tabular.clip_surrogate import check_clip, clip_surrogate_gradient
 from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import log_softmax, starting_log_policy
-from agents.tabular.solver_arguments import check_clip, check_count
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_count, check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 

@@ -12,13 +12,12 @@ import numpy as np
 
 from agents.tabular.augmented_lagrangian import augmented_lagrangian_gain, constraint_prices
 from agents.tabular.simplex import project_rows_to_simplex
-from agents.tabular.solver_arguments import check_count
 from agents.tabular.solver_trace import (
     SolverTrace,
     TraceRecorder,
-    check_positive,
     starting_policy,
 )
+from safe_envs.contract.argument_checks import check_choice, check_count, check_positive
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 StepRule = Literal["monotone", "fixed"]
@@ -69,13 +68,12 @@ def pqa_alm(
     """
     check_positive(step_size=step_size, penalty=penalty)
     check_count(primal_steps=primal_steps)
+    check_choice("step_rule", step_rule, ("monotone", "fixed"))
     policy = starting_policy(cmdp, initial_policy)
     record = TraceRecorder(cmdp, evaluations)
     if step_rule == "fixed":
         return _fixed(cmdp, record, policy, step_size, penalty, primal_steps)
-    if step_rule == "monotone":
-        return _monotone(cmdp, record, policy, step_size, penalty, primal_steps)
-    raise ValueError(f"step_rule is {step_rule!r}; pass 'monotone' or 'fixed'")
+    return _monotone(cmdp, record, policy, step_size, penalty, primal_steps)
 
 
 def projected_q_ascent(

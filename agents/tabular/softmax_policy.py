@@ -48,6 +48,15 @@ def regularised_q(
     return evaluation.priced_q(multipliers) + entropy_coefficient * evaluation.q_extra
 
 
+def check_share(product: str, value: float, largest: float = 1.0) -> None:
+    """Raise ValueError if a product of step size and coefficient exceeds what is stable."""
+    if value > largest * (1.0 + 1e-12):  # rounding of the product is no error
+        raise ValueError(
+            f"{product} is {value:.6g}; it has to be <= {largest:g}, otherwise the regularised "
+            "step overshoots; lower the step size or the coefficient"
+        )
+
+
 def advantage(policy: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Return Q(s, a) - sum_a' policy(a' | s) Q(s, a'), shape (S, A)."""
     return q - (policy * q).sum(axis=1, keepdims=True)

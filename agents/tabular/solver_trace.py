@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import check_count
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 
@@ -39,8 +40,7 @@ class TraceRecorder:
     """Evaluates policies within a budget and writes down one row for each."""
 
     def __init__(self, cmdp: TabularCMDP, evaluations: int) -> None:
-        if evaluations < 1:
-            raise ValueError(f"evaluations is {evaluations}; pass a whole number >= 1")
+        check_count(evaluations=evaluations)
         self.cmdp = cmdp
         self.used = 0
         self._value = np.empty(evaluations)
@@ -99,10 +99,3 @@ def random_policy(cmdp: TabularCMDP, seed: int) -> np.ndarray:
     """Return an (S, A) policy with every row drawn uniformly from the simplex."""
     rng = np.random.default_rng(seed)
     return rng.dirichlet(np.ones(cmdp.num_actions), size=cmdp.num_states)
-
-
-def check_positive(**arguments: float) -> None:
-    """Raise ValueError naming the first argument that is not a positive finite number."""
-    for name, value in arguments.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} is {value}; pass a positive number")

@@ -101,7 +101,7 @@ def test_the_budget_counts_every_evaluation(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"step_rule": "adaptive"}, "step_rule is 'adaptive'; pass 'monotone' or 'fixed'"),
+        ({"step_rule": "adaptive"}, "step_rule is 'adaptive'; pass one of 'monotone', 'fixed'"),
         ({"step_size": 0.0}, "step_size is 0.0; pass a positive number"),
         ({"penalty": -1.0}, "penalty is -1.0; pass a positive number"),
         ({"primal_steps": 0}, "primal_steps is 0"),
