@@ -1,4 +1,4 @@
-"""Where rollouts bootstrap, with critics that are exact and observations that can be told apart."""
+"""Where rollouts bootstrap, with exact critics, and advantages against their definition."""
 
 import gymnasium as gym
 import numpy as np
@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
 from agents.gymnasium_vec_env import GymnasiumVecEnv
-from agents.rollout import checked_signals
+from agents.rollout import checked_signals, generalized_advantages
 from safe_envs import ConstrainedWrapper, ConstraintSpec, CostSignalError, NonFiniteEnvError
 
 GAMMA, COST_GAMMA = 0.9, 0.7
@@ -168,3 +168,59 @@ def test_rewards_that_are_not_finite(value):
     infos = [{"cost": 0.0}] * 3
     with pytest.raises(NonFiniteEnvError, match=f"environment 2, step 7: the reward is {value}"):
         checked_signals(np.array([0.0, 1.0, value]), infos, 1, "step 7")
+
+
+# Advantage estimates against the definition, summed term by term.
+STEPS, ENVS = 23, 4
+DISCOUNTS = np.array([0.97, 1.0, 0.8])
+LAMBDAS = np.array([0.95, 1.0, 0.3])
+
+
+@pytest.fixture
+def recorded():
+    """Random signals and values in which episodes terminate, are cut off, and last one step."""
+    rng = np.random.default_rng(3)
+    signals, values, next_values = rng.normal(size=(3, STEPS, ENVS, len(DISCOUNTS)))
+    ended = rng.random((STEPS, ENVS)) < 0.25
+    ended[5:7, 0] = True
+    ended[-1, 1] = True
+    terminated = ended & (rng.random((STEPS, ENVS)) < 0.5)
+    next_values[terminated] = 0.0
+    # Within an episode the next state's value is the value at the next step.
+    going_on = ~ended[:-1]
+    next_values[:-1][going_on] = values[1:][going_on]
+    return signals, values, next_values, ended
+
+
+def last_step_of_episode(ended, t, env):
+    while t < STEPS - 1 and not ended[t, env]:
+        t += 1
+    return t
+
+
+def test_equals_the_sum_of_temporal_differences(recorded):
+    signals, values, next_values, ended = recorded
+    found = generalized_advantages(*recorded, DISCOUNTS, LAMBDAS)
+    for t, env, i in np.ndindex(STEPS, ENVS, len(DISCOUNTS)):
+        expected = 0.0
+        for later in range(t, last_step_of_episode(ended, t, env) + 1):
+            at = (later, env, i)
+            difference = signals[at] + DISCOUNTS[i] * next_values[at] - values[at]
+            expected += (DISCOUNTS[i] * LAMBDAS[i]) ** (later - t) * difference
+        assert found[t, env, i] == pytest.approx(expected, abs=1e-12)
+
+
+def test_lambda_one_is_the_bootstrapped_return_minus_the_value(recorded):
+    signals, values, next_values, ended = recorded
+    found = generalized_advantages(*recorded, DISCOUNTS, np.ones(3))
+    for t, env, i in np.ndindex(STEPS, ENVS, len(DISCOUNTS)):
+        last = last_step_of_episode(ended, t, env)
+        powers = DISCOUNTS[i] ** np.arange(last - t + 2)
+        rewards = [*signals[t : last + 1, env, i], next_values[last, env, i]]
+        assert found[t, env, i] == pytest.approx(powers @ rewards - values[t, env, i], abs=1e-12)
+
+
+def test_lambda_zero_is_one_temporal_difference(recorded):
+    signals, values, next_values, _ = recorded
+    found = generalized_advantages(*recorded, DISCOUNTS, np.zeros(3))
+    np.testing.assert_allclose(found, signals + DISCOUNTS * next_values - values, atol=1e-15)
