@@ -33,7 +33,7 @@ WINDOW = 100  # episodes that the logged averages cover
 
 
 class ConstrainedAgent(OnPolicyAlgorithm):
-    """An on-policy agent that maximises the return subject to limits on expected costs.
+    """An on-policy agent that maximizes the return subject to limits on expected costs.
 
     Every update takes `n_steps` steps of each environment, estimates the advantages of the reward
     and of all m costs, and hands them to the agent's own update with the constraints' violation:

@@ -1,4 +1,4 @@
-"""Constrained policy optimisation: the best step that keeps one constraint, in a trust region.
+"""Constrained policy optimization: the best step that keeps one constraint, in a trust region.
 
     max_x g . x   s.t.   c / T + b . x <= 0,   x . H x / 2 <= delta
 
@@ -156,7 +156,7 @@ def _build(settings: Mapping[str, Any], num_constraints: int) -> ConstrainedPoli
 
 
 class CPO(ConstrainedAgent):
-    """Constrained policy optimisation, for one constraint.
+    """Constrained policy optimization, for one constraint.
 
     Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization". Batch size
     and the critics' learning rate are OmniSafe's.

@@ -1,9 +1,9 @@
-"""The step of constrained policy optimisation: a linear objective, a half-space and a ball.
+"""The step of constrained policy optimization: a linear objective, a half-space and a ball.
 
     max_x g . x   s.t.   c + b . x <= 0,   x . H x / 2 <= delta
 
 Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization", equations 11 to
-14 and theorem 2 of the appendix. The theorem minimises and bounds x . H x: its g is -g here, and
+14 and theorem 2 of the appendix. The theorem minimizes and bounds x . H x: its g is -g here, and
 its delta is 2 delta.
 """
 

@@ -27,7 +27,7 @@ class StackedCritics(nn.Module):
         hidden: widths of the hidden layers.
         count: number of networks k.
         activation: activation module class.
-        orthogonal: initialise weights orthogonally (Stable-Baselines3's gains), else PyTorch's
+        orthogonal: initialize weights orthogonally (Stable-Baselines3's gains), else PyTorch's
             default for linear layers.
     """
 
@@ -54,7 +54,7 @@ class StackedCritics(nn.Module):
         self.register_buffer("scale", torch.ones(count))
         self.register_buffer("second_moment", torch.ones(count))
         self.register_buffer("updates", torch.zeros(()))
-        self._initialise(orthogonal)
+        self._initialize(orthogonal)
 
     def standardized(self, features: torch.Tensor) -> torch.Tensor:
         """Return the networks' outputs in their own units, (batch, n) -> (batch, k)."""
@@ -79,7 +79,7 @@ class StackedCritics(nn.Module):
 
     @torch.no_grad()
     def track(self, targets: torch.Tensor) -> None:
-        """Move mean and scale towards the targets', (batch, k), without changing any output."""
+        """Move mean and scale toward the targets', (batch, k), without changing any output."""
         self.updates += 1
         # Unbiased from the first call, as Adam's moments are.
         rate = (1 - MOMENTUM) / (1 - MOMENTUM ** float(self.updates))
@@ -94,7 +94,7 @@ class StackedCritics(nn.Module):
         self.mean.copy_(mean)
         self.scale.copy_(scale)
 
-    def _initialise(self, orthogonal: bool) -> None:
+    def _initialize(self, orthogonal: bool) -> None:
         with torch.no_grad():
             parts = self.weight.split(self._sizes, dim=1)
             for layer, (rows, columns) in enumerate(self._shapes):

@@ -84,7 +84,7 @@ NAMED_AGENTS: dict[str, Pair | OwnClass] = {
         Source: Ray, Achiam and Amodei (2019), "Benchmarking safe exploration in deep reinforcement
         learning".
 
-        Differs from OmniSafe's PPO-Lag: the combined advantage is standardised, not the reward's
+        Differs from OmniSafe's PPO-Lag: the combined advantage is standardized, not the reward's
         part alone, and is not divided by 1 + lambda (`normalize_advantage="separate"`,
         `normalize_lagrangian=True`); the violation comes from the episodes since the last update,
         not from the last hundred.
@@ -108,7 +108,7 @@ NAMED_AGENTS: dict[str, Pair | OwnClass] = {
         convergence for constrained MDPs" (arXiv 2605.11694), appendix F.
 
         Differs from the paper: the dual step is the penalty itself, as in its equation 4, and not a
-        separate step of Adam; the combined advantage is standardised.
+        separate step of Adam; the combined advantage is standardized.
         """,
     ),
     "SPMALag": Pair(
@@ -147,7 +147,7 @@ NAMED_AGENTS: dict[str, Pair | OwnClass] = {
         "dual.augmented_lagrangian.AugmentedLagrangian",
         """TRPO with the augmented Lagrangian.
 
-        Lu, Lin, Chen and Vaswani (2026, arXiv 2605.11694) name TRPO as one of the policy optimisers
+        Lu, Lin, Chen and Vaswani (2026, arXiv 2605.11694) name TRPO as one of the policy optimizers
         that their framework admits.
         """,
         TRPO_DEFAULTS,

@@ -82,12 +82,12 @@ class AdvantageScaling:
     """How the advantage is scaled; arguments of every primal-dual agent.
 
     Args:
-        normalize_advantage: True standardises A_reward - A_cost w, so that w is the price in the
+        normalize_advantage: True standardizes A_reward - A_cost w, so that w is the price in the
             units of the declared reward and costs, as a multiplier of the linear program is.
-            "separate" standardises A_reward and centres A_cost before they are combined, as
+            "separate" standardizes A_reward and centers A_cost before they are combined, as
             OmniSafe does; w is then a price in units of A_reward's deviation. False does nothing.
         normalize_lagrangian: divide the combined advantage by 1 + sum(w). It makes no difference
-            to a standardised advantage.
+            to a standardized advantage.
     """
 
     normalize_advantage: NormalizeAdvantage = True

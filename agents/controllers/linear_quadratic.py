@@ -26,7 +26,7 @@ class LQRController:
 
     - Safe/DoubleIntegrator-v0: u = clip(-K x, -1, 1) for the cost x'x + u^2; it is also the safe
       controller of SCPO (arXiv 2512.13788, section VI-B).
-    - Quadrotors: thrusts u = clip(u_h - K (x - x_d), 0, 1) with K of the model linearised at hover
+    - Quadrotors: thrusts u = clip(u_h - K (x - x_d), 0, 1) with K of the model linearized at hover
       and the reward's weights. x = (position, velocity, angles, rates), the angles being 2 q_v;
       x_d is the reference with the tilt (-a_y, a_x, 0) / g that its acceleration a takes, and that
       tilt's rate. It follows slow references near hover and has no regard to obstacles.
@@ -66,7 +66,7 @@ class LQRController:
 def hover_gain(vehicle: Vehicle, time_step: float) -> np.ndarray:
     """Return K of the undiscounted linear-quadratic problem at hover, (4, 12).
 
-        minimise sum x'C x + u'R u,   x+ = A x + B u,
+        minimize sum x'C x + u'R u,   x+ = A x + B u,
         P = DARE(A, B, C, R),   K = (R + B'P B)^-1 B'P A
 
     Args:

@@ -16,7 +16,7 @@ from safe_envs.quadrotor.observation import observed_flight
 class MPCController:
     """Follows the quadrotor's reference by `QuadrotorMPC`, without regard to obstacles.
 
-    Minimises the reward's stage cost over a horizon of 1 s. The state and the time on the
+    Minimizes the reward's stage cost over a horizon of 1 s. The state and the time on the
     reference are read from the observation. The last plans, from which the next are found, go
     through `state` as a recurrent policy's memory does: hand back what came, and tell in
     `episode_start` which rows begin an episode. Without `state` every call plans from scratch,
@@ -69,7 +69,7 @@ class MPCController:
 
         Raises:
             ValueError: if the observation or `state` is of the wrong shape.
-            RuntimeError: if an optimisation fails.
+            RuntimeError: if an optimization fails.
         """
         rows = observation_rows(type(self).__name__, observation, self._width)
         states, times = observed_flight(self.law.problem.reference, rows.values)

@@ -28,9 +28,9 @@ SETTLED = 1e-3  # change of the thrusts below which these end
 
 
 class QuadrotorMPC:
-    """Thrusts that minimise the reward's stage cost over a horizon, planned anew at every step.
+    """Thrusts that minimize the reward's stage cost over a horizon, planned anew at every step.
 
-    See `tracking_problem` for what is minimised. It has no regard to obstacles.
+    See `tracking_problem` for what is minimized. It has no regard to obstacles.
 
     - "rti", a real-time iteration: one Gauss-Newton step per call from the last plan, shifted by
       the time that has passed; up to 10 steps where there is none.

@@ -1,6 +1,6 @@
 """The optimal control problem of the quadrotor's predictive controllers, and the plans for it.
 
-    minimise    sum_{k=0}^{N-1} l(x_k, u_k) + c l_x(x_N)   over u_0 .. u_{N-1}
+    minimize    sum_{k=0}^{N-1} l(x_k, u_k) + c l_x(x_N)   over u_0 .. u_{N-1}
     subject to  x_0 given,   x_{k+1} = F(x_k, u_k),   0 <= u_k <= 1
 
 with the stage cost l of the reward, its part l_x without thrusts, and the model's step F.
@@ -97,7 +97,7 @@ class TrackingProblem:
     def shifted(self, plan: Plan, duration: float) -> Plan:
         """Return a plan as a guess for `duration` seconds later, interpolated between its stages.
 
-        Its end goes on as its last stage did. Quaternions are normalised.
+        Its end goes on as its last stage did. Quaternions are normalized.
         """
         share = duration / self.time_step
         states, thrusts = plan.states.copy(), plan.thrusts.copy()

@@ -32,7 +32,7 @@ class PID:
         num_constraints: m.
 
     Differs from the paper: the advantages are not divided by 1 + w unless `normalize_lagrangian`
-    says so; the advantage's own normalisation does that work.
+    says so; the advantage's own normalization does that work.
     """
 
     proportional_gain: float = 0.1

@@ -1,4 +1,4 @@
-"""The clipped surrogate of proximal policy optimisation.
+"""The clipped surrogate of proximal policy optimization.
 
     loss = -mean min(rho A, clip(rho, 1 - epsilon, 1 + epsilon) A),   rho = pi / pi_old
 

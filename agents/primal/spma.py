@@ -2,7 +2,7 @@
 
     loss = mean[-x A + (e^x - 1 - x) / eta],   x = log(pi / pi_old)
 
-Its minimiser is pi = pi_old (1 + eta A): the projection of the tabular step by the forward
+Its minimizer is pi = pi_old (1 + eta A): the projection of the tabular step by the forward
 divergence, sampled on the policy's own actions. Source: Asad et al. (2024), "Fast convergence of
 softmax policy mirror ascent"; Lu et al. (2026, arXiv 2605.11694), appendix F.
 """

@@ -141,7 +141,7 @@ class SCPO(ConstrainedAgent):
             self._attach(self.env, safety)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        """Measure the first policy before anything is learnt."""
+        """Measure the first policy before anything is learned."""
         result = super()._setup_learn(*args, **kwargs)
         self.num_timesteps += self._update.begin()
         return result

@@ -166,14 +166,14 @@ class _Layer(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """h(x) in centre + jacobian (x - c) + [-rest, rest]."""
+    """h(x) in center + jacobian (x - c) + [-rest, rest]."""
 
-    centre: torch.Tensor  # (n, units)
+    center: torch.Tensor  # (n, units)
     jacobian: torch.Tensor  # (n, n_x, units)
     rest: torch.Tensor  # (n, units)
 
     def spread(self, radius: torch.Tensor) -> torch.Tensor:
-        """Return the largest |h(x) - centre|, (n, units)."""
+        """Return the largest |h(x) - center|, (n, units)."""
         linear = torch.einsum("nx,nxu->nu", radius, self.jacobian.abs())
         return (linear + self.rest) * (1.0 + 2.0**-40)
 
@@ -182,11 +182,11 @@ def _bounds(
     network: ResidualNetwork, activation: _Activation, boxes: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return bounds of the outputs over boxes (n, 2, n_x)."""
-    centre = boxes.mean(dim=1)
-    radius = torch.maximum(boxes[:, 1] - centre, centre - boxes[:, 0]) * (1.0 + 2.0**-40)
-    count, inputs = centre.shape
-    unit = torch.eye(inputs, dtype=centre.dtype).expand(count, inputs, inputs)
-    model = _Model(centre, unit, torch.zeros_like(centre))
+    center = boxes.mean(dim=1)
+    radius = torch.maximum(boxes[:, 1] - center, center - boxes[:, 0]) * (1.0 + 2.0**-40)
+    count, inputs = center.shape
+    unit = torch.eye(inputs, dtype=center.dtype).expand(count, inputs, inputs)
+    model = _Model(center, unit, torch.zeros_like(center))
     layers = []
     linears = [part for part in network.hidden.modules() if isinstance(part, nn.Linear)]
     for i, linear in enumerate(linears):
@@ -202,16 +202,16 @@ def _forward(
     weight, bias = linear.weight.double(), linear.bias.double()
     slack = _slack(weight.shape[1])
     size, before = weight.abs().T, model.spread(radius)
-    z = model.centre @ weight.T + bias
-    rounding_z = slack * (model.centre.abs() @ size + bias.abs())
+    z = model.center @ weight.T + bias
+    rounding_z = slack * (model.center.abs() @ size + bias.abs())
     jacobian_z = model.jacobian @ weight.T
     rest_z = model.rest @ size + rounding_z + 2.0 * slack * (before @ size)
     spread_z = _Model(z, jacobian_z, rest_z).spread(radius)
     a, slope = activation.value(z), activation.slope(z)
     low, high = _rests(activation, z, slope, spread_z)
-    centre = model.centre + a if skips else a
+    center = model.center + a if skips else a
     rounding = rounding_z * slope.abs() + slack * (
-        a.abs() + centre.abs() + (4.0 + z.abs()) * spread_z + high - low
+        a.abs() + center.abs() + (4.0 + z.abs()) * spread_z + high - low
     )
     low, high = low - rounding, high + rounding
     jacobian = slope[:, None] * jacobian_z
@@ -220,7 +220,7 @@ def _forward(
         jacobian, rest = jacobian + model.jacobian, rest + model.rest
     rest = rest + slack * (before + spread_z if skips else spread_z)
     layer = _Layer(weight, slope, low, high, before, skips)
-    return _Model(centre, jacobian, rest), layer
+    return _Model(center, jacobian, rest), layer
 
 
 def _rests(
@@ -241,9 +241,9 @@ def _backward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return bounds of the outputs: rests and radius, weighted by how they reach the outputs."""
     weight, bias = last.weight.double(), last.bias.double()
-    output = model.centre @ weight.T + bias  # (n, n_u)
+    output = model.center @ weight.T + bias  # (n, n_u)
     spread = model.spread(radius)
-    size = (model.centre.abs() + spread) @ weight.abs().T + bias.abs()
+    size = (model.center.abs() + spread) @ weight.abs().T + bias.abs()
     rounding = _slack(weight.shape[1]) * size
     low, high = output - rounding, output + rounding
     weights = weight.expand(len(output), *weight.shape)  # of h, (n, n_u, units)

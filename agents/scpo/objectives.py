@@ -1,4 +1,4 @@
-"""What an SCPO agent minimises on a batch: a surrogate of the return, or distance to an expert."""
+"""What an SCPO agent minimizes on a batch: a surrogate of the return, or distance to an expert."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Expert(Protocol):
 
 
 class ClippedReturn:
-    """PPO's surrogate -min(rho A, clip(rho) A) of the standardised advantage of the reward."""
+    """PPO's surrogate -min(rho A, clip(rho) A) of the standardized advantage of the reward."""
 
     def __init__(self, batch: Batch, clip_range: float) -> None:
         self._batch = batch
@@ -52,7 +52,7 @@ class ClippedReturn:
 
 
 class PolicyGradient:
-    """REINFORCE's -A log pi, with the standardised advantage of the reward."""
+    """REINFORCE's -A log pi, with the standardized advantage of the reward."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch

@@ -37,7 +37,7 @@ class ParameterBank:
     """The last m measured parameters, in absolute values.
 
     Kept as absolute values, not as differences from the current parameters as in Algorithm 1: the
-    re-centring of its line 14 is then exact and nothing has to be changed.
+    re-centering of its line 14 is then exact and nothing has to be changed.
 
     Args:
         size: m, at least 1.

@@ -1,6 +1,6 @@
 """Steps of any torch optimizer, projected so that measured constraints keep holding.
 
-    minimise L(theta)   subject to   g(theta) <= 0,   g a black box with g(theta_0) <= 0
+    minimize L(theta)   subject to   g(theta) <= 0,   g a black box with g(theta_0) <= 0
 
 Every step is a combination of measured ones that a smoothness bound calls safe, and it is taken
 only after g was measured where it leads. Source: Cao and Borrelli, "Constrained Policy
@@ -56,7 +56,7 @@ class StepReport:
 
 
 class WeightSpaceProjection:
-    """Keeps g(theta) <= 0 while a torch optimizer minimises a loss.
+    """Keeps g(theta) <= 0 while a torch optimizer minimizes a loss.
 
     Every `step` measures g after the optimizer's own (raw) step, solves equation 11 for the
     combination of measured steps that is nearest to it and safe by the smoothness bound, searches

@@ -1,4 +1,4 @@
-"""The network of SCPO, which adds nothing to the base controller before it has learnt anything."""
+"""The network of SCPO, which adds nothing to the base controller before it has learned anything."""
 
 from __future__ import annotations
 

@@ -58,10 +58,10 @@ def tile_coding(
             f"coordinates has shape {np.shape(coordinates)}; pass finite numbers of shape (S, k), "
             "one row per state"
         )
-    quantised = _quantise(positions, tilings * tiles)
+    quantized = _quantize(positions, tilings * tiles)
     table = np.zeros((len(positions), actions, size))
     numbers: dict[tuple[int, ...], int] = {}
-    for state, cells in enumerate(quantised):
+    for state, cells in enumerate(quantized):
         for action in range(actions):
             for tiling in range(tilings):
                 shifted = [
@@ -114,7 +114,7 @@ def _named_features(cmdp: TabularCMDP, name: str) -> np.ndarray:
     return tile_coding(cmdp.coordinates, cmdp.num_actions)
 
 
-def _quantise(positions: np.ndarray, parts: int) -> list[list[int]]:
+def _quantize(positions: np.ndarray, parts: int) -> list[list[int]]:
     """Return floor(parts * z) of every position, with z in [0, 1) as in `tile_coding`."""
     columns = []
     for axis in positions.T:

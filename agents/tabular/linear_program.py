@@ -23,7 +23,7 @@ class Optimum(NamedTuple):
 def linear_program(cmdp: TabularCMDP) -> Optimum:
     """Return the exact optimum of max V_r s.t. V_c <= limits.
 
-    The variables are the unnormalised occupancies mu(s, a) = sum_t discount^t Pr(s_t, a_t):
+    The variables are the unnormalized occupancies mu(s, a) = sum_t discount^t Pr(s_t, a_t):
 
         max <mu, r>  s.t.  <mu, c_i> <= limit_i,  mu >= 0,
         sum_a mu(s, a) = initial(s) + discount sum_{s', a'} P(s | s', a') mu(s', a').

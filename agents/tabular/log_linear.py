@@ -96,7 +96,7 @@ class LogLinearPolicies:
     ) -> np.ndarray:
         """Return the natural policy gradient in theta, shape (k,).
 
-        The w of least norm that minimises the compatible regression (Kakade 2001)
+        The w of least norm that minimizes the compatible regression (Kakade 2001)
 
             sum_s d(s) sum_a pi(a | s) (<w, phi(s, a) - sum_a' pi(a' | s) phi(s, a')> - A(s, a))^2.
 

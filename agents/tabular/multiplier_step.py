@@ -14,7 +14,7 @@ def multiplier_step(
 ) -> np.ndarray:
     """Return clip((1 - eta decay) lambda + eta (V_c - limit), 0, cap), shape (m,).
 
-    A decay above zero is the gradient of the term (decay / 2) lambda^2 of a regularised
+    A decay above zero is the gradient of the term (decay / 2) lambda^2 of a regularized
     Lagrangian. The cap is the U of Ding et al. (2020), who need it >= 2 / ((1 - discount) xi)
     for a policy that keeps every V_c at least xi below its limit.
     """

@@ -1,4 +1,4 @@
-"""NPG-DD: descent on the entropy-regularised dual, the inner problem by natural gradient."""
+"""NPG-DD: descent on the entropy-regularized dual, the inner problem by natural gradient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import (
     check_share,
     log_softmax,
-    regularised_q,
+    regularized_q,
     starting_log_policy,
 )
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder
@@ -29,9 +29,9 @@ def npg_dd(
 ) -> SolverTrace:
     """Return the trace of NPG-DD on an exactly known CMDP.
 
-    `primal_steps` entropy-regularised natural gradient steps with the multipliers held,
+    `primal_steps` entropy-regularized natural gradient steps with the multipliers held,
 
-        pi <- normalise(pi^(1 - eta tau_e / (1 - discount)) exp(eta Q_soft / (1 - discount))),
+        pi <- normalize(pi^(1 - eta tau_e / (1 - discount)) exp(eta Q_soft / (1 - discount))),
 
     then lambda <- clip(lambda + eta_l (V_c(pi) - limit), 0, U), the gradient of the dual. Q_soft
     is Q of r - lambda . c with the bonus tau_e times the entropy of all later states. The largest
@@ -79,6 +79,6 @@ def npg_dd(
             violation = evaluation.costs - cmdp.limits
             multipliers = multiplier_step(multipliers, violation, dual_step_size, multiplier_cap)
         record.write(evaluation, multipliers)
-        q = regularised_q(evaluation, multipliers, entropy_coefficient)
+        q = regularized_q(evaluation, multipliers, entropy_coefficient)
         log_policy = log_softmax(log_policy + rate * q)
     return record.trace(policy)

@@ -28,7 +28,7 @@ def npg_pd(
         lambda_{t+1} = clip(lambda_t + eta_l (V_c(pi_t) - limit), 0, U).
 
     Source: Ding, Zhang, Basar and Jovanovic, "Natural policy gradient primal-dual method for
-    constrained Markov decision processes" (NeurIPS 2020), softmax parametrisation. The average of
+    constrained Markov decision processes" (NeurIPS 2020), softmax parametrization. The average of
     its iterates converges; the last iterate goes round the optimum for good.
 
     Args:

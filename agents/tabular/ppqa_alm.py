@@ -36,8 +36,8 @@ def ppqa_alm(
     """Return the trace of PPQA-ALM over policies pi(a | s) ~ exp(<theta, phi(s, a)>).
 
     With prices w = max(0, lambda + tau (V_c - limit)) of the current policy, one primal step is
-    the tabular one (eq. 54a) followed by gradient steps towards its nearest log-linear policy
-    (eq. 54b and 56, step size 1 / max |phi|^2, d the normalised state occupancy):
+    the tabular one (eq. 54a) followed by gradient steps toward its nearest log-linear policy
+    (eq. 54b and 56, step size 1 / max |phi|^2, d the normalized state occupancy):
 
         target = Proj_simplex(pi + eta Q_{r - w . c}(s, .)),
         theta <- argmin_theta sum_s d(s) KL(target(. | s) || pi_theta(. | s)), from theta.

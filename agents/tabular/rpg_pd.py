@@ -1,4 +1,4 @@
-"""RPG-PD: policy gradient primal-dual on an entropy-regularised Lagrangian."""
+"""RPG-PD: policy gradient primal-dual on an entropy-regularized Lagrangian."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import (
     check_share,
     log_softmax,
-    regularised_q,
+    regularized_q,
     starting_log_policy,
 )
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder
@@ -69,7 +69,7 @@ def rpg_pd(
     while record.open:
         policy = np.exp(log_policy)
         evaluation = record.evaluate(policy, multipliers, -log_policy)
-        q = regularised_q(evaluation, multipliers, entropy_coefficient)
+        q = regularized_q(evaluation, multipliers, entropy_coefficient)
         log_policy = log_softmax(log_policy + step_size * q)
         multipliers = multiplier_step(
             multipliers,

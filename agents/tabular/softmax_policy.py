@@ -11,8 +11,8 @@ from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Return log(exp(logits) / sum_a exp(logits)) of every row, shape (S, A)."""
     shifted = logits - logits.max(axis=1, keepdims=True)
-    normaliser = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return shifted - normaliser
+    normalizer = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted - normalizer
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ def starting_log_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) ->
     return np.log(policy)
 
 
-def regularised_q(
+def regularized_q(
     evaluation: PolicyEvaluation, multipliers: np.ndarray, entropy_coefficient: float
 ) -> np.ndarray:
     """Return Q of r - lambda . c - tau_e log policy, shape (S, A).
@@ -52,7 +52,7 @@ def check_share(product: str, value: float, largest: float = 1.0) -> None:
     """Raise ValueError if a product of step size and coefficient exceeds what is stable."""
     if value > largest * (1.0 + 1e-12):  # rounding of the product is no error
         raise ValueError(
-            f"{product} is {value:.6g}; it has to be <= {largest:g}, otherwise the regularised "
+            f"{product} is {value:.6g}; it has to be <= {largest:g}, otherwise the regularized "
             "step overshoots; lower the step size or the coefficient"
         )
 

@@ -236,7 +236,7 @@ def test_an_unsafe_controller_is_refused_before_learning():
     assert torch.equal(before, flat_values(list(model.policy.parameters())))
 
 
-def test_moving_normalisation_is_refused():
+def test_moving_normalization_is_refused():
     venv = VecNormalize(make_vec_env(INTEGRATOR, 2))
     with pytest.raises(ValueError, match="training=False"):
         SCPO("MlpPolicy", venv)

@@ -67,7 +67,7 @@ def test_clip_range(solver, clip):
 
 
 @pytest.mark.parametrize("solver", [rpg_pd, npg_dd])
-def test_regularised_solvers_need_an_entropy_coefficient(solver):
+def test_regularized_solvers_need_an_entropy_coefficient(solver):
     with pytest.raises(ValueError, match="^entropy_coefficient is 0.0; pass a positive number"):
         solver(CLIFF, 10, entropy_coefficient=0.0)
 
@@ -86,7 +86,7 @@ def test_log_linear_entropy_coefficient_may_be_zero_but_not_less():
         (lin_npg_pd, {"step_size": 20.0, "entropy_coefficient": 0.1}, "^step_size .* is 2; it"),
     ],
 )
-def test_regularised_steps_that_overshoot(solver, arguments, message):
+def test_regularized_steps_that_overshoot(solver, arguments, message):
     with pytest.raises(ValueError, match=message):
         solver(CLIFF, 10, **arguments)
 
