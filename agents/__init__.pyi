@@ -318,7 +318,7 @@ class TRPOALM(ConstrainedAgent):
     ) -> None: ...
 
 class CPO(ConstrainedAgent):
-    """Constrained policy optimisation, for one constraint."""
+    """Constrained policy optimization, for one constraint."""
 
     def __init__(
         self,
@@ -352,7 +352,7 @@ class CPO(ConstrainedAgent):
     ) -> None: ...
 
 class SCPO(ConstrainedAgent):
-    """Sampling-based weight-space projection: every policy of the training is measured safe."""
+    """Sampling-based weight-space projection: every policy during training is measured to be safe."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from agents.primal_dual import AdvantageScaling, PrimalDual
 from safe_envs.contract.argument_checks import closest_hint
 
 Part = TypeVar("Part")
-SET_BY_AGENT = ("num_constraints",)  # fields of parts that are no arguments of an agent
+SET_BY_AGENT = ("num_constraints",)  # fields of parts that the agent fills in itself
 
 
 class PolicyUpdate(Protocol):
@@ -45,9 +45,9 @@ class Recipe:
     """The parts of an agent and how to put them together.
 
     Args:
-        parts: dataclasses whose fields are the agent's own arguments; a field that holds a
-            dataclass stands for that one's fields.
-        build: makes the update from all settings and the number of constraints.
+        parts: dataclasses whose fields are the agent's own arguments; a field that holds another
+            dataclass is replaced by the fields of that one.
+        build: returns the update, given all settings and the number of constraints.
         defaults: defaults of this agent where they differ from the parts'.
     """
 
@@ -64,19 +64,19 @@ class Recipe:
         }
 
     def all_parts(self) -> tuple[type, ...]:
-        """Return the parts, each after those that its fields hold."""
+        """Return all parts; a part comes after the parts it holds."""
         return _with_held(self.parts)
 
     def settings(self, given: Mapping[str, Any], others: Collection[str]) -> dict[str, Any]:
-        """Return all settings, given ones first.
+        """Return all settings: the given values, and defaults for the rest.
 
         Args:
             given: what the user passed.
             others: the agent's other arguments, for the error.
 
         Raises:
-            TypeError: if a name is unknown, with the known ones and the closest.
-            ValueError: if a part refuses a value.
+            TypeError: if a name is unknown; the error lists the known names and the closest one.
+            ValueError: if a value is out of range.
         """
         known = self.arguments()
         for name in given:
@@ -99,13 +99,13 @@ def own_fields(part: type) -> list[Any]:
 
 
 def held_parts(kind: type) -> dict[str, type]:
-    """Return the fields of a part that hold another part, by name: those of a dataclass's type."""
+    """Return the fields of a part that hold another part: those whose type is a dataclass."""
     types = get_type_hints(kind)
     return {f.name: types[f.name] for f in fields(kind) if is_dataclass(types[f.name])}
 
 
 def make_part(kind: type[Part], settings: Mapping[str, Any]) -> Part:
-    """Return a part made from those settings that it has fields for, with the parts it holds."""
+    """Return a part, and the parts it holds, made from the settings that match their fields."""
     held: dict[str, Any] = {
         name: make_part(part, settings) for name, part in held_parts(kind).items()
     }

@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     actions: torch.Tensor  # (n, ...)
     log_probs: torch.Tensor  # (n,) of the actions under the policy that took them
     advantages: torch.Tensor  # (n, k)
-    targets: torch.Tensor  # (n, k) what the critics should have said
+    targets: torch.Tensor  # (n, k) targets of the critics
 
 
 class Measurement(NamedTuple):
@@ -33,7 +33,7 @@ class Measurement(NamedTuple):
 
 
 def measurement(episodes: Sequence[Episode], limits: np.ndarray) -> Measurement | None:
-    """Return what the episodes say of the constraints with these limits, (m,); None if empty."""
+    """Return how the episodes violate the limits, (m,); None if there are no episodes."""
     if not episodes:
         return None
     horizon = np.mean([episode.horizon for episode in episodes], axis=0)
@@ -61,5 +61,5 @@ def rows(observations: Observations, index: torch.Tensor | slice) -> Observation
 
 
 def standardized(advantage: torch.Tensor) -> torch.Tensor:
-    """Return the advantage, (n,), with mean 0 and deviation 1: that of these n, divided by n."""
+    """Return the advantage, (n,), shifted and scaled to mean 0 and population deviation 1."""
     return (advantage - advantage.mean()) / (advantage.std(unbiased=False) + SMALLEST_DEVIATION)

@@ -36,13 +36,13 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     """An on-policy agent that maximizes the return subject to limits on expected costs.
 
     Every update takes `n_steps` steps of each environment, estimates the advantages of the reward
-    and of all m costs, and hands them to the agent's own update with the constraints' violation:
-    mean cost - limit over the episodes that ended since the last update, measured with the
-    declared discounts. If none ended, the update is told so.
+    and of all m costs, and passes them to the agent's own update together with the constraints'
+    violation: mean cost - limit over the episodes that ended since the last update, measured with
+    the declared discounts. If none ended, the update gets None instead.
 
     With several environments and rollouts shorter than an episode, the first episodes to end are
-    the short ones, and early deaths have low costs: keep `n_steps` at least as long as an episode,
-    with fewer environments rather than shorter rollouts.
+    the short ones, which tend to have low costs. Keep `n_steps` at least as long as an episode, and
+    use fewer environments rather than shorter rollouts.
 
     Args:
         policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy" or a subclass of
@@ -63,8 +63,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         stats_window_size: episodes that Stable-Baselines3's own averages cover.
         tensorboard_log: folder of TensorBoard's files.
         policy_kwargs: arguments of the policy.
-        verbose: 0 quiet, 1 prints the log.
-        seed: of everything random.
+        verbose: 0 prints nothing, 1 prints the log.
+        seed: of all random numbers.
         device: "cpu" unless the observations are images.
         **settings: arguments of the agent's parts; see the class.
 
@@ -156,7 +156,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             _init_setup_model=False,
         )
         for unused in ("ent_coef", "vf_coef", "max_grad_norm"):
-            delattr(self, unused)  # they are settings of the parts, if at all
+            delattr(self, unused)  # where they apply, they are settings of the parts
         self.cost_gae_lambda = cost_gae_lambda
         if self.env is not None and _init_setup_model:
             contract = contract_of(self.env, cost_limit, self.needs_constraints)
@@ -166,19 +166,19 @@ class ConstrainedAgent(OnPolicyAlgorithm):
 
     @classmethod
     def arguments(cls) -> dict[str, Any]:
-        """Return the names and defaults of everything but policy and env that can be passed."""
+        """Return the names and defaults of all arguments except policy and env."""
         return {one.name: one.default for one in cls._all_arguments()}
 
     def constraint_state(self) -> dict[str, np.ndarray]:
-        """Return the weights of the costs, multipliers and what else is logged of constraints.
+        """Return the weights of the costs, the multipliers and whatever else is logged of them.
 
-        Arrays of one number per constraint, or of one for all; "weight" is the price w.
+        Each array holds one number per constraint, or a single number; "weight" is the price w.
         """
         return self._update.log()
 
     @property
     def cost_limit(self) -> np.ndarray:
-        """The limits the agent is held to, (m,)."""
+        """The cost limits in force, (m,)."""
         return np.array([constraint.limit for constraint in self.constraints])
 
     def learn(
@@ -190,7 +190,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfAgent:
-        """Train for at least so many steps; as in Stable-Baselines3."""
+        """Train for at least this many steps, as in Stable-Baselines3."""
         return super().learn(
             total_timesteps,
             callback,
@@ -254,7 +254,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self._log_update(report, explained, measured)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
-        """Change the environments; they have to have as many constraints as the agent."""
+        """Replace the environments; the new ones must have as many constraints as the agent."""
         prepared = as_vec_env(env, self.n_envs, self.constraints)
         super().set_env(prepared, force_reset)
         assert self.env is not None
@@ -272,7 +272,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         force_reset: bool = True,
         **kwargs: Any,
     ) -> SelfAgent:
-        """Load an agent; `env` may be anything that the constructor takes."""
+        """Load an agent; `env` may be anything the constructor accepts."""
         prepared = None
         if env is not None:
             data, _, _ = load_from_zip_file(path, device=device, custom_objects=custom_objects)
@@ -307,7 +307,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.policy_kwargs = {**self.policy_kwargs, "num_costs": len(contract.constraints)}
 
     def _setup_model(self) -> None:
-        """Make the policy; there is no buffer, a rollout is kept as it came."""
+        """Create the policy. There is no buffer: the rollout keeps the steps as they came."""
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.policy = self.policy_class(  # type: ignore[assignment]
@@ -335,7 +335,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return actions
 
     def _unscaled(self, signals: np.ndarray) -> np.ndarray:
-        """Return the signals with the reward as it was before VecNormalize scaled it."""
+        """Return the signals with the unscaled reward if VecNormalize scales rewards."""
         if self._vec_normalize_env is None or not self._vec_normalize_env.norm_reward:
             return signals
         raw = self._vec_normalize_env.get_original_reward()
@@ -356,7 +356,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self._recent += ended
 
     def _measure(self) -> Measurement | None:
-        """Return what the episodes say that ended since the last call."""
+        """Return the violation over the episodes that ended since the last call."""
         fresh, self._fresh = self._fresh, []
         return measurement(fresh, self.cost_limit)
 
@@ -385,7 +385,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             self._record(f"constraint/{name}", numbers)
 
     def _record(self, key: str, numbers: np.ndarray) -> None:
-        """Record one number per constraint, or one for all of them."""
+        """Record one number per constraint, or a single number."""
         if len(numbers) == 1:
             self.logger.record(key, float(numbers[0]))
             return

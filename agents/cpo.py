@@ -1,4 +1,4 @@
-"""Constrained policy optimization: the best step that keeps one constraint, in a trust region.
+"""Constrained policy optimization: the best step in a trust region that satisfies a constraint.
 
     max_x g . x   s.t.   c / T + b . x <= 0,   x . H x / 2 <= delta
 
@@ -33,14 +33,14 @@ NO_STEP_YET = -1
 
 @dataclass(frozen=True)
 class ViolationScale:
-    """How seriously CPO takes the measured violation.
+    """How strongly CPO reacts to the measured violation.
 
     Args:
         violation_gain: factor on c / T where the constraint is violated. 1 is the paper's problem.
-            With few samples a step's predicted effect on the cost is optimistic, for the step is
-            fitted to the noise of its own samples (a prediction of -80 an episode from 2,048 steps
-            of Hopper, and no change): a larger gain recovers sooner and for longer. The episode's
-            length would be OmniSafe's.
+            With few samples the predicted effect of a step on the cost is optimistic, because the
+            step fits the noise of its own samples (2,048 steps of Hopper predicted -80 per episode;
+            the cost did not change). A larger gain recovers sooner and more often. OmniSafe in
+            effect uses the length of an episode.
     """
 
     violation_gain: float = 1.0
@@ -52,12 +52,12 @@ class ViolationScale:
 class ConstrainedPolicyOptimization:
     """CPO's update of a policy under one constraint.
 
-    If no episode ended since the last update, the violation measured last is held. Until the
-    first episode has ended nothing is known of the constraint, and only the critics are fitted.
+    If no episode ended since the last update, the last measured violation is used again. Until the
+    first episode has ended, nothing is known about the constraint and only the critics are fitted.
 
-    Differs from the paper: where the constraint is violated, the line search asks that the cost's
-    surrogate does not rise, not that it falls to the limit at once, and asks nothing of the
-    reward's.
+    Differs from the paper: where the constraint is violated, the line search requires only that the
+    cost's surrogate does not rise. It need not fall to the limit at once, and the reward's
+    surrogate may fall.
 
     Args:
         trust_region: radius, linear solver and line search.
@@ -106,7 +106,7 @@ class ConstrainedPolicyOptimization:
     def log(self) -> dict[str, np.ndarray]:
         """Return the price nu of the cost, in reward per cost, and the case of the last step.
 
-        A recovery step looks at the cost alone and has no price; the cases are those of `CpoCase`,
+        A recovery step considers the cost alone and has no price. The cases are those of `CpoCase`,
         and -1 before the first step.
         """
         shown = {"case": np.array([float(self._case)])}
@@ -115,7 +115,7 @@ class ConstrainedPolicyOptimization:
         return shown
 
     def _improve(self, policy: MlpPolicy, batch: Batch, violation: float) -> dict[str, float]:
-        """Move the policy by the step for this violation per step."""
+        """Move the policy by CPO's step for this violation per step."""
         advantages = batch.advantages - batch.advantages.mean(0)  # (n, 2)
         region = self._trust_region
         (g, b), (along_g, along_b) = region.natural_gradients(policy, batch, advantages)
@@ -134,10 +134,10 @@ class ConstrainedPolicyOptimization:
 
 
 def _acceptance(solution: CpoStep, violation: float) -> Acceptance:
-    """Return whether changes of the reward's and the cost's surrogate will do.
+    """Return the test that changes of the reward's and the cost's surrogate must pass.
 
-    The cost may rise to the limit and, above it, not at all. The reward has to rise unless the
-    constraint is violated.
+    The cost may rise up to the limit, but not if it is already above it. The reward must rise
+    unless the constraint is violated.
     """
     allowed = max(-violation, 0.0)
     has_to_rise = solution.case not in (CpoCase.UNRECOVERABLE, CpoCase.RECOVERABLE)

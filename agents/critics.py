@@ -16,10 +16,10 @@ MOMENTUM = 0.9  # weight of the past in the running moments of the targets
 class StackedCritics(nn.Module):
     """k multilayer perceptrons R^n -> R that share a shape and no weights.
 
-    Each learns its signal in units of its own: outputs are mean + scale * network, and when the
-    running moments of the targets move, the last layer is rescaled so that the outputs stay
-    (van Hasselt et al. (2016), "Learning values across many orders of magnitude"). All weights
-    are one parameter of shape (k, number of weights), so that k networks cost one batched matrix
+    Each network learns its signal in its own units: outputs are mean + scale * network. When the
+    running moments of the targets change, the last layer is rescaled so that the outputs do not
+    (van Hasselt et al. (2016), "Learning values across many orders of magnitude"). All weights are
+    one parameter of shape (k, number of weights), so that k networks cost one batched matrix
     product per layer.
 
     Args:

@@ -1,4 +1,4 @@
-"""Gymnasium's vector environments, native ones above all, as Stable-Baselines3's VecEnv."""
+"""Gymnasium vector environments as a VecEnv of Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from safe_envs.contract.row_infos import RowInfos
 class GymnasiumVecEnv(VecEnv):
     """A Gymnasium vector environment that keeps the cost contract, as a VecEnv.
 
-    Infos carry "cost" (and "costs" for several constraints) on every step, and at the end of an
-    episode "terminal_observation", "TimeLimit.truncated" and Monitor's "episode".
+    Infos hold "cost" (and "costs" for several constraints) on every step. At the end of an episode
+    they also hold "terminal_observation", "TimeLimit.truncated" and Monitor's "episode". They are
+    created on demand (`RowInfos`).
 
     Args:
         venv: resets ended episodes in the same step: make it with
@@ -109,7 +110,7 @@ class GymnasiumVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Return True for Monitor, whose episode statistics this class gives itself."""
+        """Return True for Monitor: this class reports Monitor's episode statistics itself."""
         return [issubclass(wrapper_class, Monitor) for _ in self._chosen(indices)]
 
     def _finish(self, row: int, info: dict[str, Any], last: Any, terminated: bool) -> None:

@@ -70,9 +70,9 @@ NAMED_AGENTS: dict[str, Pair | OwnClass] = {
         "primal_dual.NoDual",
         """PPO that measures the costs and ignores them: the unconstrained reference.
 
-        It runs the loop of the constrained agents, critics of the costs included, so that the price
-        of safety is measured like with like. Source: Schulman et al. (2017), "Proximal policy
-        optimization algorithms".
+        It runs the loop of the constrained agents, critics of the costs included, so that the
+        comparison is fair. Source: Schulman et al. (2017), "Proximal policy optimization
+        algorithms".
         """,
         needs_constraints=False,
     ),
@@ -159,7 +159,7 @@ NAMED_AGENTS: dict[str, Pair | OwnClass] = {
 
 @cache
 def named_agent(name: str) -> type[ConstrainedAgent]:
-    """Return the class of an agent of the table; the same one at every call."""
+    """Return the class of an agent in the table; every call returns the same class."""
     return NAMED_AGENTS[name].build(name)
 
 

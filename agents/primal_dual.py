@@ -19,7 +19,7 @@ NormalizeAdvantage = bool | Literal["separate"]
 
 
 class Primal(Protocol):
-    """Improves a policy on an advantage; knows nothing of constraints."""
+    """Improves a policy on an advantage, without regard to constraints."""
 
     def improve(
         self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, progress_remaining: float
@@ -38,8 +38,8 @@ class Primal(Protocol):
 class Dual(Protocol):
     """Prices constraints by their measured violation.
 
-    A dual is a dataclass. Its fields are arguments of its agents, but for `num_constraints`, m,
-    which the agent passes when it knows the environment.
+    A dual is a dataclass. Its fields are arguments of its agents, except `num_constraints` (m),
+    which the agent sets from the environment.
     """
 
     def weights(self) -> np.ndarray:
@@ -47,11 +47,11 @@ class Dual(Protocol):
         ...
 
     def update(self, violation: np.ndarray) -> None:
-        """Take in the measured violation, cost - limit, (m,)."""
+        """Update the price from the measured violation, cost - limit, (m,)."""
         ...
 
     def log(self) -> dict[str, np.ndarray]:
-        """Return what to log: arrays of one number per constraint, or of one for all."""
+        """Return what to log: arrays of one number per constraint, or of a single number."""
         ...
 
 
@@ -86,8 +86,8 @@ class AdvantageScaling:
             units of the declared reward and costs, as a multiplier of the linear program is.
             "separate" standardizes A_reward and centers A_cost before they are combined, as
             OmniSafe does; w is then a price in units of A_reward's deviation. False does nothing.
-        normalize_lagrangian: divide the combined advantage by 1 + sum(w). It makes no difference
-            to a standardized advantage.
+        normalize_lagrangian: divide the combined advantage by 1 + sum(w). It has no effect on a
+            standardized advantage.
     """
 
     normalize_advantage: NormalizeAdvantage = True
@@ -124,7 +124,7 @@ class PrimalDual:
         measured: Measurement | None,
         progress_remaining: float,
     ) -> dict[str, float]:
-        """Let the dual see the violation, if one was measured, and improve the policy."""
+        """Update the dual if a violation was measured, and improve the policy."""
         if measured is not None:
             self._dual.update(measured.violation)
         advantage = self._scaling.combine(batch.advantages, self._dual.weights())

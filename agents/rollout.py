@@ -1,4 +1,4 @@
-"""The steps of one rollout, checked as they come in and turned into a batch at the end."""
+"""The steps of one rollout: checked one by one, then turned into a batch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def checked_signals(
             raise CostSignalError(f"{where}: {error}") from error
         signals[:, 1:] = costs
         is_negative = bool(np.count_nonzero(costs < ZERO))
-    # Counting is the fastest test of an array, and this one is made at every step.
+    # Counting is the fastest way to test an array, and this test runs at every step.
     if is_negative or np.count_nonzero(np.isfinite(signals)) < signals.size:
         _check_rewards(rewards, where)
         sound = np.isfinite(costs) & (costs >= 0.0)
@@ -124,11 +124,11 @@ class Rollout:
     ) -> tuple[Batch, np.ndarray]:
         """Return the batch to learn from, and each critic's explained variance, (k,).
 
-        An episode cut off by a time limit, or by the end of the rollout, is continued by the
-        values of the observation it really reached.
+        If a time limit or the end of the rollout cuts an episode off, its return is bootstrapped
+        from the last observation that the episode reached.
 
         Args:
-            policy: the one that acted, with the critics to use.
+            policy: the policy that acted, with its critics.
             discounts: of reward and costs, (k,).
             lambdas: of the advantage estimates, (k,).
         """
@@ -192,7 +192,7 @@ def generalized_advantages(
     Args:
         signals: reward and costs of each step, (steps, envs, k).
         values: V(s_t), (steps, envs, k).
-        next_values: V of the state the step really led to, (steps, envs, k): 0 where the episode
+        next_values: V of the state that the step led to, (steps, envs, k): 0 where the episode
             terminated, the value of its last observation where it was truncated.
         ended: whether the step was the last of its episode, (steps, envs) bool.
         discounts: gamma of each signal, (k,).

@@ -1,4 +1,4 @@
-"""Signatures and docstrings that list all arguments of an agent, those of its parts included."""
+"""Signatures and docstrings that list all arguments of an agent, including those of its parts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Argument(NamedTuple):
     """One keyword argument."""
 
     name: str
-    annotation: Any  # a type, or its text as the module has it
+    annotation: Any  # a type, or its text in the module
     default: Any
     meaning: str
-    module: str  # that has the names in the annotation
+    module: str  # in which the annotation's names are defined
 
 
 def described_arguments(documented: Any) -> dict[str, str]:
@@ -78,7 +78,7 @@ def signature_of(shared: type, arguments: Sequence[Argument]) -> inspect.Signatu
 def docstring_of(own: str, shared: type, arguments: Sequence[Argument]) -> str:
     """Return a class's docstring with an Args section, before its Raises section if it has one.
 
-    A docstring that has an Args section of its own stays as it is.
+    A docstring that already has an Args section is returned unchanged.
     """
     if re.search(SECTION, inspect.cleandoc(own), re.DOTALL | re.MULTILINE):
         return own

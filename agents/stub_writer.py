@@ -78,7 +78,7 @@ def _annotation(one: Argument) -> str:
 
 
 def _imports(annotation: str, module: str) -> Iterable[str]:
-    """Yield the lines that import the names of an annotation, as its module knows them."""
+    """Yield the lines that import the names in an annotation."""
     known: Mapping[str, Any] = vars(sys.modules[module])
     without_text = re.sub(r'"[^"]*"', "", annotation)
     for name in re.findall(r"(?<![\w.])[A-Za-z_]\w*", without_text):
@@ -93,7 +93,7 @@ def _imports(annotation: str, module: str) -> Iterable[str]:
 
 
 def _home(name: str, found: Any, module: str) -> str:
-    """Return the module that defines the name, or the one that uses it where that is unknown."""
+    """Return the module that defines the name, or the one that uses it if that is unknown."""
     home = inspect.getmodule(found)
     return home.__name__ if home is not None and vars(home).get(name) is found else module
 

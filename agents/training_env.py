@@ -1,4 +1,4 @@
-"""What agents train on: ids, environments and vector environments as one kind of VecEnv."""
+"""Converts ids, environments and vector environments to the VecEnv that agents train on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AnyEnv = str | gym.Env | gym.vector.VectorEnv | VecEnv
 
 
 class Contract(NamedTuple):
-    """What the agent is held to."""
+    """The constraints and the discount that an agent trains with."""
 
     constraints: tuple[ConstraintSpec, ...]
     reward_discount: float
@@ -36,7 +36,7 @@ def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
 
     Args:
         env_id: Gymnasium id.
-        n_envs: number of copies; 1 makes the single form, which is faster alone.
+        n_envs: number of copies; 1 makes the single form, which is faster for one environment.
         **kwargs: arguments of the environment.
 
     Raises:
@@ -57,7 +57,7 @@ def environment_spec(venv: VecEnv) -> EnvSpec | None:
 
     The vector form of an environment keeps its own arguments in its specification; they are left
     out, so that Gymnasium can make single and vector forms from it. So is Stable-Baselines3's
-    Monitor, which changes nothing and which Gymnasium cannot make anew.
+    Monitor, which changes nothing and which Gymnasium cannot create.
     """
     spec = venv.get_attr("spec")[0] if venv.has_attr("spec") else None
     if spec is None:
@@ -82,7 +82,7 @@ def _has_native_form(env_id: str) -> bool:
 def as_vec_env(
     env: AnyEnv, n_envs: int, undeclared: tuple[ConstraintSpec, ...]
 ) -> VecEnv | gym.Env:
-    """Return what Stable-Baselines3 takes, from an id, an environment or a vector environment.
+    """Return an environment that Stable-Baselines3 accepts.
 
     A single environment that declares no constraints gets those in `undeclared`, read from
     `info["cost"]` or from the third of six values of `step`.
@@ -101,7 +101,7 @@ def as_vec_env(
 
 
 def undeclared_constraints(cost_limit: CostLimits) -> tuple[ConstraintSpec, ...]:
-    """Return constraints named for their place, for environments that declare none."""
+    """Return numbered constraints for environments that declare none."""
     if cost_limit is None:
         return ()
     if not isinstance(cost_limit, Sequence):
@@ -110,12 +110,12 @@ def undeclared_constraints(cost_limit: CostLimits) -> tuple[ConstraintSpec, ...]
 
 
 def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contract:
-    """Return the constraints an agent on these environments is held to, and the return's discount.
+    """Return the constraints and the discount of the return for an agent on these environments.
 
     Args:
         venv: the environments.
-        cost_limit: limits that win over the declared ones; None keeps those.
-        required: whether having none is an error.
+        cost_limit: replaces the declared limits; None keeps them.
+        required: whether it is an error to have no constraints.
 
     Raises:
         CostSignalError: if none are declared, no limit is given, and some are required.

@@ -30,8 +30,8 @@ SOLVED = 1  # DAQP's exit flag of an optimum
 class GaussNewton:
     """Full Gauss-Newton steps.
 
-    Repeated on one problem they end in its optimum, within 5 to 15 steps unless the vehicle is far
-    off the reference and tumbling, where without a line search they may not settle.
+    Repeated on one problem they converge to its optimum within 5 to 15 steps. If the vehicle is
+    tumbling far off the reference they may not converge, because there is no line search.
 
     Args:
         problem: what to solve.
@@ -47,7 +47,7 @@ class GaussNewton:
         self._sense = np.zeros(count, dtype=np.int32)
 
     def improved(self, state: np.ndarray, targets: np.ndarray, guess: Plan) -> Plan:
-        """Return the plan one step after a guess.
+        """Return the plan after one step from a guess.
 
         Args:
             state: x_0, (13,).
@@ -84,7 +84,7 @@ class GaussNewton:
         if flag != SOLVED or not np.isfinite(value):
             raise RuntimeError(
                 f"the quadratic program of a plan failed with DAQP's exit flag {flag}; the vehicle "
-                "may be too far from the reference to fly back, so start the episode anew"
+                "may be too far from the reference to fly back, so start a new episode"
             )
         return change
 

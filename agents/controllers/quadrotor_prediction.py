@@ -1,4 +1,4 @@
-"""One step of the quadrotor's model with its derivatives, for all stages of a horizon at once.
+"""One step of the quadrotor's model with derivatives, for all stages of a horizon at once.
 
 The model is that of `safe_envs.quadrotor.dynamics`, in one step of the classical Runge-Kutta
 method of fourth order, after which the quaternion is normalized. With r = (q, w),
@@ -33,7 +33,7 @@ class Linearization(NamedTuple):
 
 
 class QuadrotorPrediction:
-    """The model's step F of `time_step` seconds with thrusts held.
+    """The model's step F of `time_step` seconds with constant thrusts.
 
     Args:
         vehicle: the model.
@@ -52,8 +52,8 @@ class QuadrotorPrediction:
     def linearized(self, states: np.ndarray, thrusts: np.ndarray) -> Linearization:
         """Return F and its derivatives at states (N, 13) and thrusts (N, 4).
 
-        As p and v do not act on the rest, (q, w) is integrated by itself, with its derivative by
-        (q, w, u); with a_i the acceleration at the method's stage i,
+        Since p and v do not affect the other states, (q, w) is integrated separately, with its
+        derivative by (q, w, u); with a_i the acceleration at the method's stage i,
 
             v+ = v + h/6 (a_1 + 2 a_2 + 2 a_3 + a_4),   p+ = p + h v + h^2/6 (a_1 + a_2 + a_3).
         """

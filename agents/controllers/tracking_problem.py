@@ -22,20 +22,20 @@ from safe_envs.quadrotor.vehicle import Vehicle
 
 VELOCITY_WEIGHT = 1.0  # [s^2/m^2]; this and the next are those of `safe_envs.quadrotor.task`
 TILT_WEIGHT = 2.0  # of |q_v|^2
-HORIZON = 20  # stages; this and the next two are this project's choice
+HORIZON = 20  # stages; this and the next two were chosen for this project
 TIME_STEP = 0.05  # [s]
 TERMINAL_WEIGHT = 5.0
 
 
 class Plan(NamedTuple):
-    """What a controller intends."""
+    """Planned states and thrusts."""
 
     states: np.ndarray  # x_0 .. x_N, (N + 1, 13)
     thrusts: np.ndarray  # u_0 .. u_{N-1}, (N, 4)
 
 
 class Planner(Protocol):
-    """A way to solve the problem, wholly or by one step from a guess."""
+    """A way to solve the problem, completely or by one step from a guess."""
 
     def improved(self, state: np.ndarray, targets: np.ndarray, guess: Plan) -> Plan:
         """Return a better plan from a state (13,) along targets (N, 13) for x_1 .. x_N."""
@@ -54,7 +54,7 @@ class TrackingProblem:
         terminal_weight: c.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of range.
     """
 
     vehicle: Vehicle
@@ -80,7 +80,7 @@ class TrackingProblem:
         return weights
 
     def targets(self, time: float) -> np.ndarray:
-        """Return what x_1 .. x_N should be if x_0 is at a time [s], (N, 13)."""
+        """Return the targets of x_1 .. x_N if x_0 is at the given time [s], (N, 13)."""
         ahead = time + self.time_step * np.arange(1, self.horizon + 1)
         angle, targets = self.reference.rate * ahead, np.zeros((self.horizon, STATE_SIZE))
         x, y, vx, vy = self.reference.planar(np.cos(angle), np.sin(angle))
@@ -90,14 +90,14 @@ class TrackingProblem:
         return targets
 
     def first_guess(self, state: np.ndarray, targets: np.ndarray) -> Plan:
-        """Return the plan that is at the targets at once and hovers."""
+        """Return the plan that is at the targets from the start and hovers."""
         thrusts = np.full((self.horizon, 4), self.vehicle.hover_thrust)
         return Plan(np.concatenate((state[None], targets)), thrusts)
 
     def shifted(self, plan: Plan, duration: float) -> Plan:
         """Return a plan as a guess for `duration` seconds later, interpolated between its stages.
 
-        Its end goes on as its last stage did. Quaternions are normalized.
+        The end is extrapolated from the last stage. Quaternions are normalized.
         """
         share = duration / self.time_step
         states, thrusts = plan.states.copy(), plan.thrusts.copy()

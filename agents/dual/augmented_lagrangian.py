@@ -50,7 +50,7 @@ class AugmentedLagrangian:
         return self._weights.copy()
 
     def update(self, violation: np.ndarray) -> None:
-        """Set the weights by the violation, (m,); on every so-manieth call step the multiplier."""
+        """Set the weights from the violation, (m,); every n-th call also updates the multiplier."""
         self._weights = np.maximum(self._multiplier + self._tau * violation, 0.0)
         self._updates += 1
         if self._updates % self.primal_steps_per_dual_step == 0:

@@ -27,12 +27,12 @@ class PID:
         derivative_gain: K_d, 0.01 (same source).
         smoothing: weight of the past in the average of the proportional and derivative terms;
             0.95 (same source).
-        derivative_delay: updates that the derivative looks back, 10 (same source).
+        derivative_delay: number of updates over which the derivative is taken, 10 (same source).
         max_weight: upper bound of w and of K_i I, 100 (same source).
         num_constraints: m.
 
-    Differs from the paper: the advantages are not divided by 1 + w unless `normalize_lagrangian`
-    says so; the advantage's own normalization does that work.
+    Differs from the paper: the advantages are not divided by 1 + w unless `normalize_lagrangian` is
+    True; normalizing the advantage has the same purpose.
     """
 
     proportional_gain: float = 0.1
@@ -58,7 +58,7 @@ class PID:
         return self._weights.copy()
 
     def update(self, violation: np.ndarray) -> None:
-        """Feed the violation, (m,), to the controllers."""
+        """Update the controllers with the violation, (m,)."""
         past = self.smoothing
         if self.integral_gain > 0:
             ceiling = self.max_weight / self.integral_gain

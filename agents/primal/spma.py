@@ -19,7 +19,7 @@ from agents.divergence import divergence_terms
 from agents.minibatch_descent import MinibatchDescent
 from safe_envs.contract.argument_checks import check_number
 
-SMALLEST_FACTOR = 1e-3  # 1 + eta A is held above it
+SMALLEST_FACTOR = 1e-3  # lower bound of 1 + eta A
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class MirrorAscentSurrogate:
         descent: how the networks are fitted.
         step_size: eta; the paper searches {.001, .01, .1, .3, .5, .7, .9}.
 
-    Differs from the paper: A is held above -(1 - 1e-3) / eta. Below it 1 + eta A <= 0, the loss
-    has no minimum and decreases for ever as the action's probability goes to zero.
+    Differs from the paper: A is held above -(1 - 1e-3) / eta. Below it 1 + eta A <= 0, the loss has
+    no minimum and decreases forever as the action's probability goes to zero.
     """
 
     descent: MinibatchDescent

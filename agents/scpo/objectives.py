@@ -24,7 +24,7 @@ class Objective(Protocol):
 
 
 class Expert(Protocol):
-    """Something that acts: a Stable-Baselines3 model, or a controller with the same method."""
+    """A model of Stable-Baselines3, or a controller with the same method."""
 
     def predict(
         self,

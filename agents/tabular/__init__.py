@@ -1,8 +1,8 @@
-"""Solvers of exactly known CMDPs: the linear program and first-order methods.
+"""Solvers for CMDPs with a known model: the linear program and first-order methods.
 
-Every first-order method returns a `SolverTrace`, one row per exact policy evaluation, and the
-last policy. The `lin_` solvers and `ppqa_alm` search the log-linear policies of given features,
-the others all policies.
+Every first-order method returns a `SolverTrace`: one row per exact policy evaluation, and the last
+policy. The `lin_` solvers and `ppqa_alm` search the log-linear policies of given features, the
+others all policies.
 """
 
 from agents.tabular.features import one_hot, tile_coding

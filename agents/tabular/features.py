@@ -25,12 +25,12 @@ def tile_coding(
         z_i    = (coordinate_i - lowest) / (highest - lowest + smallest gap),
 
     so N equidistant cells have z = 0, 1/N, ..., (N - 1)/N. Entries are numbered in order of first
-    use, state by state. Once all `size` numbers are taken further tiles share one, by a hash.
+    use, state by state. Once all `size` numbers are in use, further tiles share numbers by a hash.
 
     Source: Sutton and Barto, "Reinforcement Learning" (2018), section 9.5.4; displacement and
     numbering as Sutton describes for his tile coding software, version 3. The defaults, on the
-    (x, y) of a cell, are the setting of the grid-world experiments; a state counted along one
-    line (`np.arange(S)`, with size 80, 5 tilings, 3 tiles) is that of Vaswani et al. (2023).
+    (x, y) of a cell, are the setting of the grid-world experiments; a state numbered along one line
+    (`np.arange(S)`, with size 80, 5 tilings, 3 tiles) is that of Vaswani et al. (2023).
 
     Reproduced: entries in use and rank of the (S A, size) table, for 21 cliff states with 4
     actions and 25 deep-sea states with 2:
@@ -47,7 +47,7 @@ def tile_coding(
         tiles: tiles per axis and tiling.
 
     Raises:
-        ValueError: if the coordinates are no finite table or a count is below 1.
+        ValueError: if the coordinates are not a finite table or a count is below 1.
     """
     check_count(actions=actions, size=size, tilings=tilings, tiles=tiles)
     positions = np.asarray(coordinates, dtype=np.float64)
@@ -79,7 +79,7 @@ def one_hot(states: int, actions: int) -> np.ndarray:
 
 
 def feature_table(cmdp: TabularCMDP, features: np.ndarray | str) -> np.ndarray:
-    """Return the features meant by a solver's `features` argument, shape (S, A, d).
+    """Return the features for a solver's `features` argument, shape (S, A, d).
 
     Raises:
         ValueError: for an unknown name, a CMDP without coordinates or a table of another shape.
@@ -128,5 +128,5 @@ def _quantize(positions: np.ndarray, parts: int) -> list[list[int]]:
 
 def _number_of(tile: tuple[int, ...], numbers: dict[tuple[int, ...], int], size: int) -> int:
     if tile not in numbers and len(numbers) == size:
-        return zlib.crc32(repr(tile).encode()) % size  # collides with an earlier tile, as it must
+        return zlib.crc32(repr(tile).encode()) % size  # shares the number of an earlier tile
     return numbers.setdefault(tile, len(numbers))

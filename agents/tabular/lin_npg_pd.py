@@ -47,11 +47,11 @@ def lin_npg_pd(
         step_size: eta; default as in `npg_pd`.
         dual_step_size: eta_l; default as in `npg_pd`.
         entropy_coefficient: tau_e; 0 is NPG-PD.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_parameters: (d,) start; zeros, the uniform policy, if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap

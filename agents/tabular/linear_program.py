@@ -1,4 +1,4 @@
-"""The exact optimum of a tabular CMDP, by the linear program over occupancies."""
+"""The exact optimum of a tabular CMDP, from the linear program over occupancies."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def linear_program(cmdp: TabularCMDP) -> Optimum:
     the returned policy by exact evaluation; states of zero occupancy get the uniform policy.
 
     Raises:
-        ValueError: if no policy meets the limits; the message tells the least cost of each.
+        ValueError: if no policy meets the limits; the message lists the least cost of each.
     """
     flow, start = _flow_equations(cmdp)
     solution = _highs(

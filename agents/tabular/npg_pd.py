@@ -29,18 +29,18 @@ def npg_pd(
 
     Source: Ding, Zhang, Basar and Jovanovic, "Natural policy gradient primal-dual method for
     constrained Markov decision processes" (NeurIPS 2020), softmax parametrization. The average of
-    its iterates converges; the last iterate goes round the optimum for good.
+    its iterates converges; the last iterate keeps circling the optimum.
 
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
         step_size: eta; the default is the middle of the grid 1e-3, 1e-2, ..., 10.
         dual_step_size: eta_l; the default is the middle of the same grid.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap

@@ -49,15 +49,15 @@ def ppqa_alm(
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
         features: (S, A, d) table, "tile_coding" (needs `cmdp.coordinates`) or "one_hot".
-        step_size: eta; 1, with the penalty 10, is the one setting that suits both grid worlds
-            out of eta 0.1, 1, 10 and tau 0.1, 1, 10, 100.
+        step_size: eta; of eta 0.1, 1, 10 and tau 0.1, 1, 10, 100, only eta 1 with tau 10 works on
+            both grid worlds.
         penalty: tau; found in the same way.
         primal_steps: primal steps per dual step; found in the same way.
         projection_steps: gradient steps of one projection; fewer leave a larger error.
         initial_parameters: (d,) start; zeros, the uniform policy, if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
 
     Warns:
         MultiplierGrowthWarning: if the multipliers grow while the violation does not fall.
@@ -85,7 +85,7 @@ def ppqa_alm(
 
 
 class MultiplierGrowthWarning(RuntimeWarning):
-    """The multipliers grow, the violation does not fall: the primal step has stalled."""
+    """The multipliers grow but the violation does not fall: the primal step has stalled."""
 
 
 class StallAlarm:
@@ -97,8 +97,8 @@ class StallAlarm:
         V_r - lambda . (V_c - limit) < min V_r,
 
     therefore has not solved its inner problem, or the policy class holds no feasible policy.
-    That, after five dual steps in a row over which the violation did not fall by a tenth, gives
-    the warning; alone it happens to healthy runs whose multiplier has overshot.
+    The warning comes if this holds after five dual steps in a row in which the violation did not
+    fall by a tenth. By itself it also happens in healthy runs whose multiplier has overshot.
     """
 
     def __init__(self, cmdp: TabularCMDP) -> None:
@@ -109,7 +109,7 @@ class StallAlarm:
         self._warned = False
 
     def watch(self, evaluation: PolicyEvaluation, multipliers: np.ndarray) -> None:
-        """Look at the policy reached under multipliers that were held; call before a dual step."""
+        """Check the policy reached under fixed multipliers; call before a dual step."""
         violation = evaluation.costs - self.cmdp.limits
         priced, worst = float(multipliers @ violation), float(violation.max())
         if self._warned or priced <= 0.0:

@@ -34,8 +34,8 @@ def rpg_pd(
         pi_{t+1}     ~ pi_t exp(eta Q_{r - lambda_t . c - tau_e log pi_t}),
         lambda_{t+1} = clip((1 - eta_l tau_e) lambda_t + eta_l (V_c(pi_t) - limit), 0, U).
 
-    Where it stops, V_c - limit = tau_e lambda: the last iterate converges, but to a point off the
-    optimum that violates every active constraint by that much.
+    At its fixed point V_c - limit = tau_e lambda: the last iterate converges, but to a point that
+    violates every active constraint by that much.
 
     Source: Ding, Wei, Zhang and Ribeiro, "Last-iterate convergent policy gradient primal-dual
     methods for constrained MDPs" (NeurIPS 2023), method RPG-PD.
@@ -49,11 +49,11 @@ def rpg_pd(
         step_size: eta; the default is the middle of the grid 0.01, 0.1, 1.
         dual_step_size: eta_l; the default is the middle of the same grid.
         entropy_coefficient: tau_e; the default is the middle of the grid 1e-3, 1e-2, 1e-1.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size,

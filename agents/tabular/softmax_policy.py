@@ -22,10 +22,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def starting_log_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) -> np.ndarray:
-    """Return the logarithm of the start, of the uniform policy if it is None.
+    """Return the logarithm of the initial policy; of the uniform policy if it is None.
 
     Raises:
-        ValueError: if the start is no policy, or gives an action probability 0.
+        ValueError: if it is not a policy, or gives an action probability 0.
     """
     policy = starting_policy(cmdp, initial_policy)
     if (policy == 0.0).any():
@@ -50,9 +50,9 @@ def regularized_q(
 
 def check_share(product: str, value: float, largest: float = 1.0) -> None:
     """Raise ValueError if a product of step size and coefficient exceeds what is stable."""
-    if value > largest * (1.0 + 1e-12):  # rounding of the product is no error
+    if value > largest * (1.0 + 1e-12):  # rounding of the product is allowed
         raise ValueError(
-            f"{product} is {value:.6g}; it has to be <= {largest:g}, otherwise the regularized "
+            f"{product} is {value:.6g}; it must be <= {largest:g}, otherwise the regularized "
             "step overshoots; lower the step size or the coefficient"
         )
 

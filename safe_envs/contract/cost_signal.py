@@ -180,7 +180,7 @@ def _rows(infos: Mapping[str, Any], key: str, num_envs: int, num_constraints: in
 
 
 def _read_rows(infos: RowInfos, key: str) -> np.ndarray:
-    """Return the array of costs, with rows whose dict was asked for as that dict has them now."""
+    """Return the array of costs; rows whose dict was created are read from that dict."""
     if not infos.made:
         return infos.costs
     costs = infos.costs.copy()

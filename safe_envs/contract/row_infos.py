@@ -11,9 +11,9 @@ Info = dict[str, Any]
 
 
 class RowInfos(Sequence[Info]):
-    """One dict per environment, as Stable-Baselines3 wants them, made when it is asked for.
+    """One dict per environment, as Stable-Baselines3 expects, created on demand.
 
-    A row's dict holds "cost", the total, and for several constraints "costs". Once made it is
+    A row's dict holds "cost", the total, and, for several constraints, "costs". Once created it is
     kept, so that callers may add entries to it. Copies and pickles are plain lists.
 
     Args:
@@ -24,7 +24,7 @@ class RowInfos(Sequence[Info]):
 
     def __init__(self, costs: np.ndarray) -> None:
         self.costs = costs  # as given
-        self.made: dict[int, Info] = {}  # by row: those asked for; callers may have changed them
+        self.made: dict[int, Info] = {}  # so far, by row; callers may have changed them
         self._totals: np.ndarray | None = None  # (N,)
 
     def __len__(self) -> int:

@@ -215,7 +215,7 @@ def robot_costs(model):
     [
         ({"env": "SafetyHopperVelocity-v1"}, "offers no backup_policy"),
         ({"objective": "imitation"}, "expert is None"),
-        ({"objective": "imitate"}, "'imitate'; pass one of 'ppo'"),
+        ({"objective": "imitate"}, r"'imitate'; did you mean 'imitation'\? pass one of 'ppo'"),
         ({"safe_policy": 3}, "the safe policy is 3"),
         ({"measure": "cost"}, "measure is 'cost'"),
         ({"measure": "costs", "validation_states": STATES}, "an array of 40 states"),

@@ -80,9 +80,9 @@ def test_log_linear_entropy_coefficient_may_be_zero_but_not_less():
 @pytest.mark.parametrize(
     ("solver", "arguments", "message"),
     [
-        (rpg_pd, {"step_size": 20.0, "entropy_coefficient": 0.1}, "^step_size .* is 2; it has"),
+        (rpg_pd, {"step_size": 20.0, "entropy_coefficient": 0.1}, "^step_size .* is 2; it must"),
         (rpg_pd, {"dual_step_size": 20.0, "entropy_coefficient": 0.1}, "^dual_step_size .* is 2;"),
-        (npg_dd, {"step_size": 2.0, "entropy_coefficient": 0.1}, "has to be <= 1, otherwise"),
+        (npg_dd, {"step_size": 2.0, "entropy_coefficient": 0.1}, "must be <= 1, otherwise"),
         (lin_npg_pd, {"step_size": 20.0, "entropy_coefficient": 0.1}, "^step_size .* is 2; it"),
     ],
 )
@@ -98,7 +98,7 @@ def test_penalty_has_to_be_positive():
 
 @pytest.mark.parametrize("solver", STARTING_FROM_A_POLICY)
 def test_start_has_to_be_a_policy_without_zeros(solver):
-    with pytest.raises(ValueError, match=r"of shape \(3, 4\) is no policy .* shape \(21, 4\)"):
+    with pytest.raises(ValueError, match=r"of shape \(3, 4\) is not a policy .* shape \(21, 4\)"):
         solver(CLIFF, 10, initial_policy=np.full((3, 4), 0.25))
     deterministic = np.eye(4)[np.zeros(21, dtype=int)]
     with pytest.raises(ValueError, match="initial_policy has 63 entries equal to 0, .* pass prob"):
