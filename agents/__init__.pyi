@@ -352,7 +352,7 @@ class CPO(ConstrainedAgent):
     ) -> None: ...
 
 class SCPO(ConstrainedAgent):
-    """Sampling-based weight-space projection: every policy during training is measured to be safe."""
+    """Sampling-based weight-space projection: every policy in training is measured to be safe."""
 
     def __init__(
         self,

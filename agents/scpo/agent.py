@@ -97,7 +97,7 @@ def _build(settings: Mapping[str, Any], num_constraints: int) -> ScpoUpdate:
 
 
 class SCPO(ConstrainedAgent):
-    """Sampling-based weight-space projection: every policy during training is measured to be safe.
+    """Sampling-based weight-space projection: every policy in training is measured to be safe.
 
     The actor is a safe controller plus a network that is zero at first (`ResidualPolicy`). Each
     update takes some steps of an optimizer on a rollout's batch and projects them, so that the

@@ -163,7 +163,7 @@ def test_weights_are_copies(kind):
 
 
 class KeepAdvantage:
-    """Stands for a primal; keeps the advantage it is given."""
+    """Replaces a primal and records the advantage it is given."""
 
     def improve(self, policy, batch, advantage, progress_remaining):
         self.advantage = advantage

@@ -92,7 +92,7 @@ def test_wrappers_of_stable_baselines3():
 
 
 def test_training_makes_dicts_of_ended_rows_only():
-    """Rows that go on are read from the array alone."""
+    """The costs of all other rows are read from the array."""
     made = []
 
     class Watched(GymnasiumVecEnv):

@@ -24,7 +24,7 @@ STATES = sample_safe_states(np.random.default_rng(3), 40)
 
 
 class EveryPolicy(BaseCallback):
-    """Keeps what a function says of the policy before every rollout."""
+    """Records a function of the policy before every rollout."""
 
     def __init__(self, measure):
         super().__init__()
@@ -177,7 +177,7 @@ def test_costs_of_seeded_episodes_by_the_equations_of_motion():
 
 
 def test_episode_costs_stay_within_the_limit_on_a_robot():
-    """From a controller that costs 15 to 17 an episode; costs are counted anew by hand."""
+    """From a controller that costs 15 to 17 an episode; costs are recounted by hand."""
     measured = {"measure": "costs", "validation_states": 3, "validation_horizon": 60}
     model = SCPO(
         "MlpPolicy",
