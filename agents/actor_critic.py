@@ -88,7 +88,8 @@ class MlpPolicy(ActorCriticPolicy):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return log probabilities (batch,), entropies (batch,) and values in the critics' units.
 
-        The values have shape (batch, 1 + m); `value_net.in_own_units` brings targets there.
+        The values have shape (batch, 1 + m); `value_net.in_own_units` converts targets to the same
+        units.
         """
         features = self.extract_features(obs)
         pi, vf = features if isinstance(features, tuple) else (features, features)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -13,16 +12,14 @@ import numpy as np
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement
 from agents.primal_dual import AdvantageScaling, PrimalDual
+from safe_envs.contract.argument_checks import closest_hint
 
 Part = TypeVar("Part")
+SET_BY_AGENT = ("num_constraints",)  # fields of parts that the agent fills in itself
 
 
 class PolicyUpdate(Protocol):
     """What an agent does with a batch."""
-
-    def start(self, num_constraints: int) -> None:
-        """Prepare for m constraints; raise ValueError if that number is not possible."""
-        ...
 
     def update(
         self,
@@ -33,7 +30,8 @@ class PolicyUpdate(Protocol):
     ) -> dict[str, float]:
         """Update the policy and return what to log; `measured` is None if no episode ended.
 
-        An update that takes steps of environments itself says how many in "environment_steps".
+        An update that takes steps of environments itself returns their number as
+        "environment_steps".
         """
         ...
 
@@ -47,60 +45,67 @@ class Recipe:
     """The parts of an agent and how to put them together.
 
     Args:
-        parts: dataclasses whose fields are the agent's own arguments; a field that holds a
-            dataclass stands for that one's fields.
-        build: makes the update from all settings.
+        parts: dataclasses whose fields are the agent's own arguments; a field that holds another
+            dataclass is replaced by the fields of that one.
+        build: returns the update, given all settings and the number of constraints.
         defaults: defaults of this agent where they differ from the parts'.
     """
 
     parts: tuple[type, ...]
-    build: Callable[[Mapping[str, Any]], PolicyUpdate]
+    build: Callable[[Mapping[str, Any], int], PolicyUpdate]
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def arguments(self) -> dict[str, Any]:
         """Return the names and defaults of all settings."""
-        found: dict[str, Any] = {}
-        for part in self.all_parts():
-            held = held_parts(part)
-            for one in fields(part):
-                if one.name not in held:
-                    found[one.name] = self.defaults.get(one.name, one.default)
-        return found
+        return {
+            one.name: self.defaults.get(one.name, one.default)
+            for part in self.all_parts()
+            for one in own_fields(part)
+        }
 
     def all_parts(self) -> tuple[type, ...]:
-        """Return the parts, each after those that its fields hold."""
+        """Return all parts; a part comes after the parts it holds."""
         return _with_held(self.parts)
 
     def settings(self, given: Mapping[str, Any], others: Collection[str]) -> dict[str, Any]:
-        """Return all settings, given ones first.
+        """Return all settings: the given values, and defaults for the rest.
 
         Args:
             given: what the user passed.
             others: the agent's other arguments, for the error.
 
         Raises:
-            TypeError: if a name is unknown, with the known ones and the closest.
+            TypeError: if a name is unknown; the error lists the known names and the closest one.
+            ValueError: if a value is out of range.
         """
         known = self.arguments()
         for name in given:
             if name not in known:
-                names = sorted([*known, *others])
-                close = difflib.get_close_matches(name, names, 1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
+                names = sorted({*known, *others})
                 raise TypeError(
-                    f"unknown argument {name!r}; {hint}the known ones are {', '.join(names)}"
+                    f"unknown argument {name!r}; {closest_hint(name, names)}the known ones are "
+                    f"{', '.join(names)}"
                 )
-        return {**known, **given}
+        settings = {**known, **given}
+        for part in self.parts:
+            make_part(part, settings)
+        return settings
+
+
+def own_fields(part: type) -> list[Any]:
+    """Return the dataclass fields of a part that are arguments of its agents."""
+    held = held_parts(part)
+    return [one for one in fields(part) if one.name not in (*held, *SET_BY_AGENT)]
 
 
 def held_parts(kind: type) -> dict[str, type]:
-    """Return the fields of a part that hold another part, by name: those of a dataclass's type."""
+    """Return the fields of a part that hold another part: those whose type is a dataclass."""
     types = get_type_hints(kind)
     return {f.name: types[f.name] for f in fields(kind) if is_dataclass(types[f.name])}
 
 
 def make_part(kind: type[Part], settings: Mapping[str, Any]) -> Part:
-    """Return a part made from those settings that it has fields for, with the parts it holds."""
+    """Return a part, and the parts it holds, made from the settings that match their fields."""
     held: dict[str, Any] = {
         name: make_part(part, settings) for name, part in held_parts(kind).items()
     }
@@ -108,17 +113,23 @@ def make_part(kind: type[Part], settings: Mapping[str, Any]) -> Part:
     return kind(**{n: v for n, v in settings.items() if n in names}, **held)
 
 
-def primal_dual(primal: type, dual: type, **defaults: Any) -> Recipe:
-    """Return the recipe of an agent with this primal and this dual."""
+def primal_dual(primal: type, dual: type, defaults: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the recipe of an agent with this primal and this dual.
 
-    def build(settings: Mapping[str, Any]) -> PolicyUpdate:
+    Args:
+        primal: a dataclass that is an `agents.primal_dual.Primal`.
+        dual: a dataclass that is an `agents.primal_dual.Dual`.
+        defaults: defaults of the agent where they differ from the parts'.
+    """
+
+    def build(settings: Mapping[str, Any], num_constraints: int) -> PolicyUpdate:
         return PrimalDual(
             make_part(AdvantageScaling, settings),
             make_part(primal, settings),
-            make_part(dual, settings),
+            make_part(dual, {**settings, "num_constraints": num_constraints}),
         )
 
-    return Recipe((AdvantageScaling, primal, dual), build, defaults)
+    return Recipe((AdvantageScaling, primal, dual), build, defaults or {})
 
 
 def _with_held(parts: Sequence[type]) -> tuple[type, ...]:

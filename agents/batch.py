@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from safe_envs.contract.episode_totals import Episode
+
 Observations = torch.Tensor | dict[str, torch.Tensor]
+SMALLEST_DEVIATION = 1e-8
 
 
 class Batch(NamedTuple):
@@ -18,7 +21,7 @@ class Batch(NamedTuple):
     actions: torch.Tensor  # (n, ...)
     log_probs: torch.Tensor  # (n,) of the actions under the policy that took them
     advantages: torch.Tensor  # (n, k)
-    targets: torch.Tensor  # (n, k) what the critics should have said
+    targets: torch.Tensor  # (n, k) targets of the critics
 
 
 class Measurement(NamedTuple):
@@ -27,6 +30,19 @@ class Measurement(NamedTuple):
     violation: np.ndarray  # (m,) mean cost - limit; feasible if <= 0
     horizon: np.ndarray  # (m,) mean discounted number of steps of an episode
     episodes: int
+
+
+def measurement(episodes: Sequence[Episode], limits: np.ndarray) -> Measurement | None:
+    """Return how the episodes violate the limits, (m,); None if there are no episodes."""
+    if not episodes:
+        return None
+    horizon = np.mean([episode.horizon for episode in episodes], axis=0)
+    return Measurement(mean_costs(episodes) - limits, horizon, len(episodes))
+
+
+def mean_costs(episodes: Sequence[Episode]) -> np.ndarray:
+    """Return the mean cost of each constraint over at least one episode, (m,)."""
+    return np.mean([episode.costs for episode in episodes], axis=0)
 
 
 def split(observations: Observations, size: int) -> list[Observations]:
@@ -42,3 +58,8 @@ def rows(observations: Observations, index: torch.Tensor | slice) -> Observation
     if isinstance(observations, Mapping):
         return {key: value[index] for key, value in observations.items()}
     return observations[index]
+
+
+def standardized(advantage: torch.Tensor) -> torch.Tensor:
+    """Return the advantage, (n,), shifted and scaled to mean 0 and population deviation 1."""
+    return (advantage - advantage.mean()) / (advantage.std(unbiased=False) + SMALLEST_DEVIATION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from collections import deque
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -18,29 +18,31 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
-from agents.batch import Measurement
-from agents.episode_ledger import Episode, EpisodeLedger, mean_costs
+from agents.batch import Measurement, mean_costs, measurement
 from agents.rollout import Rollout, check_observations, checked_signals
-from agents.setting_checks import check_number
+from agents.signatures import Argument, arguments_of, docstring_of, signature_of
 from agents.training_env import AnyEnv, Contract, as_vec_env, contract_of, undeclared_constraints
+from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
+from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_DISCOUNT = 0.99
 USUAL_LEARNING_RATE = 3e-4
+WINDOW = 100  # episodes that the logged averages cover
 
 
 class ConstrainedAgent(OnPolicyAlgorithm):
-    """An on-policy agent that maximises the return subject to limits on expected costs.
+    """An on-policy agent that maximizes the return subject to limits on expected costs.
 
     Every update takes `n_steps` steps of each environment, estimates the advantages of the reward
-    and of all m costs, and hands them to the agent's own update with the constraints' violation:
-    mean cost - limit over the episodes that ended since the last update, measured with the
-    declared discounts. If none ended, the update is told so.
+    and of all m costs, and passes them to the agent's own update together with the constraints'
+    violation: mean cost - limit over the episodes that ended since the last update, measured with
+    the declared discounts. If none ended, the update gets None instead.
 
     With several environments and rollouts shorter than an episode, the first episodes to end are
-    the short ones, and early deaths have low costs: keep `n_steps` at least as long as an episode,
-    with fewer environments rather than shorter rollouts.
+    the short ones, which tend to have low costs. Keep `n_steps` at least as long as an episode, and
+    use fewer environments rather than shorter rollouts.
 
     Args:
         policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy" or a subclass of
@@ -61,8 +63,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         stats_window_size: episodes that Stable-Baselines3's own averages cover.
         tensorboard_log: folder of TensorBoard's files.
         policy_kwargs: arguments of the policy.
-        verbose: 0 quiet, 1 prints the log.
-        seed: of everything random.
+        verbose: 0 prints nothing, 1 prints the log.
+        seed: of all random numbers.
         device: "cpu" unless the observations are images.
         **settings: arguments of the agent's parts; see the class.
 
@@ -83,6 +85,21 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
+    _update: PolicyUpdate
+
+    def __init_subclass__(cls) -> None:
+        """Give an agent with a recipe a constructor and a docstring that list all arguments."""
+        super().__init_subclass__()
+        if "recipe" not in vars(cls) or "__init__" in vars(cls):
+            return
+
+        def __init__(self: ConstrainedAgent, *given: Any, **named: Any) -> None:
+            super(cls, self).__init__(*given, **named)
+
+        arguments = cls._all_arguments()
+        __init__.__signature__ = signature_of(ConstrainedAgent, arguments)  # type: ignore[attr-defined]
+        cls.__init__ = __init__  # type: ignore[method-assign]
+        cls.__doc__ = docstring_of(cls.__doc__ or "", ConstrainedAgent, arguments)
 
     def __init__(
         self,
@@ -106,9 +123,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
         **settings: Any,
     ) -> None:
-        self._ledger: EpisodeLedger | None = None
-        self.settings = self.recipe.settings(settings, [*self._common_arguments(), "env"])
-        self._update: PolicyUpdate = self.recipe.build(self.settings)
+        self.settings = self.recipe.settings(settings, [*self.arguments(), "env"])
         check_number("n_steps", n_steps, low=1)
         for name, value in (("gae_lambda", gae_lambda), ("cost_gae_lambda", cost_gae_lambda)):
             check_number(name, value, low=0.0, high=1.0)
@@ -141,30 +156,29 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             _init_setup_model=False,
         )
         for unused in ("ent_coef", "vf_coef", "max_grad_norm"):
-            delattr(self, unused)  # they are settings of the parts, if at all
+            delattr(self, unused)  # where they apply, they are settings of the parts
         self.cost_gae_lambda = cost_gae_lambda
         if self.env is not None and _init_setup_model:
             contract = contract_of(self.env, cost_limit, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
-            self._update.start(len(self.constraints))
+            self._update = self.recipe.build(self.settings, len(self.constraints))
             self._setup_model()
 
     @classmethod
     def arguments(cls) -> dict[str, Any]:
-        """Return the names and defaults of everything but policy and env that can be passed."""
-        common = {**cls._common_arguments(), "learning_rate": cls._learning_rate()}
-        return {**common, **cls.recipe.arguments()}
+        """Return the names and defaults of all arguments except policy and env."""
+        return {one.name: one.default for one in cls._all_arguments()}
 
     def constraint_state(self) -> dict[str, np.ndarray]:
-        """Return the weights of the costs, multipliers and what else is logged of constraints.
+        """Return the weights of the costs, the multipliers and whatever else is logged of them.
 
-        Arrays of one number per constraint, or of one for all; "weight" is the price w.
+        Each array holds one number per constraint, or a single number; "weight" is the price w.
         """
         return self._update.log()
 
     @property
     def cost_limit(self) -> np.ndarray:
-        """The limits the agent is held to, (m,)."""
+        """The cost limits in force, (m,)."""
         return np.array([constraint.limit for constraint in self.constraints])
 
     def learn(
@@ -176,7 +190,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfAgent:
-        """Train for at least so many steps; as in Stable-Baselines3."""
+        """Train for at least this many steps, as in Stable-Baselines3."""
         return super().learn(
             total_timesteps,
             callback,
@@ -197,9 +211,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         assert self._last_obs is not None, "learn() resets the environments first"
         self.policy.set_training_mode(False)
         rollout = Rollout()
-        if self._ledger is None:
-            discounts = [constraint.discount for constraint in self.constraints]
-            self._ledger = EpisodeLedger(env.num_envs, self.reward_discount, discounts)
         check_observations(self._last_obs, "before the rollout")
         callback.on_rollout_start()
         for _ in range(n_rollout_steps):
@@ -211,11 +222,12 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
-            self._update_info_buffer(infos, dones)
+            ended = np.flatnonzero(dones)
+            self._update_info_buffer([infos[row] for row in ended], dones[ended])
             where = f"step {self.num_timesteps // env.num_envs} of training"
             signals = checked_signals(rewards, infos, len(self.constraints), where)
             rollout.add(self._last_obs, actions, signals, dones, infos, new_obs, where)  # type: ignore
-            self._ledger.add(self._unscaled(signals), dones)
+            self._count(self._unscaled(signals), dones)
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
         self._rollout = rollout
@@ -226,7 +238,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
 
     def train(self) -> None:
         """Update the policy on the last rollout."""
-        assert self._ledger is not None
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         m = len(self.constraints)
@@ -236,19 +247,19 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             np.array([self.gae_lambda] + [self.cost_gae_lambda] * m),
         )
         self.policy.value_net.track(batch.targets)
-        measured = self._measure(self._ledger.take())
+        measured = self._measure()
         report = self._update.update(self.policy, batch, measured, self._current_progress_remaining)
         self.num_timesteps += int(report.pop("environment_steps", 0.0))
         self._n_updates += 1
         self._log_update(report, explained, measured)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
-        """Change the environments; they have to have as many constraints as the agent."""
+        """Replace the environments; the new ones must have as many constraints as the agent."""
         prepared = as_vec_env(env, self.n_envs, self.constraints)
         super().set_env(prepared, force_reset)
         assert self.env is not None
         self._check_same_number(self.env)
-        self._ledger = None
+        self._forget_episodes()
 
     @classmethod
     def load(
@@ -261,7 +272,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         force_reset: bool = True,
         **kwargs: Any,
     ) -> SelfAgent:
-        """Load an agent; `env` may be anything that the constructor takes."""
+        """Load an agent; `env` may be anything the constructor accepts."""
         prepared = None
         if env is not None:
             data, _, _ = load_from_zip_file(path, device=device, custom_objects=custom_objects)
@@ -280,14 +291,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     def _learning_rate(cls) -> float:
         return float(cls.recipe.defaults.get("learning_rate", USUAL_LEARNING_RATE))
 
-    @staticmethod
-    def _common_arguments() -> dict[str, Any]:
-        parameters = inspect.signature(ConstrainedAgent.__init__).parameters.values()
-        return {
-            p.name: p.default
-            for p in parameters
-            if p.kind is p.KEYWORD_ONLY and not p.name.startswith("_")
-        }
+    @classmethod
+    def _all_arguments(cls) -> list[Argument]:
+        defaults = {"learning_rate": USUAL_LEARNING_RATE, **cls.recipe.defaults}
+        return arguments_of(ConstrainedAgent, cls.recipe, defaults)
 
     def _hold_to(self, contract: Contract, gamma: float | None, cost_gamma: float | None) -> None:
         self.constraints: tuple[ConstraintSpec, ...] = contract.constraints
@@ -300,7 +307,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.policy_kwargs = {**self.policy_kwargs, "num_costs": len(contract.constraints)}
 
     def _setup_model(self) -> None:
-        """Make the policy; there is no buffer, a rollout is kept as it came."""
+        """Create the policy. There is no buffer: the rollout keeps the steps as they came."""
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.policy = self.policy_class(  # type: ignore[assignment]
@@ -308,16 +315,17 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         ).to(self.device)
         self.rollout_buffer = None  # type: ignore[assignment]
         self._rollout = Rollout()
-        self._ledger = None
+        self._forget_episodes()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout", "_ledger"]
+        return [*super()._excluded_save_params(), "_rollout", "_totals", "_fresh", "_recent"]
 
     def _check_same_number(self, env: VecEnv) -> None:
         declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
         if declared is not None and len(declared) != len(self.constraints):
+            noun = "constraint" if len(declared) == 1 else "constraints"
             raise ValueError(
-                f"the environment declares {len(declared)} constraints but the agent was made for "
+                f"the environment declares {len(declared)} {noun} but the agent was made for "
                 f"{len(self.constraints)}; make a new agent"
             )
 
@@ -327,25 +335,37 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return actions
 
     def _unscaled(self, signals: np.ndarray) -> np.ndarray:
-        """Return the signals with the reward as it was before VecNormalize scaled it."""
+        """Return the signals with the unscaled reward if VecNormalize scales rewards."""
         if self._vec_normalize_env is None or not self._vec_normalize_env.norm_reward:
             return signals
         raw = self._vec_normalize_env.get_original_reward()
         return np.column_stack((raw, signals[:, 1:]))
 
-    def _measure(self, episodes: list[Episode]) -> Measurement | None:
-        if not episodes:
-            return None
-        horizon = np.mean([episode.horizon for episode in episodes], axis=0)
-        return Measurement(mean_costs(episodes) - self.cost_limit, horizon, len(episodes))
+    def _forget_episodes(self) -> None:
+        self._totals: EpisodeTotals | None = None  # of the episodes in progress
+        self._fresh: list[Episode] = []  # ended since the last update
+        self._recent: deque[Episode] = deque(maxlen=WINDOW)
+
+    def _count(self, signals: np.ndarray, dones: np.ndarray) -> None:
+        """Add one step's reward and costs, (N, 1 + m), and keep the episodes that it ended."""
+        if self._totals is None:
+            discounts = [constraint.discount for constraint in self.constraints]
+            self._totals = EpisodeTotals(len(signals), self.reward_discount, discounts)
+        ended = [one.episode for one in self._totals.add(signals, dones)]
+        self._fresh += ended
+        self._recent += ended
+
+    def _measure(self) -> Measurement | None:
+        """Return the violation over the episodes that ended since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return measurement(fresh, self.cost_limit)
 
     def _log_episodes(self) -> None:
-        assert self._ledger is not None
-        recent = list(self._ledger.recent)
-        if not recent:
+        if not self._recent:
             return
-        self._record("rollout/ep_cost_mean", mean_costs(recent))
-        self.logger.record("rollout/ep_value_mean", float(np.mean([e.value for e in recent])))
+        self._record("rollout/ep_cost_mean", mean_costs(self._recent))
+        values = [episode.value for episode in self._recent]
+        self.logger.record("rollout/ep_value_mean", float(np.mean(values)))
 
     def _log_update(
         self, report: dict[str, float], explained: np.ndarray, measured: Measurement | None
@@ -365,7 +385,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             self._record(f"constraint/{name}", numbers)
 
     def _record(self, key: str, numbers: np.ndarray) -> None:
-        """Record one number per constraint, or one for all of them."""
+        """Record one number per constraint, or a single number."""
         if len(numbers) == 1:
             self.logger.record(key, float(numbers[0]))
             return

@@ -1,4 +1,4 @@
-"""Constrained policy optimisation: the best step that keeps one constraint, in a trust region.
+"""Constrained policy optimization: the best step in a trust region that satisfies a constraint.
 
     max_x g . x   s.t.   c / T + b . x <= 0,   x . H x / 2 <= delta
 
@@ -21,24 +21,26 @@ import torch
 from agents.actor_critic import MlpPolicy
 from agents.agent_settings import Recipe, make_part
 from agents.batch import Batch, Measurement
+from agents.constrained_agent import ConstrainedAgent
 from agents.cpo_step import CpoCase, CpoStep, cpo_step
 from agents.divergence import estimated_divergence, log_ratios
+from agents.named_agents import TRPO_DEFAULTS
 from agents.primal.trpo import Acceptance, TrustRegionStep, inner
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 NO_STEP_YET = -1
 
 
 @dataclass(frozen=True)
 class ViolationScale:
-    """How seriously CPO takes the measured violation.
+    """How strongly CPO reacts to the measured violation.
 
     Args:
         violation_gain: factor on c / T where the constraint is violated. 1 is the paper's problem.
-            With few samples a step's predicted effect on the cost is optimistic, for the step is
-            fitted to the noise of its own samples (a prediction of -80 an episode from 2,048 steps
-            of Hopper, and no change): a larger gain recovers sooner and for longer. The episode's
-            length would be OmniSafe's.
+            With few samples the predicted effect of a step on the cost is optimistic, because the
+            step fits the noise of its own samples (2,048 steps of Hopper predicted -80 per episode;
+            the cost did not change). A larger gain recovers sooner and more often. OmniSafe in
+            effect uses the length of an episode.
     """
 
     violation_gain: float = 1.0
@@ -50,36 +52,35 @@ class ViolationScale:
 class ConstrainedPolicyOptimization:
     """CPO's update of a policy under one constraint.
 
-    If no episode ended since the last update, the violation measured last is held. Until the
-    first episode has ended nothing is known of the constraint, and only the critics are fitted.
+    If no episode ended since the last update, the last measured violation is used again. Until the
+    first episode has ended, nothing is known about the constraint and only the critics are fitted.
 
-    Differs from the paper: where the constraint is violated, the line search asks that the cost's
-    surrogate does not rise, not that it falls to the limit at once, and asks nothing of the
-    reward's.
+    Differs from the paper: where the constraint is violated, the line search requires only that the
+    cost's surrogate does not rise. It need not fall to the limit at once, and the reward's
+    surrogate may fall.
 
     Args:
         trust_region: radius, linear solver and line search.
         scale: of the violation.
+        num_constraints: of the environment.
+
+    Raises:
+        ValueError: if that is not 1.
     """
 
-    def __init__(self, trust_region: TrustRegionStep, scale: ViolationScale) -> None:
-        self._trust_region, self._gain = trust_region, scale.violation_gain
-        self._violation: float | None = None  # per step
-        self._multiplier = 0.0
-        self._case = NO_STEP_YET
-
-    def start(self, num_constraints: int) -> None:
-        """Prepare for one constraint.
-
-        Raises:
-            ValueError: for any other number.
-        """
+    def __init__(
+        self, trust_region: TrustRegionStep, scale: ViolationScale, num_constraints: int = 1
+    ) -> None:
         if num_constraints != 1:
             raise ValueError(
                 f"CPO handles one constraint; the environment declares {num_constraints}: make it "
                 "with per_constraint=False if it has that argument, or use an agent for several, "
                 "such as PPOLag or PPOALM"
             )
+        self._trust_region, self._gain = trust_region, scale.violation_gain
+        self._violation: float | None = None  # per step
+        self._multiplier = 0.0
+        self._case = NO_STEP_YET
 
     def update(
         self,
@@ -105,7 +106,7 @@ class ConstrainedPolicyOptimization:
     def log(self) -> dict[str, np.ndarray]:
         """Return the price nu of the cost, in reward per cost, and the case of the last step.
 
-        A recovery step looks at the cost alone and has no price; the cases are those of `CpoCase`,
+        A recovery step considers the cost alone and has no price. The cases are those of `CpoCase`,
         and -1 before the first step.
         """
         shown = {"case": np.array([float(self._case)])}
@@ -114,7 +115,7 @@ class ConstrainedPolicyOptimization:
         return shown
 
     def _improve(self, policy: MlpPolicy, batch: Batch, violation: float) -> dict[str, float]:
-        """Move the policy by the step for this violation per step."""
+        """Move the policy by CPO's step for this violation per step."""
         advantages = batch.advantages - batch.advantages.mean(0)  # (n, 2)
         region = self._trust_region
         (g, b), (along_g, along_b) = region.natural_gradients(policy, batch, advantages)
@@ -132,22 +133,11 @@ class ConstrainedPolicyOptimization:
         }
 
 
-def cpo_recipe(**defaults: Any) -> Recipe:
-    """Return the recipe of CPO."""
-
-    def build(settings: Mapping[str, Any]) -> ConstrainedPolicyOptimization:
-        return ConstrainedPolicyOptimization(
-            make_part(TrustRegionStep, settings), make_part(ViolationScale, settings)
-        )
-
-    return Recipe((TrustRegionStep, ViolationScale), build, defaults)
-
-
 def _acceptance(solution: CpoStep, violation: float) -> Acceptance:
-    """Return whether changes of the reward's and the cost's surrogate will do.
+    """Return the test that changes of the reward's and the cost's surrogate must pass.
 
-    The cost may rise to the limit and, above it, not at all. The reward has to rise unless the
-    constraint is violated.
+    The cost may rise up to the limit, but not if it is already above it. The reward must rise
+    unless the constraint is violated.
     """
     allowed = max(-violation, 0.0)
     has_to_rise = solution.case not in (CpoCase.UNRECOVERABLE, CpoCase.RECOVERABLE)
@@ -157,3 +147,19 @@ def _acceptance(solution: CpoStep, violation: float) -> Acceptance:
         return cost <= allowed and (reward > 0 or not has_to_rise)
 
     return acceptable
+
+
+def _build(settings: Mapping[str, Any], num_constraints: int) -> ConstrainedPolicyOptimization:
+    return ConstrainedPolicyOptimization(
+        make_part(TrustRegionStep, settings), make_part(ViolationScale, settings), num_constraints
+    )
+
+
+class CPO(ConstrainedAgent):
+    """Constrained policy optimization, for one constraint.
+
+    Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization". Batch size
+    and the critics' learning rate are OmniSafe's.
+    """
+
+    recipe = Recipe((TrustRegionStep, ViolationScale), _build, TRPO_DEFAULTS)

@@ -1,9 +1,9 @@
-"""The step of constrained policy optimisation: a linear objective, a half-space and a ball.
+"""The step of constrained policy optimization: a linear objective, a half-space and a ball.
 
     max_x g . x   s.t.   c + b . x <= 0,   x . H x / 2 <= delta
 
 Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization", equations 11 to
-14 and theorem 2 of the appendix. The theorem minimises and bounds x . H x: its g is -g here, and
+14 and theorem 2 of the appendix. The theorem minimizes and bounds x . H x: its g is -g here, and
 its delta is 2 delta.
 """
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class CpoCase(IntEnum):
-    """How the half-space c + b . x <= 0 lies to the trust region around x = 0."""
+    """Where the half-space c + b . x <= 0 lies relative to the trust region around x = 0."""
 
     UNRECOVERABLE = 0  # they do not meet: reduce the cost, whatever the reward
     RECOVERABLE = 1  # x = 0 is outside the half-space, which reaches into the region
@@ -49,10 +49,10 @@ def cpo_step(q: float, r: float, s: float, c: float, delta: float) -> CpoStep:
     plane is out of reach, that is B <= 0 and c > 0, the step is the recovery,
     -sqrt(2 delta / s) H^-1 b (equation 14).
 
-    Differs from the paper: it tells the cases apart by comparing two values of the dual function;
-    whether the natural gradient step is feasible decides the same, and still does where g and b
-    are parallel, A = 0, and the dual's lambda is 0. Where the cost is too high and does not depend
-    on x at all, there is no recovery and the step is 0.
+    Differs from the paper: the paper distinguishes the cases by comparing two values of the dual
+    function. Testing whether the natural gradient step is feasible is equivalent, and also works
+    where g and b are parallel, A = 0, and the dual's lambda is 0. Where the cost is too high and
+    does not depend on x at all, there is no recovery and the step is 0.
 
     Args:
         q: g . H^-1 g >= 0.

@@ -1,6 +1,6 @@
-"""Passes of minibatch gradient descent over a batch: all critics at once, the actor left alone.
+"""Minibatch gradient descent on all critics at once; the actor does not change.
 
-The step taken here, with a bound on every network's gradient, serves the actor's descent as well.
+The step defined here, which bounds every network's gradient, is also used to train the actor.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, rows
 from agents.flat_parameters import Parameters
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 
 class NonFiniteLossError(RuntimeError):
@@ -42,7 +42,7 @@ class CriticDescent:
         check_number("max_grad_norm", self.max_grad_norm, low=0.0, open_low=True)
 
     def fit(self, policy: MlpPolicy, batch: Batch) -> dict[str, float]:
-        """Fit the critics and return what to log; the actor stays as it is.
+        """Fit the critics and return what to log; the actor does not change.
 
         Raises:
             NonFiniteLossError: if a loss is NaN or infinite.
@@ -100,7 +100,7 @@ def fit_report(last_loss: torch.Tensor, passes: int) -> dict[str, float]:
 
 
 def _clip_each_row(stacked: torch.nn.Parameter, max_norm: float) -> None:
-    """Bound the norm of every critic's gradient alone; a row of the parameter is a critic."""
+    """Bound the norm of each critic's gradient separately; each row is one critic."""
     gradient = stacked.grad
     assert gradient is not None
     norms = gradient.norm(dim=1, keepdim=True)

@@ -16,10 +16,10 @@ MOMENTUM = 0.9  # weight of the past in the running moments of the targets
 class StackedCritics(nn.Module):
     """k multilayer perceptrons R^n -> R that share a shape and no weights.
 
-    Each learns its signal in units of its own: outputs are mean + scale * network, and when the
-    running moments of the targets move, the last layer is rescaled so that the outputs stay
-    (van Hasselt et al. (2016), "Learning values across many orders of magnitude"). All weights
-    are one parameter of shape (k, number of weights), so that k networks cost one batched matrix
+    Each network learns its signal in its own units: outputs are mean + scale * network. When the
+    running moments of the targets change, the last layer is rescaled so that the outputs do not
+    (van Hasselt et al. (2016), "Learning values across many orders of magnitude"). All weights are
+    one parameter of shape (k, number of weights), so that k networks cost one batched matrix
     product per layer.
 
     Args:
@@ -27,7 +27,7 @@ class StackedCritics(nn.Module):
         hidden: widths of the hidden layers.
         count: number of networks k.
         activation: activation module class.
-        orthogonal: initialise weights orthogonally (Stable-Baselines3's gains), else PyTorch's
+        orthogonal: initialize weights orthogonally (Stable-Baselines3's gains), else PyTorch's
             default for linear layers.
     """
 
@@ -54,7 +54,7 @@ class StackedCritics(nn.Module):
         self.register_buffer("scale", torch.ones(count))
         self.register_buffer("second_moment", torch.ones(count))
         self.register_buffer("updates", torch.zeros(()))
-        self._initialise(orthogonal)
+        self._initialize(orthogonal)
 
     def standardized(self, features: torch.Tensor) -> torch.Tensor:
         """Return the networks' outputs in their own units, (batch, n) -> (batch, k)."""
@@ -79,7 +79,7 @@ class StackedCritics(nn.Module):
 
     @torch.no_grad()
     def track(self, targets: torch.Tensor) -> None:
-        """Move mean and scale towards the targets', (batch, k), without changing any output."""
+        """Move mean and scale toward the targets', (batch, k), without changing any output."""
         self.updates += 1
         # Unbiased from the first call, as Adam's moments are.
         rate = (1 - MOMENTUM) / (1 - MOMENTUM ** float(self.updates))
@@ -94,7 +94,7 @@ class StackedCritics(nn.Module):
         self.mean.copy_(mean)
         self.scale.copy_(scale)
 
-    def _initialise(self, orthogonal: bool) -> None:
+    def _initialize(self, orthogonal: bool) -> None:
         with torch.no_grad():
             parts = self.weight.split(self._sizes, dim=1)
             for layer, (rows, columns) in enumerate(self._shapes):

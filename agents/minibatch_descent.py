@@ -1,4 +1,4 @@
-"""Passes of minibatch gradient descent over a batch, for the actor and all critics at once.
+"""Minibatch gradient descent on the actor and all critics at once.
 
 This is where training spends most of its time.
 """
@@ -15,13 +15,13 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, rows, split
 from agents.critic_descent import CriticDescent, critic_loss, fit_report
 from agents.divergence import estimated_divergence, log_ratios
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 ActorLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Descended(NamedTuple):
-    """What passes over a batch have come to."""
+    """The result of the passes over a batch."""
 
     report: dict[str, float]  # to log
     log_ratio: torch.Tensor  # (n,) log(pi / pi_old) of the batch after them
@@ -29,7 +29,7 @@ class Descended(NamedTuple):
 
 @dataclass(frozen=True)
 class MinibatchDescent:
-    """How actor and critics are fitted to a batch, in common passes.
+    """How the actor and the critics are fitted to a batch in shared passes.
 
     Args:
         critic_descent: the passes, and how the critics learn in them.
@@ -53,7 +53,7 @@ class MinibatchDescent:
     def run(
         self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, actor_loss: ActorLoss
     ) -> Descended:
-        """Improve the actor by a loss and fit the critics, in common passes.
+        """Minimize the actor's loss and fit the critics, in shared passes.
 
         Args:
             policy: its optimizer takes the steps.

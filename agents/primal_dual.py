@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, Measurement
+from agents.batch import Batch, Measurement, standardized
 
 NormalizeAdvantage = bool | Literal["separate"]
 
 
 class Primal(Protocol):
-    """Improves a policy on an advantage; knows nothing of constraints."""
+    """Improves a policy on an advantage, without regard to constraints."""
 
     def improve(
         self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, progress_remaining: float
@@ -36,23 +36,45 @@ class Primal(Protocol):
 
 
 class Dual(Protocol):
-    """Prices constraints by their measured violation."""
+    """Prices constraints by their measured violation.
 
-    def start(self, num_constraints: int) -> None:
-        """Prepare for m constraints."""
-        ...
+    A dual is a dataclass. Its fields are arguments of its agents, except `num_constraints` (m),
+    which the agent sets from the environment.
+    """
 
     def weights(self) -> np.ndarray:
         """Return the price of each cost now, (m,), >= 0."""
         ...
 
     def update(self, violation: np.ndarray) -> None:
-        """Take in the measured violation, cost - limit, (m,)."""
+        """Update the price from the measured violation, cost - limit, (m,)."""
         ...
 
     def log(self) -> dict[str, np.ndarray]:
-        """Return what to log: arrays of one number per constraint, or of one for all."""
+        """Return what to log: arrays of one number per constraint, or of a single number."""
         ...
+
+
+@dataclass(frozen=True)
+class NoDual:
+    """No price, w = 0: costs are measured and ignored.
+
+    Args:
+        num_constraints: m.
+    """
+
+    num_constraints: int = 1
+
+    def weights(self) -> np.ndarray:
+        """Return zeros, (m,)."""
+        return np.zeros(self.num_constraints)
+
+    def update(self, violation: np.ndarray) -> None:
+        """Do nothing."""
+
+    def log(self) -> dict[str, np.ndarray]:
+        """Return nothing to log."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -60,12 +82,12 @@ class AdvantageScaling:
     """How the advantage is scaled; arguments of every primal-dual agent.
 
     Args:
-        normalize_advantage: True standardises A_reward - A_cost w, so that w is the price in the
+        normalize_advantage: True standardizes A_reward - A_cost w, so that w is the price in the
             units of the declared reward and costs, as a multiplier of the linear program is.
-            "separate" standardises A_reward and centres A_cost before they are combined, as
+            "separate" standardizes A_reward and centers A_cost before they are combined, as
             OmniSafe does; w is then a price in units of A_reward's deviation. False does nothing.
-        normalize_lagrangian: divide the combined advantage by 1 + sum(w). It makes no difference
-            to a standardised advantage.
+        normalize_lagrangian: divide the combined advantage by 1 + sum(w). It has no effect on a
+            standardized advantage.
     """
 
     normalize_advantage: NormalizeAdvantage = True
@@ -95,10 +117,6 @@ class PrimalDual:
     def __init__(self, scaling: AdvantageScaling, primal: Primal, dual: Dual) -> None:
         self._scaling, self._primal, self._dual = scaling, primal, dual
 
-    def start(self, num_constraints: int) -> None:
-        """Prepare for m constraints."""
-        self._dual.start(num_constraints)
-
     def update(
         self,
         policy: MlpPolicy,
@@ -106,7 +124,7 @@ class PrimalDual:
         measured: Measurement | None,
         progress_remaining: float,
     ) -> dict[str, float]:
-        """Let the dual see the violation, if one was measured, and improve the policy."""
+        """Update the dual if a violation was measured, and improve the policy."""
         if measured is not None:
             self._dual.update(measured.violation)
         advantage = self._scaling.combine(batch.advantages, self._dual.weights())
@@ -115,8 +133,3 @@ class PrimalDual:
     def log(self) -> dict[str, np.ndarray]:
         """Return the weights and the dual's own quantities."""
         return {"weight": self._dual.weights(), **self._dual.log()}
-
-
-def standardized(values: torch.Tensor) -> torch.Tensor:
-    """Return the values with mean 0 and deviation 1."""
-    return (values - values.mean()) / (values.std(unbiased=False) + 1e-8)

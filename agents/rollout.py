@@ -1,4 +1,4 @@
-"""The steps of one rollout, checked as they come in and turned into a batch at the end."""
+"""The steps of one rollout: checked one by one, then turned into a batch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 
 from agents.actor_critic import MlpPolicy
-from agents.advantage import generalized_advantages
 from agents.batch import Batch, Observations, split
 from safe_envs.contract.cost_signal import CostSignalError, NonFiniteEnvError, read_costs
 
 Raw = np.ndarray | dict[str, np.ndarray]
+ZERO = np.zeros(())  # faster to compare with than Python's 0.0
 LARGEST_FORWARD = 8192  # rows of one forward pass over the rollout
 
 
@@ -38,23 +38,30 @@ def checked_signals(
     """
     signals = np.empty((len(rewards), 1 + num_constraints))
     signals[:, 0] = rewards
-    if not np.isfinite(signals[:, 0]).all():
-        row = int(np.flatnonzero(~np.isfinite(signals[:, 0]))[0])
-        raise NonFiniteEnvError(f"environment {row}, {where}: the reward is {rewards[row]}")
+    is_negative = False
     if num_constraints:
         try:
             costs = read_costs(infos, len(rewards), num_constraints)
         except (CostSignalError, TypeError, ValueError) as error:
+            _check_rewards(rewards, where)
             raise CostSignalError(f"{where}: {error}") from error
-        sound = np.isfinite(costs) & (costs >= 0)
-        if not sound.all():
-            row = int(np.flatnonzero(~sound.all(axis=1))[0])
-            raise CostSignalError(
-                f"environment {row}, {where}: the cost is {costs[row].tolist()}; costs are finite, "
-                ">= 0, and bad"
-            )
         signals[:, 1:] = costs
+        is_negative = bool(np.count_nonzero(costs < ZERO))
+    # Counting is the fastest way to test an array, and this test runs at every step.
+    if is_negative or np.count_nonzero(np.isfinite(signals)) < signals.size:
+        _check_rewards(rewards, where)
+        sound = np.isfinite(costs) & (costs >= 0.0)
+        row = int(np.flatnonzero(~sound.all(axis=1))[0])
+        raise CostSignalError(
+            f"environment {row}, {where}: the cost is {costs[row].tolist()}; costs are finite, "
+            ">= 0, and bad"
+        )
     return signals
+
+
+def _check_rewards(rewards: np.ndarray, where: str) -> None:
+    for row in np.flatnonzero(~np.isfinite(rewards)):
+        raise NonFiniteEnvError(f"environment {row}, {where}: the reward is {rewards[row]}")
 
 
 def check_observations(observations: Raw, where: str) -> None:
@@ -117,11 +124,11 @@ class Rollout:
     ) -> tuple[Batch, np.ndarray]:
         """Return the batch to learn from, and each critic's explained variance, (k,).
 
-        An episode cut off by a time limit, or by the end of the rollout, is continued by the
-        values of the observation it really reached.
+        If a time limit or the end of the rollout cuts an episode off, its return is bootstrapped
+        from the last observation that the episode reached.
 
         Args:
-            policy: the one that acted, with the critics to use.
+            policy: the policy that acted, with its critics.
             discounts: of reward and costs, (k,).
             lambdas: of the advantage estimates, (k,).
         """
@@ -165,6 +172,40 @@ class Rollout:
             torch.as_tensor(targets.reshape(flat), dtype=torch.float32, device=device),
         )
         return batch, np.array(explained)
+
+
+def generalized_advantages(
+    signals: np.ndarray,
+    values: np.ndarray,
+    next_values: np.ndarray,
+    ended: np.ndarray,
+    discounts: np.ndarray,
+    lambdas: np.ndarray,
+) -> np.ndarray:
+    """Return the advantage estimates of k signals, shape (steps, envs, k).
+
+    A_t = sum_{l >= 0} (gamma lambda)^l delta_{t+l},  delta_t = r_t + gamma V(s'_t) - V(s_t),
+    where the sum stops at the end of the episode or of the rollout. Source: Schulman et al.
+    (2016), "High-dimensional continuous control using generalized advantage estimation",
+    equation 16.
+
+    Args:
+        signals: reward and costs of each step, (steps, envs, k).
+        values: V(s_t), (steps, envs, k).
+        next_values: V of the state that the step led to, (steps, envs, k): 0 where the episode
+            terminated, the value of its last observation where it was truncated.
+        ended: whether the step was the last of its episode, (steps, envs) bool.
+        discounts: gamma of each signal, (k,).
+        lambdas: lambda of each signal, (k,).
+    """
+    deltas = signals + discounts * next_values - values
+    carry = (discounts * lambdas) * ~ended[..., None]
+    advantages = np.empty_like(deltas)
+    running = np.zeros_like(deltas[0])
+    for t in reversed(range(len(deltas))):
+        running = deltas[t] + carry[t] * running
+        advantages[t] = running
+    return advantages
 
 
 def _flattened(steps: Sequence[Raw], device: torch.device) -> Observations:

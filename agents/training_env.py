@@ -1,4 +1,4 @@
-"""What agents train on: ids, environments and vector environments as one kind of VecEnv."""
+"""Converts ids, environments and vector environments to the VecEnv that agents train on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 import safe_envs  # noqa: F401  registers the ids
-from agents.native_vec_env import NativeVecEnv
+from agents.gymnasium_vec_env import GymnasiumVecEnv
+from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, CostSignalError, with_limits
 
@@ -24,7 +25,7 @@ AnyEnv = str | gym.Env | gym.vector.VectorEnv | VecEnv
 
 
 class Contract(NamedTuple):
-    """What the agent is held to."""
+    """The constraints and the discount that an agent trains with."""
 
     constraints: tuple[ConstraintSpec, ...]
     reward_discount: float
@@ -35,20 +36,19 @@ def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
 
     Args:
         env_id: Gymnasium id.
-        n_envs: number of copies; 1 makes the single form, which is faster alone.
+        n_envs: number of copies; 1 makes the single form, which is faster for one environment.
         **kwargs: arguments of the environment.
 
     Raises:
         ValueError: if n_envs < 1.
         gymnasium.error.Error: if Gymnasium cannot make it.
     """
-    if n_envs < 1:
-        raise ValueError(f"n_envs is {n_envs}; pass a whole number >= 1")
+    check_count(n_envs=n_envs)
     if n_envs > 1 and _has_native_form(env_id):
         venv = gym.make_vec(
             env_id, num_envs=n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs
         )
-        return NativeVecEnv(venv)
+        return GymnasiumVecEnv(venv)
     return DummyVecEnv([lambda: Monitor(gym.make(env_id, **kwargs)) for _ in range(n_envs)])
 
 
@@ -57,7 +57,7 @@ def environment_spec(venv: VecEnv) -> EnvSpec | None:
 
     The vector form of an environment keeps its own arguments in its specification; they are left
     out, so that Gymnasium can make single and vector forms from it. So is Stable-Baselines3's
-    Monitor, which changes nothing and which Gymnasium cannot make anew.
+    Monitor, which changes nothing and which Gymnasium cannot create.
     """
     spec = venv.get_attr("spec")[0] if venv.has_attr("spec") else None
     if spec is None:
@@ -82,7 +82,7 @@ def _has_native_form(env_id: str) -> bool:
 def as_vec_env(
     env: AnyEnv, n_envs: int, undeclared: tuple[ConstraintSpec, ...]
 ) -> VecEnv | gym.Env:
-    """Return what Stable-Baselines3 takes, from an id, an environment or a vector environment.
+    """Return an environment that Stable-Baselines3 accepts.
 
     A single environment that declares no constraints gets those in `undeclared`, read from
     `info["cost"]` or from the third of six values of `step`.
@@ -90,7 +90,7 @@ def as_vec_env(
     if isinstance(env, str):
         return make_vec_env(env, n_envs)
     if isinstance(env, gym.vector.VectorEnv):
-        return NativeVecEnv(env)
+        return GymnasiumVecEnv(env)
     if isinstance(env, VecEnv):
         if env.num_envs < 1:
             raise ValueError("the VecEnv holds no environment; give it at least one")
@@ -101,7 +101,7 @@ def as_vec_env(
 
 
 def undeclared_constraints(cost_limit: CostLimits) -> tuple[ConstraintSpec, ...]:
-    """Return constraints named for their place, for environments that declare none."""
+    """Return numbered constraints for environments that declare none."""
     if cost_limit is None:
         return ()
     if not isinstance(cost_limit, Sequence):
@@ -110,12 +110,12 @@ def undeclared_constraints(cost_limit: CostLimits) -> tuple[ConstraintSpec, ...]
 
 
 def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contract:
-    """Return the constraints an agent on these environments is held to, and the return's discount.
+    """Return the constraints and the discount of the return for an agent on these environments.
 
     Args:
         venv: the environments.
-        cost_limit: limits that win over the declared ones; None keeps those.
-        required: whether having none is an error.
+        cost_limit: replaces the declared limits; None keeps them.
+        required: whether it is an error to have no constraints.
 
     Raises:
         CostSignalError: if none are declared, no limit is given, and some are required.
@@ -123,7 +123,8 @@ def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contrac
     """
     discount = venv.get_attr("reward_discount")[0] if venv.has_attr("reward_discount") else 1.0
     if venv.has_attr("constraints"):
-        return Contract(with_limits(venv.get_attr("constraints")[0], cost_limit), discount)
+        declared = venv.get_attr("constraints")[0]
+        return Contract(with_limits(declared, cost_limit, "cost_limit"), discount)
     constraints = undeclared_constraints(cost_limit)
     if required and not constraints:
         raise CostSignalError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import agents
 from agents.constrained_agent import ConstrainedAgent
+from agents.named_agents import NAMED_AGENTS
+from agents.signatures import described_arguments, without_arguments
 from baselines.names.hyperparameters import FOLDER
 
 OWN_ARGUMENTS = "How the loop works, and the arguments all agents share"
@@ -16,9 +17,7 @@ OWN_ARGUMENTS = "How the loop works, and the arguments all agents share"
 
 def deep_agent_names() -> list[str]:
     """Return the names of the agents that have a page."""
-    exported = (getattr(agents, name) for name in agents.__all__)
-    kinds = (one for one in exported if inspect.isclass(one) and issubclass(one, ConstrainedAgent))
-    return sorted(kind.__name__ for kind in kinds if kind is not ConstrainedAgent)
+    return sorted(NAMED_AGENTS)
 
 
 def deep_agent_page(name: str) -> str:
@@ -28,7 +27,7 @@ def deep_agent_page(name: str) -> str:
     lines = [
         f"# agents.{name}",
         "",
-        inspect.getdoc(agent) or "",
+        without_arguments(inspect.getdoc(agent) or ""),
         "",
         "```python",
         "import agents",
@@ -40,8 +39,12 @@ def deep_agent_page(name: str) -> str:
         "## What it is made of",
         "",
     ]
-    for part in parts:
-        lines += [f"### {part.__name__}", "", "```text", _module_text(part), "```", ""]
+    texts = [_module_text(part) for part in parts]
+    for number, part in enumerate(parts):
+        text = texts[number]
+        if text in texts[:number]:  # one module, two parts
+            text = without_arguments(inspect.getdoc(part) or "")
+        lines += [f"### {part.__name__}", "", "```text", text, "```", ""]
     lines += ["## Arguments of its own", "", "| argument | default | meaning and origin |"]
     lines += ["|---|---|---|"]
     lines += _rows(agent.recipe.arguments(), parts)
@@ -55,17 +58,6 @@ def _example_arguments(agent: type[ConstrainedAgent]) -> str:
         return '"MlpPolicy", "Safe/DoubleIntegrator-v0"'
     limit = ", cost_limit=25.0" if agent.needs_constraints else ""
     return f'"MlpPolicy", "SafetyHopperVelocity-v1"{limit}'
-
-
-def described_arguments(documented: Any) -> dict[str, str]:
-    """Return the text of each entry of a docstring's Args section."""
-    text = inspect.getdoc(documented) or ""
-    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)
-    if section is None:
-        return {}
-    entries = re.split(r"^ {4}(?=\w+:)", section[1], flags=re.MULTILINE)
-    pairs = (entry.split(":", 1) for entry in entries if ":" in entry)
-    return {name.strip(): " ".join(meaning.split()) for name, meaning in pairs}
 
 
 def _rows(defaults: dict[str, Any], parts: Sequence[type]) -> list[str]:

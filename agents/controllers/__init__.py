@@ -1,9 +1,9 @@
-"""Controllers from models, with the `predict` of Stable-Baselines3's policies.
+"""Model-based controllers with the `predict` method of Stable-Baselines3's policies.
 
     controller = GeometricController(gym.make("Safe/Quadrotor-v0"))
     action, _ = controller.predict(observation)
 
-They need NumPy, SciPy and DAQP alone, `MPCController(solver="ipopt")` also casadi.
+They need only NumPy, SciPy and DAQP; `MPCController(solver="ipopt")` also needs casadi.
 """
 
 from agents.controllers.geometric import GeometricController

@@ -1,4 +1,4 @@
-"""Which environment a controller is for: the model in it, and checks of its spaces."""
+"""The environment a controller is made for, with checks of its spaces."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ def controlled_env(controller: str, env: Env, *families: tuple[type, ...]) -> An
     """Return the innermost environment, of one of the families.
 
     Args:
-        controller: its name, for messages.
+        controller: its name, for error messages.
         env: an environment or a native vector environment, wrapped or not, or an id.
         families: keys of `IDS` that the controller is for.
 
     Raises:
-        TypeError: if `env` is no environment.
-        ValueError: if it is another one, or a wrapper has changed its observations or actions.
+        TypeError: if `env` is not an environment.
+        ValueError: if it is of another family, or a wrapper has changed its observations or
+            actions.
     """
     known = ", ".join(env_id for family in families for env_id in IDS[family])
     if isinstance(env, str):
         env = gym.make(env)
     if not isinstance(env, gym.Env | VectorEnv):
         raise TypeError(
-            f"{controller} was given {env!r}, which is no Gymnasium environment; pass {known}, as "
-            "an id or made with gym.make or gym.make_vec"
+            f"{controller} was given {env!r}, which is not a Gymnasium environment; pass {known}, "
+            "as an id or made with gym.make or gym.make_vec"
         )
     inner = env.unwrapped
     if not any(isinstance(inner, family) for family in families):

@@ -1,13 +1,13 @@
 """Gauss-Newton steps for the quadrotor's optimal control problem, one box QP each.
 
 With residuals that are linear in x and u, the Gauss-Newton step from a plan solves the problem
-with the model linearised along it,
+with the model linearized along it,
 
     dx_{k+1} = A_k dx_k + B_k du_k + (F(x_k, u_k) - x_{k+1}),   dx_0 = 0,
 
 whose states are eliminated: dx = G du + d leaves a program in the thrusts' changes alone,
 
-    minimise 1/2 du'(G'W G + R) du + (G'W (x + d - target) + R (u - u_h))'du,   -u <= du <= 1 - u.
+    minimize 1/2 du'(G'W G + R) du + (G'W (x + d - target) + R (u - u_h))'du,   -u <= du <= 1 - u.
 
 Sources: Diehl, Bock and Schloeder, "A real-time iteration scheme for nonlinear optimization in
 optimal feedback control" (SIAM J. Control Optim. 2005), whose one step per control interval this
@@ -19,7 +19,7 @@ from __future__ import annotations
 import daqp
 import numpy as np
 
-from agents.controllers.quadrotor_prediction import Linearisation, QuadrotorPrediction
+from agents.controllers.quadrotor_prediction import Linearization, QuadrotorPrediction
 from agents.controllers.tracking_problem import Plan, TrackingProblem
 from safe_envs.quadrotor.dynamics import STATE_SIZE
 from safe_envs.quadrotor.task import EFFORT_WEIGHT
@@ -30,8 +30,8 @@ SOLVED = 1  # DAQP's exit flag of an optimum
 class GaussNewton:
     """Full Gauss-Newton steps.
 
-    Repeated on one problem they end in its optimum, within 5 to 15 steps unless the vehicle is far
-    off the reference and tumbling, where without a line search they may not settle.
+    Repeated on one problem they converge to its optimum within 5 to 15 steps. If the vehicle is
+    tumbling far off the reference they may not converge, because there is no line search.
 
     Args:
         problem: what to solve.
@@ -47,7 +47,7 @@ class GaussNewton:
         self._sense = np.zeros(count, dtype=np.int32)
 
     def improved(self, state: np.ndarray, targets: np.ndarray, guess: Plan) -> Plan:
-        """Return the plan one step after a guess.
+        """Return the plan after one step from a guess.
 
         Args:
             state: x_0, (13,).
@@ -59,7 +59,7 @@ class GaussNewton:
         """
         states, thrusts = guess.states.copy(), guess.thrusts
         states[0] = state
-        linear = self._prediction.linearised(states[:-1], thrusts)
+        linear = self._prediction.linearized(states[:-1], thrusts)
         answer = condensed(linear, linear.reached - states[1:])  # (N, 13, 1 + 4 N)
         residuals = self._roots[:, :, None] * answer
         residuals[:, :, 0] += self._roots * (states[1:] - targets)
@@ -84,12 +84,12 @@ class GaussNewton:
         if flag != SOLVED or not np.isfinite(value):
             raise RuntimeError(
                 f"the quadratic program of a plan failed with DAQP's exit flag {flag}; the vehicle "
-                "may be too far from the reference to fly back, so start the episode anew"
+                "may be too far from the reference to fly back, so start a new episode"
             )
         return change
 
 
-def condensed(linear: Linearisation, gaps: np.ndarray) -> np.ndarray:
+def condensed(linear: Linearization, gaps: np.ndarray) -> np.ndarray:
     """Return d and G of dx_{k+1} = d_{k+1} + G_{k+1} du side by side, (N, 13, 1 + 4 N).
 
     Args:

@@ -1,4 +1,4 @@
-"""The quadrotor's geometric tracking controller on observations."""
+"""The quadrotor's geometric tracking controller, applied to observations."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from safe_envs.quadrotor.observation import observed_flight
 
 
 class GeometricController:
-    """Follows the quadrotor's reference with an error of 0.003 m, without regard to obstacles.
+    """Follows the quadrotor's reference with an error of 0.003 m; it ignores obstacles.
 
     The law is `safe_envs.quadrotor.geometric_controller.GeometricLaw` (Lee, Leok and McClamroch,
-    CDC 2010); the state and the time on the reference are read from the observation, so that
-    actions depend on nothing else.
+    CDC 2010); the state and the time on the reference are read from the observation, so actions
+    depend on nothing else.
 
     Args:
         env: a quadrotor environment, wrapped or not, its native vector form, or its id.
 
     Raises:
-        TypeError: if `env` is no environment.
+        TypeError: if `env` is not an environment.
         ValueError: if it is another environment.
     """
 
@@ -39,10 +39,10 @@ class GeometricController:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, PredictState]:
-        """Return the actions, (4,) or (N, 4), and `state` as it came."""
+        """Return the actions, (4,) or (N, 4), and `state` unchanged."""
         rows = observation_rows(type(self).__name__, observation, self._width)
         states, times = observed_flight(self.law.reference, rows.values)
-        if len(states) == 1:  # in plain floats, the law is faster
+        if len(states) == 1:  # the law is faster with plain floats
             thrusts = self.law(states[0], float(times[0]))[None]
         else:
             thrusts = self.law.batch(states.T, times).T

@@ -33,7 +33,7 @@ class Ipopt:
         self._solve, self._low, self._high = _program(problem)
 
     def improved(self, state: np.ndarray, targets: np.ndarray, guess: Plan) -> Plan:
-        """Return the optimal plan that is found from a guess.
+        """Return the optimal plan found from a guess.
 
         Args:
             state: x_0, (13,).
@@ -50,7 +50,7 @@ class Ipopt:
         if status not in SOLVED:
             raise RuntimeError(
                 f"IPOPT ended with {status}; the vehicle may be too far from the reference to fly "
-                "back, so start the episode anew, or use solver='rti'"
+                "back, so start a new episode, or use solver='rti'"
             )
         unknowns = np.array(found["x"])[:, 0]
         states = unknowns[: self._split].reshape(-1, STATE_SIZE)
@@ -62,7 +62,7 @@ def load_casadi() -> Any:
     """Return the module casadi.
 
     Raises:
-        ImportError: if it is not installed, with the line that installs it.
+        ImportError: if it is not installed; the error says how to install it.
     """
     try:
         return import_module("casadi")

@@ -1,4 +1,4 @@
-"""Linear-quadratic regulators of the environments that have one."""
+"""Linear-quadratic regulators for the double integrator and the quadrotor."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class LQRController:
 
     - Safe/DoubleIntegrator-v0: u = clip(-K x, -1, 1) for the cost x'x + u^2; it is also the safe
       controller of SCPO (arXiv 2512.13788, section VI-B).
-    - Quadrotors: thrusts u = clip(u_h - K (x - x_d), 0, 1) with K of the model linearised at hover
+    - Quadrotors: thrusts u = clip(u_h - K (x - x_d), 0, 1) with K of the model linearized at hover
       and the reward's weights. x = (position, velocity, angles, rates), the angles being 2 q_v;
-      x_d is the reference with the tilt (-a_y, a_x, 0) / g that its acceleration a takes, and that
-      tilt's rate. It follows slow references near hover and has no regard to obstacles.
+      x_d is the reference with the tilt (-a_y, a_x, 0) / g that its acceleration a requires, and
+      that tilt's rate. It follows slow references near hover and ignores obstacles.
 
     Args:
         env: one of these, wrapped or not, its native vector form, or its id.
 
     Raises:
-        TypeError: if `env` is no environment.
+        TypeError: if `env` is not an environment.
         ValueError: if it is another environment.
     """
 
@@ -62,7 +62,7 @@ class LQRController:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, PredictState]:
-        """Return the actions, (a,) or (N, a), and `state` as it came."""
+        """Return the actions, (a,) or (N, a), and `state` unchanged."""
         rows = observation_rows(type(self).__name__, observation, self._width)
         return rows.actions(self._law(rows.values)), state
 
@@ -70,12 +70,12 @@ class LQRController:
 def hover_gain(vehicle: Vehicle, time_step: float) -> np.ndarray:
     """Return K of the undiscounted linear-quadratic problem at hover, (4, 12).
 
-        minimise sum x'C x + u'R u,   x+ = A x + B u,
+        minimize sum x'C x + u'R u,   x+ = A x + B u,
         P = DARE(A, B, C, R),   K = (R + B'P B)^-1 B'P A
 
     Args:
-        vehicle: what hovers.
-        time_step: for which thrusts are held [s].
+        vehicle: the model.
+        time_step: during which the thrusts are constant [s].
     """
     a, b = hover_dynamics(vehicle, time_step)
     weights = (POSITION_WEIGHT, VELOCITY_WEIGHT, ANGLE_WEIGHT, RATE_WEIGHT)
@@ -89,7 +89,7 @@ def _push(states: np.ndarray) -> np.ndarray:
 
 
 class _HoverLaw:
-    """The quadrotor's law on observations."""
+    """The quadrotor's control law, applied to observations."""
 
     def __init__(self, vehicle: Vehicle, reference: FigureEight, gain: np.ndarray) -> None:
         self._hover = vehicle.hover_thrust

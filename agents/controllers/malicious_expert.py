@@ -1,4 +1,4 @@
-"""The expert of SCPO's double integrator, which drives some states out of the box."""
+"""The expert for SCPO's double integrator; it drives some states out of the box."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from agents.controllers.controlled_env import DOUBLE_INTEGRATORS, Env, controlled_env
 from agents.controllers.observation_rows import PredictState, observation_rows
+from safe_envs.contract.argument_checks import check_not_negative
 from safe_envs.control.double_integrator import EXPERT_NOISE_STD
 from safe_envs.control.double_integrator_reference import malicious_expert
 
@@ -15,7 +16,7 @@ from safe_envs.control.double_integrator_reference import malicious_expert
 class MaliciousExpert:
     """clip(-2 (position + velocity) + noise, -1, 1) on the double integrator.
 
-    What `reward="imitation"` pays for copying. Source: Cao and Borrelli, SCPO (arXiv 2512.13788),
+    `reward="imitation"` rewards imitating it. Source: Cao and Borrelli, SCPO (arXiv 2512.13788),
     section VI-B.
 
     Args:
@@ -24,7 +25,7 @@ class MaliciousExpert:
         seed: of the noise.
 
     Raises:
-        TypeError: if `env` is no environment.
+        TypeError: if `env` is not an environment.
         ValueError: if it is another environment or `noise_std` is negative.
     """
 
@@ -32,8 +33,7 @@ class MaliciousExpert:
         self, env: Env, noise_std: float = EXPERT_NOISE_STD, seed: int | None = None
     ) -> None:
         controlled_env(type(self).__name__, env, DOUBLE_INTEGRATORS)
-        if not 0.0 <= noise_std < np.inf:
-            raise ValueError(f"noise_std is {noise_std}; pass a finite number >= 0")
+        check_not_negative(noise_std=noise_std)
         self.noise_std = noise_std
         self._rng = np.random.default_rng(seed)
 
@@ -44,7 +44,7 @@ class MaliciousExpert:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, PredictState]:
-        """Return the actions, (1,) or (N, 1), and `state` as it came."""
+        """Return the actions, (1,) or (N, 1), and `state` unchanged."""
         rows = observation_rows(type(self).__name__, observation, 2)
         noise: np.ndarray | float = 0.0
         if not deterministic:

@@ -1,4 +1,4 @@
-"""The quadrotor's model predictive controller on observations."""
+"""The quadrotor's model predictive controller, applied to observations."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from safe_envs.quadrotor.observation import observed_flight
 
 
 class MPCController:
-    """Follows the quadrotor's reference by `QuadrotorMPC`, without regard to obstacles.
+    """Follows the quadrotor's reference with `QuadrotorMPC`; it ignores obstacles.
 
-    Minimises the reward's stage cost over a horizon of 1 s. The state and the time on the
-    reference are read from the observation. The last plans, from which the next are found, go
-    through `state` as a recurrent policy's memory does: hand back what came, and tell in
-    `episode_start` which rows begin an episode. Without `state` every call plans from scratch,
-    which takes some four times as long with "rti".
+    Minimizes the reward's stage cost over a horizon of 1 s. The state and the time on the
+    reference are read from the observation. The next plans start from the last ones, which are
+    passed in `state`, like the memory of a recurrent policy: pass back the returned state, and mark
+    in `episode_start` the rows that begin an episode. Without `state` every call plans from
+    scratch, which takes about four times as long with "rti".
 
     Args:
         env: a quadrotor environment, wrapped or not, its native vector form, or its id.
@@ -31,8 +31,8 @@ class MPCController:
             `mpc`).
 
     Raises:
-        TypeError: if `env` is no environment.
-        ValueError: if it is another environment or another argument is out of its range.
+        TypeError: if `env` is not an environment.
+        ValueError: if it is another environment or an argument is out of range.
         ImportError: if the solver is "ipopt" and casadi is not installed.
     """
 
@@ -58,18 +58,18 @@ class MPCController:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return the actions, (4,) or (N, 4), and the plans they begin.
+        """Return the actions, (4,) or (N, 4), and the plans they come from.
 
         Args:
             observation: (n,) or (N, n).
             state: the plans returned for the step before: states (N, horizon + 1, 13) and thrusts
                 (N, horizon, 4), with N = 1 for one observation; None if there are none.
-            episode_start: (N,) or a bool: rows whose plan in `state` is not to be used.
-            deterministic: of no effect.
+            episode_start: (N,) or a bool: rows whose plan in `state` must not be used.
+            deterministic: has no effect.
 
         Raises:
             ValueError: if the observation or `state` is of the wrong shape.
-            RuntimeError: if an optimisation fails.
+            RuntimeError: if an optimization fails.
         """
         rows = observation_rows(type(self).__name__, observation, self._width)
         states, times = observed_flight(self.law.problem.reference, rows.values)

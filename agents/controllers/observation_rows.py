@@ -1,4 +1,4 @@
-"""Observations, one or many, as the rows that controllers compute with, and actions back."""
+"""Converts one or many observations to rows for controllers, and rows of actions back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-PredictState = tuple[np.ndarray, ...] | None  # what `predict` hands on, as in Stable-Baselines3
+PredictState = tuple[np.ndarray, ...] | None  # passed through by `predict`, as in Stable-Baselines3
 
 
 class Rows(NamedTuple):
@@ -25,12 +25,12 @@ def observation_rows(controller: str, observation: Any, width: int) -> Rows:
     """Return one observation (n,) or a batch (N, n) as rows.
 
     Args:
-        controller: its name, for messages.
+        controller: its name, for error messages.
         observation: array of finite numbers.
         width: n.
 
     Raises:
-        ValueError: if the shape is another or an entry is not finite.
+        ValueError: if the shape is wrong or an entry is not finite.
     """
     values = np.asarray(observation, dtype=np.float64)
     if values.ndim not in (1, 2) or values.shape[-1] != width:

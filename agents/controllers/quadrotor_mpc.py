@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal
 
 import numpy as np
@@ -17,27 +16,28 @@ from agents.controllers.tracking_problem import (
     Planner,
     TrackingProblem,
 )
+from safe_envs.contract.argument_checks import check_choice
 from safe_envs.quadrotor.dynamics import STATE_SIZE
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.vehicle import Vehicle
 
 SolverName = Literal["rti", "ipopt"]
 SOLVERS: tuple[SolverName, ...] = ("rti", "ipopt")
-FIRST_STEPS = 10  # at most, of Gauss-Newton where no plan is at hand
-SETTLED = 1e-3  # change of the thrusts below which these end
+FIRST_STEPS = 10  # largest number of Gauss-Newton steps without an earlier plan
+SETTLED = 1e-3  # change of the thrusts below which they stop
 
 
 class QuadrotorMPC:
-    """Thrusts that minimise the reward's stage cost over a horizon, planned anew at every step.
+    """Thrusts that minimize the reward's stage cost over a horizon, replanned at every step.
 
-    See `tracking_problem` for what is minimised. It has no regard to obstacles.
+    `tracking_problem` defines what is minimized. Obstacles are ignored.
 
     - "rti", a real-time iteration: one Gauss-Newton step per call from the last plan, shifted by
       the time that has passed; up to 10 steps where there is none.
     - "ipopt": the plan is solved to the optimum at every call. Needs casadi.
 
-    Called with a state and a time it keeps its last plan; `reset` forgets it and is due wherever
-    a flight starts. `plan` is the same without memory.
+    A call with a state and a time keeps the plan for the next call; call `reset` at the start of
+    every flight. `plan` is the same without memory.
 
     Args:
         vehicle: the model.
@@ -49,7 +49,7 @@ class QuadrotorMPC:
         solver: "rti" or "ipopt".
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
         ImportError: if the solver is "ipopt" and casadi is not installed.
     """
 
@@ -68,10 +68,7 @@ class QuadrotorMPC:
             raise ValueError(
                 f"dt is {dt}; pass a number > 0 and not above the horizon's time_step {time_step}"
             )
-        if solver not in SOLVERS:
-            close = difflib.get_close_matches(str(solver), SOLVERS, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ValueError(f"solver is {solver!r}; {hint}pass 'rti' or 'ipopt'")
+        check_choice("solver", solver, SOLVERS)
         self.dt = dt
         self._planner: Planner
         if solver == "rti":

@@ -1,7 +1,7 @@
-"""One step of the quadrotor's model with its derivatives, for all stages of a horizon at once.
+"""One step of the quadrotor's model with derivatives, for all stages of a horizon at once.
 
 The model is that of `safe_envs.quadrotor.dynamics`, in one step of the classical Runge-Kutta
-method of fourth order, after which the quaternion is normalised. With r = (q, w),
+method of fourth order, after which the quaternion is normalized. With r = (q, w),
 
     dp/dt = v,   dv/dt = (T/m) R(q) e3 - g e3,   dr/dt = f(r) + J^-1 tau,
 
@@ -24,7 +24,7 @@ QUATERNION = slice(6, 10)
 ROTATION = slice(6, 13)
 
 
-class Linearisation(NamedTuple):
+class Linearization(NamedTuple):
     """x+ = F(x, u) and its derivatives, at N states and thrusts."""
 
     reached: np.ndarray  # F, (N, 13)
@@ -33,7 +33,7 @@ class Linearisation(NamedTuple):
 
 
 class QuadrotorPrediction:
-    """The model's step F of `time_step` seconds with thrusts held.
+    """The model's step F of `time_step` seconds with constant thrusts.
 
     Args:
         vehicle: the model.
@@ -49,11 +49,11 @@ class QuadrotorPrediction:
         self._drift = np.eye(STATE_SIZE, STATE_SIZE + ROTORS)  # without any acceleration
         self._drift[:3, VELOCITY] = time_step * np.eye(3)
 
-    def linearised(self, states: np.ndarray, thrusts: np.ndarray) -> Linearisation:
+    def linearized(self, states: np.ndarray, thrusts: np.ndarray) -> Linearization:
         """Return F and its derivatives at states (N, 13) and thrusts (N, 4).
 
-        As p and v do not act on the rest, (q, w) is integrated by itself, with its derivative by
-        (q, w, u); with a_i the acceleration at the method's stage i,
+        Since p and v do not affect the other states, (q, w) is integrated separately, with its
+        derivative by (q, w, u); with a_i the acceleration at the method's stage i,
 
             v+ = v + h/6 (a_1 + 2 a_2 + 2 a_3 + a_4),   p+ = p + h v + h^2/6 (a_1 + a_2 + a_3).
         """
@@ -71,8 +71,8 @@ class QuadrotorPrediction:
         flat = turns.reshape(4, -1)
         derivative[:, :3, 6:] += (to_position @ flat).reshape(count, 10, -1)[:, :3]
         derivative[:, 3:, 6:] += (to_velocity @ flat).reshape(count, 10, -1)
-        _normalise(reached, derivative[:, :, 6:])
-        return Linearisation(reached, derivative[:, :, :STATE_SIZE], derivative[:, :, STATE_SIZE:])
+        _normalize(reached, derivative[:, :, 6:])
+        return Linearization(reached, derivative[:, :, :STATE_SIZE], derivative[:, :, STATE_SIZE:])
 
     def _stages(self, rotation: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return d(v, q, w)/dt at the method's four stages and its derivatives by (q, w, u).
@@ -110,7 +110,7 @@ class QuadrotorPrediction:
         return slopes, turns
 
 
-def _normalise(reached: np.ndarray, derivative: np.ndarray) -> None:
+def _normalize(reached: np.ndarray, derivative: np.ndarray) -> None:
     """Divide the quaternions by their lengths: d(q/|q|) = (I - n n') dq / |q| with n = q/|q|."""
     length = np.linalg.norm(reached[:, QUATERNION], axis=1)
     reached[:, QUATERNION] /= length[:, None]

@@ -1,6 +1,6 @@
 """The optimal control problem of the quadrotor's predictive controllers, and the plans for it.
 
-    minimise    sum_{k=0}^{N-1} l(x_k, u_k) + c l_x(x_N)   over u_0 .. u_{N-1}
+    minimize    sum_{k=0}^{N-1} l(x_k, u_k) + c l_x(x_N)   over u_0 .. u_{N-1}
     subject to  x_0 given,   x_{k+1} = F(x_k, u_k),   0 <= u_k <= 1
 
 with the stage cost l of the reward, its part l_x without thrusts, and the model's step F.
@@ -8,13 +8,13 @@ with the stage cost l of the reward, its part l_x without thrusts, and the model
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import check_count, check_positive
 from safe_envs.quadrotor.dynamics import STATE_SIZE
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.task import POSITION_WEIGHT, RATE_WEIGHT
@@ -22,20 +22,20 @@ from safe_envs.quadrotor.vehicle import Vehicle
 
 VELOCITY_WEIGHT = 1.0  # [s^2/m^2]; this and the next are those of `safe_envs.quadrotor.task`
 TILT_WEIGHT = 2.0  # of |q_v|^2
-HORIZON = 20  # stages; this and the next two are this project's choice
+HORIZON = 20  # stages; this and the next two were chosen for this project
 TIME_STEP = 0.05  # [s]
 TERMINAL_WEIGHT = 5.0
 
 
 class Plan(NamedTuple):
-    """What a controller intends."""
+    """Planned states and thrusts."""
 
     states: np.ndarray  # x_0 .. x_N, (N + 1, 13)
     thrusts: np.ndarray  # u_0 .. u_{N-1}, (N, 4)
 
 
 class Planner(Protocol):
-    """A way to solve the problem, wholly or by one step from a guess."""
+    """A way to solve the problem, completely or by one step from a guess."""
 
     def improved(self, state: np.ndarray, targets: np.ndarray, guess: Plan) -> Plan:
         """Return a better plan from a state (13,) along targets (N, 13) for x_1 .. x_N."""
@@ -54,7 +54,7 @@ class TrackingProblem:
         terminal_weight: c.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of range.
     """
 
     vehicle: Vehicle
@@ -64,12 +64,8 @@ class TrackingProblem:
     terminal_weight: float = TERMINAL_WEIGHT
 
     def __post_init__(self) -> None:
-        if not isinstance(self.horizon, int | np.integer) or self.horizon < 1:
-            raise ValueError(f"horizon is {self.horizon!r}; pass a whole number of stages >= 1")
-        positive = {"time_step": self.time_step, "terminal_weight": self.terminal_weight}
-        for name, value in positive.items():
-            if not 0.0 < value < math.inf:
-                raise ValueError(f"{name} is {value}; pass a finite number > 0")
+        check_count(horizon=self.horizon)
+        check_positive(time_step=self.time_step, terminal_weight=self.terminal_weight)
 
     @cached_property
     def weights(self) -> np.ndarray:
@@ -84,7 +80,7 @@ class TrackingProblem:
         return weights
 
     def targets(self, time: float) -> np.ndarray:
-        """Return what x_1 .. x_N should be if x_0 is at a time [s], (N, 13)."""
+        """Return the targets of x_1 .. x_N if x_0 is at the given time [s], (N, 13)."""
         ahead = time + self.time_step * np.arange(1, self.horizon + 1)
         angle, targets = self.reference.rate * ahead, np.zeros((self.horizon, STATE_SIZE))
         x, y, vx, vy = self.reference.planar(np.cos(angle), np.sin(angle))
@@ -94,14 +90,14 @@ class TrackingProblem:
         return targets
 
     def first_guess(self, state: np.ndarray, targets: np.ndarray) -> Plan:
-        """Return the plan that is at the targets at once and hovers."""
+        """Return the plan that is at the targets from the start and hovers."""
         thrusts = np.full((self.horizon, 4), self.vehicle.hover_thrust)
         return Plan(np.concatenate((state[None], targets)), thrusts)
 
     def shifted(self, plan: Plan, duration: float) -> Plan:
         """Return a plan as a guess for `duration` seconds later, interpolated between its stages.
 
-        Its end goes on as its last stage did. Quaternions are normalised.
+        The end is extrapolated from the last stage. Quaternions are normalized.
         """
         share = duration / self.time_step
         states, thrusts = plan.states.copy(), plan.thrusts.copy()

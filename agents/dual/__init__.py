@@ -1,1 +1,1 @@
-"""Ways to price constraints: from measured violations to weights of the costs."""
+"""Ways to price constraints: they turn measured violations into weights of the costs."""

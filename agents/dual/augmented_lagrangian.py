@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 
 @dataclass
@@ -26,22 +26,21 @@ class AugmentedLagrangian:
         primal_steps_per_dual_step: policy updates per dual step; 10 in the paper ("AL updates").
         initial_multiplier: lambda before the first dual step; 0 in the paper's theory.
         penalty_growth: factor on tau after every dual step. 1 in the paper.
+        num_constraints: m.
     """
 
     penalty: float = 0.01
     primal_steps_per_dual_step: int = 10
     initial_multiplier: float = 0.0
     penalty_growth: float = 1.0
+    num_constraints: int = 1
 
     def __post_init__(self) -> None:
         check_number("penalty", self.penalty, low=0.0, open_low=True)
         check_number("primal_steps_per_dual_step", self.primal_steps_per_dual_step, low=1)
         check_number("initial_multiplier", self.initial_multiplier, low=0.0)
         check_number("penalty_growth", self.penalty_growth, low=1.0)
-
-    def start(self, num_constraints: int) -> None:
-        """Set the multipliers of m constraints to their initial value."""
-        self._multiplier = np.full(num_constraints, self.initial_multiplier)
+        self._multiplier = np.full(self.num_constraints, self.initial_multiplier)
         self._weights = self._multiplier.copy()
         self._tau = self.penalty
         self._updates = 0
@@ -51,7 +50,7 @@ class AugmentedLagrangian:
         return self._weights.copy()
 
     def update(self, violation: np.ndarray) -> None:
-        """Set the weights by the violation, (m,); on every so-manieth call step the multiplier."""
+        """Set the weights from the violation, (m,); every n-th call also updates the multiplier."""
         self._weights = np.maximum(self._multiplier + self._tau * violation, 0.0)
         self._updates += 1
         if self._updates % self.primal_steps_per_dual_step == 0:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from agents.setting_checks import check_choice, check_number
+from safe_envs.contract.argument_checks import check_choice, check_number
 
 
 @dataclass
@@ -27,28 +27,27 @@ class Lagrangian:
         multiplier_optimizer: "adam" moves by about eta whatever the size of the violation;
             "ascent" is the plain step, proportional to it.
         max_multiplier: upper bound of lambda.
+        num_constraints: m.
     """
 
     multiplier_lr: float = 0.035
     initial_multiplier: float = 0.001
     multiplier_optimizer: Literal["adam", "ascent"] = "adam"
     max_multiplier: float = float("inf")
+    num_constraints: int = 1
 
     def __post_init__(self) -> None:
         check_number("multiplier_lr", self.multiplier_lr, low=0.0)
         check_number("initial_multiplier", self.initial_multiplier, low=0.0)
         check_choice("multiplier_optimizer", self.multiplier_optimizer, ("adam", "ascent"))
         check_number("max_multiplier", self.max_multiplier, low=self.initial_multiplier)
-
-    def start(self, num_constraints: int) -> None:
-        """Set the multipliers of m constraints to their initial value."""
-        start = torch.full((num_constraints,), self.initial_multiplier, dtype=torch.float64)
-        self._multiplier = start
+        first = torch.full((self.num_constraints,), self.initial_multiplier, dtype=torch.float64)
+        self._multiplier = first
         if self.multiplier_optimizer == "adam":
             kind: type[torch.optim.Optimizer] = torch.optim.Adam
         else:
             kind = torch.optim.SGD
-        self._optimizer = kind([start], lr=self.multiplier_lr, maximize=True)  # type: ignore[call-arg]
+        self._optimizer = kind([first], lr=self.multiplier_lr, maximize=True)  # type: ignore[call-arg]
 
     def weights(self) -> np.ndarray:
         """Return the multipliers, (m,)."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 
 @dataclass
@@ -27,11 +27,12 @@ class PID:
         derivative_gain: K_d, 0.01 (same source).
         smoothing: weight of the past in the average of the proportional and derivative terms;
             0.95 (same source).
-        derivative_delay: updates that the derivative looks back, 10 (same source).
+        derivative_delay: number of updates over which the derivative is taken, 10 (same source).
         max_weight: upper bound of w and of K_i I, 100 (same source).
+        num_constraints: m.
 
-    Differs from the paper: the advantages are not divided by 1 + w unless `normalize_lagrangian`
-    says so; the advantage's own normalisation does that work.
+    Differs from the paper: the advantages are not divided by 1 + w unless `normalize_lagrangian` is
+    True; normalizing the advantage has the same purpose.
     """
 
     proportional_gain: float = 0.1
@@ -40,18 +41,16 @@ class PID:
     smoothing: float = 0.95
     derivative_delay: int = 10
     max_weight: float = 100.0
+    num_constraints: int = 1
 
     def __post_init__(self) -> None:
         for name in ("proportional_gain", "integral_gain", "derivative_gain", "max_weight"):
             check_number(name, float(vars(self)[name]), low=0.0)
         check_number("smoothing", self.smoothing, low=0.0, high=1.0)
         check_number("derivative_delay", self.derivative_delay, low=1)
-
-    def start(self, num_constraints: int) -> None:
-        """Set the controllers of m constraints to rest."""
-        self._weights = np.zeros(num_constraints)
-        self._integral = np.zeros(num_constraints)
-        self._smooth_error = np.zeros(num_constraints)
+        self._weights = np.zeros(self.num_constraints)
+        self._integral = np.zeros(self.num_constraints)
+        self._smooth_error = np.zeros(self.num_constraints)
         self._smooth_violations: deque[np.ndarray] = deque(maxlen=self.derivative_delay)
 
     def weights(self) -> np.ndarray:
@@ -59,7 +58,7 @@ class PID:
         return self._weights.copy()
 
     def update(self, violation: np.ndarray) -> None:
-        """Feed the violation, (m,), to the controllers."""
+        """Update the controllers with the violation, (m,)."""
         past = self.smoothing
         if self.integral_gain > 0:
             ceiling = self.max_weight / self.integral_gain

@@ -1,1 +1,1 @@
-"""Ways to improve a policy on an advantage; none of them knows of constraints."""
+"""Ways to improve a policy on an advantage; none of them involves constraints."""

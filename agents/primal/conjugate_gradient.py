@@ -40,7 +40,7 @@ def conjugate_gradient(
     Args:
         product: v -> H v for a symmetric positive definite H, (d,) to (d,).
         target: b, (d,).
-        iterations: at most so many products.
+        iterations: largest number of products.
         tolerance: stop at a residual of this size relative to b.
     """
     solution = torch.zeros_like(target)
@@ -64,7 +64,7 @@ def fisher_product(policy: MlpPolicy, observations: Observations, damping: float
     """Return v -> (F + damping I) v, (d,) to (d,), at the policy's current parameters.
 
     Args:
-        policy: has to keep its parameters while the product is in use.
+        policy: its parameters must not change while the product is in use.
         observations: states that the divergence is averaged over.
         damping: added to the diagonal; F alone is singular wherever a parameter does not matter.
     """

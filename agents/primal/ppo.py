@@ -1,4 +1,4 @@
-"""The clipped surrogate of proximal policy optimisation.
+"""The clipped surrogate of proximal policy optimization.
 
     loss = -mean min(rho A, clip(rho, 1 - epsilon, 1 + epsilon) A),   rho = pi / pi_old
 
@@ -15,7 +15,7 @@ import torch
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
 from agents.minibatch_descent import MinibatchDescent
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     loss = mean[-x A + (e^x - 1 - x) / eta],   x = log(pi / pi_old)
 
-Its minimiser is pi = pi_old (1 + eta A): the projection of the tabular step by the forward
+Its minimizer is pi = pi_old (1 + eta A): the projection of the tabular step by the forward
 divergence, sampled on the policy's own actions. Source: Asad et al. (2024), "Fast convergence of
 softmax policy mirror ascent"; Lu et al. (2026, arXiv 2605.11694), appendix F.
 """
@@ -17,9 +17,9 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
 from agents.divergence import divergence_terms
 from agents.minibatch_descent import MinibatchDescent
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
-SMALLEST_FACTOR = 1e-3  # 1 + eta A is held above it
+SMALLEST_FACTOR = 1e-3  # lower bound of 1 + eta A
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class MirrorAscentSurrogate:
         descent: how the networks are fitted.
         step_size: eta; the paper searches {.001, .01, .1, .3, .5, .7, .9}.
 
-    Differs from the paper: A is held above -(1 - 1e-3) / eta. Below it 1 + eta A <= 0, the loss
-    has no minimum and decreases for ever as the action's probability goes to zero.
+    Differs from the paper: A is held above -(1 - 1e-3) / eta. Below it 1 + eta A <= 0, the loss has
+    no minimum and decreases forever as the action's probability goes to zero.
     """
 
     descent: MinibatchDescent

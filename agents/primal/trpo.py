@@ -29,7 +29,7 @@ from agents.primal.conjugate_gradient import (
     surrogate_gains,
     surrogate_gradients,
 )
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 Acceptance = Callable[[torch.Tensor], bool]
 
@@ -50,11 +50,11 @@ class TrustRegionStep:
         critic_descent: how the critics are fitted; the actor takes no descent steps.
         max_kl: delta, the largest mean divergence from the old policy.
         cg_iterations: products with the Fisher matrix per solution.
-        cg_damping: added to the Fisher matrix's diagonal. What a step loses to it shows as a
-            divergence far below `max_kl`; a table of logits needs less than a network.
+        cg_damping: added to the Fisher matrix's diagonal. If it shortens steps too much, the
+            divergence stays far below `max_kl`; a table of logits needs less than a network.
         line_search_steps: fractions of the step to try.
         backtrack: factor between one fraction and the next.
-        fisher_every: every so-manieth observation counts in the Fisher matrix; 1 takes all.
+        fisher_every: use every n-th observation in the Fisher matrix; 1 uses all.
     """
 
     critic_descent: CriticDescent
@@ -127,17 +127,17 @@ class TrustRegionStep:
         step: torch.Tensor,
         acceptable: Acceptance,
     ) -> Trial:
-        """Move the policy by the largest acceptable fraction of a step, and return which it was.
+        """Move the policy by the largest acceptable fraction of a step, and return that fraction.
 
-        A fraction is acceptable if the divergence is within `max_kl` and `acceptable` agrees to
-        the surrogates' changes. If none is, the policy stays.
+        A fraction is acceptable if the divergence is within `max_kl` and `acceptable` is true of
+        the surrogates' changes. If none is, the policy does not change.
 
         Args:
             policy: changed in place.
             batch: n steps of the policy.
             advantages: (n, j), one surrogate each.
             step: of the actor's parameters, (d,).
-            acceptable: from changes of the surrogates, (j,), to whether they will do.
+            acceptable: maps changes of the surrogates, (j,), to whether they are acceptable.
         """
         parameters = policy.actor_parameters()
         start = flat_values(parameters)

@@ -1,6 +1,6 @@
 """SCPO: learning that never leaves the measured safe set (arXiv 2512.13788).
 
-`WeightSpaceProjection` goes around any torch optimizer; `agents.SCPO` is the agent on top of it.
+`WeightSpaceProjection` wraps any torch optimizer; `agents.SCPO` is the agent built on it.
 """
 
 from agents.scpo.agent import SCPO

@@ -1,4 +1,4 @@
-"""SCPO as an agent with Stable-Baselines3's face: a safe controller, and what safe means.
+"""SCPO as a Stable-Baselines3 agent: its safe controller and its definition of safety.
 
     pi_theta(s) = clip(base(s) + share(s) phi_theta(s), low, high),   phi = 0 at first
     g_j(theta) <= 0 for every rollout j of a fixed validation set, from the first policy on
@@ -22,8 +22,8 @@ from agents.scpo.objectives import Expert
 from agents.scpo.residual_policy import ResidualPolicy
 from agents.scpo.scpo_update import Attached, ScpoSettings, ScpoUpdate
 from agents.scpo.validation import SeededEpisodes, StateRollouts, Validation, gives_margins
-from agents.setting_checks import check_choice
 from agents.training_env import environment_spec
+from safe_envs.contract.argument_checks import check_choice
 from safe_envs.contract.backup_policy import BackupPolicy, Controller, as_backup_policy
 from safe_envs.contract.cost_signal import ConstraintSpec
 
@@ -33,20 +33,20 @@ USUAL_EPISODES = 8
 
 @dataclass(frozen=True)
 class SafetySettings:
-    """What an SCPO agent starts from and how its safety is measured.
+    """The safe controller an SCPO agent starts from, and how its safety is measured.
 
     Args:
         safe_policy: the controller to add to, a function from observations (..., n) to actions
             (..., a) or a `safe_envs.BackupPolicy`; None takes the environment's
             `backup_policy()`.
-        measure: "margins" asks that no rollout's signed margin is ever positive, "costs" that no
-            episode's cost is above the limit. None is "margins" where the environment has them
+        measure: "margins" requires that no rollout's signed margin is ever positive, "costs" that
+            no episode's cost exceeds the limit. None is "margins" where the environment has them
             and all limits are 0, else "costs".
         validation_states: states (k, ...) to start rollouts from, or how many starts to draw;
             None draws 64 for margins and 8 for costs.
         validation_horizon: steps per rollout; None takes the time limit.
-        validation_seed: of the starts drawn and of everything random in the rollouts.
-        validation: a `Validation` to use instead of all this.
+        validation_seed: of the starts and of all random numbers in the rollouts.
+        validation: a `Validation` that replaces the four arguments above.
         expert: for the objective "imitation": anything with Stable-Baselines3's `predict`.
     """
 
@@ -92,21 +92,22 @@ class SafetySettings:
         )
 
 
-def _build(settings: Mapping[str, Any]) -> ScpoUpdate:
+def _build(settings: Mapping[str, Any], num_constraints: int) -> ScpoUpdate:
     return ScpoUpdate(make_part(ScpoSettings, settings), make_part(CriticDescent, settings))
 
 
 class SCPO(ConstrainedAgent):
-    """Sampling-based weight-space projection: every policy of the training is measured safe.
+    """Sampling-based weight-space projection: every policy in training is measured to be safe.
 
     The actor is a safe controller plus a network that is zero at first (`ResidualPolicy`). Each
     update takes some steps of an optimizer on a rollout's batch and projects them, so that the
     deterministic policy stays safe on a fixed validation set: margins of rollouts from given
-    states, or costs of seeded episodes. An update that finds no safe step leaves the actor as it
-    is. The rollouts themselves explore with the policy's noise and are not part of the promise.
+    states, or costs of seeded episodes. An update that finds no safe step leaves the actor
+    unchanged. The rollouts themselves explore with the policy's noise, and the guarantee does not
+    cover them.
 
-    The validation's environment steps count in `num_timesteps`, and so in every budget and curve.
-    `policy_kwargs` may hold `observation_scale`, `width`, `blocks`, `clip_backup` and
+    The environment steps of the validation count in `num_timesteps`, and thus in every budget and
+    curve. `policy_kwargs` may hold `observation_scale`, `width`, `blocks`, `clip_backup` and
     `log_std_init` (how widely the rollouts explore).
 
     Source: Cao and Borrelli, "Constrained Policy Optimization via Sampling-Based Weight-Space
@@ -117,7 +118,7 @@ class SCPO(ConstrainedAgent):
 
     Raises:
         ValueError: if the environment offers no `backup_policy()` and none is given, if a
-            VecNormalize would go on changing the observations, or if "imitation" lacks an expert.
+            VecNormalize keeps changing the observations, or if "imitation" lacks an expert.
         InfeasibleStartError: in `learn`, if the policy is not safe on the validation set.
     """
 
@@ -126,7 +127,7 @@ class SCPO(ConstrainedAgent):
     _update: ScpoUpdate
 
     def _setup_model(self) -> None:
-        """Make the policy from the safe controller, and the validation."""
+        """Create the policy from the safe controller, and the validation."""
         safety = make_part(SafetySettings, self.settings)
         if self.settings["objective"] == "imitation" and safety.expert is None:
             raise ValueError(
@@ -141,7 +142,7 @@ class SCPO(ConstrainedAgent):
             self._attach(self.env, safety)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        """Measure the first policy before anything is learnt."""
+        """Measure the first policy before anything is learned."""
         result = super()._setup_learn(*args, **kwargs)
         self.num_timesteps += self._update.begin()
         return result
@@ -150,8 +151,8 @@ class SCPO(ConstrainedAgent):
         normalizer = unwrap_vec_normalize(env)
         if normalizer is not None and normalizer.norm_obs and normalizer.training:
             raise ValueError(
-                "VecNormalize goes on changing the observations, and with them a policy that was "
-                "measured safe; pass VecNormalize(norm_obs=False), or set training=False"
+                "VecNormalize keeps changing the observations, and so the policy that was measured "
+                "to be safe; pass VecNormalize(norm_obs=False), or set training=False"
             )
 
         def act(observations: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The raw step of an ordinary optimizer, which can be undone, and the metric it is short in."""
+"""The raw step of an ordinary optimizer, which can be undone, and the optimizer's metric."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from agents.flat_parameters import Parameters, flat_values, set_flat_values
-from agents.setting_checks import check_choice
+from safe_envs.contract.argument_checks import check_choice
 
 Metric = Literal["auto", "identity"]
 METRICS = ("auto", "identity")
 
 
 class RawStep(NamedTuple):
-    """What the base optimizer would do."""
+    """The step that the base optimizer would take."""
 
     step: torch.Tensor  # (d,)
     metric: torch.Tensor  # diagonal of P, (d,), double precision
@@ -23,7 +23,7 @@ class RawStep(NamedTuple):
 
 
 class BaseStep:
-    """Steps of a torch optimizer as proposals: the parameters stay where they are.
+    """Steps of a torch optimizer as proposals: the parameters do not change.
 
     With P the optimizer's preconditioner, the proposal is -rate P^-1 gradient (plus momentum), and
     projecting it in the inner product of P keeps it a descent direction (SCPO, proposition 2).
@@ -54,7 +54,7 @@ class BaseStep:
         self._metric = metric
 
     def propose(self, gradient: torch.Tensor, advance: Callable[[], None] | None = None) -> RawStep:
-        """Return the optimizer's step for a gradient (d,); its state moves on.
+        """Return the optimizer's step for a gradient (d,), and update the optimizer's state.
 
         Args:
             gradient: of the loss at the current parameters.
@@ -67,8 +67,8 @@ class BaseStep:
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         if min(rates) <= 0.0:
             raise ValueError(
-                f"the optimizer has the learning rates {rates}; all have to be positive: leave "
-                "parameters that shall stay out of it, and let a schedule end above 0"
+                f"the optimizer has the learning rates {rates}; all must be positive: leave out "
+                "parameters that should not change, and let a schedule end above 0"
             )
         before = flat_values(self._parameters)
         if advance is None:
@@ -108,7 +108,7 @@ class BaseStep:
     def follow(self, step: torch.Tensor) -> None:
         """Set the momentum to what would have led to this step, (d,).
 
-        The optimizer otherwise goes on pushing in the direction that was refused.
+        Otherwise the optimizer keeps pushing in the rejected direction.
         """
         sizes = [parameter.numel() for parameter in self._parameters]
         pieces = dict(zip(self._parameters, step.split(sizes), strict=True))
@@ -139,7 +139,7 @@ class BaseStep:
 
 
 def _preconditioner(memory: dict[str, Any], group: dict[str, Any]) -> torch.Tensor:
-    """Return by what the optimizer divides each entry of the gradient."""
+    """Return the divisor that the optimizer applies to each entry of the gradient."""
     if "exp_avg_sq" in memory:
         second = memory.get("max_exp_avg_sq", memory["exp_avg_sq"])
         beta2 = float(group["betas"][1])

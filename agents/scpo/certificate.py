@@ -1,13 +1,14 @@
-"""Proofs that a network's outputs keep a limit between the points at which they were measured.
+"""Proofs that a network's outputs stay within a limit between the measured points.
 
 On a box |x - c| <= r every hidden layer is enclosed by a Taylor model of first order, with J the
-Jacobian at c, and each activation f by its tangent and the rest e of second order,
+Jacobian at c, and each activation f by its tangent and the second-order remainder e,
 
     h(x) in h(c) + J (x - c) + [-s, s],      f(z) = f(z_c) + f'(z_c) (z - z_c) + e,
     e in 1/2 f''(...) (z - z_c)^2,
 
 where z - z_c is bounded by the model. The linear parts are then carried back from the output with
-their signs, as in CROWN (Zhang et al., arXiv 1811.00866), with the coefficients A_l of the rests:
+their signs, as in CROWN (Zhang et al., arXiv 1811.00866), with the coefficients A_l of the
+remainders:
 
     y(x) in y(c) + A_0 (x - c) + sum_l A_l e_l.
 
@@ -25,14 +26,14 @@ import torch
 from torch import nn
 
 from agents.scpo.residual_network import ResidualNetwork
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 CHUNK = 2048  # boxes at once
-LARGEST_CELLS = 1_000_000  # after so many bounded boxes the rest stays undecided
+LARGEST_CELLS = 1_000_000  # after this many boxes the others stay undecided
 
 
 class Certificate(NamedTuple):
-    """Boxes that together are the ones asked for; (n, 2, n_x), of each the lower, upper corner."""
+    """Boxes that together cover the given ones, (n, 2, n_x): lower and upper corner of each."""
 
     certified: torch.Tensor  # |y| <= limit is proven in all of the box
     violating: torch.Tensor  # |y| > limit is proven in all of the box, for the same output
@@ -41,7 +42,7 @@ class Certificate(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether the limit is proven everywhere."""
+        """Whether the limit is proven in all boxes."""
         return len(self.violating) == len(self.undecided) == 0
 
     @property
@@ -60,9 +61,9 @@ def certify(
 ) -> Certificate:
     """Return where |y| <= limit holds for all outputs y, bisecting boxes until it is known.
 
-    What is proven is a statement on the network in real numbers. Its evaluation rounds: in double
-    precision by less than 1e-12 at usual weights, in single precision by some 1e-6. Leave that much
-    room in the limit if it matters.
+    The proof holds for the network in real numbers. Its evaluation has rounding errors: less than
+    1e-12 in double precision at usual weights, about 1e-6 in single precision. If that matters,
+    reduce the limit by that much.
 
     Args:
         network: with SiLU or Tanh activations.
@@ -106,7 +107,7 @@ def output_bounds(
         upper: opposite corners, (n, n_x), at least `lower`.
 
     Raises:
-        ValueError: if the activation is another one, or the boxes are no boxes.
+        ValueError: if the activation is not supported, or a box is invalid.
     """
     boxes = _boxes(network, lower, upper)
     activation = _activation_of(network)
@@ -155,7 +156,7 @@ _ACTIVATIONS: dict[type[nn.Module], _Activation] = {
 
 
 class _Layer(NamedTuple):
-    """What a hidden layer a = f(W h + b) leaves for the way back; per box."""
+    """Data of a hidden layer a = f(W h + b) for the backward pass, per box."""
 
     weight: torch.Tensor  # W, (units, inputs)
     slope: torch.Tensor  # f'(z_c), (n, units)
@@ -166,14 +167,14 @@ class _Layer(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """h(x) in centre + jacobian (x - c) + [-rest, rest]."""
+    """h(x) in center + jacobian (x - c) + [-rest, rest]."""
 
-    centre: torch.Tensor  # (n, units)
+    center: torch.Tensor  # (n, units)
     jacobian: torch.Tensor  # (n, n_x, units)
     rest: torch.Tensor  # (n, units)
 
     def spread(self, radius: torch.Tensor) -> torch.Tensor:
-        """Return the largest |h(x) - centre|, (n, units)."""
+        """Return the largest |h(x) - center|, (n, units)."""
         linear = torch.einsum("nx,nxu->nu", radius, self.jacobian.abs())
         return (linear + self.rest) * (1.0 + 2.0**-40)
 
@@ -182,11 +183,11 @@ def _bounds(
     network: ResidualNetwork, activation: _Activation, boxes: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return bounds of the outputs over boxes (n, 2, n_x)."""
-    centre = boxes.mean(dim=1)
-    radius = torch.maximum(boxes[:, 1] - centre, centre - boxes[:, 0]) * (1.0 + 2.0**-40)
-    count, inputs = centre.shape
-    unit = torch.eye(inputs, dtype=centre.dtype).expand(count, inputs, inputs)
-    model = _Model(centre, unit, torch.zeros_like(centre))
+    center = boxes.mean(dim=1)
+    radius = torch.maximum(boxes[:, 1] - center, center - boxes[:, 0]) * (1.0 + 2.0**-40)
+    count, inputs = center.shape
+    unit = torch.eye(inputs, dtype=center.dtype).expand(count, inputs, inputs)
+    model = _Model(center, unit, torch.zeros_like(center))
     layers = []
     linears = [part for part in network.hidden.modules() if isinstance(part, nn.Linear)]
     for i, linear in enumerate(linears):
@@ -198,20 +199,20 @@ def _bounds(
 def _forward(
     linear: nn.Linear, activation: _Activation, model: _Model, radius: torch.Tensor, skips: bool
 ) -> tuple[_Model, _Layer]:
-    """Return the model after a hidden layer, and what the layer leaves for the way back."""
+    """Return the model after a hidden layer, and the layer's data for the backward pass."""
     weight, bias = linear.weight.double(), linear.bias.double()
     slack = _slack(weight.shape[1])
     size, before = weight.abs().T, model.spread(radius)
-    z = model.centre @ weight.T + bias
-    rounding_z = slack * (model.centre.abs() @ size + bias.abs())
+    z = model.center @ weight.T + bias
+    rounding_z = slack * (model.center.abs() @ size + bias.abs())
     jacobian_z = model.jacobian @ weight.T
     rest_z = model.rest @ size + rounding_z + 2.0 * slack * (before @ size)
     spread_z = _Model(z, jacobian_z, rest_z).spread(radius)
     a, slope = activation.value(z), activation.slope(z)
     low, high = _rests(activation, z, slope, spread_z)
-    centre = model.centre + a if skips else a
+    center = model.center + a if skips else a
     rounding = rounding_z * slope.abs() + slack * (
-        a.abs() + centre.abs() + (4.0 + z.abs()) * spread_z + high - low
+        a.abs() + center.abs() + (4.0 + z.abs()) * spread_z + high - low
     )
     low, high = low - rounding, high + rounding
     jacobian = slope[:, None] * jacobian_z
@@ -220,7 +221,7 @@ def _forward(
         jacobian, rest = jacobian + model.jacobian, rest + model.rest
     rest = rest + slack * (before + spread_z if skips else spread_z)
     layer = _Layer(weight, slope, low, high, before, skips)
-    return _Model(centre, jacobian, rest), layer
+    return _Model(center, jacobian, rest), layer
 
 
 def _rests(
@@ -232,18 +233,18 @@ def _rests(
     most = (bend + change).clamp(*activation.bends).clamp(min=0.0)
     half_square = 0.5 * spread.square()
     steepest = torch.maximum(activation.slopes[1] - slope, slope - activation.slopes[0])
-    line = (steepest + 2.0**-40) * spread  # closer than the parabola where the box is wide
+    line = (steepest + 2.0**-40) * spread  # tighter than the parabola where the box is wide
     return torch.maximum(least * half_square, -line), torch.minimum(most * half_square, line)
 
 
 def _backward(
     last: nn.Linear, layers: list[_Layer], model: _Model, radius: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return bounds of the outputs: rests and radius, weighted by how they reach the outputs."""
+    """Return bounds of the outputs: remainders and radius, weighted by their effect."""
     weight, bias = last.weight.double(), last.bias.double()
-    output = model.centre @ weight.T + bias  # (n, n_u)
+    output = model.center @ weight.T + bias  # (n, n_u)
     spread = model.spread(radius)
-    size = (model.centre.abs() + spread) @ weight.abs().T + bias.abs()
+    size = (model.center.abs() + spread) @ weight.abs().T + bias.abs()
     rounding = _slack(weight.shape[1]) * size
     low, high = output - rounding, output + rounding
     weights = weight.expand(len(output), *weight.shape)  # of h, (n, n_u, units)

@@ -1,4 +1,4 @@
-"""The projection of SCPO: the nearest combination of known columns that is certainly safe.
+"""The projection of SCPO: the nearest combination of known columns that is guaranteed to be safe.
 
 With D = [Delta_1 ... Delta_n] displacements from the current parameters, the raw step Delta_n last,
 S = D'D (or D'PD) and q(c) = c'Sc + |c|' diag S,
@@ -8,7 +8,7 @@ S = D'D (or D'PD) and q(c) = c'Sc + |c|' diag S,
 
 Source: Cao and Borrelli, SCPO, arXiv 2512.13788, equation 11. The k quadratic constraints differ
 only in their linear parts, so that one variable t >= q(c) makes them k linear rows and one
-second-order cone, which Clarabel solves. What it returns is made exactly feasible by Lemma 1.
+second-order cone, which Clarabel solves. Its result is then made exactly feasible by Lemma 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.linalg.lapack import dpstrf
 
 TOLERANCE = 1e-9  # of the solver, for feasibility and the duality gap
 ACCEPTED_TOLERANCE = 1e-7  # where rounding stops it earlier
-MARGIN = 1e-9  # rows are tightened by it, so that their tolerance is not paid with a shorter step
+MARGIN = 1e-9  # by which rows are tightened, so that their tolerance does not shorten the step
 PRICE = 1e-9  # of |y| and t in the objective: with dependent columns or L = 0 they are not unique
 RELAXED_REGULARIZATION = 1e-7  # of the linear systems in the last attempt
 SHORTEST_COLUMN = 1e-9  # relative to the raw step; shorter columns are not used
@@ -41,8 +41,8 @@ class ProjectionStatus(Enum):
     NULL = "zero, as no other combination was found to be feasible and nearer to the raw step"
 
 
-class Projection(NamedTuple):
-    """A feasible combination of the columns."""
+class FeasibleCombination(NamedTuple):
+    """The result of a projection: coefficients of the columns, and how they were found."""
 
     coefficients: np.ndarray  # c, (n,)
     solved: bool  # False where the raw step itself was feasible and no program was solved
@@ -65,8 +65,8 @@ class _Program(NamedTuple):
 
     min_y  y'R'R y - 2 raw'y   s.t.  slopes'y + curvatures (|R y|^2 + lengths'|y|) <= slacks
 
-    The size of the result is unknown, and y is of the order of 1 if it is guessed well: that keeps
-    results exact that are a small part of the raw step.
+    The size of the result is unknown; y is of the order of 1 if it is guessed well. This keeps
+    results accurate that are a small part of the raw step.
     """
 
     order: np.ndarray  # (n,) of the columns of D, by the pivots of the factor
@@ -98,7 +98,7 @@ def constraint_bounds(
 
 def project(
     gram: np.ndarray, values: np.ndarray, current: np.ndarray, smoothness: np.ndarray
-) -> Projection:
+) -> FeasibleCombination:
     """Return the feasible combination of columns that is nearest to the raw step, the last column.
 
     min_c (c - e_n)' S (c - e_n)  s.t.  `constraint_bounds`(c) <= 0. Source: Cao and Borrelli, SCPO,
@@ -121,10 +121,10 @@ def project(
     raw = np.zeros(len(gram))
     raw[-1] = 1.0
     if _bounds(raw, problem).max() <= 0:
-        return Projection(raw, False, 0, ProjectionStatus.RAW)
+        return FeasibleCombination(raw, False, 0, ProjectionStatus.RAW)
     best = _feasible_multiple(raw, problem)
     if not gram[-1, -1] > 0:  # there is no raw step, and nothing is nearer to it than zero
-        return Projection(best, False, 0, ProjectionStatus.NULL)
+        return FeasibleCombination(best, False, 0, ProjectionStatus.NULL)
     normalized = _normalize(problem)
     reach = _reach(normalized)
     likely = float(np.sqrt(max(best[-1], SMALLEST_MULTIPLE) * reach))
@@ -143,7 +143,7 @@ def project(
         if not relaxed and loss <= ACCEPTED_TOLERANCE * size * gram[-1, -1]:
             status = ProjectionStatus.OPTIMAL
             break
-    return Projection(best, True, rounds, status if best.any() else ProjectionStatus.NULL)
+    return FeasibleCombination(best, True, rounds, status if best.any() else ProjectionStatus.NULL)
 
 
 def _problem(
@@ -190,7 +190,7 @@ def _largest_multiple(a: np.ndarray, b: np.ndarray, g: np.ndarray, ceiling: floa
     total = np.sqrt(b * b - 4 * a * g) + np.abs(b)  # either form of the root without cancellation
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         roots = np.where(b > 0, -2 * g / total, total / (2 * a))
-    return float(np.fmin.reduce(roots, initial=ceiling))  # nan is 0 / 0, a row without a limit
+    return float(np.fmin.reduce(roots, initial=ceiling))  # nan is 0 / 0: a row that sets no limit
 
 
 def _normalize(problem: _Problem) -> _Program:
@@ -220,7 +220,7 @@ def _normalize(problem: _Problem) -> _Program:
 
 
 def _reach(program: _Program) -> float:
-    """Return a size, at most 1, that a combination of the columns can hardly exceed."""
+    """Return a size, at most 1, that a combination of the columns rarely exceeds."""
     a, b = program.curvatures, -program.steepest
     return max(_largest_multiple(a, b, -program.slacks, 1.0), SMALLEST_MULTIPLE)
 
@@ -240,7 +240,7 @@ def _resize(program: _Program, size: float) -> _Program:
 def _solve(program: _Program, relaxed: bool) -> tuple[np.ndarray | None, int]:
     """Return the solution y, or None if the solver fails, and how many programs were solved."""
     rows = _first_rows(program)
-    margin = 0.0 if relaxed else MARGIN  # there may be no interior that it could be taken from
+    margin = 0.0 if relaxed else MARGIN  # there may be no interior to take it from
     rounds, add = 0, VIOLATED_ROWS
     while True:
         y = _solve_rows(program, rows, margin, relaxed)
@@ -252,7 +252,7 @@ def _solve(program: _Program, relaxed: bool) -> tuple[np.ndarray | None, int]:
         if bounds.max() <= MARGIN - margin:
             return y, rounds
         rows = np.concatenate([rows, _largest(bounds, min(add, len(bounds) - len(rows)))])
-        add *= 2  # so that a few rounds are enough for any number of rows
+        add *= 2  # so that a few rounds suffice for any number of rows
 
 
 def _row_bounds(program: _Program, y: np.ndarray) -> np.ndarray:
@@ -263,7 +263,7 @@ def _row_bounds(program: _Program, y: np.ndarray) -> np.ndarray:
 
 
 def _first_rows(program: _Program) -> np.ndarray:
-    """Return what a raw step of the program's size violates most, and what is tight now."""
+    """Return the rows that a raw step of the program's size violates most, and those tight now."""
     if len(program.slacks) <= VIOLATED_ROWS + TIGHT_ROWS:
         return np.arange(len(program.slacks))
     raw = (program.order == len(program.order) - 1).astype(float)
@@ -291,7 +291,7 @@ class _Columns(NamedTuple):
 
 
 class _Pattern(NamedTuple):
-    """What programs with as many columns, rows and dimensions share."""
+    """The parts shared by programs with the same number of columns, rows and dimensions."""
 
     used: np.ndarray  # (n, 2 + k + r) which entries of the block of y are in the matrix
     indices: list[int]
@@ -363,7 +363,7 @@ def _settings(relaxed: bool) -> clarabel.DefaultSettings:
     settings.tol_feas = settings.tol_gap_abs = settings.tol_gap_rel = TOLERANCE
     if relaxed:
         settings.static_regularization_constant = RELAXED_REGULARIZATION
-    else:  # of a solution that Clarabel calls almost solved
+    else:  # of a solution that Clarabel reports as almost solved
         settings.reduced_tol_feas = ACCEPTED_TOLERANCE
         settings.reduced_tol_gap_abs = settings.reduced_tol_gap_rel = ACCEPTED_TOLERANCE
     return settings

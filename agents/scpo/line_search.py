@@ -13,7 +13,7 @@ Closure = Callable[..., torch.Tensor]
 
 
 class LineSearch:
-    """Looks for a part of a step along which the loss falls enough.
+    """Finds a fraction of a step along which the loss falls enough.
 
         L(theta + alpha delta) <= L(theta) + sigma alpha gradient . delta
 
@@ -22,11 +22,11 @@ class LineSearch:
 
     Args:
         closure: returns the loss at the current parameters.
-        parameters: the search changes them and leaves them at the last trial.
+        parameters: changed by the search, and left at the last trial.
         theta: where the step starts, (d,).
         gradient: of the loss there, (d,).
         armijo: sigma.
-        halvings: at most so many.
+        halvings: largest number of halvings.
 
     Attributes:
         start: the loss at theta.
@@ -58,7 +58,7 @@ class LineSearch:
             )
 
     def falls(self, delta: torch.Tensor, fraction: float = 1.0) -> bool:
-        """Return whether the loss falls enough on this part of a step, (d,)."""
+        """Return whether the loss falls enough along this fraction of a step, (d,)."""
         slope = float(self._gradient @ delta.double())
         if slope >= 0.0:
             return False

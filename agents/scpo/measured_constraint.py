@@ -14,11 +14,11 @@ ConstraintBatchFn = Callable[[Sequence[torch.Tensor]], np.ndarray]  # n vectors 
 
 
 class ConstraintError(ValueError):
-    """The constraint function, or where it starts, cannot be used."""
+    """The constraint function or its starting point cannot be used."""
 
 
 class InfeasibleStartError(ConstraintError):
-    """g(theta_0) <= 0 does not hold."""
+    """g(theta_0) <= 0 does not hold at the start."""
 
 
 class NonFiniteConstraintError(ConstraintError):
@@ -30,7 +30,7 @@ class NonDeterministicConstraintError(ConstraintError):
 
 
 class ConstraintShapeError(ConstraintError):
-    """The constraint is no vector, or has another length than before."""
+    """The constraint is not a vector, or its length has changed."""
 
 
 class MeasuredConstraint:
@@ -39,7 +39,7 @@ class MeasuredConstraint:
     An entry may be inf: where a trajectory leaves the region in which g is defined.
 
     Args:
-        parameters: what g depends on; `at` changes them and leaves them changed.
+        parameters: those g depends on; `at` changes them and does not restore them.
         function: g at the current parameters, (k,).
         batch_function: g at several flat vectors, (n, k); None measures one after the other.
     """
@@ -57,13 +57,13 @@ class MeasuredConstraint:
         self.evaluations = 0
 
     def start(self, tolerance: float) -> np.ndarray:
-        """Return g at the current parameters, which has to be finite, <= 0 and repeatable.
+        """Return g at the current parameters, which must be finite, <= 0 and repeatable.
 
         Args:
             tolerance: how far two measurements may differ.
 
         Raises:
-            ConstraintShapeError: if g is no vector with at least one entry.
+            ConstraintShapeError: if g is not a vector with at least one entry.
             NonFiniteConstraintError: if an entry is NaN or infinite.
             InfeasibleStartError: if an entry is positive.
             NonDeterministicConstraintError: if a second measurement differs.
@@ -105,7 +105,7 @@ class MeasuredConstraint:
         return self._checked(self._function())
 
     def at_all(self, thetas: Sequence[torch.Tensor]) -> np.ndarray:
-        """Return g at n flat vectors, (n, k); the parameters are as before afterwards.
+        """Return g at n flat vectors, (n, k); the parameters are restored afterward.
 
         Raises:
             ConstraintShapeError: if the length has changed.

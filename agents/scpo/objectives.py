@@ -1,4 +1,4 @@
-"""What an SCPO agent minimises on a batch: a surrogate of the return, or distance to an expert."""
+"""What an SCPO agent minimizes on a batch: a surrogate of the return, or distance to an expert."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, Observations, rows
+from agents.batch import Batch, Observations, rows, standardized
 from agents.primal.ppo import clipped_loss
 
 ObjectiveName = Literal["ppo", "reinforce", "imitation"]
 OBJECTIVES = ("ppo", "reinforce", "imitation")
-SMALLEST_DEVIATION = 1e-8
 
 
 class Objective(Protocol):
@@ -25,7 +24,7 @@ class Objective(Protocol):
 
 
 class Expert(Protocol):
-    """Something that acts: a Stable-Baselines3 model, or a controller with the same method."""
+    """A model of Stable-Baselines3, or a controller with the same method."""
 
     def predict(
         self,
@@ -39,12 +38,12 @@ class Expert(Protocol):
 
 
 class ClippedReturn:
-    """PPO's surrogate -min(rho A, clip(rho) A) of the standardised advantage of the reward."""
+    """PPO's surrogate -min(rho A, clip(rho) A) of the standardized advantage of the reward."""
 
     def __init__(self, batch: Batch, clip_range: float) -> None:
         self._batch = batch
         self._clip_range = clip_range
-        self._advantage = _standardised(batch.advantages[:, 0])
+        self._advantage = standardized(batch.advantages[:, 0])
 
     def losses(self, policy: MlpPolicy, index: torch.Tensor | slice) -> torch.Tensor:
         """Return the losses of the chosen steps, (b,)."""
@@ -53,11 +52,11 @@ class ClippedReturn:
 
 
 class PolicyGradient:
-    """REINFORCE's -A log pi, with the standardised advantage of the reward."""
+    """REINFORCE's -A log pi, with the standardized advantage of the reward."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._advantage = _standardised(batch.advantages[:, 0])
+        self._advantage = standardized(batch.advantages[:, 0])
 
     def losses(self, policy: MlpPolicy, index: torch.Tensor | slice) -> torch.Tensor:
         """Return the losses of the chosen steps, (b,)."""
@@ -85,11 +84,6 @@ class Imitation:
 
 def _log_probs(policy: MlpPolicy, batch: Batch, index: torch.Tensor | slice) -> torch.Tensor:
     return policy.log_probs(rows(batch.observations, index), batch.actions[index])
-
-
-def _standardised(advantage: torch.Tensor) -> torch.Tensor:
-    centred = advantage - advantage.mean()
-    return centred / (centred.std() + SMALLEST_DEVIATION)
 
 
 def _as_arrays(observations: Observations) -> np.ndarray | dict[str, np.ndarray]:

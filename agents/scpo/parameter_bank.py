@@ -1,4 +1,4 @@
-"""Earlier parameters with their measured constraints, from which a step is put together."""
+"""Earlier parameters with their measured constraints; a step is a combination of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
-SHORTEST = 1e-9  # columns shorter than this share of the raw step say nothing
-CLOSEST = 1e-12  # pairs whose squared distance is lost in rounding, as a share of their norms'
+SHORTEST = 1e-9  # shorter columns, relative to the raw step, are not used
+CLOSEST = 1e-12  # squared distance lost in rounding, relative to the norms'
 
 
 class Measured(NamedTuple):
@@ -36,8 +36,8 @@ class Columns(NamedTuple):
 class ParameterBank:
     """The last m measured parameters, in absolute values.
 
-    Kept as absolute values, not as differences from the current parameters as in Algorithm 1: the
-    re-centring of its line 14 is then exact and nothing has to be changed.
+    The values are absolute, not differences from the current parameters as in Algorithm 1. Its
+    re-centering, line 14, is then exact and needs no computation.
 
     Args:
         size: m, at least 1.
@@ -48,7 +48,7 @@ class ParameterBank:
         self._kept: deque[Measured] = deque(maxlen=int(size))
 
     def add(self, theta: torch.Tensor, value: np.ndarray) -> None:
-        """Keep parameters (d,) with their constraints (k,), unless they were the last added."""
+        """Add parameters (d,) with their constraints (k,), unless they are the last ones again."""
         if self._kept and torch.equal(self._kept[-1].theta, theta):
             return
         self._kept.append(Measured(theta.clone(), value.copy()))
@@ -71,11 +71,11 @@ class ParameterBank:
         return Columns(steps[torch.from_numpy(keep)], values[keep], gram[np.ix_(keep, keep)])
 
     def state_dict(self) -> list[dict[str, torch.Tensor]]:
-        """Return what is kept, oldest first."""
+        """Return the contents, oldest first."""
         return [{"theta": p.theta, "value": torch.from_numpy(p.value)} for p in self._kept]
 
     def load_state_dict(self, state: list[dict[str, torch.Tensor]]) -> None:
-        """Keep what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self._kept.clear()
         self._kept.extend(Measured(one["theta"], one["value"].numpy()) for one in state)
 

@@ -1,9 +1,9 @@
-"""Steps of any torch optimizer, projected so that measured constraints keep holding.
+"""Steps of any torch optimizer, projected so that measured constraints stay satisfied.
 
-    minimise L(theta)   subject to   g(theta) <= 0,   g a black box with g(theta_0) <= 0
+    minimize L(theta)   subject to   g(theta) <= 0,   g a black box with g(theta_0) <= 0
 
-Every step is a combination of measured ones that a smoothness bound calls safe, and it is taken
-only after g was measured where it leads. Source: Cao and Borrelli, "Constrained Policy
+Every step is a combination of measured steps that is safe according to a smoothness bound, and it
+is taken only after g has been measured at its end. Source: Cao and Borrelli, "Constrained Policy
 Optimization via Sampling-Based Weight-Space Projection" (SCPO, arXiv 2512.13788), algorithm 1.
 """
 
@@ -23,24 +23,24 @@ from agents.scpo.conic_program import constraint_bounds, project
 from agents.scpo.line_search import Closure, LineSearch
 from agents.scpo.measured_constraint import ConstraintBatchFn, ConstraintFn, MeasuredConstraint
 from agents.scpo.parameter_bank import Columns, Measured, ParameterBank, largest_slopes
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 
 SMALLEST_SMOOTHNESS = 1e-8
 LARGEST_GROWTH = 2.0**20
 SHORTEST_STEP = 1e-14
 UPHILL = "the loss does not fall along the projected step"
-SHORTEST_RAW_STEP = 1e-6  # as a share of the optimizer's; a shorter one is given up
+SHORTEST_RAW_STEP = 1e-6  # relative to the optimizer's; a shorter one is abandoned
 
 
 class ZeroStepError(ValueError):
-    """The optimizer's own step is zero: the loss does not depend on the parameters, or no more."""
+    """The optimizer's own step is zero: the loss does not depend on the parameters (any longer)."""
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step did.
+    """The outcome of one step.
 
-    A null step (`accepted` False) leaves parameters and optimizer as they were; `reason` says why.
+    A null step (`accepted` False) changes neither parameters nor optimizer; `reason` says why.
     """
 
     accepted: bool
@@ -56,35 +56,34 @@ class StepReport:
 
 
 class WeightSpaceProjection:
-    """Keeps g(theta) <= 0 while a torch optimizer minimises a loss.
+    """Keeps g(theta) <= 0 while a torch optimizer minimizes a loss.
 
     Every `step` measures g after the optimizer's own (raw) step, solves equation 11 for the
-    combination of measured steps that is nearest to it and safe by the smoothness bound, searches
-    back until the loss falls by Armijo's rule, and takes the result if g is measured <= 0 there.
-    Otherwise the bound is made stricter and the program solved again; a step that finds nothing
-    changes nothing. So g <= 0 holds at every accepted iterate because it was measured there, and
-    the loss on the step's own samples never rises.
+    combination of measured steps that is nearest to it and safe by the smoothness bound, backtracks
+    until the loss falls by Armijo's rule, and takes the result if g is measured <= 0 there.
+    Otherwise the bound is made stricter and the program solved again; if nothing is found, nothing
+    changes. So g <= 0 holds at every accepted iterate because it was measured there, and the loss
+    on the step's own samples never rises.
 
     Differs from the paper: g is measured before a step is accepted (Algorithm 1 trusts the
     bound); a raw step that was measured safe is taken as it is (`accept_measured`; (11) would
-    shorten it); the projection uses the optimizer's own metric; refused momentum is corrected;
-    and `step` can be given groups of samples whose separate gradients become columns of their
-    own, so that the projection can leave out the samples that do harm. With
-    `metric="identity"`, `accept_measured=False`, `sync_momentum=False`, plain SGD and no groups
-    it is the paper's algorithm but for the check.
+    shorten it); the projection uses the optimizer's own metric; rejected momentum is corrected; and
+    `step` accepts groups of samples whose separate gradients become columns, so that the projection
+    can leave out harmful samples. With `metric="identity"`, `accept_measured=False`,
+    `sync_momentum=False`, plain SGD and no groups it is the paper's algorithm except for the check.
 
     Args:
         params: those the optimizer changes and g depends on.
         base_optimizer: made from them; its learning rate may follow a schedule.
         constraint_fn: returns g at the module's current parameters, shape (k,); the same value
-            every time. May be inf where the model is unsafe beyond measure.
+            every time. It may be inf where the model is arbitrarily unsafe.
         bank_size: m, measured parameters to keep.
         metric: inner product of the projection, see `BaseStep`.
         accept_measured: take a raw step without projection if g is measured <= 0 there.
-        sync_momentum: set the optimizer's momentum to the step taken, and leave it out where it
-            leads uphill.
-        smoothness_memory: what remains of the factors on the first guess of the smoothness from
-            one step to the next: 0 starts anew, 0.5 halves them, 1 keeps them.
+        sync_momentum: set the optimizer's momentum to the step taken, and omit it where it leads
+            uphill.
+        smoothness_memory: share of the factors on the first guess of the smoothness that is kept
+            from one step to the next: 0 resets them, 0.5 halves them, 1 keeps them.
         armijo: sigma, share of the linear prediction by which the loss has to fall.
         max_halvings: of the line search.
         max_tries: solutions of the conic program per step.
@@ -95,7 +94,7 @@ class WeightSpaceProjection:
     Attributes:
         constraint: g at the current parameters, (k,).
         last_safe: the last accepted parameters, (d,).
-        evaluations: measurements of g so far, those of the start included.
+        evaluations: measurements of g so far, including those at the start.
 
     Raises:
         InfeasibleStartError, NonFiniteConstraintError, NonDeterministicConstraintError,
@@ -160,10 +159,10 @@ class WeightSpaceProjection:
 
         Args:
             closure: returns the mean loss over the step's samples, with a gradient; called with
-                `index=` (a tensor of sample numbers) if there are groups. It has to return the
-                same value every time within a step: draw samples and noise before.
-            groups: index tensors that part the step's samples, for example sorted by a feature of
-                the state; each one's share of the gradient becomes a column.
+                `index=` (a tensor of sample numbers) if there are groups. It must return the same
+                value every time within a step, so draw samples and noise beforehand.
+            groups: index tensors that partition the step's samples, for example sorted by a feature
+                of the state; each one's share of the gradient becomes a column.
             advance: takes several steps of the base optimizer, for example passes over
                 minibatches, which then count as one raw step; None takes one with the gradient
                 of the closure.
@@ -219,7 +218,7 @@ class WeightSpaceProjection:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned, the parameters included.
+        """Restore what `state_dict` returned, including the parameters.
 
         Raises:
             ValueError: if it was made for another number of parameters or constraints.
@@ -261,7 +260,7 @@ class WeightSpaceProjection:
         outcome = self._attempt(search, theta, raw, shares, extra)
         if outcome.reason != UPHILL or not self._sync_momentum:
             return outcome
-        # Old momentum may point uphill on these samples, and would do so again at every step.
+        # Old momentum may point uphill on these samples, and would do so at every further step.
         descent = (-(raw.rate / raw.metric) * gradient.double()).to(theta.dtype)
         again = self._attempt(search, theta, raw._replace(step=descent), None, extra)
         return again._replace(tries=outcome.tries + again.tries, solved=True)
@@ -340,7 +339,7 @@ class WeightSpaceProjection:
 
 
 class _Outcome(NamedTuple):
-    """How a step ended: at measured parameters, or nowhere for a reason."""
+    """How a step ended: at measured parameters, or without a step for a reason."""
 
     search: LineSearch
     reason: str | None = None

@@ -1,4 +1,4 @@
-"""The network of SCPO, which adds nothing to the base controller before it has learnt anything."""
+"""The network of SCPO, whose output is zero before training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ class ResidualNetwork(nn.Module):
 
     with V = 0 and v = 0 at first. Source: Cao and Borrelli, SCPO (arXiv 2512.13788), figure 1.
 
-    Differs from the paper: it does not say what joins the repeated modules or which activation
-    they have. Without skip connections plain gradient descent does not leave the zero function.
+    Differs from the paper: the paper specifies neither the connections between the repeated modules
+    nor their activation. Without skip connections, plain gradient descent does not leave the zero
+    function.
 
     Args:
         num_inputs: entries of x.

@@ -26,20 +26,21 @@ class ResidualPolicy(MlpPolicy):
     """`MlpPolicy` whose actor is a safe controller plus a network; for Box actions.
 
     Differs from the paper: the controller is added before it is clipped, and an addition may be
-    let through in part (the paper switches it off in a small target set).
+    scaled down (the paper switches it off in a small target set).
 
     Args:
         *args: as in `MlpPolicy`.
         backup: the safe controller; the agent sets it.
-        observation_scale: by what the inputs of the network and of the critics are divided, one
-            number or one per entry.
+        observation_scale: divisor of the inputs of the network and of the critics, one number or
+            one per entry.
         width: units of the network's hidden layers.
         blocks: repeated modules of the network.
-        clip_backup: add to the controller's clipped actions instead, as the paper's section VI-B.
-        **kwargs: as in `MlpPolicy`; `net_arch` is the critics' alone.
+        clip_backup: add to the controller's clipped actions instead, as in the paper's section
+            VI-B.
+        **kwargs: as in `MlpPolicy`; `net_arch` applies to the critics only.
 
     Raises:
-        TypeError: if the actions are no Box.
+        TypeError: if the action space is not a Box.
     """
 
     features_extractor: ScaledObservations
@@ -118,10 +119,10 @@ class ScaledObservations(FlattenExtractor):
 
 
 class ActorInputs(nn.Module):
-    """The hidden layers' output beside the controller's action and share, as one vector.
+    """The hidden layers' output and the controller's action and share, as one vector.
 
-    Stable-Baselines3 hands what this returns to `action_net`, so that every way to the
-    distribution of actions goes through the controller.
+    Stable-Baselines3 passes the result to `action_net`, so that every path to the distribution of
+    actions includes the controller.
     """
 
     def __init__(
@@ -148,11 +149,11 @@ class ActorInputs(nn.Module):
         return torch.cat([hidden, known.to(hidden)], dim=1)
 
     def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the features: the critics are a stack of their own."""
+        """Return the features unchanged: the critics are a separate stack."""
         return features
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what actor and critics see."""
+        """Return the inputs of actor and critics."""
         return self.forward_actor(features), self.forward_critic(features)
 
 

@@ -32,7 +32,7 @@ from agents.scpo.objectives import (
 )
 from agents.scpo.projection import StepReport, WeightSpaceProjection
 from agents.scpo.validation import Act, Validation
-from agents.setting_checks import check_choice, check_number
+from safe_envs.contract.argument_checks import check_choice, check_number
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ScpoSettings:
 
 
 class Attached(NamedTuple):
-    """What an agent gives its update when it has its policy."""
+    """The policy and its validation, which the agent passes to its update."""
 
     policy: MlpPolicy
     act: Act  # the deterministic policy, on the environments' own observations
@@ -88,7 +88,7 @@ class Attached(NamedTuple):
 
 
 class ScpoUpdate:
-    """Raw step, projection and critics; the constraints are those of the validation alone.
+    """Raw step, projection and critics; only the validation's constraints matter.
 
     Args:
         settings: of the actor.
@@ -103,15 +103,12 @@ class ScpoUpdate:
         self._saved: dict[str, Any] | None = None
         self._last: StepReport | None = None
 
-    def start(self, num_constraints: int) -> None:
-        """Accept any number of constraints."""
-
     def attach(self, attached: Attached) -> None:
-        """Learn with this policy and validation from now on."""
+        """Use this policy and validation from now on."""
         self._attached, self._projection = attached, None
 
     def begin(self) -> int:
-        """Measure the policy if that has not been done, and return the steps it took.
+        """Measure the policy unless that was done before, and return the environment steps used.
 
         Raises:
             InfeasibleStartError: if it is not safe on the validation set.
@@ -158,7 +155,7 @@ class ScpoUpdate:
         assert self._attached is not None
         assert self._projection is not None
         before = self._attached.validation.steps
-        policy.set_training_mode(False)  # g is measured inside: nothing may be random
+        policy.set_training_mode(False)  # the step measures g, which must be deterministic
         objective = self._objective(policy, batch)
 
         def closure(index: torch.Tensor | None = None) -> torch.Tensor:
@@ -186,7 +183,7 @@ class ScpoUpdate:
         return {"max_validation": np.array([self._last.max_constraint])}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is saved: the projection's state, not the environments it measures in."""
+        """Return the state to save: that of the projection, without its environments."""
         saved = self._saved if self._projection is None else self._projection.state_dict()
         return {**self.__dict__, "_attached": None, "_projection": None, "_saved": saved}
 
@@ -207,7 +204,7 @@ class ScpoUpdate:
 
 
 def _groups(observations: Observations, count: int) -> list[torch.Tensor] | None:
-    """Return index tensors that part the batch by the observations' norm, or None for none."""
+    """Return index tensors that partition the batch by the observations' norm, or None."""
     if count == 0:
         return None
     tensors = [observations] if isinstance(observations, torch.Tensor) else observations.values()

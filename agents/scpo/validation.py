@@ -1,4 +1,4 @@
-"""What an SCPO agent measures: margins and costs of a policy's rollouts, the same ones every time.
+"""What an SCPO agent measures: margins or costs of a policy's rollouts, always the same rollouts.
 
     g_j = largest signed margin of rollout j at any time                (`StateRollouts`)
     g_j = cost of episode j - limit, for every episode and constraint   (`SeededEpisodes`)
@@ -16,14 +16,15 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from agents.setting_checks import check_number
+from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.cost_signal import read_costs
+from safe_envs.contract.episode_totals import EpisodeTotals
 
 Act = Callable[[np.ndarray], np.ndarray]  # observations (n, ...) to actions (n, ...)
 
 
 class Validation(Protocol):
-    """A measurement of a policy, the same for the same policy."""
+    """A deterministic measurement of a policy."""
 
     steps: int  # environment steps taken so far
 
@@ -35,7 +36,7 @@ class Validation(Protocol):
 class StateRollouts:
     """Signed margins of rollouts, one entry per rollout; `info["constraint_values"]` holds them.
 
-    All copies step together, in the environment's native vector form if it has one.
+    All copies step together, in the environment's native vector form if there is one.
 
     Args:
         spec: id or specification of the environment.
@@ -43,7 +44,7 @@ class StateRollouts:
             their number k, and the first states follow from the seed.
         horizon: steps per rollout, unless the episode ends; None takes the time limit, 1,000 if
             there is none.
-        seed: of everything random; the same in every measurement.
+        seed: of all random numbers; the same in every measurement.
 
     Raises:
         ValueError: if there is no state, or in a call if there are no `constraint_values`.
@@ -88,7 +89,7 @@ class StateRollouts:
 
 
 class SeededEpisodes:
-    """Costs of seeded episodes less the limits, one entry per episode and constraint.
+    """Costs of seeded episodes minus the limits, one entry per episode and constraint.
 
     Args:
         spec: id or specification of the environment.
@@ -96,7 +97,7 @@ class SeededEpisodes:
         discounts: of each constraint's cost.
         episodes: number of episodes n; their first states follow from the seed.
         horizon: steps per episode, as in `StateRollouts`.
-        seed: of everything random; the same in every measurement.
+        seed: of all random numbers; the same in every measurement.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class SeededEpisodes:
         check_number("episodes", episodes, low=1)
         self.steps = 0
         self._limits = np.asarray(limits, dtype=np.float64)
-        self._discounts = np.asarray(discounts, dtype=np.float64)
+        self._discounts = discounts
         self._seed = seed
         self._horizon = _horizon(spec, horizon)
         self._venv = _made(spec, int(episodes))
@@ -120,18 +121,20 @@ class SeededEpisodes:
         """Return cost - limit of each episode and constraint, (n m,)."""
         observations, _ = self._venv.reset(seed=self._seed)
         n, m = self._venv.num_envs, len(self._limits)
-        total, discount = np.zeros((n, m)), np.ones(m)
+        totals, costs = EpisodeTotals(n, 1.0, self._discounts), np.empty((n, m))
         for step in _roll(self._venv, observations, act, self._horizon):
-            costs = read_costs(step.info, n, m)
-            total += np.where(step.running[:, None], discount * costs, 0.0)
-            discount = discount * self._discounts
+            signals = np.column_stack((step.reward, read_costs(step.info, n, m)))
+            for row, episode in totals.add(signals, step.ended):
+                costs[row] = episode.costs
             self.steps += int(step.running.sum())
-        return (total - self._limits).reshape(-1)
+        return (costs - self._limits).reshape(-1)
 
 
 class _Step(NamedTuple):
+    reward: np.ndarray  # (n,)
     info: dict[str, Any]
     running: np.ndarray  # (n,) bool: the step belongs to the row's first episode
+    ended: np.ndarray  # (n,) bool: it is the last of that episode, or of the horizon
 
 
 class _StartFrom(gym.Wrapper[Any, Any, Any, Any]):
@@ -152,22 +155,23 @@ def _roll(
 ) -> Iterator[_Step]:
     """Yield the steps of all rows until the first episode of each has ended."""
     running = np.ones(venv.num_envs, dtype=np.bool_)
-    for _ in range(horizon):
-        observations, _, terminated, truncated, info = venv.step(act(observations))
-        yield _Step(info, running)
-        running = running & ~(terminated | truncated)
+    for left in reversed(range(horizon)):
+        observations, reward, terminated, truncated, info = venv.step(act(observations))
+        ended = running if left == 0 else running & (terminated | truncated)
+        yield _Step(reward, info, running, ended)
+        running = running & ~ended
         if not running.any():
             return
 
 
 def _made(spec: str | EnvSpec, count: int) -> gym.vector.VectorEnv:
-    """Return copies, in the native vector form unless wrappers of the single one are in the way."""
+    """Return copies, in the native vector form unless the single form has wrappers."""
     is_wrapped = not isinstance(spec, str) and bool(spec.additional_wrappers)
     return gym.make_vec(spec, num_envs=count, vectorization_mode="sync" if is_wrapped else None)
 
 
 def _copies(spec: str | EnvSpec, states: np.ndarray) -> tuple[gym.vector.VectorEnv, bool]:
-    """Return as many copies as there are states, and whether they take all states at once."""
+    """Return one copy per state, and whether the copies accept all states at once."""
     found = gym.spec(spec) if isinstance(spec, str) else spec
     if found.vector_entry_point is not None and not found.additional_wrappers:
         return _made(spec, len(states)), True

@@ -1,8 +1,8 @@
-"""Solvers of exactly known CMDPs: the linear program and first-order methods.
+"""Solvers for CMDPs with a known model: the linear program and first-order methods.
 
-Every first-order method returns a `SolverTrace`, one row per exact policy evaluation, and the
-last policy. The `lin_` solvers and `ppqa_alm` search the log-linear policies of given features,
-the others all policies.
+Every first-order method returns a `SolverTrace`: one row per exact policy evaluation, and the last
+policy. The `lin_` solvers and `ppqa_alm` search the log-linear policies of given features, the
+others all policies.
 """
 
 from agents.tabular.features import one_hot, tile_coding
@@ -13,12 +13,11 @@ from agents.tabular.linear_program import Optimum, least_cost, linear_program
 from agents.tabular.npg_dd import npg_dd
 from agents.tabular.npg_pd import npg_pd
 from agents.tabular.ppo_lag import ppo_lag
-from agents.tabular.ppqa_alm import ppqa_alm
+from agents.tabular.ppqa_alm import MultiplierGrowthWarning, ppqa_alm
 from agents.tabular.pqa_alm import pqa_alm
 from agents.tabular.reload_pd import reload_pd
 from agents.tabular.rpg_pd import rpg_pd
 from agents.tabular.solver_trace import SolverTrace, random_policy
-from agents.tabular.stall_alarm import MultiplierGrowthWarning
 
 __all__ = [
     "MultiplierGrowthWarning",

@@ -51,7 +51,7 @@ def augmented_lagrangian_gain(
 
     the second line where both prices are positive; its bracket uses the priced advantage, so the
     reward and the costs cancel action by action. The rounding error is then proportional to the
-    move, and comparing iterates stays meaningful down to machine precision.
+    move, so that iterates can be compared down to machine precision.
     """
     visited = (after.state_occupancy[:, None] * move).ravel()  # (S * A,)
     advantages = (before.q - before.state_values[:, None, :]).reshape(visited.size, -1)

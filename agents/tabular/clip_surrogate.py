@@ -1,4 +1,4 @@
-"""The clipped surrogate of PPO for an exactly known policy, and its gradient in the logits."""
+"""The clipped surrogate of PPO as an exact expectation, and its gradient in the logits."""
 
 from __future__ import annotations
 
@@ -32,11 +32,17 @@ def clip_surrogate_gradient(
 ) -> np.ndarray:
     """Return the gradient of `clip_surrogate` in the logits of the policy, shape (S, A).
 
-    With G = d(s) A(s, a) where the ratio has not yet passed its bound on the side the advantage
-    pulls to, and 0 elsewhere, it is pi(a | s) (G(s, a) - sum_a' pi(a' | s) G(s, a')).
+    With G = d(s) A(s, a) where the ratio has not passed its bound in the direction of the
+    advantage, and 0 elsewhere, it is pi(a | s) (G(s, a) - sum_a' pi(a' | s) G(s, a')).
     """
     log_ratio = log_policy - old_log_policy
     past_bound = np.where(advantages > 0.0, log_ratio > np.log1p(clip), log_ratio < np.log1p(-clip))
     gain = np.where(past_bound, 0.0, state_weights[:, None] * advantages)
     policy = np.exp(log_policy)
     return policy * (gain - (policy * gain).sum(axis=1, keepdims=True))
+
+
+def check_clip(clip: float) -> None:
+    """Raise ValueError if the clip range of a probability ratio is not in (0, 1)."""
+    if not 0.0 < clip < 1.0:
+        raise ValueError(f"clip is {clip}; pass a number in (0, 1), for example 0.2")

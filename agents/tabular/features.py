@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from agents.tabular.solver_arguments import check_count
+from safe_envs.contract.argument_checks import check_count, closest_hint
 from safe_envs.tabular.model import TabularCMDP
 
 FEATURE_NAMES = ("tile_coding", "one_hot")
@@ -25,12 +25,12 @@ def tile_coding(
         z_i    = (coordinate_i - lowest) / (highest - lowest + smallest gap),
 
     so N equidistant cells have z = 0, 1/N, ..., (N - 1)/N. Entries are numbered in order of first
-    use, state by state. Once all `size` numbers are taken further tiles share one, by a hash.
+    use, state by state. Once all `size` numbers are in use, further tiles share numbers by a hash.
 
     Source: Sutton and Barto, "Reinforcement Learning" (2018), section 9.5.4; displacement and
     numbering as Sutton describes for his tile coding software, version 3. The defaults, on the
-    (x, y) of a cell, are the setting of the grid-world experiments; a state counted along one
-    line (`np.arange(S)`, with size 80, 5 tilings, 3 tiles) is that of Vaswani et al. (2023).
+    (x, y) of a cell, are the setting of the grid-world experiments; a state numbered along one line
+    (`np.arange(S)`, with size 80, 5 tilings, 3 tiles) is that of Vaswani et al. (2023).
 
     Reproduced: entries in use and rank of the (S A, size) table, for 21 cliff states with 4
     actions and 25 deep-sea states with 2:
@@ -47,7 +47,7 @@ def tile_coding(
         tiles: tiles per axis and tiling.
 
     Raises:
-        ValueError: if the coordinates are no finite table or a count is below 1.
+        ValueError: if the coordinates are not a finite table or a count is below 1.
     """
     check_count(actions=actions, size=size, tilings=tilings, tiles=tiles)
     positions = np.asarray(coordinates, dtype=np.float64)
@@ -58,10 +58,10 @@ def tile_coding(
             f"coordinates has shape {np.shape(coordinates)}; pass finite numbers of shape (S, k), "
             "one row per state"
         )
-    quantised = _quantise(positions, tilings * tiles)
+    quantized = _quantize(positions, tilings * tiles)
     table = np.zeros((len(positions), actions, size))
     numbers: dict[tuple[int, ...], int] = {}
-    for state, cells in enumerate(quantised):
+    for state, cells in enumerate(quantized):
         for action in range(actions):
             for tiling in range(tilings):
                 shifted = [
@@ -79,7 +79,7 @@ def one_hot(states: int, actions: int) -> np.ndarray:
 
 
 def feature_table(cmdp: TabularCMDP, features: np.ndarray | str) -> np.ndarray:
-    """Return the features meant by a solver's `features` argument, shape (S, A, d).
+    """Return the features for a solver's `features` argument, shape (S, A, d).
 
     Raises:
         ValueError: for an unknown name, a CMDP without coordinates or a table of another shape.
@@ -103,7 +103,8 @@ def _named_features(cmdp: TabularCMDP, name: str) -> np.ndarray:
         return one_hot(cmdp.num_states, cmdp.num_actions)
     if name != "tile_coding":
         raise ValueError(
-            f"features is {name!r}; pass an array or one of {', '.join(FEATURE_NAMES)}"
+            f"features is {name!r}; {closest_hint(name, FEATURE_NAMES)}pass an array or one of "
+            f"{', '.join(FEATURE_NAMES)}"
         )
     if cmdp.coordinates is None:
         raise ValueError(
@@ -113,7 +114,7 @@ def _named_features(cmdp: TabularCMDP, name: str) -> np.ndarray:
     return tile_coding(cmdp.coordinates, cmdp.num_actions)
 
 
-def _quantise(positions: np.ndarray, parts: int) -> list[list[int]]:
+def _quantize(positions: np.ndarray, parts: int) -> list[list[int]]:
     """Return floor(parts * z) of every position, with z in [0, 1) as in `tile_coding`."""
     columns = []
     for axis in positions.T:
@@ -127,5 +128,5 @@ def _quantise(positions: np.ndarray, parts: int) -> list[list[int]]:
 
 def _number_of(tile: tuple[int, ...], numbers: dict[tuple[int, ...], int], size: int) -> int:
     if tile not in numbers and len(numbers) == size:
-        return zlib.crc32(repr(tile).encode()) % size  # collides with an earlier tile, as it must
+        return zlib.crc32(repr(tile).encode()) % size  # shares the number of an earlier tile
     return numbers.setdefault(tile, len(numbers))

@@ -6,9 +6,9 @@ import numpy as np
 
 from agents.tabular.log_linear import LogLinearPolicies
 from agents.tabular.multiplier_step import multiplier_step
-from agents.tabular.softmax_policy import advantage, regularised_q
-from agents.tabular.solver_arguments import check_not_negative, check_share
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.softmax_policy import advantage, check_share, regularized_q
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_not_negative, check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -25,7 +25,7 @@ def lin_npg_pd(
 ) -> SolverTrace:
     """Return the trace of NPG-PD over policies pi(a | s) ~ exp(<theta, phi(s, a)>).
 
-    The step direction w_t is the least-norm minimiser of the compatible regression
+    The step direction w_t is the least-norm minimizer of the compatible regression
 
         sum_s d(s) sum_a pi(a | s) (<w, phi(s, a) - E_pi phi(s, .)> - A_t(s, a))^2,
 
@@ -35,7 +35,7 @@ def lin_npg_pd(
         lambda_{t+1} = clip((1 - eta_l tau_e) lambda_t + eta_l (V_c(pi_t) - limit), 0, U).
 
     Source: Ding, Zhang, Basar and Jovanovic (NeurIPS 2020), section on function approximation;
-    with tau_e > 0 the regularised method of Ding, Wei, Zhang and Ribeiro (NeurIPS 2023).
+    with tau_e > 0 the regularized method of Ding, Wei, Zhang and Ribeiro (NeurIPS 2023).
 
     Differs from the paper: exact values and an exact regression instead of sampled ones; eta is
     not divided by 1 - discount.
@@ -47,11 +47,11 @@ def lin_npg_pd(
         step_size: eta; default as in `npg_pd`.
         dual_step_size: eta_l; default as in `npg_pd`.
         entropy_coefficient: tau_e; 0 is NPG-PD.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_parameters: (d,) start; zeros, the uniform policy, if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap
@@ -67,7 +67,7 @@ def lin_npg_pd(
         log_policy = policies.log_policy(parameters)
         policy = np.exp(log_policy)
         evaluation = record.evaluate(policy, multipliers, -log_policy)
-        advantages = advantage(policy, regularised_q(evaluation, multipliers, entropy_coefficient))
+        advantages = advantage(policy, regularized_q(evaluation, multipliers, entropy_coefficient))
         direction = policies.natural_direction(policy, evaluation.state_occupancy, advantages)
         parameters = parameters + step_size * direction
         multipliers = multiplier_step(

@@ -1,14 +1,14 @@
-"""Log-linear PPO-Lag: the clipped surrogate climbed in the parameters."""
+"""Log-linear PPO-Lag: gradient ascent on the clipped surrogate in the parameters."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from agents.tabular.clip_surrogate import clip_surrogate_gradient
+from agents.tabular.clip_surrogate import check_clip, clip_surrogate_gradient
 from agents.tabular.log_linear import LogLinearPolicies
 from agents.tabular.multiplier_step import multiplier_step
-from agents.tabular.solver_arguments import check_clip, check_count
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_count, check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -36,16 +36,16 @@ def lin_ppo_lag(
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
         features: (S, A, d) table, "tile_coding" (needs `cmdp.coordinates`) or "one_hot".
-        step_size: alpha; of 0.1, 1, 10 the one with the smallest tail error on both grid worlds
-            with tile coding, which sets 4 entries for one of `ppo_lag`.
+        step_size: alpha; the one of 0.1, 1, 10 with the smallest tail error on both grid worlds
+            with tile coding, which sets 4 entries where `ppo_lag` has one.
         dual_step_size: eta_l; default as in `ppo_lag`.
         clip: eps, in (0, 1); default as in `ppo_lag`.
-        gradient_steps: steps up one surrogate; default as in `ppo_lag`.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        gradient_steps: steps on one surrogate; default as in `ppo_lag`.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_parameters: (d,) start; zeros, the uniform policy, if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap

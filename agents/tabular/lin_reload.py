@@ -7,7 +7,8 @@ import numpy as np
 from agents.tabular.log_linear import LogLinearPolicies
 from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import advantage
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -38,11 +39,11 @@ def lin_reload(
         features: (S, A, d) table, "tile_coding" (needs `cmdp.coordinates`) or "one_hot".
         step_size: eta; default as in `reload_pd`.
         dual_step_size: eta_l; default as in `reload_pd`.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_parameters: (d,) start; zeros, the uniform policy, if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap

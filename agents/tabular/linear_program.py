@@ -1,4 +1,4 @@
-"""The exact optimum of a tabular CMDP, by the linear program over occupancies."""
+"""The exact optimum of a tabular CMDP, from the linear program over occupancies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Optimum(NamedTuple):
 def linear_program(cmdp: TabularCMDP) -> Optimum:
     """Return the exact optimum of max V_r s.t. V_c <= limits.
 
-    The variables are the unnormalised occupancies mu(s, a) = sum_t discount^t Pr(s_t, a_t):
+    The variables are the unnormalized occupancies mu(s, a) = sum_t discount^t Pr(s_t, a_t):
 
         max <mu, r>  s.t.  <mu, c_i> <= limit_i,  mu >= 0,
         sum_a mu(s, a) = initial(s) + discount sum_{s', a'} P(s | s', a') mu(s', a').
@@ -33,7 +33,7 @@ def linear_program(cmdp: TabularCMDP) -> Optimum:
     the returned policy by exact evaluation; states of zero occupancy get the uniform policy.
 
     Raises:
-        ValueError: if no policy meets the limits; the message tells the least cost of each.
+        ValueError: if no policy meets the limits; the message lists the least cost of each.
     """
     flow, start = _flow_equations(cmdp)
     solution = _highs(

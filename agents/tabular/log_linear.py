@@ -9,9 +9,9 @@ from agents.tabular.features import feature_table
 from agents.tabular.softmax_policy import log_softmax, softmax
 from safe_envs.tabular.model import TabularCMDP
 
-# Near a deterministic policy some directions rest on actions of vanishing probability alone; to
-# follow them makes theta jump. Any cutoff from 1e-8 to 1e-4 gave the same grid-world figures to
-# three digits, machine precision (about 1e-14) ruins them.
+# Near a deterministic policy some directions depend only on actions of vanishing probability, and
+# following them makes theta jump. Any cutoff from 1e-8 to 1e-4 gave the same grid-world figures to
+# three digits; machine precision (about 1e-14) ruins them.
 REGRESSION_CUTOFF = 1e-6
 
 
@@ -19,9 +19,9 @@ class LogLinearPolicies:
     """The class of all policies that are log-linear in given features.
 
     Internally theta is held in an orthonormal basis of the space that the feature vectors span.
-    A part of theta outside it changes no policy, and inner products stay what they are, so every
-    gradient step and every least-norm solution is the one in theta, with fewer numbers: unused
-    features cost nothing.
+    The part of theta outside that space has no effect on the policy, and inner products do not
+    change. So every gradient step and least-norm solution equals the one in theta, with fewer
+    numbers: unused features cost nothing.
     """
 
     def __init__(self, cmdp: TabularCMDP, features: np.ndarray | str) -> None:
@@ -96,7 +96,7 @@ class LogLinearPolicies:
     ) -> np.ndarray:
         """Return the natural policy gradient in theta, shape (k,).
 
-        The w of least norm that minimises the compatible regression (Kakade 2001)
+        The w of least norm that minimizes the compatible regression (Kakade 2001)
 
             sum_s d(s) sum_a pi(a | s) (<w, phi(s, a) - sum_a' pi(a' | s) phi(s, a')> - A(s, a))^2.
 

@@ -1,13 +1,18 @@
-"""NPG-DD: descent on the entropy-regularised dual, the inner problem by natural gradient."""
+"""NPG-DD: descent on the entropy-regularized dual, the inner problem by natural gradient."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from agents.tabular.multiplier_step import multiplier_step
-from agents.tabular.softmax_policy import log_softmax, regularised_q, starting_log_policy
-from agents.tabular.solver_arguments import check_count, check_share
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.softmax_policy import (
+    check_share,
+    log_softmax,
+    regularized_q,
+    starting_log_policy,
+)
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_count, check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -24,14 +29,14 @@ def npg_dd(
 ) -> SolverTrace:
     """Return the trace of NPG-DD on an exactly known CMDP.
 
-    `primal_steps` entropy-regularised natural gradient steps with the multipliers held,
+    `primal_steps` entropy-regularized natural gradient steps with fixed multipliers,
 
-        pi <- normalise(pi^(1 - eta tau_e / (1 - discount)) exp(eta Q_soft / (1 - discount))),
+        pi <- normalize(pi^(1 - eta tau_e / (1 - discount)) exp(eta Q_soft / (1 - discount))),
 
     then lambda <- clip(lambda + eta_l (V_c(pi) - limit), 0, U), the gradient of the dual. Q_soft
     is Q of r - lambda . c with the bonus tau_e times the entropy of all later states. The largest
     eta, (1 - discount) / tau_e, makes the step soft policy iteration, pi ~ exp(Q_soft / tau_e).
-    Where it stops V_c = limit exactly; the value is off by about tau_e.
+    At its fixed point V_c = limit exactly; the value is off by about tau_e.
 
     Source: Ying, Ding and Lavaei, "A dual approach to constrained Markov decision processes with
     entropy regularization" (AISTATS 2022).
@@ -44,14 +49,14 @@ def npg_dd(
         evaluations: budget of exact policy evaluations.
         step_size: eta; None for the largest, soft policy iteration.
         dual_step_size: eta_l; with the default both grid worlds converge, slowly; 1.0 is faster on
-            the cliff and circles for good on the deep sea.
+            the cliff but never settles on the deep sea.
         entropy_coefficient: tau_e; the default is the middle of the grid 1e-3, 1e-2, 1e-1.
         primal_steps: steps per dual step; from the grid 10, 50.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         dual_step_size=dual_step_size,
@@ -74,6 +79,6 @@ def npg_dd(
             violation = evaluation.costs - cmdp.limits
             multipliers = multiplier_step(multipliers, violation, dual_step_size, multiplier_cap)
         record.write(evaluation, multipliers)
-        q = regularised_q(evaluation, multipliers, entropy_coefficient)
+        q = regularized_q(evaluation, multipliers, entropy_coefficient)
         log_policy = log_softmax(log_policy + rate * q)
     return record.trace(policy)

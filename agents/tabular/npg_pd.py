@@ -6,7 +6,8 @@ import numpy as np
 
 from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import log_softmax, starting_log_policy
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -27,19 +28,19 @@ def npg_pd(
         lambda_{t+1} = clip(lambda_t + eta_l (V_c(pi_t) - limit), 0, U).
 
     Source: Ding, Zhang, Basar and Jovanovic, "Natural policy gradient primal-dual method for
-    constrained Markov decision processes" (NeurIPS 2020), softmax parametrisation. The average of
-    its iterates converges; the last iterate goes round the optimum for good.
+    constrained Markov decision processes" (NeurIPS 2020), softmax parametrization. The average of
+    its iterates converges; the last iterate keeps circling the optimum.
 
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
         step_size: eta; the default is the middle of the grid 1e-3, 1e-2, ..., 10.
         dual_step_size: eta_l; the default is the middle of the same grid.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap

@@ -1,14 +1,14 @@
-"""PPO-Lag: gradient ascent in the multipliers around the clipped surrogate of PPO."""
+"""PPO-Lag: gradient ascent in the multipliers with the clipped surrogate of PPO."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from agents.tabular.clip_surrogate import clip_surrogate_gradient
+from agents.tabular.clip_surrogate import check_clip, clip_surrogate_gradient
 from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import log_softmax, starting_log_policy
-from agents.tabular.solver_arguments import check_clip, check_count
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_count, check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -34,21 +34,21 @@ def ppo_lag(
     Source: Ray, Achiam and Amodei, "Benchmarking safe exploration in deep reinforcement learning"
     (2019), with the surrogate of Schulman et al. (2017).
 
-    Differs from the paper: exact expectations, plain gradient steps for Adam, and the surrogate
-    is not divided by 1 + lambda.
+    Differs from the paper: exact expectations, plain gradient steps instead of Adam, and the
+    surrogate is not divided by 1 + lambda.
 
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
-        step_size: alpha; of the grid 0.1, 1, 10 the one with the smallest tail error.
-        dual_step_size: eta_l; of the grid 1e-3, ..., 1 the one with the smallest tail error.
+        step_size: alpha; the one of 0.1, 1, 10 with the smallest tail error.
+        dual_step_size: eta_l; the one of 1e-3, ..., 1 with the smallest tail error.
         clip: eps, in (0, 1); from the grid 0.1, 0.2, 0.3 of arXiv 2605.11694.
-        gradient_steps: steps up one surrogate; arXiv 2605.11694 takes 10 epochs.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        gradient_steps: steps on one surrogate; arXiv 2605.11694 uses 10 epochs.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap

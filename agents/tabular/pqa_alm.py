@@ -12,13 +12,12 @@ import numpy as np
 
 from agents.tabular.augmented_lagrangian import augmented_lagrangian_gain, constraint_prices
 from agents.tabular.simplex import project_rows_to_simplex
-from agents.tabular.solver_arguments import check_count
 from agents.tabular.solver_trace import (
     SolverTrace,
     TraceRecorder,
-    check_positive,
     starting_policy,
 )
+from safe_envs.contract.argument_checks import check_choice, check_count, check_positive
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 StepRule = Literal["monotone", "fixed"]
@@ -50,10 +49,10 @@ def pqa_alm(
     Differs from the paper: with the default `step_rule="monotone"` a step is taken only if it
     does not lower the augmented Lagrangian; then eta grows by 1.25, otherwise it is halved. tau
     grows threefold after five dual steps in a row over each of which the violation has not
-    fallen by a tenth and is above one percent of the largest limit. Fixed values suit one
-    problem and limit-cycle on the next; the monotone rule needs no search. Every trial, taken or
-    not, counts as one evaluation. `step_rule="fixed"` is the paper's method; the setting that
-    suits both grid worlds is step_size=1, penalty=10, primal_steps=20.
+    fallen by a tenth and is above one percent of the largest limit. Fixed values that suit one
+    problem end in a limit cycle on another; the monotone rule needs no tuning. Every trial, taken
+    or not, counts as one evaluation. `step_rule="fixed"` is the paper's method; step_size=1,
+    penalty=10, primal_steps=20 works on both grid worlds.
 
     Args:
         cmdp: the problem, with any number of constraints.
@@ -65,17 +64,16 @@ def pqa_alm(
         initial_policy: (S, A) start; uniform if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(step_size=step_size, penalty=penalty)
     check_count(primal_steps=primal_steps)
+    check_choice("step_rule", step_rule, ("monotone", "fixed"))
     policy = starting_policy(cmdp, initial_policy)
     record = TraceRecorder(cmdp, evaluations)
     if step_rule == "fixed":
         return _fixed(cmdp, record, policy, step_size, penalty, primal_steps)
-    if step_rule == "monotone":
-        return _monotone(cmdp, record, policy, step_size, penalty, primal_steps)
-    raise ValueError(f"step_rule is {step_rule!r}; pass 'monotone' or 'fixed'")
+    return _monotone(cmdp, record, policy, step_size, penalty, primal_steps)
 
 
 def projected_q_ascent(
@@ -83,8 +81,8 @@ def projected_q_ascent(
 ) -> np.ndarray:
     """Return Proj_simplex(pi + eta Q_{r - w . c}) of every state, shape (S, A) (eq. 7).
 
-    The advantage stands for Q: they differ by a constant per state, which the projection takes
-    away, and the advantage rounds better.
+    The advantage replaces Q: they differ by a constant per state, which the projection removes, and
+    the advantage has smaller rounding errors.
     """
     return project_rows_to_simplex(policy + step_size * evaluation.priced_advantage(prices))
 
@@ -153,5 +151,5 @@ def _monotone(
 def _complementary_violation(
     evaluation: PolicyEvaluation, limits: np.ndarray, multipliers: np.ndarray, penalty: float
 ) -> float:
-    """Return max_i |max(V_c - limit, -lambda / tau)|, which is 0 where lambda stops moving."""
+    """Return max_i |max(V_c - limit, -lambda / tau)|, which is 0 where lambda no longer changes."""
     return float(np.abs(np.maximum(evaluation.costs - limits, -multipliers / penalty)).max())

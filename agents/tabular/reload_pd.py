@@ -6,7 +6,8 @@ import numpy as np
 
 from agents.tabular.multiplier_step import multiplier_step
 from agents.tabular.softmax_policy import log_softmax, starting_log_policy
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -36,11 +37,11 @@ def reload_pd(
         evaluations: budget of exact policy evaluations.
         step_size: eta; of the grid 1e-3, 1e-2, ..., 10 the default converges on both grid worlds.
         dual_step_size: eta_l; found in the same way.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap

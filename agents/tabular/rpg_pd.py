@@ -1,13 +1,18 @@
-"""RPG-PD: policy gradient primal-dual on an entropy-regularised Lagrangian."""
+"""RPG-PD: policy gradient primal-dual on an entropy-regularized Lagrangian."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from agents.tabular.multiplier_step import multiplier_step
-from agents.tabular.softmax_policy import log_softmax, regularised_q, starting_log_policy
-from agents.tabular.solver_arguments import check_share
-from agents.tabular.solver_trace import SolverTrace, TraceRecorder, check_positive
+from agents.tabular.softmax_policy import (
+    check_share,
+    log_softmax,
+    regularized_q,
+    starting_log_policy,
+)
+from agents.tabular.solver_trace import SolverTrace, TraceRecorder
+from safe_envs.contract.argument_checks import check_positive
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -29,8 +34,8 @@ def rpg_pd(
         pi_{t+1}     ~ pi_t exp(eta Q_{r - lambda_t . c - tau_e log pi_t}),
         lambda_{t+1} = clip((1 - eta_l tau_e) lambda_t + eta_l (V_c(pi_t) - limit), 0, U).
 
-    Where it stops, V_c - limit = tau_e lambda: the last iterate converges, but to a point off the
-    optimum that violates every active constraint by that much.
+    At its fixed point V_c - limit = tau_e lambda: the last iterate converges, but to a point that
+    violates every active constraint by that much.
 
     Source: Ding, Wei, Zhang and Ribeiro, "Last-iterate convergent policy gradient primal-dual
     methods for constrained MDPs" (NeurIPS 2023), method RPG-PD.
@@ -44,11 +49,11 @@ def rpg_pd(
         step_size: eta; the default is the middle of the grid 0.01, 0.1, 1.
         dual_step_size: eta_l; the default is the middle of the same grid.
         entropy_coefficient: tau_e; the default is the middle of the grid 1e-3, 1e-2, 1e-1.
-        multiplier_cap: U, has to be above the optimal multipliers.
+        multiplier_cap: U, must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
 
     Raises:
-        ValueError: for an argument out of its range, saying which.
+        ValueError: if an argument is out of range; the error names it.
     """
     check_positive(
         step_size=step_size,
@@ -64,7 +69,7 @@ def rpg_pd(
     while record.open:
         policy = np.exp(log_policy)
         evaluation = record.evaluate(policy, multipliers, -log_policy)
-        q = regularised_q(evaluation, multipliers, entropy_coefficient)
+        q = regularized_q(evaluation, multipliers, entropy_coefficient)
         log_policy = log_softmax(log_policy + step_size * q)
         multipliers = multiplier_step(
             multipliers,

@@ -11,8 +11,8 @@ from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Return log(exp(logits) / sum_a exp(logits)) of every row, shape (S, A)."""
     shifted = logits - logits.max(axis=1, keepdims=True)
-    normaliser = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return shifted - normaliser
+    normalizer = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted - normalizer
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -22,10 +22,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def starting_log_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) -> np.ndarray:
-    """Return the logarithm of the start, of the uniform policy if it is None.
+    """Return the logarithm of the initial policy; of the uniform policy if it is None.
 
     Raises:
-        ValueError: if the start is no policy, or gives an action probability 0.
+        ValueError: if it is not a policy, or gives an action probability 0.
     """
     policy = starting_policy(cmdp, initial_policy)
     if (policy == 0.0).any():
@@ -37,7 +37,7 @@ def starting_log_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) ->
     return np.log(policy)
 
 
-def regularised_q(
+def regularized_q(
     evaluation: PolicyEvaluation, multipliers: np.ndarray, entropy_coefficient: float
 ) -> np.ndarray:
     """Return Q of r - lambda . c - tau_e log policy, shape (S, A).
@@ -46,6 +46,15 @@ def regularised_q(
     -tau_e log policy(a | s).
     """
     return evaluation.priced_q(multipliers) + entropy_coefficient * evaluation.q_extra
+
+
+def check_share(product: str, value: float, largest: float = 1.0) -> None:
+    """Raise ValueError if a product of step size and coefficient exceeds what is stable."""
+    if value > largest * (1.0 + 1e-12):  # rounding of the product is allowed
+        raise ValueError(
+            f"{product} is {value:.6g}; it must be <= {largest:g}, otherwise the regularized "
+            "step overshoots; lower the step size or the coefficient"
+        )
 
 
 def advantage(policy: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a tabular solver returns: the course of its iterates and the last policy."""
+"""What a tabular solver returns: the history of its iterates and the last policy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import check_count
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 
@@ -29,18 +30,17 @@ class SolverTrace:
     def tail_error(self, optimal_value: float, fraction: float = 0.2) -> float:
         """Return the worst of `errors` over the last `fraction` of the rows.
 
-        An oscillating solver can end at a lucky phase; its tail cannot hide.
+        An oscillating solver can end at a lucky moment; its tail shows the oscillation.
         """
         count = max(1, round(fraction * len(self.value)))
         return float(self.errors(optimal_value)[-count:].max())
 
 
 class TraceRecorder:
-    """Evaluates policies within a budget and writes down one row for each."""
+    """Evaluates policies within a budget and records one row for each."""
 
     def __init__(self, cmdp: TabularCMDP, evaluations: int) -> None:
-        if evaluations < 1:
-            raise ValueError(f"evaluations is {evaluations}; pass a whole number >= 1")
+        check_count(evaluations=evaluations)
         self.cmdp = cmdp
         self.used = 0
         self._value = np.empty(evaluations)
@@ -55,13 +55,13 @@ class TraceRecorder:
     def evaluate(
         self, policy: np.ndarray, multipliers: np.ndarray, extra: np.ndarray | None = None
     ) -> PolicyEvaluation:
-        """Return the exact evaluation of the current policy and write its row."""
+        """Return the exact evaluation of the current policy and record it."""
         evaluation = self.cmdp.evaluate(policy, extra)
         self.write(evaluation, multipliers)
         return evaluation
 
     def write(self, evaluation: PolicyEvaluation, multipliers: np.ndarray) -> None:
-        """Write the next row; one row stands for one policy evaluation."""
+        """Record the next row, one per policy evaluation."""
         self._value[self.used] = evaluation.value
         self._violation[self.used] = evaluation.costs - self.cmdp.limits
         self._multipliers[self.used] = multipliers
@@ -73,10 +73,10 @@ class TraceRecorder:
 
 
 def starting_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) -> np.ndarray:
-    """Return a checked copy of the start, the uniform policy if it is None.
+    """Return a checked copy of the initial policy; the uniform policy if it is None.
 
     Raises:
-        ValueError: if the start is no (S, A) table of probability rows.
+        ValueError: if it is not an (S, A) table whose rows are probabilities.
     """
     if initial_policy is None:
         return cmdp.uniform_policy()
@@ -89,8 +89,8 @@ def starting_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) -> np.
     )
     if not rows_are_distributions:
         raise ValueError(
-            f"initial_policy of shape {policy.shape} is no policy of this CMDP; pass an array of "
-            f"shape {shape} whose rows are >= 0 and sum to 1"
+            f"initial_policy of shape {policy.shape} is not a policy of this CMDP; pass an array "
+            f"of shape {shape} whose rows are >= 0 and sum to 1"
         )
     return policy
 
@@ -99,10 +99,3 @@ def random_policy(cmdp: TabularCMDP, seed: int) -> np.ndarray:
     """Return an (S, A) policy with every row drawn uniformly from the simplex."""
     rng = np.random.default_rng(seed)
     return rng.dirichlet(np.ones(cmdp.num_actions), size=cmdp.num_states)
-
-
-def check_positive(**arguments: float) -> None:
-    """Raise ValueError naming the first argument that is not a positive finite number."""
-    for name, value in arguments.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} is {value}; pass a positive number")

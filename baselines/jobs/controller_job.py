@@ -142,7 +142,7 @@ def prepare_controller(
     made = gym.make(env.id, disable_env_checker=True, **arguments)
     try:
         controller = kind(made, **own)
-        constraints = with_limits(declared_constraints(made), settings["cost_limit"])
+        constraints = with_limits(declared_constraints(made), settings["cost_limit"], "cost_limit")
         discount = made.get_wrapper_attr("reward_discount")
     except (TypeError, ValueError, ImportError) as error:
         raise ValueError(f"{agent} on {env}: {error}") from error

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import agents
+from agents.named_agents import NAMED_AGENTS
 from agents.tabular.lin_npg_pd import lin_npg_pd
 from agents.tabular.lin_ppo_lag import lin_ppo_lag
 from agents.tabular.lin_reload import lin_reload
@@ -38,11 +39,7 @@ SOLVERS: dict[str, Solver] = {
 
 # Deep agents of the package `agents`, which are imported only when one is asked for: they need
 # PyTorch, and the solvers do not.
-_DEEP = (
-    *("PPO", "PPOLag", "PPOPID", "PPOALM", "SPMALag", "SPMAALM"),
-    *("TRPOLag", "TRPOALM", "CPO", "SCPO"),
-)
-DEEP_AGENTS = tuple(name for name in _DEEP if name in agents.__all__)
+DEEP_AGENTS = tuple(NAMED_AGENTS)
 
 # Controllers of the package `agents.controllers`, made from an environment's model; they are
 # imported only when one is asked for.

@@ -17,6 +17,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from safe_envs.contract.row_infos import RowInfos
+
 CostLimits = float | Sequence[float] | None
 
 
@@ -55,9 +57,14 @@ class ConstraintSpec:
 
 
 def with_limits(
-    constraints: tuple[ConstraintSpec, ...], cost_limits: CostLimits
+    constraints: tuple[ConstraintSpec, ...], cost_limits: CostLimits, argument: str = "cost_limits"
 ) -> tuple[ConstraintSpec, ...]:
     """Return the constraints with other limits; None keeps the declared ones.
+
+    Args:
+        constraints: m of them.
+        cost_limits: one number per constraint; a single number if m = 1.
+        argument: name of the argument that the limits came in, for the error.
 
     Raises:
         ValueError: if there is not exactly one limit per constraint.
@@ -68,8 +75,9 @@ def with_limits(
     if limits.shape != (len(constraints),):
         names = ", ".join(repr(c.name) for c in constraints)
         raise ValueError(
-            f"cost_limits has {limits.size} entries but the environment declares "
-            f"{len(constraints)} constraints ({names}); pass {len(constraints)} numbers"
+            f"{argument} has {_counted(limits.size, 'entry', 'entries')} but the environment "
+            f"declares {_counted(len(constraints), 'constraint', 'constraints')} ({names}); pass "
+            f"{_counted(len(constraints), 'number', 'numbers')}"
         )
     return tuple(
         replace(c, limit=float(limit)) for c, limit in zip(constraints, limits, strict=True)
@@ -120,7 +128,7 @@ def read_costs(
     """Return the costs of the step just taken, shape (num_envs, num_constraints), float64.
 
     Reads what Gymnasium's vector environments return (a dict of arrays, both autoreset modes), a
-    list of infos as from Stable-Baselines3, and the native vector environments. Under SAME_STEP
+    list of infos as from Stable-Baselines3, and `RowInfos`, whose array it takes. Under SAME_STEP
     autoreset an ended row's `info` belongs to the next episode; its last cost is in `final_info`,
     which is read first. A row whose mask is False was reset by this step and cost nothing.
 
@@ -128,20 +136,25 @@ def read_costs(
         CostSignalError: if a row that was stepped has no cost, or one of another shape.
     """
     key = "cost" if num_constraints == 1 else "costs"
-    if not isinstance(infos, Mapping):
+    if type(infos) is RowInfos and infos.costs.shape == (num_envs, num_constraints):
+        return _read_rows(infos, key)
+    if not isinstance(infos, (dict, Mapping)):  # a dict is recognized at once
         return _read_list(infos, key, num_envs, num_constraints)
-    costs = np.zeros((num_envs, num_constraints))
     final = infos.get("final_info")
-    ended = np.zeros(num_envs, dtype=np.bool_) if final is None else infos["_final_info"]
-    if final is not None and ended.any():
-        if isinstance(final, Mapping):
-            costs[ended] = _rows(final, key, num_envs, num_constraints)[ended]
-        else:  # Gymnasium 0.29 gives one info per ended row
-            rows = [info for info, over in zip(final, ended, strict=True) if over]
-            costs[ended] = _read_list(rows, key, len(rows), num_constraints)
-    if not ended.all():
-        running = ~ended
-        costs[running] = _rows(infos, key, num_envs, num_constraints)[running]
+    if final is None:
+        return _rows(infos, key, num_envs, num_constraints)
+    ended = np.asarray(infos["_final_info"])
+    if not ended.any():
+        return _rows(infos, key, num_envs, num_constraints)
+    if isinstance(final, Mapping):
+        last = _rows(final, key, num_envs, num_constraints)[ended]
+    else:  # Gymnasium 0.29 gives one info per ended row
+        rows = [info for info, over in zip(final, ended, strict=True) if over]
+        last = _read_list(rows, key, len(rows), num_constraints)
+    if ended.all():
+        return last
+    costs = _rows(infos, key, num_envs, num_constraints)
+    costs[ended] = last
     return costs
 
 
@@ -151,23 +164,44 @@ def _rows(infos: Mapping[str, Any], key: str, num_envs: int, num_constraints: in
             f"info has no {key!r} (it has {sorted(infos)}); an environment reports its cost on "
             "every step and after reset: wrap it with safe_envs.ConstrainedWrapper"
         )
-    values = np.asarray(infos[key], dtype=np.float64)
+    values = np.array(infos[key], np.float64)
     if values.size != num_envs * num_constraints:
         raise CostSignalError(
-            f"info[{key!r}] has shape {values.shape} but {num_envs} environments with "
-            f"{num_constraints} constraints need ({num_envs}, {num_constraints})"
+            f"info[{key!r}] has shape {values.shape} but "
+            f"{_counted(num_envs, 'environment', 'environments')} with "
+            f"{_counted(num_constraints, 'constraint', 'constraints')} need shape "
+            f"({num_envs}, {num_constraints})"
         )
     values = values.reshape(num_envs, num_constraints)
-    stepped = infos.get(f"_{key}")
-    return values if stepped is None else np.where(np.asarray(stepped)[:, None], values, 0.0)
+    stepped = infos.get("_" + key)
+    if stepped is not None and np.count_nonzero(stepped) < num_envs:
+        values[~np.asarray(stepped)] = 0.0
+    return values
+
+
+def _read_rows(infos: RowInfos, key: str) -> np.ndarray:
+    """Return the array of costs; rows whose dict was created are read from that dict."""
+    if not infos.made:
+        return infos.costs
+    costs = infos.costs.copy()
+    for row, info in infos.made.items():
+        costs[row] = _read_list([info], key, 1, costs.shape[1], row)
+    return costs
 
 
 def _read_list(
-    infos: Sequence[Mapping[str, Any]], key: str, num_envs: int, num_constraints: int
+    infos: Sequence[Mapping[str, Any]],
+    key: str,
+    num_envs: int,
+    num_constraints: int,
+    first_row: int = 0,
 ) -> np.ndarray:
     if len(infos) != num_envs:
-        raise CostSignalError(f"{len(infos)} infos were given for {num_envs} environments")
-    for row, info in enumerate(infos):
+        raise CostSignalError(
+            f"{_counted(len(infos), 'info was', 'infos were')} given for "
+            f"{_counted(num_envs, 'environment', 'environments')}"
+        )
+    for row, info in enumerate(infos, first_row):
         if key not in info:
             raise CostSignalError(
                 f"info of environment {row} has no {key!r} (it has {sorted(info)}); wrap the "
@@ -176,7 +210,11 @@ def _read_list(
     values = np.asarray([info[key] for info in infos], dtype=np.float64)
     if values.size != num_envs * num_constraints:
         raise CostSignalError(
-            f"{key!r} of {num_envs} infos has shape {values.shape}; expected {num_constraints} "
-            "costs each"
+            f"{key!r} of {_counted(num_envs, 'info', 'infos')} has shape {values.shape}; expected "
+            f"{_counted(num_constraints, 'cost', 'costs')} each"
         )
     return values.reshape(num_envs, num_constraints)
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

@@ -68,7 +68,7 @@ def training(env, policy="MlpPolicy", **settings):
         (float("inf"), r"the cost is \[inf\]"),
         (-0.5, r"the cost is \[-0.5\]; costs are finite, >= 0, and bad"),
         (None, "has no 'cost'"),
-        (np.zeros(2), "expected 1 costs each|inhomogeneous"),
+        (np.zeros(2), "expected 1 cost each|inhomogeneous"),
     ],
 )
 def test_a_wrong_cost_stops_training_at_that_step(cost, message, at):
@@ -127,7 +127,8 @@ def test_a_loss_that_is_not_finite_leaves_the_policy_as_it_was(value):
         (
             {"cost_limit": [1.0, 2.0]},
             ValueError,
-            "has 2 entries but the environment declares 1 constraints .*; pass 1 numbers",
+            r"^cost_limit has 2 entries but the environment declares 1 constraint \('\w+'\); "
+            "pass 1 number$",
         ),
         ({"n_steps": 0}, ValueError, "n_steps is 0; pass a number >= 1"),
         ({"gae_lambda": 1.5}, ValueError, "gae_lambda is 1.5; pass a number >= 0 and <= 1"),

@@ -12,7 +12,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 import agents
-from agents.native_vec_env import NativeVecEnv
+from agents.gymnasium_vec_env import GymnasiumVecEnv
 from safe_envs import ConstraintSpec
 
 SMALL = {"n_steps": 64, "batch_size": 32, "n_epochs": 2}
@@ -75,7 +75,7 @@ def test_same_seed_same_parameters(name):
 
 def native():
     venv = gym.make_vec(ID, num_envs=4, autoreset_mode=AutoresetMode.SAME_STEP)
-    return NativeVecEnv(venv)
+    return GymnasiumVecEnv(venv)
 
 
 def dummy():
@@ -108,7 +108,7 @@ def test_saved_agents_go_on_as_if_never_saved(name, tmp_path):
         assert loaded.constraint_state()[key].tolist() == value.tolist()
     for one in (agent, loaded):
         one.set_random_seed(11)
-        one._ledger = None
+        one._forget_episodes()
         one._last_obs = one.env.reset()
         one.learn(128, reset_num_timesteps=False)
     assert loaded.num_timesteps == agent.num_timesteps == 320
@@ -143,7 +143,7 @@ def test_set_env_takes_what_the_constructor_takes():
     agent.learn(64)
     agent.set_env(ID)
     agent.learn(64)
-    assert agent._ledger is not None
+    assert agent._totals is not None
 
 
 def test_schedules_see_the_remaining_progress():
@@ -275,7 +275,7 @@ def test_environments_that_declare_nothing(six):
     assert [c.name for c in agent.constraints] == ["cost"]
     assert agent.cost_limit.tolist() == [3.0]
     agent.learn(64)
-    assert [e.costs.tolist() for e in agent._ledger.recent] == [[5.0]] * 6
+    assert [e.costs.tolist() for e in agent._recent] == [[5.0]] * 6
 
 
 class Signals(BaseCallback):

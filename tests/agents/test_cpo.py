@@ -146,11 +146,9 @@ def make_policy_and_batch():
 
 
 def make_update(gain=1.0):
-    update = ConstrainedPolicyOptimization(
+    return ConstrainedPolicyOptimization(
         TrustRegionStep(CriticDescent(n_epochs=1), cg_damping=1e-3), ViolationScale(gain)
     )
-    update.start(1)
-    return update
 
 
 def measured(violation, horizon):
@@ -220,6 +218,11 @@ def test_violation_is_held_while_no_episode_ends():
         again = batch._replace(log_probs=policy.log_probs(batch.observations, batch.actions))
     update.update(policy, again, None, 1.0)
     assert update.log()["case"].tolist() == [CpoCase.UNRECOVERABLE]
+
+
+def test_update_is_complete_when_constructed():
+    log = {name: numbers.tolist() for name, numbers in make_update().log().items()}
+    assert log == {"weight": [0.0], "case": [-1.0]}
 
 
 def test_refuses_several_constraints():

@@ -7,16 +7,10 @@ import torch
 from agents.batch import Batch, Measurement
 from agents.dual.augmented_lagrangian import AugmentedLagrangian
 from agents.dual.lagrangian import Lagrangian
-from agents.dual.no_dual import NoDual
 from agents.dual.pid import PID
-from agents.primal_dual import AdvantageScaling, PrimalDual
+from agents.primal_dual import AdvantageScaling, NoDual, PrimalDual
 
 VIOLATIONS = np.array([[2.0, -1.0], [0.5, 4.0], [-8.0, 1.0], [3.0, -0.5], [1.0, -9.0]])
-
-
-def started(dual, m=2):
-    dual.start(m)
-    return dual
 
 
 def history(dual, violations=VIOLATIONS):
@@ -28,8 +22,11 @@ def history(dual, violations=VIOLATIONS):
 
 
 def test_lagrangian_ascent():
-    dual = started(
-        Lagrangian(multiplier_lr=0.1, initial_multiplier=0.5, multiplier_optimizer="ascent")
+    dual = Lagrangian(
+        multiplier_lr=0.1,
+        initial_multiplier=0.5,
+        multiplier_optimizer="ascent",
+        num_constraints=2,
     )
     assert dual.weights().tolist() == [0.5, 0.5]
     expected = [[0.7, 0.4], [0.75, 0.8], [0.0, 0.9], [0.3, 0.85], [0.4, 0.0]]
@@ -38,7 +35,9 @@ def test_lagrangian_ascent():
 
 
 def test_lagrangian_is_held_below_its_bound():
-    dual = started(Lagrangian(multiplier_lr=1.0, multiplier_optimizer="ascent", max_multiplier=2.0))
+    dual = Lagrangian(
+        multiplier_lr=1.0, multiplier_optimizer="ascent", max_multiplier=2.0, num_constraints=2
+    )
     assert history(dual, [[5.0, 0.1], [1.0, 0.1]])[:, 0].tolist() == [2.0, 2.0]
 
 
@@ -54,21 +53,20 @@ def test_lagrangian_with_adam():
         step = (first / (1 - beta_1**t)) / (np.sqrt(second / (1 - beta_2**t)) + epsilon)
         lam = np.maximum(lam + rate * step, 0.0)
         expected.append(lam)
-    np.testing.assert_allclose(history(started(Lagrangian()), violations), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        history(Lagrangian(num_constraints=2), violations), expected, rtol=1e-9
+    )
     assert (np.array(expected) == 0.0).any()
 
 
 def test_pid():
     """Stooke et al. (2020), algorithm 2: gains 0.5, 0.1, 2; smoothing 0.9; two updates back."""
-    dual = started(
-        PID(
-            proportional_gain=0.5,
-            integral_gain=0.1,
-            derivative_gain=2.0,
-            smoothing=0.9,
-            derivative_delay=2,
-        ),
-        m=1,
+    dual = PID(
+        proportional_gain=0.5,
+        integral_gain=0.1,
+        derivative_gain=2.0,
+        smoothing=0.9,
+        derivative_delay=2,
     )
     # violation          2.0     0.5      -8.0       3.0
     # smooth error       0.2     0.23     -0.593    -0.2337
@@ -86,13 +84,13 @@ def test_pid():
 
 
 def test_pid_is_held_below_its_bound():
-    dual = started(PID(integral_gain=0.1, proportional_gain=0.0, max_weight=1.5))
+    dual = PID(integral_gain=0.1, proportional_gain=0.0, max_weight=1.5, num_constraints=2)
     assert history(dual, [[100.0, 1.0], [-1.0, 1.0]])[:, 0].tolist() == pytest.approx([1.5, 1.4])
 
 
 def test_augmented_lagrangian():
     """tau = 0.1, a dual step at every second update."""
-    dual = started(AugmentedLagrangian(penalty=0.1, primal_steps_per_dual_step=2))
+    dual = AugmentedLagrangian(penalty=0.1, primal_steps_per_dual_step=2, num_constraints=2)
     assert dual.weights().tolist() == [0.0, 0.0]
     found, multipliers = [], []
     for violation in VIOLATIONS:
@@ -110,14 +108,12 @@ def test_augmented_lagrangian():
 def test_augmented_lagrangian_identities(steps):
     """w = [lambda + tau v]+ with the multiplier and penalty before the update; lambda >= 0."""
     rng = np.random.default_rng(0)
-    dual = started(
-        AugmentedLagrangian(
-            penalty=0.3,
-            primal_steps_per_dual_step=steps,
-            initial_multiplier=1.0,
-            penalty_growth=1.5,
-        ),
-        m=3,
+    dual = AugmentedLagrangian(
+        penalty=0.3,
+        primal_steps_per_dual_step=steps,
+        initial_multiplier=1.0,
+        penalty_growth=1.5,
+        num_constraints=3,
     )
     for update in range(1, 13):
         lam, tau = dual.log()["multiplier"], dual.log()["penalty"]
@@ -132,19 +128,42 @@ def test_augmented_lagrangian_identities(steps):
 
 
 def test_no_dual_has_no_price():
-    assert not history(started(NoDual())).any()
+    assert not history(NoDual(2)).any()
 
 
-@pytest.mark.parametrize("dual", [Lagrangian(), PID(), AugmentedLagrangian(), NoDual()])
-def test_weights_are_copies(dual):
-    started(dual).update(np.array([1.0, 1.0]))
+@pytest.mark.parametrize("num_constraints", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("kind", "weight", "log"),
+    [
+        (Lagrangian, 0.001, {"multiplier": 0.001}),
+        (PID, 0.0, {"multiplier": 0.0}),
+        (AugmentedLagrangian, 0.0, {"multiplier": 0.0, "penalty": 0.01}),
+        (NoDual, 0.0, {}),
+    ],
+)
+def test_duals_are_complete_when_constructed(kind, weight, log, num_constraints):
+    dual = kind(num_constraints=num_constraints)
+    assert dual.weights().tolist() == [weight] * num_constraints
+    assert dual.log().keys() == log.keys()
+    for name, number in log.items():
+        size = 1 if name == "penalty" else num_constraints
+        assert dual.log()[name].tolist() == [number] * size
+    dual.update(np.ones(num_constraints))
+    assert dual.weights().shape == (num_constraints,)
+    assert kind().weights().tolist() == [weight]
+
+
+@pytest.mark.parametrize("kind", [Lagrangian, PID, AugmentedLagrangian, NoDual])
+def test_weights_are_copies(kind):
+    dual = kind(num_constraints=2)
+    dual.update(np.array([1.0, 1.0]))
     before = dual.weights().copy()
     dual.weights()[:] = 99.0
     assert dual.weights().tolist() == before.tolist()
 
 
 class KeepAdvantage:
-    """Stands for a primal; keeps the advantage it is given."""
+    """Replaces a primal and records the advantage it is given."""
 
     def improve(self, policy, batch, advantage, progress_remaining):
         self.advantage = advantage
@@ -154,8 +173,8 @@ class KeepAdvantage:
 def updated(scaling, measured, primal):
     advantages = torch.tensor([[1.0, 2.0, 0.0], [4.0, 1.0, 1.0], [-2.0, 0.0, 5.0]])
     nothing = torch.empty(0)
-    parts = PrimalDual(scaling, primal, AugmentedLagrangian(penalty=0.5, initial_multiplier=1.0))
-    parts.start(2)
+    dual = AugmentedLagrangian(penalty=0.5, initial_multiplier=1.0, num_constraints=2)
+    parts = PrimalDual(scaling, primal, dual)
     parts.update(None, Batch(nothing, nothing, nothing, advantages, nothing), measured, 1.0)
     return parts
 

@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 import agents
-from agents.native_vec_env import NativeVecEnv
+from agents.gymnasium_vec_env import GymnasiumVecEnv
 from agents.tabular import linear_program
 from safe_envs import ConstraintSpec
 from safe_envs.contract.vector_env import BatchStep, NativeVectorEnv
@@ -100,7 +100,7 @@ def test_bandit_with_a_quadratic_program_for_an_answer(name, problem):
     """The entropy bonus keeps the Gaussian from collapsing early; it does not move its mean."""
     agent = getattr(agents, name)(
         "MlpPolicy",
-        NativeVecEnv(NativeVectorEnv(problem, 256, None, "SameStep")),
+        GymnasiumVecEnv(NativeVectorEnv(problem, 256, None, "SameStep")),
         n_steps=2,
         batch_size=512,
         n_epochs=5,

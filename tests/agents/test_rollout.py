@@ -1,4 +1,4 @@
-"""Where rollouts bootstrap, with critics that are exact and observations that can be told apart."""
+"""Where rollouts bootstrap, with exact critics, and advantages against their definition."""
 
 import gymnasium as gym
 import numpy as np
@@ -8,8 +8,8 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
-from agents.native_vec_env import NativeVecEnv
-from agents.rollout import checked_signals
+from agents.gymnasium_vec_env import GymnasiumVecEnv
+from agents.rollout import checked_signals, generalized_advantages
 from safe_envs import ConstrainedWrapper, ConstraintSpec, CostSignalError, NonFiniteEnvError
 
 GAMMA, COST_GAMMA = 0.9, 0.7
@@ -55,7 +55,7 @@ def dummy(terminates, limit):
 
 
 def native(terminates, limit):
-    return NativeVecEnv(
+    return GymnasiumVecEnv(
         gym.vector.SyncVectorEnv(
             [lambda: make_clock(terminates, limit)] * 2, autoreset_mode=AutoresetMode.SAME_STEP
         )
@@ -152,10 +152,10 @@ def test_signals_of_a_step():
         ([{"cost": 1.0}, {"cost": float("nan")}], r"environment 1, step 7: the cost is \[nan\]"),
         ([{"cost": float("inf")}, {"cost": 1.0}], r"environment 0, step 7: the cost is \[inf\]"),
         ([{"cost": 1.0}, {"cost": -0.5}], r"environment 1, step 7: the cost is \[-0.5\]"),
-        ([{"cost": [1.0, 2.0]}, {"cost": [1.0, 2.0]}], "step 7: .*expected 1 costs each"),
+        ([{"cost": [1.0, 2.0]}, {"cost": [1.0, 2.0]}], "step 7: .*expected 1 cost each"),
         ([{"cost": 1.0}, {"cost": [1.0, 2.0]}], "step 7: "),
         ([{"cost": 1.0}, {"cost": "high"}], "step 7: .*could not convert"),
-        ([{"cost": 1.0}], "step 7: 1 infos were given for 2 environments"),
+        ([{"cost": 1.0}], "step 7: 1 info was given for 2 environments"),
     ],
 )
 def test_costs_that_break_the_contract(infos, message):
@@ -168,3 +168,59 @@ def test_rewards_that_are_not_finite(value):
     infos = [{"cost": 0.0}] * 3
     with pytest.raises(NonFiniteEnvError, match=f"environment 2, step 7: the reward is {value}"):
         checked_signals(np.array([0.0, 1.0, value]), infos, 1, "step 7")
+
+
+# Advantage estimates against the definition, summed term by term.
+STEPS, ENVS = 23, 4
+DISCOUNTS = np.array([0.97, 1.0, 0.8])
+LAMBDAS = np.array([0.95, 1.0, 0.3])
+
+
+@pytest.fixture
+def recorded():
+    """Random signals and values in which episodes terminate, are cut off, and last one step."""
+    rng = np.random.default_rng(3)
+    signals, values, next_values = rng.normal(size=(3, STEPS, ENVS, len(DISCOUNTS)))
+    ended = rng.random((STEPS, ENVS)) < 0.25
+    ended[5:7, 0] = True
+    ended[-1, 1] = True
+    terminated = ended & (rng.random((STEPS, ENVS)) < 0.5)
+    next_values[terminated] = 0.0
+    # Within an episode the next state's value is the value at the next step.
+    going_on = ~ended[:-1]
+    next_values[:-1][going_on] = values[1:][going_on]
+    return signals, values, next_values, ended
+
+
+def last_step_of_episode(ended, t, env):
+    while t < STEPS - 1 and not ended[t, env]:
+        t += 1
+    return t
+
+
+def test_equals_the_sum_of_temporal_differences(recorded):
+    signals, values, next_values, ended = recorded
+    found = generalized_advantages(*recorded, DISCOUNTS, LAMBDAS)
+    for t, env, i in np.ndindex(STEPS, ENVS, len(DISCOUNTS)):
+        expected = 0.0
+        for later in range(t, last_step_of_episode(ended, t, env) + 1):
+            at = (later, env, i)
+            difference = signals[at] + DISCOUNTS[i] * next_values[at] - values[at]
+            expected += (DISCOUNTS[i] * LAMBDAS[i]) ** (later - t) * difference
+        assert found[t, env, i] == pytest.approx(expected, abs=1e-12)
+
+
+def test_lambda_one_is_the_bootstrapped_return_minus_the_value(recorded):
+    signals, values, next_values, ended = recorded
+    found = generalized_advantages(*recorded, DISCOUNTS, np.ones(3))
+    for t, env, i in np.ndindex(STEPS, ENVS, len(DISCOUNTS)):
+        last = last_step_of_episode(ended, t, env)
+        powers = DISCOUNTS[i] ** np.arange(last - t + 2)
+        rewards = [*signals[t : last + 1, env, i], next_values[last, env, i]]
+        assert found[t, env, i] == pytest.approx(powers @ rewards - values[t, env, i], abs=1e-12)
+
+
+def test_lambda_zero_is_one_temporal_difference(recorded):
+    signals, values, next_values, _ = recorded
+    found = generalized_advantages(*recorded, DISCOUNTS, np.zeros(3))
+    np.testing.assert_allclose(found, signals + DISCOUNTS * next_values - values, atol=1e-15)

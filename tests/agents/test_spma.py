@@ -20,14 +20,14 @@ def loss_at(x, advantage, step_size):
 
 @pytest.mark.parametrize("step_size", [0.1, 0.7])
 @pytest.mark.parametrize("advantage", [-1.3, -0.2, 0.0, 0.5, 4.0])
-def test_minimiser_of_one_sample(advantage, step_size):
+def test_minimizer_of_one_sample(advantage, step_size):
     found = minimize_scalar(
         lambda x: loss_at(x, advantage, step_size), bounds=(-6, 6), options={"xatol": 1e-9}
     )
     assert found.x == pytest.approx(np.log(1 + step_size * advantage), abs=1e-5)
 
 
-def test_minimiser_over_a_softmax_is_the_tabular_step():
+def test_minimizer_over_a_softmax_is_the_tabular_step():
     """pi = pi_old (1 + eta A), for advantages of mean 0 under pi_old."""
     rng = np.random.default_rng(0)
     old = rng.dirichlet(np.ones(4))

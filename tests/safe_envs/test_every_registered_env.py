@@ -119,7 +119,7 @@ def test_declares_its_limits(env_id, make_env):
     limit = constraints[0].limit + 0.25
     changed = make_env(env_id, cost_limits=limit).unwrapped.constraints[0]
     assert changed == ConstraintSpec(constraints[0].name, limit, constraints[0].discount)
-    with pytest.raises(ValueError, match="cost_limits has 2 entries but .* pass 1 numbers"):
+    with pytest.raises(ValueError, match="cost_limits has 2 entries but .* pass 1 number$"):
         make_env(env_id, cost_limits=[0.1, 0.2])
 
 

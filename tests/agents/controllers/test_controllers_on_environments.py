@@ -93,9 +93,9 @@ def test_other_environments_are_refused():
         GeometricController(gym.make(INTEGRATOR))
     with pytest.raises(ValueError, match="MaliciousExpert does not know QuadrotorEnv; pass one"):
         MaliciousExpert(gym.make(QUADROTOR))
-    with pytest.raises(TypeError, match="given 3, which is no Gymnasium environment; pass Safe/Q"):
+    with pytest.raises(TypeError, match="given 3, which is not a Gymnasium environment; pass Safe"):
         MPCController(3)
-    with pytest.raises(TypeError, match="which is no Gymnasium environment"):
+    with pytest.raises(TypeError, match="which is not a Gymnasium environment"):
         LQRController(make_vec_env(INTEGRATOR))
 
 

@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 
 from agents.controllers.gauss_newton import GaussNewton, condensed
 from agents.controllers.ipopt import Ipopt
-from agents.controllers.quadrotor_prediction import Linearisation
+from agents.controllers.quadrotor_prediction import Linearization
 from agents.controllers.tracking_problem import TrackingProblem
 from safe_envs.quadrotor.dynamics import step
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
@@ -45,7 +45,7 @@ def test_condensing_solves_the_recursion():
     count = 6
     by_state, by_thrusts = rng.normal(size=(count, 13, 13)), rng.normal(size=(count, 13, 4))
     gaps, change = rng.normal(size=(count, 13)), rng.normal(size=(count, 4))
-    answer = condensed(Linearisation(gaps, by_state, by_thrusts), gaps)
+    answer = condensed(Linearization(gaps, by_state, by_thrusts), gaps)
     x = np.zeros(13)
     for k in range(count):
         x = by_state[k] @ x + by_thrusts[k] @ change[k] + gaps[k]

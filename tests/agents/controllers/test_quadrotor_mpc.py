@@ -37,7 +37,7 @@ def test_one_step_per_call_follows_the_reference(vehicle):
     errors, total = flown(env, law)
     assert rms(errors[SETTLED:]) < 0.003  # m
     geometric = GeometricLaw(env.vehicle, env.reference, env.control_dt)
-    assert total > flown(env, geometric)[1]  # it minimises what the reward measures
+    assert total > flown(env, geometric)[1]  # it minimizes what the reward measures
 
 
 def test_both_solvers_fly_alike():

@@ -26,7 +26,7 @@ def integrated(vehicle, states, thrusts, substeps):
 @pytest.mark.parametrize("vehicle", VEHICLES.values(), ids=VEHICLES)
 def test_step_is_that_of_the_environment(vehicle):
     states, thrusts = random_flights(50)
-    reached = QuadrotorPrediction(vehicle, STEP).linearised(states, thrusts).reached
+    reached = QuadrotorPrediction(vehicle, STEP).linearized(states, thrusts).reached
     assert reached == pytest.approx(integrated(vehicle, states, thrusts, 1), abs=1e-12)
 
 
@@ -34,7 +34,7 @@ def test_step_is_that_of_the_environment(vehicle):
 def test_derivatives_are_those_of_finite_differences(vehicle):
     states, thrusts = random_flights(20)
     step = QuadrotorPrediction(vehicle, STEP)
-    found = step.linearised(states, thrusts)
+    found = step.linearized(states, thrusts)
     tiny = 1e-6
     for derivative, changes in ((found.by_state, np.eye(13)), (found.by_thrusts, np.eye(4))):
         for column, change in enumerate(tiny * changes):
@@ -54,7 +54,7 @@ def test_one_step_per_stage_is_enough():
     states[:, 10:] = rng.uniform(-5.0, 5.0, (500, 3))
     thrusts = 0.44 + rng.uniform(-0.1, 0.1, (500, 4))
     vehicle = VEHICLES["crazyflie"]
-    coarse = QuadrotorPrediction(vehicle, STEP).linearised(states, thrusts).reached
+    coarse = QuadrotorPrediction(vehicle, STEP).linearized(states, thrusts).reached
     error = np.abs(coarse - integrated(vehicle, states, thrusts, 64))
     assert error[:, :3].max() < 1e-4
     assert error[:, 6:10].max() < 1e-3

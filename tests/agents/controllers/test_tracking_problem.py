@@ -54,10 +54,10 @@ def test_shifting_by_a_stage_moves_every_stage_to_the_one_before():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"horizon": 0}, "horizon is 0; pass a whole number of stages >= 1"),
+        ({"horizon": 0}, "horizon is 0; pass a whole number >= 1"),
         ({"horizon": 2.5}, "horizon is 2.5; pass a whole number"),
-        ({"time_step": -0.1}, "time_step is -0.1; pass a finite number > 0"),
-        ({"terminal_weight": np.nan}, "terminal_weight is nan; pass a finite number > 0"),
+        ({"time_step": -0.1}, "time_step is -0.1; pass a positive number"),
+        ({"terminal_weight": np.nan}, "terminal_weight is nan; pass a positive number"),
     ],
 )
 def test_bad_numbers_are_refused(kwargs, message):

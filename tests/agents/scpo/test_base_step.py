@@ -105,7 +105,7 @@ def test_a_learning_rate_of_zero_is_refused():
     parameters = make_parameters()
     groups = [{"params": [parameters[0]], "lr": 0.1}, {"params": [parameters[1]], "lr": 0.0}]
     base = BaseStep(parameters, torch.optim.SGD(groups), "auto")
-    with pytest.raises(ValueError, match=r"learning rates \[0.1, 0.0\]; all have to be positive"):
+    with pytest.raises(ValueError, match=r"learning rates \[0.1, 0.0\]; all must be positive"):
         base.propose(gradients(1)[0])
     assert len(base.optimizer.state) == 0
 

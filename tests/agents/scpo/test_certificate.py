@@ -69,18 +69,18 @@ def test_no_output_in_a_box_is_outside_its_bounds(activation, num_inputs, num_ou
 @pytest.mark.parametrize("num_inputs", [1, 2])
 def test_bounds_approach_the_exact_range_with_the_square_of_the_width(num_inputs):
     network = random_network(num_inputs, 1, 3)
-    centre = torch.randn(100, num_inputs, dtype=torch.float64)
-    point = centre.clone().requires_grad_()
+    center = torch.randn(100, num_inputs, dtype=torch.float64)
+    point = center.clone().requires_grad_()
     (slope,) = torch.autograd.grad(network(point).sum(), point)
     excess = []
     for radius in (1e-3, 1e-4, 1e-5):
-        low, high = output_bounds(network, centre - radius, centre + radius)
+        low, high = output_bounds(network, center - radius, center + radius)
         linear = 2.0 * radius * slope.abs().sum(dim=1, keepdim=True)
         excess.append(float((high - low - linear).median()))
     assert excess[0] / excess[1] == pytest.approx(100.0, rel=0.15)
     assert excess[1] / excess[2] == pytest.approx(100.0, rel=0.15)
-    low, high = output_bounds(network, centre, centre)
-    assert torch.allclose(low, outputs(network, centre), rtol=0.0, atol=1e-9)
+    low, high = output_bounds(network, center, center)
+    assert torch.allclose(low, outputs(network, center), rtol=0.0, atol=1e-9)
     assert float((high - low).max()) < 1e-9
 
 

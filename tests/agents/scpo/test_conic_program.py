@@ -7,7 +7,7 @@ import pytest
 
 from agents.scpo import conic_program
 from agents.scpo.conic_program import (
-    Projection,
+    FeasibleCombination,
     ProjectionStatus,
     constraint_bounds,
     project,
@@ -331,7 +331,7 @@ def test_wrong_inputs_are_refused(change, message):
 
 
 def test_projection_unpacks_in_a_fixed_order():
-    assert Projection._fields == ("coefficients", "solved", "rounds", "status")
+    assert FeasibleCombination._fields == ("coefficients", "solved", "rounds", "status")
 
 
 def test_agents_do_not_need_cvxpy():

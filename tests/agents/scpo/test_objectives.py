@@ -46,7 +46,7 @@ def test_policy_gradient_is_minus_advantage_times_log_probability():
     z = (batch.actions.numpy() - mean) / deviation
     log_prob = -0.5 * z[:, 0] ** 2 - np.log(deviation) - 0.5 * np.log(2 * np.pi)
     advantage = batch.advantages[:, 0].numpy()
-    advantage = (advantage - advantage.mean()) / advantage.std(ddof=1)
+    advantage = (advantage - advantage.mean()) / advantage.std()
     losses = PolicyGradient(batch).losses(policy, slice(None)).detach().numpy()
     np.testing.assert_allclose(losses, -advantage * log_prob, rtol=1e-4, atol=1e-5)
 

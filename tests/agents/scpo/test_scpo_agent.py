@@ -24,7 +24,7 @@ STATES = sample_safe_states(np.random.default_rng(3), 40)
 
 
 class EveryPolicy(BaseCallback):
-    """Keeps what a function says of the policy before every rollout."""
+    """Records a function of the policy before every rollout."""
 
     def __init__(self, measure):
         super().__init__()
@@ -177,7 +177,7 @@ def test_costs_of_seeded_episodes_by_the_equations_of_motion():
 
 
 def test_episode_costs_stay_within_the_limit_on_a_robot():
-    """From a controller that costs 15 to 17 an episode; costs are counted anew by hand."""
+    """From a controller that costs 15 to 17 an episode; costs are recounted by hand."""
     measured = {"measure": "costs", "validation_states": 3, "validation_horizon": 60}
     model = SCPO(
         "MlpPolicy",
@@ -215,7 +215,7 @@ def robot_costs(model):
     [
         ({"env": "SafetyHopperVelocity-v1"}, "offers no backup_policy"),
         ({"objective": "imitation"}, "expert is None"),
-        ({"objective": "imitate"}, "'imitate'; pass one of 'ppo'"),
+        ({"objective": "imitate"}, r"'imitate'; did you mean 'imitation'\? pass one of 'ppo'"),
         ({"safe_policy": 3}, "the safe policy is 3"),
         ({"measure": "cost"}, "measure is 'cost'"),
         ({"measure": "costs", "validation_states": STATES}, "an array of 40 states"),
@@ -236,7 +236,7 @@ def test_an_unsafe_controller_is_refused_before_learning():
     assert torch.equal(before, flat_values(list(model.policy.parameters())))
 
 
-def test_moving_normalisation_is_refused():
+def test_moving_normalization_is_refused():
     venv = VecNormalize(make_vec_env(INTEGRATOR, 2))
     with pytest.raises(ValueError, match="training=False"):
         SCPO("MlpPolicy", venv)

@@ -146,7 +146,7 @@ def test_gain_keeps_its_digits_where_differences_lose_theirs(exponent):
 
 
 def test_spma_loss_is_least_at_one_plus_step_times_advantage():
-    """E_{a ~ pi}[-x A + (e^x - 1 - x) / eta] over distributions; numerical minimisation."""
+    """E_{a ~ pi}[-x A + (e^x - 1 - x) / eta] over distributions; numerical minimization."""
     rng = np.random.default_rng(0)
     for _ in range(5):
         policy = rng.dirichlet(np.ones(4))

@@ -67,7 +67,7 @@ def test_clip_range(solver, clip):
 
 
 @pytest.mark.parametrize("solver", [rpg_pd, npg_dd])
-def test_regularised_solvers_need_an_entropy_coefficient(solver):
+def test_regularized_solvers_need_an_entropy_coefficient(solver):
     with pytest.raises(ValueError, match="^entropy_coefficient is 0.0; pass a positive number"):
         solver(CLIFF, 10, entropy_coefficient=0.0)
 
@@ -80,13 +80,13 @@ def test_log_linear_entropy_coefficient_may_be_zero_but_not_less():
 @pytest.mark.parametrize(
     ("solver", "arguments", "message"),
     [
-        (rpg_pd, {"step_size": 20.0, "entropy_coefficient": 0.1}, "^step_size .* is 2; it has"),
+        (rpg_pd, {"step_size": 20.0, "entropy_coefficient": 0.1}, "^step_size .* is 2; it must"),
         (rpg_pd, {"dual_step_size": 20.0, "entropy_coefficient": 0.1}, "^dual_step_size .* is 2;"),
-        (npg_dd, {"step_size": 2.0, "entropy_coefficient": 0.1}, "has to be <= 1, otherwise"),
+        (npg_dd, {"step_size": 2.0, "entropy_coefficient": 0.1}, "must be <= 1, otherwise"),
         (lin_npg_pd, {"step_size": 20.0, "entropy_coefficient": 0.1}, "^step_size .* is 2; it"),
     ],
 )
-def test_regularised_steps_that_overshoot(solver, arguments, message):
+def test_regularized_steps_that_overshoot(solver, arguments, message):
     with pytest.raises(ValueError, match=message):
         solver(CLIFF, 10, **arguments)
 
@@ -98,7 +98,7 @@ def test_penalty_has_to_be_positive():
 
 @pytest.mark.parametrize("solver", STARTING_FROM_A_POLICY)
 def test_start_has_to_be_a_policy_without_zeros(solver):
-    with pytest.raises(ValueError, match=r"of shape \(3, 4\) is no policy .* shape \(21, 4\)"):
+    with pytest.raises(ValueError, match=r"of shape \(3, 4\) is not a policy .* shape \(21, 4\)"):
         solver(CLIFF, 10, initial_policy=np.full((3, 4), 0.25))
     deterministic = np.eye(4)[np.zeros(21, dtype=int)]
     with pytest.raises(ValueError, match="initial_policy has 63 entries equal to 0, .* pass prob"):

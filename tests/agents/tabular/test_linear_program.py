@@ -45,7 +45,7 @@ def test_known_optima(name):
     assert free.multipliers[0] == 0.0
 
 
-def test_cliff_optimum_randomises_in_one_state():
+def test_cliff_optimum_randomizes_in_one_state():
     policy = linear_program(cliff_world_model()).policy
     stochastic = np.flatnonzero((policy > 1e-9).sum(axis=1) > 1)
     assert 5 in stochastic

@@ -101,13 +101,13 @@ def test_the_budget_counts_every_evaluation(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"step_rule": "adaptive"}, "step_rule is 'adaptive'; pass 'monotone' or 'fixed'"),
+        ({"step_rule": "adaptive"}, "step_rule is 'adaptive'; pass one of 'monotone', 'fixed'"),
         ({"step_size": 0.0}, "step_size is 0.0; pass a positive number"),
         ({"penalty": -1.0}, "penalty is -1.0; pass a positive number"),
         ({"primal_steps": 0}, "primal_steps is 0"),
         ({"evaluations": 0}, "evaluations is 0; pass a whole number >= 1"),
-        ({"initial_policy": np.ones((21, 4))}, "is no policy of this CMDP; pass an array of shape"),
-        ({"initial_policy": np.ones((4, 21)) / 21}, r"shape \(4, 21\) is no policy"),
+        ({"initial_policy": np.ones((21, 4))}, "is not a policy of this CMDP; pass an array of"),
+        ({"initial_policy": np.ones((4, 21)) / 21}, r"shape \(4, 21\) is not a policy"),
     ],
 )
 def test_refuses_impossible_arguments(arguments, message):

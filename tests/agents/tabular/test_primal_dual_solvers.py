@@ -137,7 +137,7 @@ def test_rpg_pd_identity_holds_for_every_constraint():
 def test_converging_solvers_reach_the_optimum_of_two_constraints(solver):
     optimum = linear_program(TWO_CONSTRAINTS)
     trace = solver(TWO_CONSTRAINTS, 3_000)
-    bias = {reload_pd: 1e-6, npg_dd: 5e-3}[solver]  # npg_dd solves the regularised problem
+    bias = {reload_pd: 1e-6, npg_dd: 5e-3}[solver]  # npg_dd solves the regularized problem
     assert trace.tail_error(optimum.value, 0.1) < bias
     np.testing.assert_allclose(trace.multipliers[-1], optimum.multipliers, atol=20 * bias)
 

@@ -262,7 +262,7 @@ PUSH = ["--env", INTEGRATOR, "--total-timesteps", "9"]
         (["train", "--agent", "MaliciousExpert", *PUSH, "--set", "noise_std=-1"], "noise_std is"),
         (
             ["train", "--agent", "LQRController", *PUSH, "--set", "cost_limit=[1, 2, 3, 4, 5]"],
-            "cost_limits has 5 entries",
+            "cost_limit has 5 entries",
         ),
     ],
 )  # fmt: skip

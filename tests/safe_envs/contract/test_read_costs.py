@@ -111,7 +111,7 @@ def test_rows_that_were_only_reset_cost_nothing():
         ({"time": np.zeros(2)}, r"info has no 'costs' \(it has \['time'\]\)"),
         ({"costs": np.zeros((2, 3))}, r"has shape \(2, 3\) but 2 environments with 2 constraints"),
         ([{"costs": [0, 0]}, {}], "info of environment 1 has no 'costs'"),
-        ([{"costs": [0, 0]}], "1 infos were given for 2 environments"),
+        ([{"costs": [0, 0]}], "1 info was given for 2 environments"),
         ([{"costs": [0]}, {"costs": [0]}], "expected 2 costs each"),
     ],
 )

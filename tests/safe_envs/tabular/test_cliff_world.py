@@ -83,8 +83,8 @@ def test_charges_the_step_that_leaves_a_special_cell():
         ({"slip": 1.5}, r"slip is 1.5; pass a probability in \[0, 1\]"),
         ({"slip": float("nan")}, "slip is nan"),
         ({"chasm_reward": float("inf")}, "chasm_reward is inf; pass a finite number"),
-        ({"cost_limits": [0.1, 0.2]}, "2 entries but .* 1 constraints .'chasm'.; pass 1 numbers"),
-        ({"cost_limits": 0.1, "per_constraint": True}, "1 entries .* pass 3 numbers"),
+        ({"cost_limits": [0.1, 0.2]}, "2 entries but .* 1 constraint .'chasm'.; pass 1 number$"),
+        ({"cost_limits": 0.1, "per_constraint": True}, "1 entry .* pass 3 numbers"),
         ({"cost_limits": float("nan")}, "limit of 'chasm' is nan; pass a finite number"),
     ],
 )

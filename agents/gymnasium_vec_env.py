@@ -1,4 +1,4 @@
-"""Gymnasium's vector environments, native ones above all, as Stable-Baselines3's VecEnv."""
+"""Gymnasium vector environments as a VecEnv of Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from safe_envs.contract.cost_signal import ConstraintSpec, declared_constraints, read_costs
+from safe_envs.contract.row_infos import RowInfos
 
 
-class NativeVecEnv(VecEnv):
+class GymnasiumVecEnv(VecEnv):
     """A Gymnasium vector environment that keeps the cost contract, as a VecEnv.
 
-    Infos carry "cost" (and "costs" for several constraints) on every step, and at the end of an
-    episode "terminal_observation", "TimeLimit.truncated" and Monitor's "episode".
+    Infos hold "cost" (and "costs" for several constraints) on every step. At the end of an episode
+    they also hold "terminal_observation", "TimeLimit.truncated" and Monitor's "episode". They are
+    created on demand (`RowInfos`).
 
     Args:
         venv: resets ended episodes in the same step: make it with
@@ -44,14 +46,15 @@ class NativeVecEnv(VecEnv):
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
         self._actions: np.ndarray | None = None
         self._returns = np.zeros(venv.num_envs)
-        self._lengths = np.zeros(venv.num_envs, dtype=np.int64)
+        self._steps = 0
+        self._began_at = np.zeros(venv.num_envs, dtype=np.int64)  # step before each episode's first
         self._began = time.time()
 
     def reset(self) -> VecEnvObs:
         """Start new episodes in all environments."""
         observations, _ = self.venv.reset(seed=self._seeds[0])
         self._returns[:] = 0.0
-        self._lengths[:] = 0
+        self._began_at[:] = self._steps
         self.reset_infos = [{} for _ in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
@@ -64,17 +67,13 @@ class NativeVecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """Take one step in all environments."""
         observations, rewards, terminated, truncated, info = self.venv.step(self._actions)
-        costs = read_costs(info, self.num_envs, len(self.constraints))
-        infos: list[dict[str, Any]] = [{"cost": cost} for cost in costs.sum(axis=1).tolist()]
-        if len(self.constraints) > 1:
-            for row, own in enumerate(costs):
-                infos[row]["costs"] = own
+        infos = RowInfos(read_costs(info, self.num_envs, len(self.constraints)))
         self._returns += rewards
-        self._lengths += 1
+        self._steps += 1
         dones = terminated | truncated
-        for row in np.flatnonzero(dones).tolist():
+        for row in dones.nonzero()[0].tolist():
             self._finish(row, infos[row], info["final_obs"][row], terminated[row])
-        return observations, rewards.astype(np.float32), dones, infos
+        return observations, rewards.astype(np.float32), dones, infos  # type: ignore[return-value]
 
     def close(self) -> None:
         """Close the environments."""
@@ -111,7 +110,7 @@ class NativeVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Return True for Monitor, whose episode statistics this class gives itself."""
+        """Return True for Monitor: this class reports Monitor's episode statistics itself."""
         return [issubclass(wrapper_class, Monitor) for _ in self._chosen(indices)]
 
     def _finish(self, row: int, info: dict[str, Any], last: Any, terminated: bool) -> None:
@@ -119,11 +118,11 @@ class NativeVecEnv(VecEnv):
         info["TimeLimit.truncated"] = not terminated
         info["episode"] = {
             "r": round(float(self._returns[row]), 6),
-            "l": int(self._lengths[row]),
+            "l": self._steps - int(self._began_at[row]),
             "t": round(time.time() - self._began, 6),
         }
         self._returns[row] = 0.0
-        self._lengths[row] = 0
+        self._began_at[row] = self._steps
 
     def _chosen(self, indices: VecEnvIndices) -> Iterable[int]:
         return self._get_indices(indices)

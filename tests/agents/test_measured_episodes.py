@@ -8,45 +8,10 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import agents
-from agents.episode_ledger import WINDOW, EpisodeLedger, mean_costs
+from agents.batch import mean_costs, measurement
+from agents.constrained_agent import WINDOW
 from safe_envs import ConstraintSpec
-
-
-def test_discounted_sums():
-    """Each signal with its own discount, against sums over episodes cut out of the whole."""
-    rng = np.random.default_rng(0)
-    steps, envs, discounts = 60, 3, np.array([0.9, 1.0, 0.5])
-    signals = rng.random((steps, envs, 3))
-    ended = rng.random((steps, envs)) < 0.15
-    ledger = EpisodeLedger(envs, discounts[0], discounts[1:])
-    for signal, over in zip(signals, ended, strict=True):
-        ledger.add(signal, over)
-    expected = []
-    for env in range(envs):
-        start = 0
-        for end in np.flatnonzero(ended[:, env]) + 1:
-            powers = discounts[None] ** np.arange(end - start)[:, None]
-            sums = (powers * signals[start:end, env]).sum(0)
-            expected.append((end, env, sums, powers.sum(0), end - start))
-            start = end
-    expected.sort(key=lambda one: one[:2])
-    episodes = ledger.take()
-    assert len(episodes) == len(expected) > 15
-    for episode, (_, _, sums, horizons, length) in zip(episodes, expected, strict=True):
-        assert [episode.value, *episode.costs] == pytest.approx(sums)
-        assert episode.horizon == pytest.approx(horizons[1:])
-        assert episode.length == length
-    assert mean_costs(episodes) == pytest.approx(np.mean([e[2][1:] for e in expected], axis=0))
-    assert ledger.take() == []
-    assert list(ledger.recent) == episodes
-
-
-def test_recent_episodes_are_the_last_hundred():
-    ledger = EpisodeLedger(1, 1.0, [1.0])
-    for step in range(WINDOW + 30):
-        ledger.add(np.array([[0.0, float(step)]]), np.array([True]))
-    assert len(ledger.recent) == WINDOW == 100
-    assert mean_costs(list(ledger.recent))[0] == np.arange(30, WINDOW + 30).mean()
+from safe_envs.contract.episode_totals import Episode
 
 
 class MortalEnv(gym.Env):
@@ -67,6 +32,38 @@ class MortalEnv(gym.Env):
         return np.zeros(1, np.float32), 0.0, self.left == 0, False, {"cost": 1.0}
 
 
+def test_mean_costs_and_violation():
+    rng = np.random.default_rng(0)
+    costs, horizons = rng.random((2, 20, 3))
+    episodes = [Episode(0.0, c, 0.0, c, h, 1) for c, h in zip(costs, horizons, strict=True)]
+    assert mean_costs(episodes) == pytest.approx(costs.mean(0))
+    limits = np.array([0.1, 0.2, 0.3])
+    measured = measurement(episodes, limits)
+    assert measured.violation == pytest.approx(costs.mean(0) - limits)
+    assert measured.horizon == pytest.approx(horizons.mean(0))
+    assert measured.episodes == 20
+    assert measurement([], limits) is None
+
+
+def test_an_episode_is_measured_once():
+    agent = agents.PPO("MlpPolicy", MortalEnv())
+    for over in (True, False, True):
+        agent._count(np.array([[0.0, 2.0]]), np.array([over]))
+    assert [episode.costs.tolist() for episode in agent._fresh] == [[2.0], [4.0]]
+    assert list(agent._recent) == agent._fresh
+    assert agent._measure().episodes == 2
+    assert agent._measure() is None
+    assert len(agent._recent) == 2
+
+
+def test_recent_episodes_are_the_last_hundred():
+    agent = agents.PPO("MlpPolicy", MortalEnv())
+    for step in range(WINDOW + 30):
+        agent._count(np.array([[0.0, float(step)]]), np.array([True]))
+    assert len(agent._recent) == WINDOW == 100
+    assert mean_costs(list(agent._recent))[0] == np.arange(30, WINDOW + 30).mean()
+
+
 TRUE_COST, DEVIATION = 102.5, 97.5  # of 5 and 200, equally likely
 
 
@@ -85,7 +82,7 @@ def first_measured_costs(n_envs, n_steps, updates, seed):
     found = []
     for _ in range(updates):
         agent.collect_rollouts(agent.env, callback, None, n_steps)
-        measured = agent._measure(agent._ledger.take())
+        measured = agent._measure()
         if measured is not None:
             found.append((measured.violation[0], measured.episodes))
     return np.array(found)
