@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 import safe_envs  # noqa: F401  registers the environments
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
-from safe_envs.quadrotor.rendering import Colour, Flown, draw_flights
+from safe_envs.quadrotor.rendering import Color, Flown, draw_flights
 from safe_envs.quadrotor.task import flight_task
 from safe_envs.rendering.frames import AGENT, BACKGROUND, HAZARD, INK
 from safe_envs.safety_filters import SafetyFilter, SphereZCBF
@@ -32,7 +32,7 @@ MARGIN = 0.03  # [m]
 PANEL = (480, 360)  # [pixels] of a flight drawn by MuJoCo
 STRIP = 52  # [pixels] of the labels
 FONT_SIZE = 19
-COLOURS = 255  # of a palette, which leaves one for what does not change between frames
+COLORS = 255  # of a palette, which leaves one for what does not change between frames
 EUCLIDEAN = (142, 68, 153)
 EUCLIDEAN_ROTOR = (213, 184, 219)
 
@@ -43,7 +43,7 @@ class Moment(NamedTuple):
     state: np.ndarray  # (13,)
     time: float  # on the reference [s]
     trail: list[np.ndarray]  # positions since the start, shared by all moments
-    centres: np.ndarray  # (obstacles, 3) [m]
+    centers: np.ndarray  # (obstacles, 3) [m]
     total: float  # of the rewards
     touches: int  # steps that ended in a sphere
     frame: np.ndarray | None  # drawn by MuJoCo
@@ -85,8 +85,8 @@ def filter_frames() -> list[Image.Image]:
             picture.paste(panel, (left, STRIP))
             seconds = 0.01 * moment.touches
             write(picture, (left + 12, 4), name, INK)
-            colour = HAZARD if moment.touches else INK
-            write(picture, (left + 12, 26), f"{seconds:.2f} s inside spheres", colour)
+            color = HAZARD if moment.touches else INK
+            write(picture, (left + 12, 26), f"{seconds:.2f} s inside spheres", color)
         frames.append(picture)
     return frames
 
@@ -101,23 +101,23 @@ def metric_frames() -> list[Image.Image]:
             Flown(weighted.state, weighted.trail),
         ]
         target = task.reference.at(weighted.time).position
-        drawn = Image.fromarray(draw_flights(flights, weighted.centres, target, task))
+        drawn = Image.fromarray(draw_flights(flights, weighted.centers, target, task))
         picture = Image.new("RGB", (drawn.width, drawn.height + STRIP), BACKGROUND)
         picture.paste(drawn, (0, STRIP))
-        for moment, top, name, colour in (
+        for moment, top, name, color in (
             (euclidean, 4, "Euclidean metric", EUCLIDEAN),
             (weighted, 26, "weighted metric (lqr)", AGENT),
         ):
-            write(picture, (12, top), name, colour)
-            write(picture, (230, top), f"return {moment.total:.2f}", colour)
+            write(picture, (12, top), name, color)
+            write(picture, (230, top), f"return {moment.total:.2f}", color)
         frames.append(picture)
     return frames
 
 
-def write(picture: Image.Image, place: tuple[int, int], text: str, colour: Colour) -> None:
+def write(picture: Image.Image, place: tuple[int, int], text: str, color: Color) -> None:
     """Write a line of text into a picture."""
     font = ImageFont.load_default(FONT_SIZE)
-    ImageDraw.Draw(picture).text(place, text, fill=colour, font=font)
+    ImageDraw.Draw(picture).text(place, text, fill=color, font=font)
 
 
 def save(frames: list[Image.Image], file: Path) -> None:
@@ -126,7 +126,7 @@ def save(frames: list[Image.Image], file: Path) -> None:
     sample = Image.new("RGB", (frames[0].width, frames[0].height * len(shown)))
     for place, frame in enumerate(shown):
         sample.paste(frame, (0, place * frame.height))
-    palette = sample.quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
+    palette = sample.quantize(COLORS, method=Image.Quantize.FASTOCTREE)
     reduced = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     times = [FRAME_TIME] * (len(frames) - 1) + [LAST_FRAME_TIME]
     reduced[0].save(

@@ -4,7 +4,7 @@
     dq/dt = (1/2) q (0, w),   dw/dt = J^-1 (tau - w x J w),
 
 with rotor thrusts u (hence T and tau) and the wind's force F held over a step, by the classical
-Runge-Kutta method of fourth order; q is normalised after each substep. A state is position (3) [m],
+Runge-Kutta method of fourth order; q is normalized after each substep. A state is position (3) [m],
 velocity (3) [m/s], quaternion (w, x, y, z) from body to world, and body rates (3) [rad/s].
 
 Thrust and torques do not depend on p and v, so q and w are integrated by themselves, and the four

@@ -104,7 +104,7 @@ def _wanted_attitude(
     size = _dot(push, push) ** 0.5
     x, y, z = push[0] / size, push[1] / size, push[2] / size
     flat = (y * y + z * z) ** 0.5
-    d2 = (0.0 * flat, z / flat, -(y / flat))  # d3 x e1, normalised
+    d2 = (0.0 * flat, z / flat, -(y / flat))  # d3 x e1, normalized
     d1 = (flat, -(x * y) / flat, -(x * z) / flat)  # d2 x d3
     rate_1 = -(jerk_x * d2[0] + jerk_y * d2[1]) / size
     rate_2 = (jerk_x * d1[0] + jerk_y * d1[1]) / size

@@ -39,7 +39,7 @@ def observed_flight(
 
 
 def observed_spheres(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spheres' centres (n, 3, N) and radii plus the vehicle's (n,) [m].
+    """Return the spheres' centers (n, 3, N) and radii plus the vehicle's (n,) [m].
 
     The radii are the same in all observations of one environment; the first one's are read.
 
@@ -48,5 +48,5 @@ def observed_spheres(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     count = (observations.shape[1] - STATE_SIZE - 6) // 4
     away = observations[:, STATE_SIZE + 6 : STATE_SIZE + 6 + 3 * count].reshape(-1, count, 3)
-    centres = observations[:, None, :3] + away
-    return np.ascontiguousarray(centres.transpose(1, 2, 0)), observations[0, -count:]
+    centers = observations[:, None, :3] + away
+    return np.ascontiguousarray(centers.transpose(1, 2, 0)), observations[0, -count:]

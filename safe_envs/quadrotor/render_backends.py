@@ -18,7 +18,7 @@ class FlightPainter(Protocol):
     """Turns flights into frames."""
 
     def draw(
-        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+        self, state: Point, trail: Sequence[Point], centers: Sequence[Point], target: Point
     ) -> np.ndarray:
         """Return a frame, (height, width, 3) uint8, see `draw_flight`."""
 
@@ -37,10 +37,10 @@ class TwoViews:
         self._task = task
 
     def draw(
-        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+        self, state: Point, trail: Sequence[Point], centers: Sequence[Point], target: Point
     ) -> np.ndarray:
         """Return the frame."""
-        return draw_flight(state, trail, centres, target, self._task)
+        return draw_flight(state, trail, centers, target, self._task)
 
     def close(self) -> None:
         """Free nothing: the drawing keeps nothing."""

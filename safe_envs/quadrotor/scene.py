@@ -20,7 +20,7 @@ class Stack:
     Args:
         phase: where on the reference, as a share of its period.
         side: distance from the reference, to the left of its direction [m].
-        heights: of the centres above the reference [m].
+        heights: of the centers above the reference [m].
     """
 
     phase: float
@@ -54,14 +54,14 @@ class Scene:
         return self._places + offsets[..., :1] * self._normals + offsets[..., 1:] * _UP
 
     def centres(self, anchors: np.ndarray) -> np.ndarray:
-        """Return the spheres' centres, (N, obstacles, 3) [m], of stacks at (N, stacks, 3)."""
+        """Return the spheres' centers, (N, obstacles, 3) [m], of stacks at (N, stacks, 3)."""
         return np.moveaxis(self.centre_rows(np.moveaxis(anchors, 0, -1)), -1, 0)
 
     def centre_rows(self, anchors: np.ndarray) -> np.ndarray:
-        """Return the spheres' centres, (obstacles, 3, N) [m], of stacks at (stacks, 3, N)."""
-        centres = anchors[self._stack_of]
-        centres[:, 2] += self._heights[:, None]
-        return centres
+        """Return the spheres' centers, (obstacles, 3, N) [m], of stacks at (stacks, 3, N)."""
+        centers = anchors[self._stack_of]
+        centers[:, 2] += self._heights[:, None]
+        return centers
 
     @cached_property
     def _normals(self) -> np.ndarray:

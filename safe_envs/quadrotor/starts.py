@@ -29,7 +29,7 @@ class Starts(NamedTuple):
 
 
 def keeps_clear(
-    position: np.ndarray, velocity: np.ndarray, centres: np.ndarray, radii: np.ndarray
+    position: np.ndarray, velocity: np.ndarray, centers: np.ndarray, radii: np.ndarray
 ) -> np.ndarray:
     """Return whether a free flight could still avoid all spheres, (n, tries).
 
@@ -39,10 +39,10 @@ def keeps_clear(
     Args:
         position: (3, n, tries) [m].
         velocity: (3, n, tries) [m/s].
-        centres: (obstacles, 3, n) [m].
+        centers: (obstacles, 3, n) [m].
         radii: (obstacles,) [m].
     """
-    x, y, z = (position[i] - centres[:, i, :, None] for i in range(3))  # (obstacles, n, tries)
+    x, y, z = (position[i] - centers[:, i, :, None] for i in range(3))  # (obstacles, n, tries)
     u, v, w = velocity
     barrier = x * x + y * y + z * z - ((radii + CLEARANCE) ** 2)[:, None, None]
     rate = 2.0 * (x * u + y * v + z * w)
@@ -74,14 +74,14 @@ def draw_starts(
     shape = (count, len(task.scene.stacks), 2)
     shifts = task.scene.draw_offsets(rng, count) if offsets is None else np.array(offsets)
     shifts = np.broadcast_to(shifts, shape)
-    centres = task.scene.centre_rows(np.moveaxis(task.scene.anchors(shifts), 0, -1))
+    centers = task.scene.centre_rows(np.moveaxis(task.scene.anchors(shifts), 0, -1))
     states, times = np.zeros((count, STATE_SIZE)), np.empty(count)
     states[:, 6] = 1.0
     pending, tried = np.arange(count), 0
     while len(pending) and tried < LARGEST_TRIES:
         tries = min(max(CANDIDATES // len(pending), 1), CANDIDATES_EACH)
         moment, position, velocity = _candidates(task, rng, (len(pending), tries), time)
-        clear = keeps_clear(position, velocity, centres[:, :, pending], task.radii)
+        clear = keeps_clear(position, velocity, centers[:, :, pending], task.radii)
         found, first = clear.any(axis=1), clear.argmax(axis=1)
         row, taken = np.flatnonzero(found), first[found]
         states[pending[row], :3] = position[:, row, taken].T

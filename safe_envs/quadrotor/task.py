@@ -69,7 +69,7 @@ class FlightTask:
 
     @cached_property
     def radii(self) -> np.ndarray:
-        """How far the vehicle's centre has to stay from each sphere's, (obstacles,), read-only."""
+        """How far the vehicle's center has to stay from each sphere's, (obstacles,), read-only."""
         radii = np.full(self.scene.num_obstacles, SPHERE_RADIUS + self.vehicle.radius)
         radii.setflags(write=False)
         return radii

@@ -1,6 +1,6 @@
 """The filter's quadratic program: the action nearest to a reference that meets linear rows.
 
-    minimise    1/2 (u - u_ref)' W (u - u_ref) - g'(u - u_ref) + 1/2 rho eps^2   over u, eps
+    minimize    1/2 (u - u_ref)' W (u - u_ref) - g'(u - u_ref) + 1/2 rho eps^2   over u, eps
     subject to  a_i'u / |a_i| + eps >= b_i / |a_i|,   low <= u <= high,   eps >= 0
 
 Source: Lin and Xu, "Curvature-Guided Safety Filters" (arXiv 2602.12603), equation 5 with the slack
@@ -43,7 +43,7 @@ class Projection(NamedTuple):
 
 
 class Assembled(NamedTuple):
-    """Minimise 1/2 z'Hz + f'z over z with lower <= (z, rows z) <= upper."""
+    """Minimize 1/2 z'Hz + f'z over z with lower <= (z, rows z) <= upper."""
 
     hessian: np.ndarray  # H, (n, n)
     linear: np.ndarray  # f, (n,)
@@ -339,7 +339,7 @@ def solve_assembled(program: Assembled) -> tuple[np.ndarray | None, str]:
 def least_distance(
     hessian: np.ndarray, linear: np.ndarray, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray
 ) -> np.ndarray:
-    """Return the minimiser of 1/2 z'Hz + f'z with lower <= (z, rows z) <= upper, slowly.
+    """Return the minimizer of 1/2 z'Hz + f'z with lower <= (z, rows z) <= upper, slowly.
 
     With H = L L', y = L'z + L^-1 f it is the shortest y with G y >= h, which is the residual of a
     non-negative least-squares problem (Lawson and Hanson, Solving Least Squares Problems, chapter

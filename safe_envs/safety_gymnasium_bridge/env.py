@@ -45,7 +45,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
     | navigation | `Safety{Robot}{Goal,Button,Push}{0,1,2}-v0` | 1000 |
     | | `Safety{Robot}Circle{0,1,2}-v0`, `Safety{Robot}Run0-v0` | 500 |
     | | `Safety{Robot}Fading{Easy,Hard}{0,1,2}-v0`: the goal fades from sight | 1000 |
-    | race | `Safety{Robot}Race{0,1,2}-v0`: a village, in flat colours | 500 |
+    | race | `Safety{Robot}Race{0,1,2}-v0`: a village, in flat colors | 500 |
     | vision | all of these as `...Vision-v0`: observations hold a camera's picture | |
     | debug | all of these as `...Debug-v0`, for Point, Car, Racecar: steered by keys I, J, K, L | |
     | velocity | `Safety{Robot}Velocity-v0`; v1 by `safety_gymnasium_bridge.make` | 1000 |
@@ -58,7 +58,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
     the picture `vision` (256, 256, 3) uint8.
 
     ## Rewards
-    The package's: for most tasks the distance covered towards the goal, plus 1 for reaching it.
+    The package's: for most tasks the distance covered toward the goal, plus 1 for reaching it.
 
     ## Costs
     `info["cost"]` is the package's own: 1 on a step that touches or enters anything it should not,

@@ -19,7 +19,7 @@ SKY = {  # of a kind that MuJoCo draws itself, in place of six photographs of 24
     "@width": "32",
     "@height": "192",
 }
-COLOURS = {  # of the textures that the wheel of 1.0.0 lacks
+COLORS = {  # of the textures that the wheel of 1.0.0 lacks
     "village_floor": "0.75 0.70 0.58",
     "bush": "0.25 0.45 0.20",
     "flower_bush": "0.80 0.35 0.45",
@@ -47,7 +47,7 @@ def sky(*, plain: bool) -> Iterator[None]:
 class SceneFiles:
     """Stands for the module `yaml` where the genuine package reads its scenes.
 
-    Textures whose file is missing are replaced by flat colours.
+    Textures whose file is missing are replaced by flat colors.
     """
 
     def __init__(self, yaml: Any) -> None:
@@ -84,6 +84,6 @@ def _is_there(texture: dict[str, str], folder: Path) -> bool:
 
 
 def _flat(name: str) -> dict[str, str]:
-    colour = COLOURS.get(name, ROCK)
+    color = COLORS.get(name, ROCK)
     size = {"@width": "8", "@height": "8"}
-    return {"@name": name, "@type": "2d", "@builtin": "flat", "@rgb1": colour, **size}
+    return {"@name": name, "@type": "2d", "@builtin": "flat", "@rgb1": color, **size}

@@ -35,7 +35,7 @@ def lidar_readings(task: Any, positions: Any) -> np.ndarray:
         else:
             closeness = max(0.0, reach - distance) / reach
         readings[ahead] = max(readings[ahead], closeness)
-        if settings.alias:  # neighbouring bins read what lies near the edge
+        if settings.alias:  # neighboring bins read what lies near the edge
             share = (angle - width * ahead) / width
             after, before = (ahead + 1) % bins, (ahead - 1) % bins
             readings[after] = max(readings[after], share * closeness)

@@ -45,7 +45,7 @@ RADIUS = 0.3  # D, of deviations of the thrusts: three times the noise of the fl
 GRID_STATES = 2000
 PEAKS = np.sqrt(3.0 + np.array([-1.0, 1.0]) * np.sqrt(6.0))
 """Where `_steepness` has its two local maxima, 1.3801 at 0.742 and 0.3733 at 2.334."""
-MINIMISER = {"maxiter": 20_000, "maxfun": 40_000, "maxcor": 50, "ftol": 0.0, "gtol": 1e-6}
+MINIMIZER = {"maxiter": 20_000, "maxfun": 40_000, "maxcor": 50, "ftol": 0.0, "gtol": 1e-6}
 ACCEPTED_GRADIENT = 1e-3  # at the end, of the gradient at the start
 
 
@@ -109,9 +109,9 @@ def third_derivative_bounds(
     """
     away = errors[:, None, :] - features.error_centres
     nearest = np.einsum("sgi,sgi->sg", away, away).min(axis=0)
-    centres = np.linalg.norm(features.deviation_centres, axis=1)
-    low = np.maximum(centres - radius, 0.0) / DEVIATION_WIDTH
-    high = (centres + radius) / DEVIATION_WIDTH
+    centers = np.linalg.norm(features.deviation_centres, axis=1)
+    low = np.maximum(centers - radius, 0.0) / DEVIATION_WIDTH
+    high = (centers + radius) / DEVIATION_WIDTH
     candidates = [low, high, *(np.clip(peak, low, high) for peak in PEAKS)]
     steepest = np.max([_steepness(distance) for distance in candidates], axis=0)
     return steepest * np.exp(-0.5 * nearest / ERROR_WIDTH**2) / DEVIATION_WIDTH**3
@@ -135,7 +135,7 @@ def third_order_penalty(magnitudes: np.ndarray, bounds: np.ndarray) -> tuple[flo
     return lipschitz * lipschitz, 2.0 * lipschitz * bounds
 
 
-def penalised_theta(
+def penalized_theta(
     theta: np.ndarray,
     hessian: np.ndarray,
     feature_scales: np.ndarray,
@@ -192,7 +192,7 @@ def _grid_factors(features: ActionValueFeatures, errors: np.ndarray) -> np.ndarr
 class _Program:
     """The module's program in the coefficients theta2 and theta3 alone.
 
-    Its variables are (theta2, theta3_+, theta3_-). For the minimiser they are scaled such that the
+    Its variables are (theta2, theta3_+, theta3_-). For the minimizer they are scaled such that the
     data's term has the second derivative 2 in each and the gradient is 1 at the start.
     """
 
@@ -218,7 +218,7 @@ class _Program:
         """Return (theta2, theta3).
 
         Raises:
-            ArithmeticError: if the minimiser stops where the gradient is not small.
+            ArithmeticError: if the minimizer stops where the gradient is not small.
         """
         size = float(np.abs(self._slopes(self._start)).max())
         if size == 0.0:
@@ -235,7 +235,7 @@ class _Program:
             jac=True,
             method="L-BFGS-B",
             bounds=[(None, None)] * self._split + [(0.0, None)] * (2 * len(self._bounds)),
-            options=MINIMISER,
+            options=MINIMIZER,
         )
         parts = found.x * units
         left = float(np.abs(self._slopes(parts)).max()) / size

@@ -1,4 +1,4 @@
-"""The learnt metric: minus the Hessian of an action value fitted to flights.
+"""The learned metric: minus the Hessian of an action value fitted to flights.
 
     y_i = r_i + gamma Q_theta(s'_i, a'_i)                                          (11)
     theta = argmin (1/N) sum_i (theta'phi_i - y_i)^2 + ridge |theta|^2
@@ -46,7 +46,7 @@ from safe_envs.quadrotor.filtered.action_value import (
 from safe_envs.quadrotor.filtered.curvature_penalties import (
     BARRIER_WEIGHT,
     PenaltyWeights,
-    penalised_theta,
+    penalized_theta,
 )
 from safe_envs.quadrotor.filtered.maximum_target import best_deviations
 from safe_envs.quadrotor.filtered.transitions import Transitions, collect_transitions
@@ -115,7 +115,7 @@ def fit_q(
     then = features(following, chosen) / scales
     theta = least_squares_value(now, then, rewards, discount, ridge)
     hessian = _projected_error_hessian(now, then, discount, ridge)
-    theta = penalised_theta(theta, hessian, scales, features, errors, weights)
+    theta = penalized_theta(theta, hessian, scales, features, errors, weights)
     mean_weight = -features.hessians(theta / scales, errors, at_reference).mean(axis=0)
     return FittedQ(transitions.vehicle, discount, theta, scales, mean_weight, features)
 

@@ -33,7 +33,7 @@ class SphereZCBF:
         h'' = 2 |v|^2 + 2 r.a,   h''' = 6 v.a + 2 r.j,   r = p - c_i,
         a = f z - g e3,   j = f (w_y x - w_x y),   f = thrust / mass,
     with x, y, z the body's axes and w = (w_x, w_y, w_z) the body rates at the end of the step,
-    which roll and pitch torques move. The products f w are linearised at the reference.
+    which roll and pitch torques move. The products f w are linearized at the reference.
 
     Differs from the paper: order 3, the gains and the margin are this project's. Order 3 leaves
     out the thrust's own rate of change, so it is no proof of invariance: keep a margin.
@@ -64,17 +64,17 @@ class SphereZCBF:
         object.__setattr__(self, "gains", gains)
 
     def around(
-        self, vehicle: Vehicle, time_step: float, centres: np.ndarray, radii: np.ndarray
+        self, vehicle: Vehicle, time_step: float, centers: np.ndarray, radii: np.ndarray
     ) -> SphereRows:
-        """Return the rows for spheres of these centres (n, 3) and radii (n,) [m].
+        """Return the rows for spheres of these centers (n, 3) and radii (n,) [m].
 
         Args:
             vehicle: its mass, inertia and mixer are used.
             time_step: for which an action is held [s].
-            centres: [m]; (n, 3, N) for batches in which every state has its own spheres.
+            centers: [m]; (n, 3, N) for batches in which every state has its own spheres.
             radii: [m], the vehicle's own included.
         """
-        places = np.array(centres, dtype=np.float64)
+        places = np.array(centers, dtype=np.float64)
         grown = np.asarray(radii, dtype=np.float64) + self.margin
         if places.ndim == 3:
             places = np.ascontiguousarray(places.transpose(2, 0, 1))  # (N, n, 3)
@@ -113,7 +113,7 @@ class SphereRows:
     (w, x, y, z) from body to world, body rates [rad/s]. Actions are rotor thrusts in [0, 1].
 
     The barrier's sum is affine in the thrust and the torques, and apart from a constant of each
-    sphere its factors are affine in the centre c: with r = p - c,
+    sphere its factors are affine in the center c: with r = p - c,
 
         a.r + a_0 + c_0 (|r|^2 - R^2) = (a + 2 c_0 p).(-c) + (a.p + a_0 + c_0 |p|^2)
                                         - c_0 (R^2 - |c|^2).

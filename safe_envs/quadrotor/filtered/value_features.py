@@ -30,7 +30,7 @@ RATE_SCALE = 1.0  # [rad/s]
 GAUSSIANS = 20
 ERROR_WIDTH = 4.0  # s_e
 DEVIATION_WIDTH = 0.4  # s_d
-DEVIATION_SPREAD = 0.1  # of the Gaussians' centres
+DEVIATION_SPREAD = 0.1  # of the Gaussians' centers
 CENTRES_SEED = 0
 
 _FIRST, _SECOND = np.triu_indices(ROTORS)
@@ -107,7 +107,7 @@ class ActionValueFeatures:
     - phi0: all monomials of e up to degree 2, 91;
     - phi1 (x) d with phi1 = (1, e), 52;
     - phi2 (x) quad(d) with phi2 = 1, 10, or, if state_dependent, phi2 = (1, e), 130;
-    - phi3: Gaussians exp(-|e - c_e|^2 / (2 s_e^2) - |d - c_d|^2 / (2 s_d^2)), one per centre.
+    - phi3: Gaussians exp(-|e - c_e|^2 / (2 s_e^2) - |d - c_d|^2 / (2 s_d^2)), one per center.
 
     Args:
         error_centres: c_e, (G, 12), read-only.
@@ -115,7 +115,7 @@ class ActionValueFeatures:
         state_dependent: whether the curvature of phi2 changes with the state.
 
     Raises:
-        ValueError: if the centres do not fit, or are not finite.
+        ValueError: if the centers do not fit, or are not finite.
     """
 
     error_centres: np.ndarray
@@ -191,7 +191,7 @@ class ActionValueFeatures:
 def action_value_features(state_dependent: bool = False) -> ActionValueFeatures:
     """Return features with 20 Gaussians, 173 or 293 in all.
 
-    Their centres are drawn once and for all: c_e from N(0, I), c_d from N(0, 0.1^2 I).
+    Their centers are drawn once and for all: c_e from N(0, I), c_d from N(0, 0.1^2 I).
     """
     rng = np.random.default_rng(CENTRES_SEED)
     error_centres = rng.standard_normal((GAUSSIANS, ERRORS))
@@ -204,7 +204,7 @@ def _affine(errors: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones((len(errors), 1)), errors], axis=1)
 
 
-def _square_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _square_distances(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Return |x_n - c_g|^2, (N, G)."""
-    away = points[:, None, :] - centres
+    away = points[:, None, :] - centers
     return np.einsum("ngi,ngi->ng", away, away)

@@ -35,7 +35,7 @@ def random_definition(env: gym.Env) -> Definition:
 def seeking_definition(task_id: str, env: gym.Env) -> Definition:
     """Return the definition of the policy that seeks reward.
 
-    Point and Car steer towards the goal, the button or the box, or around the circle. Robots with
+    Point and Car steer toward the goal, the button or the box, or around the circle. Robots with
     legs act by tanh of a fixed matrix times the observation.
     """
     robot = next((r for r in DRIVING if task_id.startswith(f"Safety{r}")), None)

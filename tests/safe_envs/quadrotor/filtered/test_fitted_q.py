@@ -371,7 +371,7 @@ def test_the_shipped_metric_is_used_for_the_crazyflie_alone():
         resolved_metric("fqi", DoubleIntegratorEnv().filter_plant())
 
 
-def test_the_filter_flies_without_cost_in_the_learnt_metric(fitted):
+def test_the_filter_flies_without_cost_in_the_learned_metric(fitted):
     for metric in ("fqi", fitted.metric()):
         env = SafetyFilter(QuadrotorEnv(), SphereZCBF(margin=0.03), metric)
         env.reset(seed=0)
@@ -386,7 +386,7 @@ def test_the_filter_flies_without_cost_in_the_learnt_metric(fitted):
 
 
 def test_another_vehicle_gets_a_metric_of_its_own():
-    learnt = fit_q(collect_transitions(vehicle="hummingbird")).metric()
+    learned = fit_q(collect_transitions(vehicle="hummingbird")).metric()
     closed_form = hover_metric(HUMMINGBIRD, CONTROL_DT)
-    learnt, closed_form = learnt / learnt.trace(), closed_form / closed_form.trace()
-    assert spectral_error(learnt, closed_form) < 0.25
+    learned, closed_form = learned / learned.trace(), closed_form / closed_form.trace()
+    assert spectral_error(learned, closed_form) < 0.25
