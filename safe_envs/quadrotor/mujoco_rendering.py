@@ -1,4 +1,4 @@
-"""The flight in space, drawn by MuJoCo, which is told positions and simulates nothing."""
+"""The flight in three dimensions, drawn by MuJoCo, which does not simulate it."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ Color = tuple[int, int, int]
 
 
 class FlightCamera:
-    """Draws the flight from a fixed place aslant above, 640 x 480.
+    """Draws the flight from a fixed camera above and to the side, 640 x 480.
 
     Small vehicles are drawn larger than they are, as in the two-view drawing: their arms are at
-    least 0.12 m long. Shadows are drawn as if light came from straight above. Nothing of OpenGL is
-    touched before the first frame, and copies open a context of their own.
+    least 0.12 m long. Shadows fall straight down. OpenGL is not used before the first frame, and
+    copies open a context of their own.
 
     Args:
         task: vehicle, reference and radii.
@@ -70,16 +70,16 @@ class FlightCamera:
     ) -> np.ndarray:
         """Return the frame, (480, 640, 3) uint8.
 
-        Spheres are red while they are touched and pale red once they have been.
+        Spheres are red while touched and pale red afterward.
 
         Args:
             state: (13,).
-            trail: positions since the start, the present one last.
+            trail: positions since the start, the current one last.
             centers: of the spheres.
-            target: the reference's present position.
+            target: the reference's current position.
 
         Raises:
-            RuntimeError: if no OpenGL library can be used; it says what to install.
+            RuntimeError: if no OpenGL library can be used; the message says what to install.
         """
         if self._opened is None:
             self._opened = _Offscreen(self._task)
@@ -193,7 +193,7 @@ def _drawn_arm(vehicle: Vehicle) -> float:
 
 
 def _shape(vehicle: Vehicle) -> str:
-    """Return what the vehicle looks like: a body with an orange nose, arms, motors and discs."""
+    """Return the vehicle's shape: a body with an orange nose, arms, motors and discs."""
     arm = _drawn_arm(vehicle)
     enlarged = arm / math.hypot(vehicle.rotor_x[0], vehicle.rotor_y[0])
     parts = [

@@ -29,7 +29,7 @@ TOUCHED = (236, 166, 181)
 GROUND = (233, 230, 222)
 ROTOR = (166, 199, 228)
 THRUST = (217, 95, 2)
-LEAST_DRAWN_ARM = 0.12  # [m]: small vehicles are drawn larger than they are
+LEAST_DRAWN_ARM = 0.12  # [m]; small vehicles are drawn larger than they are
 ROTOR_SHARE = 0.55  # of a rotor's distance from the middle
 _RANK = {SPHERE: 0, TOUCHED: 1, HAZARD: 2}
 
@@ -38,7 +38,7 @@ Color = tuple[int, int, int]
 
 
 class View(NamedTuple):
-    """A picture of the plane of x and another axis, at some height in the frame."""
+    """A drawing of the plane of x and another axis, in one part of the frame."""
 
     axis: int  # 1 for y, seen from above; 2 for z, seen from the side
     scale: float  # [pixels/m]
@@ -47,7 +47,7 @@ class View(NamedTuple):
     bottom: int  # [pixels]
 
     def pixel(self, point: Point) -> tuple[float, float]:
-        """Return where a point of space is drawn."""
+        """Return the pixel of a point in space."""
         right, up = point[0], point[self.axis]
         return self.zero[0] + right * self.scale, self.zero[1] - up * self.scale
 
@@ -56,7 +56,7 @@ class Flown(NamedTuple):
     """A flight so far."""
 
     state: Point  # (13,)
-    trail: Sequence[Point]  # positions since the start, the present one last
+    trail: Sequence[Point]  # positions since the start, the current one last
     color: Color = AGENT  # of the trail
     rotor_color: Color = ROTOR
 
@@ -70,13 +70,13 @@ def draw_flight(
 ) -> np.ndarray:
     """Return the flight from above and from the side as a frame.
 
-    Spheres are red while they are touched and pale red once they have been.
+    Spheres are red while touched and pale red afterward.
 
     Args:
         state: (13,).
-        trail: positions since the start, the present one last.
+        trail: positions since the start, the current one last.
         centers: of the spheres.
-        target: the reference's present position.
+        target: the reference's current position.
         task: vehicle, reference and radii.
     """
     return draw_flights([Flown(state, trail)], centers, target, task)
@@ -85,12 +85,12 @@ def draw_flight(
 def draw_flights(
     flights: Sequence[Flown], centers: Sequence[Point], target: Point, task: FlightTask
 ) -> np.ndarray:
-    """Return flights past the same spheres, later ones on top, as a frame like `draw_flight`'s.
+    """Return a frame like `draw_flight`'s of flights past the same spheres, later ones on top.
 
     Args:
         flights: at least one.
         centers: of the spheres.
-        target: the reference's present position.
+        target: the reference's current position.
         task: vehicle, reference and radii.
     """
     pygame = load_pygame()
@@ -138,7 +138,7 @@ def _views(task: FlightTask) -> tuple[View, View]:
 def sphere_colors(
     trail: Sequence[Point], centers: Sequence[Point], task: FlightTask
 ) -> list[Color]:
-    """Return the spheres' colors: HAZARD in contact, TOUCHED after one, SPHERE else."""
+    """Return the spheres' colors: HAZARD in contact, TOUCHED after one, SPHERE otherwise."""
     flown = np.array(trail)[:, None]  # (steps, 1, 3)
     inside = np.linalg.norm(flown - np.array(centers), axis=2) < task.radii
     now, ever = inside[-1], inside.any(axis=0)

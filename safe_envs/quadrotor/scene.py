@@ -1,4 +1,4 @@
-"""The spheres that stand in the way of the figure eight."""
+"""The spheres that obstruct the figure eight."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from safe_envs.quadrotor.reference import FigureEight
 
 SPHERE_RADIUS = 0.25  # [m]
-LARGEST_SHIFT = 0.06  # [m] of a stack, to either side and up or down, drawn for every episode
+LARGEST_SHIFT = 0.06  # [m] of a stack, sideways and up or down, drawn for every episode
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Spheres above each other, which move together from episode to episode.
+    """Spheres above each other, which shift together from episode to episode.
 
     Args:
-        phase: where on the reference, as a share of its period.
+        phase: position along the reference, as a fraction of its period.
         side: distance from the reference, to the left of its direction [m].
         heights: of the centers above the reference [m].
     """
@@ -34,7 +34,7 @@ class Scene:
 
     Args:
         stacks: the obstacles.
-        reference: what they stand in the way of.
+        reference: the trajectory that they obstruct.
     """
 
     stacks: tuple[Stack, ...]

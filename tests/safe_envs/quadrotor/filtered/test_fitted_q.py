@@ -301,7 +301,7 @@ def test_files_that_hold_no_value_are_refused(fitted, tmp_path):
     fitted.save(path)
     good = dict(np.load(path))
     content = path.read_bytes()
-    not_a_file = "is no readable npz file .*; pass a file that FittedQ.save wrote"
+    not_a_file = "is not a readable npz file .*; pass a file that FittedQ.save wrote"
     for wrong in (b"", b"words", content[: len(content) // 2]):
         path.write_bytes(wrong)
         with pytest.raises(ValueError, match=not_a_file):
@@ -320,13 +320,13 @@ def test_files_that_hold_no_value_are_refused(fitted, tmp_path):
         ({"format": np.array("other")}, "has format 'other', not 'safe-envs fitted"),
         ({"vehicle": np.array("glider")}, "is damaged, vehicle is 'glider'; pass one of"),
         ({"discount": np.array(1.5)}, "is damaged, discount is 1.5; pass a number"),
-        ({"discount": np.zeros(2)}, "is damaged, .*; fit and save anew"),
+        ({"discount": np.zeros(2)}, "is damaged, .*; fit and save it again"),
         ({"theta": good["theta"][1:]}, r"theta has shape \(172,\); pass .* \(173,\)"),
         ({"theta": np.full(173, np.nan)}, "theta .* holds NaN"),
         ({"feature_scales": np.zeros(173)}, "feature_scales has entries <= 0"),
         ({"mean_weight": np.eye(3)}, "mean_weight has shape"),
         ({"error_centres": np.zeros((19, 12))}, "deviation_centres has shape"),
-        ({"error_centres": np.array("none")}, "is damaged, .*; fit and save anew"),
+        ({"error_centres": np.array("none")}, "is damaged, .*; fit and save it again"),
     ):
         np.savez(path, **(good | changed))
         with pytest.raises(ValueError, match=message):

@@ -106,7 +106,7 @@ def test_a_metric_of_the_state_is_the_floored_curvature(transitions, penalized):
     convex = replace(penalized, theta=-penalized.theta).state_metric().batch(states, times)
     flat = np.tile(floor * np.eye(4), (definite.sum(), 1, 1))
     np.testing.assert_allclose(convex[definite], flat, atol=1e-14)
-    with pytest.raises(ValueError, match="no positive eigenvalue, .*; fit it to more transitions"):
+    with pytest.raises(ValueError, match="no positive eigenvalue: .*; fit it to more transitions"):
         StateMetric(replace(penalized, mean_weight=-penalized.mean_weight))
 
 
