@@ -1,8 +1,8 @@
-"""Write the moving pictures of the safety filter: `python docs/quadrotor_flights.py`.
+"""Write the animations of the safety filter: `python docs/quadrotor_flights.py`.
 
 images/quadrotor_filter.gif shows one scenario without and with the filter, drawn by MuJoCo, and
-images/quadrotor_metrics.gif the paths of two metrics in it, from above and from the side. They take
-a minute or two and need OpenGL, so `make docs` leaves them as they are.
+images/quadrotor_metrics.gif the paths with two metrics, from above and from the side. They take a
+minute or two and need OpenGL, so `make docs` does not rebuild them.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ MARGIN = 0.03  # [m]
 PANEL = (480, 360)  # [pixels] of a flight drawn by MuJoCo
 STRIP = 52  # [pixels] of the labels
 FONT_SIZE = 19
-COLORS = 255  # of a palette, which leaves one for what does not change between frames
+COLORS = 255  # in the palette; the last one is for pixels that do not change between frames
 EUCLIDEAN = (142, 68, 153)
 EUCLIDEAN_ROTOR = (213, 184, 219)
 
 
 class Moment(NamedTuple):
-    """What a flight is like after some steps."""
+    """A flight after some steps."""
 
     state: np.ndarray  # (13,)
     time: float  # on the reference [s]
@@ -50,7 +50,7 @@ class Moment(NamedTuple):
 
 
 def fly(metric: str | None, draws: bool = False) -> Iterator[Moment]:
-    """Yield the moments of one flight, the start included; without a metric it is not filtered."""
+    """Yield the moments of one flight, including the start; metric None means no filter."""
     options = {"render_mode": "rgb_array", "render_backend": "mujoco"} if draws else {}
     env = gym.make("Safe/Quadrotor-v0", disable_env_checker=True, **options)
     flight = env.unwrapped
@@ -115,13 +115,13 @@ def metric_frames() -> list[Image.Image]:
 
 
 def write(picture: Image.Image, place: tuple[int, int], text: str, color: Color) -> None:
-    """Write a line of text into a picture."""
+    """Draw a line of text into a picture."""
     font = ImageFont.load_default(FONT_SIZE)
     ImageDraw.Draw(picture).text(place, text, fill=color, font=font)
 
 
 def save(frames: list[Image.Image], file: Path) -> None:
-    """Write a GIF that repeats; one palette, taken from some of the frames, serves all."""
+    """Write a repeating GIF; all frames share one palette, taken from some of them."""
     shown = frames[:: max(len(frames) // 4, 1)] + frames[-1:]
     sample = Image.new("RGB", (frames[0].width, frames[0].height * len(shown)))
     for place, frame in enumerate(shown):
@@ -135,7 +135,7 @@ def save(frames: list[Image.Image], file: Path) -> None:
 
 
 def main() -> None:
-    """Write both."""
+    """Write both animations."""
     save(filter_frames(), IMAGES / "quadrotor_filter.gif")
     save(metric_frames(), IMAGES / "quadrotor_metrics.gif")
 
