@@ -25,7 +25,7 @@ import safe_envs  # noqa: F401  registers the environments
 from baselines.commands.demo import DemoOptions, demo
 from baselines.names.agents import SOLVERS
 from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricController
+from safe_envs.quadrotor.geometric_controller import GeometricLaw
 
 DOCS = Path(__file__).resolve().parent
 README_FIGURE = "Safe_CliffWorld-v0.png"
@@ -124,27 +124,28 @@ def pages() -> dict[Path, str]:
     return written
 
 
-def draw_environments() -> None:
-    """Write one frame of every environment into images/."""
-    for env_id in environment_ids():
-        env = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True)
-        state = DRAWN_STATES.get(env_id)
-        env.reset(seed=4, options=None if state is None else {"state": state})
-        if isinstance(env.unwrapped, QuadrotorEnv):
-            fly(env, env.unwrapped)
-        if env_id == "Safe/ConstrainedRegression-v0":
-            env.step([0.9])
-        if env_id.endswith("Velocity-v1"):
-            env.action_space.seed(0)
-            for _ in range(DRAWN_AFTER):
-                env.step(env.action_space.sample())
-        matplotlib.image.imsave(DOCS / "images" / f"{page_name(env_id)}.png", env.render())
-        env.close()
+def draw_environment(env_id: str) -> Path:
+    """Write one frame of an environment into images/ and return its path."""
+    env = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True)
+    state = DRAWN_STATES.get(env_id)
+    env.reset(seed=4, options=None if state is None else {"state": state})
+    if isinstance(env.unwrapped, QuadrotorEnv):
+        fly(env, env.unwrapped)
+    if env_id == "Safe/ConstrainedRegression-v0":
+        env.step([0.9])
+    if env_id.endswith("Velocity-v1"):
+        env.action_space.seed(0)
+        for _ in range(DRAWN_AFTER):
+            env.step(env.action_space.sample())
+    path = DOCS / "images" / f"{page_name(env_id)}.png"
+    matplotlib.image.imsave(path, env.render())
+    env.close()
+    return path
 
 
 def fly(env: gym.Env, inner: QuadrotorEnv) -> None:
     """Fly a part of the figure eight with the geometric controller."""
-    pilot = GeometricController(inner.vehicle, inner.reference, inner.control_dt)
+    pilot = GeometricLaw(inner.vehicle, inner.reference, inner.control_dt)
     for _ in range(FLOWN):
         env.step(inner.action_of(pilot(inner.state, inner.time)))
 
@@ -162,7 +163,8 @@ def main() -> None:
     for path, text in pages().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    draw_environments()
+    for env_id in environment_ids():
+        draw_environment(env_id)
     draw_readme_figure()
 
 

@@ -35,34 +35,38 @@ __all__ = [
     "read_costs",
 ]
 
-register(
-    id="Safe/CliffWorld-v0",
-    entry_point="safe_envs.tabular.cliff_world:CliffWorldEnv",
-    vector_entry_point="safe_envs.tabular.cliff_world:CliffWorldVectorEnv",
-    max_episode_steps=100,
+
+def register_forms(
+    env_id: str, forms: str, max_episode_steps: int | None = None, **kwargs: object
+) -> None:
+    """Register both forms of an environment that one file holds.
+
+    Args:
+        env_id: Gymnasium id.
+        forms: "module:Name" of the classes NameEnv and NameVectorEnv.
+        max_episode_steps: steps after which an episode is truncated; None if it ends by itself.
+        **kwargs: arguments of the environment that the id stands for.
+    """
+    register(
+        id=env_id,
+        entry_point=f"{forms}Env",
+        vector_entry_point=f"{forms}VectorEnv",
+        max_episode_steps=max_episode_steps,
+        kwargs=kwargs,
+    )
+
+
+register_forms("Safe/CliffWorld-v0", "safe_envs.tabular.cliff_world:CliffWorld", 100)
+register_forms(
+    "Safe/DeepSeaTreasure-v0", "safe_envs.tabular.deep_sea_treasure:DeepSeaTreasure", 100
 )
-register(
-    id="Safe/DeepSeaTreasure-v0",
-    entry_point="safe_envs.tabular.deep_sea_treasure:DeepSeaTreasureEnv",
-    vector_entry_point="safe_envs.tabular.deep_sea_treasure:DeepSeaTreasureVectorEnv",
-    max_episode_steps=100,
+register_forms("Safe/RandomCMDP-v0", "safe_envs.tabular.random_cmdp:RandomCMDP", 100)
+register_forms(
+    "Safe/ConstrainedRegression-v0",
+    "safe_envs.control.constrained_regression:ConstrainedRegression",
 )
-register(
-    id="Safe/RandomCMDP-v0",
-    entry_point="safe_envs.tabular.random_cmdp:RandomCMDPEnv",
-    vector_entry_point="safe_envs.tabular.random_cmdp:RandomCMDPVectorEnv",
-    max_episode_steps=100,
-)
-register(
-    id="Safe/ConstrainedRegression-v0",
-    entry_point="safe_envs.control.constrained_regression:ConstrainedRegressionEnv",
-    vector_entry_point="safe_envs.control.constrained_regression:ConstrainedRegressionVectorEnv",
-)
-register(
-    id="Safe/DoubleIntegrator-v0",
-    entry_point="safe_envs.control.double_integrator:DoubleIntegratorEnv",
-    vector_entry_point="safe_envs.control.double_integrator:DoubleIntegratorVectorEnv",
-    max_episode_steps=150,
+register_forms(
+    "Safe/DoubleIntegrator-v0", "safe_envs.control.double_integrator:DoubleIntegrator", 150
 )
 register(
     id="Safe/Quadrotor-v0",
@@ -84,48 +88,13 @@ register(
     vector_entry_point="safe_envs.quadrotor.filtered_env:make_vec",
     max_episode_steps=600,
 )
-register(
-    id="SafetyAntVelocity-v1",
-    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
-    max_episode_steps=1000,
-    kwargs={"robot": "Ant"},
-)
-register(
-    id="SafetyHalfCheetahVelocity-v1",
-    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
-    max_episode_steps=1000,
-    kwargs={"robot": "HalfCheetah"},
-)
-register(
-    id="SafetyHopperVelocity-v1",
-    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
-    max_episode_steps=1000,
-    kwargs={"robot": "Hopper"},
-)
-register(
-    id="SafetyHumanoidVelocity-v1",
-    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
-    max_episode_steps=1000,
-    kwargs={"robot": "Humanoid"},
-)
-register(
-    id="SafetySwimmerVelocity-v1",
-    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
-    max_episode_steps=1000,
-    kwargs={"robot": "Swimmer"},
-)
-register(
-    id="SafetyWalker2dVelocity-v1",
-    entry_point="safe_envs.velocity.env:SafetyVelocityEnv",
-    vector_entry_point="safe_envs.velocity.env:SafetyVelocityVectorEnv",
-    max_episode_steps=1000,
-    kwargs={"robot": "Walker2d"},
-)
+_VELOCITY = "safe_envs.velocity.env:SafetyVelocity"
+register_forms("SafetyAntVelocity-v1", _VELOCITY, 1000, robot="Ant")
+register_forms("SafetyHalfCheetahVelocity-v1", _VELOCITY, 1000, robot="HalfCheetah")
+register_forms("SafetyHopperVelocity-v1", _VELOCITY, 1000, robot="Hopper")
+register_forms("SafetyHumanoidVelocity-v1", _VELOCITY, 1000, robot="Humanoid")
+register_forms("SafetySwimmerVelocity-v1", _VELOCITY, 1000, robot="Swimmer")
+register_forms("SafetyWalker2dVelocity-v1", _VELOCITY, 1000, robot="Walker2d")
 for _task in TASKS.values():  # of the genuine safety-gymnasium, which is imported when one is made
     if not _task.native:
         register(

@@ -1,8 +1,10 @@
 """Imports go downwards only, and the environments need no learning framework."""
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,16 +17,68 @@ ALLOWED = {  # the checker tries Stable-Baselines3, inside a function, if it is 
 }
 
 
+# The folders of each package, from the ground up: a folder may use those before it. Agents' files
+# and folders stand on each other in no fixed order; they form no circle.
+FLOORS = {
+    "safe_envs": (
+        "rendering", "contract", "safety_filters", "tabular", "control", "velocity", "quadrotor",
+        "safety_gymnasium_bridge",
+    ),
+    "baselines": (
+        "names", "policy_export", "measures", "jobs", "report", "commands", "experiments",
+        "benchmarks",
+    ),
+    "leaderboard": (
+        "boards", "sandbox", "policy_files", "submissions", "scores", "store", "evaluation", "web",
+        "commands", "benchmarks",
+    ),
+}  # fmt: skip
+
+
 def modules_of(package):
     return sorted((ROOT / package).rglob("*.py"))
 
 
+def is_for_type_checkers(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imported_names(node):
+    """Dotted names of all imports, late ones included, without those for type checkers."""
+    if is_for_type_checkers(node):
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        yield from imported_names(child)
+
+
+def file_of(name):
+    """The file of a module or of the module that a name is in."""
+    for parts in (name.split("."), name.split(".")[:-1]):
+        path = ROOT.joinpath(*parts)
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if parts and file.is_file():
+                return file
+    return None
+
+
+def arrows_in(package):
+    """(importing, imported) for all files of a package."""
+    found = set()
+    for file in modules_of(package):
+        for name in imported_names(ast.parse(file.read_text())):
+            target = file_of(name) if name.split(".")[0] == package else None
+            if target not in (None, file):
+                found.add((file, target))
+    return found
+
+
 def imported_roots(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield (node.module or "").split(".")[0]
+    yield from (name.split(".")[0] for name in imported_names(ast.parse(path.read_text())))
 
 
 @pytest.mark.parametrize("package", [p for p in ORDER if (ROOT / p).is_dir()])
@@ -34,6 +88,48 @@ def test_imports_go_downwards(package):
     assert files
     wrong = [(str(f), root) for f in files for root in imported_roots(f) if root in above]
     assert wrong == []
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_no_folder_has_a_circle(package):
+    """The files and subfolders of a folder, each taken as one, import each other in no circle."""
+    arrows = arrows_in(package)
+    assert arrows
+    for folder in {file.parent for file in modules_of(package)}:
+        graph = {}
+        for file, target in arrows:
+            if file.is_relative_to(folder) and target.is_relative_to(folder):
+                one, other = (f.relative_to(folder).parts[0] for f in (file, target))
+                if one != other:
+                    graph.setdefault(one, set()).add(other)
+        TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_arrow_goes_upwards(package):
+    floors = FLOORS[package]
+    assert set(floors) == {
+        path.name
+        for path in (ROOT / package).iterdir()
+        if path.is_dir() and any(path.rglob("*.py"))
+    }
+    upwards = []
+    for file, target in arrows_in(package):
+        one, other = (f.relative_to(ROOT / package).parts[0] for f in (file, target))
+        if one in floors and other in floors and floors.index(one) < floors.index(other):
+            upwards.append(f"{file.relative_to(ROOT)} imports {target.relative_to(ROOT)}")
+    assert upwards == []
+
+
+def test_safety_filters_name_no_environment():
+    named = re.compile("quadrotor|double.?integrator|crazyflie|hummingbird|sphere", re.IGNORECASE)
+    found = [
+        f"{file.name}: {line.strip()}"
+        for file in modules_of("safe_envs/safety_filters")
+        for line in file.read_text().splitlines()
+        if named.search(line)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("folder", ["safe_envs", "agents/tabular", "agents/controllers"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,26 @@ def checked_batch(actions: Any, space: Space, num_envs: int) -> np.ndarray:
     raise TypeError(f"actions of {space} cannot be checked; use a Discrete or Box action space")
 
 
+def action_check(space: Space) -> Callable[[Any, Any], Any]:
+    """Return the check of single actions in a space: `checked_discrete` or `checked_box`.
+
+    Raises:
+        TypeError: if the space is neither Discrete nor Box.
+    """
+    if isinstance(space, Discrete):
+        return checked_discrete
+    if isinstance(space, Box):
+        return checked_box
+    raise TypeError(f"actions of {space} cannot be checked; use a Discrete or Box action space")
+
+
+def whole_actions(space: Space) -> tuple[int, int]:
+    """Return (first, end): ints from first to end - 1 are actions; (0, 0) if no int is one."""
+    if isinstance(space, Discrete):
+        return int(space.start), int(space.start + space.n)
+    return 0, 0
+
+
 def _checked_numbers(
     given: Any, shape: tuple[int, ...], low: np.ndarray, high: np.ndarray
 ) -> np.ndarray:
@@ -68,6 +89,7 @@ def _checked_numbers(
         raise ValueError(f"action {given!r} holds entries that are not numbers") from None
     if array.shape != shape:
         raise ValueError(f"action has shape {array.shape}; pass an array of shape {shape}")
-    if np.isnan(array).any():
+    total = np.add.reduce(array, axis=None)  # NaN if an entry is; faster than looking at each
+    if total != total and np.isnan(array).any():
         raise ValueError(f"action {given!r} holds NaN; pass numbers (they are clipped to bounds)")
     return np.minimum(np.maximum(array, low), high)

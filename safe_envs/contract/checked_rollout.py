@@ -27,7 +27,7 @@ class Transition:
 def require(holds: bool, message: str | Callable[[], str]) -> None:
     """Raise CostSignalError with the message unless the rule holds.
 
-    A message that is costly to write, one with arrays or spaces in it, is given as a function.
+    Messages that are slow to build, such as those with arrays in them, are passed as functions.
     """
     if not holds:
         raise CostSignalError(message if isinstance(message, str) else message())
@@ -42,7 +42,7 @@ def checked_rollout(env: gym.Env, seed: int, steps: int) -> list[Transition]:
     observation, info = env.reset(seed=seed)
     episode_cost = 0.0
     costs = _checked_costs(info, count, inner.cost_space, episode_cost, "after reset")
-    require(not costs.any(), f"the cost after reset is {costs}; nothing has been done yet")
+    require(not costs.any(), f"the cost after reset is {costs}; it has to be 0")
     transitions = [Transition(None, observation, 0.0, False, False, costs)]
     for step in range(1, steps):
         last = transitions[-1]
@@ -71,30 +71,31 @@ def checked_rollout(env: gym.Env, seed: int, steps: int) -> list[Transition]:
 def _checked_costs(
     info: dict[str, Any], count: int, space: gym.spaces.Box, episode_cost: float, when: str
 ) -> np.ndarray:
-    """Return the costs (m,) in an info, after the rules of the contract."""
+    """Return the costs (m,) in an info that keeps the rules of the contract."""
     for key in ("cost", "episode_cost", *(("costs",) if count > 1 else ())):
         require(key in info, f"{when}: info has no {key!r}, it has {sorted(info)}")
     cost = info["cost"]
     require(
         isinstance(cost, float) and np.isfinite(cost) and cost >= 0.0,
         lambda: (
-            f"{when}: info['cost'] is {cost!r} of type {type(cost).__name__}; a float >= 0 is due"
+            f"{when}: info['cost'] is {cost!r} of type {type(cost).__name__}; report a float >= 0"
         ),
     )
     require(
         bool(np.isclose(info["episode_cost"], episode_cost, rtol=1e-9, atol=1e-9)),
         lambda: (
-            f"{when}: info['episode_cost'] is {info['episode_cost']!r}; the sum is {episode_cost}"
+            f"{when}: info['episode_cost'] is {info['episode_cost']!r}, but the costs since "
+            f"reset sum to {episode_cost}"
         ),
     )
     costs = np.array([cost]) if count == 1 else info["costs"]
     require(
         isinstance(costs, np.ndarray) and costs.shape == (count,) and costs.dtype == np.float64,
-        lambda: f"{when}: info['costs'] is {costs!r}; a float64 array of shape ({count},) is due",
+        lambda: f"{when}: info['costs'] is {costs!r}; report a float64 array of shape ({count},)",
     )
     require(
         bool(np.isclose(costs.sum(), cost, rtol=1e-9, atol=1e-12)),
-        lambda: f"{when}: info['costs'] is {costs} but info['cost'] is {cost}; it is their sum",
+        lambda: f"{when}: info['costs'] is {costs} but info['cost'], their sum, is {cost}",
     )
     require(
         space.contains(costs), lambda: f"{when}: the costs {costs} are not in cost_space {space}"
@@ -103,6 +104,6 @@ def _checked_costs(
     if margins is not None:
         require(
             isinstance(margins, np.ndarray) and margins.ndim == 1 and margins.dtype == np.float64,
-            lambda: f"{when}: info['constraint_values'] is {margins!r}; a 1-D float64 array is due",
+            lambda: f"{when}: info['constraint_values'] is {margins!r}; report a 1-D float64 array",
         )
     return costs

@@ -38,7 +38,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         reward_discount: the discount of the return; 1.0 is the plain sum.
 
     Raises:
-        CostSignalError: if no constraints are given nor declared; at a step, if the cost is
+        CostSignalError: if constraints are neither given nor declared; at a step, if the cost is
             missing, not finite, negative or of the wrong shape.
         NonFiniteEnvError: at a step, if the observation or the reward is not finite.
 
@@ -135,17 +135,17 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         try:
             costs = np.atleast_1d(np.asarray(given, dtype=np.float64))
         except (TypeError, ValueError):
-            raise CostSignalError(f"{where}; it has to be a number") from None
+            raise CostSignalError(f"{where}; return a number") from None
         if costs.shape != (len(self.constraints),):
             names = ", ".join(repr(c.name) for c in self.constraints)
             raise CostSignalError(
                 f"{where}, of shape {costs.shape}; there are {len(self.constraints)} constraints "
-                f"({names}), give one number each"
+                f"({names}): return one number each"
             )
         if not np.isfinite(costs).all():
             raise CostSignalError(f"{where}; it has to be finite")
         if (costs < 0).any():
-            raise CostSignalError(f"{where}; costs are >= 0, and bad: did you give a reward?")
+            raise CostSignalError(f"{where}; costs are >= 0; is this a reward?")
         return costs
 
     def _with_cost(self, info: dict[str, Any], costs: np.ndarray) -> dict[str, Any]:

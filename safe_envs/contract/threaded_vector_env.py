@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from safe_envs.contract.cost_signal import declared_constraints
-from safe_envs.contract.vector_env import AutoresetMode
+from safe_envs.contract.vector_env import AutoresetMode, rows_to_reset
 
 
 class RowError(RuntimeError):
@@ -100,7 +100,8 @@ class ThreadedVectorEnv(VectorEnv):
                 "one whole number, or None"
             )
         own = dict(options or {})
-        rows = self._rows_to_reset(own.pop("reset_mask", None))
+        mask = own.pop("reset_mask", None)
+        rows = rows_to_reset(mask, self.num_envs, self._observations is None).tolist()
         given = seeds or [None] * self.num_envs
         kept, self._observations = self._observations, None
         results = self._in_threads(
@@ -206,19 +207,6 @@ class ThreadedVectorEnv(VectorEnv):
         self.constraints = declared_constraints(first)
         self.reward_discount: float = constrained.reward_discount
         self.cost_space: gym.Space = constrained.cost_space
-
-    def _rows_to_reset(self, mask: Any) -> list[int]:
-        if mask is None:
-            return list(range(self.num_envs))
-        rows = np.asarray(mask)
-        if rows.shape != (self.num_envs,) or rows.dtype != np.bool_ or not rows.any():
-            raise ValueError(
-                f"reset_mask has shape {rows.shape} and type {rows.dtype}; pass a bool array of "
-                f"shape ({self.num_envs},) with at least one True"
-            )
-        if self._observations is None and not rows.all():
-            raise gym.error.ResetNeeded("the first reset has to reset all rows, without a mask")
-        return np.flatnonzero(rows).tolist()
 
     def _batched(self, observations: list[Any]) -> Any:
         space = self.single_observation_space

@@ -40,7 +40,7 @@ def check_vector_forms(
 def check_native_form(
     name: str, kwargs: dict[str, Any], rollout: Rollout, num_constraints: int
 ) -> list[str]:
-    """Replay one rollout through the native vector form with N = 1: all values have to be equal.
+    """Replay one rollout through the native vector form with N = 1; all values have to be equal.
 
     Returns:
         The names of the checks, all of which passed.
@@ -124,6 +124,6 @@ def _require_equal(name: str, step: int, what: str, given: Any, expected: Any) -
         bool(np.array_equal(np.asarray(given), np.asarray(expected))),
         lambda: (
             f"{name}, step {step}: {what} are {np.asarray(given).tolist()} but the single "
-            f"environments gave {np.asarray(expected).tolist()}; no terminal cost may be lost"
+            f"environments gave {np.asarray(expected).tolist()}; keep the costs of terminal steps"
         ),
     )

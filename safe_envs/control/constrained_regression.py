@@ -7,22 +7,19 @@ with |y| <= 1.4 on |x| <= 3.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.contract.action_checks import checked_box
+from safe_envs.contract.argument_checks import checked_array
 from safe_envs.contract.backup_policy import LinearFeedback
-from safe_envs.contract.cost_signal import (
-    ConstraintSpec,
-    CostLimits,
-    cost_space_of,
-    declare_constraints,
-)
-from safe_envs.contract.vector_env import BatchStep, NativeVectorEnv
+from safe_envs.contract.cost_signal import CostLimits, declare_constraints
+from safe_envs.contract.dynamics import BatchStep, ScalarStart, ScalarStep
+from safe_envs.contract.single_env import SingleEnv
+from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.control.plane_drawing import draw_regression
-from safe_envs.rendering.frames import FrameRenderer
 
 BOUND = 1.4  # of |y|
 CONSTRAINED = 3.0  # the bound holds where |x| <= this
@@ -57,7 +54,7 @@ def optimal_loss(cost_limit: float = 0.0) -> float:
     return float((gain * mass)[order] @ kept)
 
 
-class ConstrainedRegressionEnv(gym.Env[np.ndarray, np.ndarray]):
+class ConstrainedRegressionEnv(SingleEnv):
     """Regression with a bounded answer, as episodes of one step.
 
     ## Description
@@ -96,72 +93,13 @@ class ConstrainedRegressionEnv(gym.Env[np.ndarray, np.ndarray]):
     - v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 8}
-
     def __init__(self, cost_limits: CostLimits = None, render_mode: str | None = None) -> None:
-        self.observation_space, self._action_space = _spaces()
-        self.action_space = self._action_space
-        self.constraints = _constraints(cost_limits)
-        self.reward_discount = 1.0
-        self.cost_space = cost_space_of(self.constraints, 1.0)
-        self.render_mode = render_mode
-        self._renderer = FrameRenderer(render_mode, self.metadata)
-        self._x: float | None = None
-        self._answer: float | None = None
-        self._episode_cost = 0.0
+        dynamics = RegressionBatch(cost_limits)
+        super().__init__(dynamics, render_mode, ScalarRegression())
 
     def backup_policy(self) -> LinearFeedback:
         """Return the safe policy y = 0."""
-        return LinearFeedback(np.zeros((1, 1)), -LARGEST_ACTION, LARGEST_ACTION)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Draw x, or take it from `options={"state": x}`, of shape (1,)."""
-        super().reset(seed=seed)
-        if options is not None and "state" in options:
-            self._x = float(_checked_states(options["state"], (1,))[0])
-        else:
-            self._x = self.np_random.standard_normal()
-        self._answer = None
-        self._episode_cost = 0.0
-        if self.render_mode == "human":
-            self.render()
-        margin = np.array([-BOUND])
-        return np.array([self._x]), {"cost": 0.0, "episode_cost": 0.0, "constraint_values": margin}
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Answer with y and end the episode."""
-        if self._x is None:
-            raise gym.error.ResetNeeded("call reset() before step()")
-        x = np.array([self._x])
-        y = checked_box(action, self._action_space)
-        self._answer = float(y[0])
-        residual = float(target(x)[0]) - self._answer
-        margin = math.fabs(self._answer) - BOUND
-        if abs(self._x) > CONSTRAINED:
-            margin = min(margin, 0.0)
-        cost = 1.0 if margin > 0.0 else 0.0
-        self._episode_cost += cost
-        info = {
-            "cost": cost,
-            "episode_cost": self._episode_cost,
-            "constraint_values": np.array([margin]),
-        }
-        if self.render_mode == "human":
-            self.render()
-        return x, -(residual * residual), True, False, info
-
-    def render(self) -> np.ndarray | None:
-        """Return the curve, the band and the current question and answer."""
-        x, answer = self._x, self._answer
-        if x is None:
-            raise gym.error.ResetNeeded("call reset() before render()")
-        return self._renderer.render(lambda: draw_regression(x, answer, target, BOUND, CONSTRAINED))
-
-    def close(self) -> None:
-        """Close the window, if one is open."""
-        self._renderer.close()
+        return _backup_policy()
 
 
 class ConstrainedRegressionVectorEnv(NativeVectorEnv):
@@ -172,27 +110,33 @@ class ConstrainedRegressionVectorEnv(NativeVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         autoreset_mode: Any = "NextStep",
-        cost_limits: CostLimits = None,
         render_mode: str | None = None,
+        **arguments: Any,
     ) -> None:
-        dynamics = RegressionBatch(_constraints(cost_limits))
+        dynamics = ConstrainedRegressionEnv(**arguments).dynamics
         super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
 
     def backup_policy(self) -> LinearFeedback:
         """Return the safe policy y = 0."""
-        return LinearFeedback(np.zeros((1, 1)), -LARGEST_ACTION, LARGEST_ACTION)
+        return _backup_policy()
 
 
 class RegressionBatch:
-    """The batched problem, for `NativeVectorEnv`. States x have shape (n,)."""
+    """The problem for many questions at a time; states x have shape (n,).
 
-    def __init__(self, constraints: tuple[ConstraintSpec, ...]) -> None:
-        self.constraints = constraints
+    Args:
+        cost_limits: another limit.
+    """
+
+    def __init__(self, cost_limits: CostLimits = None) -> None:
+        self.constraints = declare_constraints({"outside_band": COST_LIMIT}, 1.0, cost_limits)
         self.reward_discount = 1.0
         self.cost_high = np.ones(1)
-        self.single_observation_space: gym.Space
-        self.single_action_space: gym.Space
-        self.single_observation_space, self.single_action_space = _spaces()
+        self.single_observation_space: gym.Space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+        self.single_action_space: gym.Space = gym.spaces.Box(
+            -LARGEST_ACTION, LARGEST_ACTION, (1,), np.float32
+        )
+        self.render_fps = 8
 
     def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw x ~ N(0, 1)."""
@@ -200,13 +144,13 @@ class RegressionBatch:
 
     def checked_states(self, states: Any, count: int) -> np.ndarray:
         """Return `count` questions given by the user, of shape (count, 1)."""
-        return _checked_states(states, (count, 1))[:, 0]
+        return checked_array("state", states, (count, 1), "x")[:, 0]
 
-    def draws(self, rng: np.random.Generator, count: int) -> np.ndarray:
+    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw nothing, (n, 0)."""
         return np.empty((count, 0))
 
-    def step(self, states: np.ndarray, actions: np.ndarray, draws: np.ndarray) -> BatchStep:
+    def step(self, states: np.ndarray, actions: np.ndarray, noise: np.ndarray) -> BatchStep:
         """Answer all questions."""
         answers = actions[:, 0]
         residual = target(states) - answers
@@ -224,22 +168,44 @@ class RegressionBatch:
         """Return the margins of y = 0, (n, 1)."""
         return np.full((len(states), 1), -BOUND)
 
-    def draw(self, state: np.ndarray) -> np.ndarray:
+    def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the curve, the band and one question."""
         return draw_regression(float(state), None, target, BOUND, CONSTRAINED)
 
-
-def _spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
-    observation = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
-    return observation, gym.spaces.Box(-LARGEST_ACTION, LARGEST_ACTION, (1,), np.float32)
+    def close(self) -> None:
+        """Do nothing: there is nothing to free."""
 
 
-def _constraints(cost_limits: CostLimits) -> tuple[ConstraintSpec, ...]:
-    return declare_constraints({"outside_band": COST_LIMIT}, 1.0, cost_limits)
+class ScalarRegression:
+    """`RegressionBatch` for one question; the state is (x, answer), the answer None before one."""
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any]) -> ScalarStart:
+        """Draw x, or take the one given, of shape (1,)."""
+        if "state" in options:
+            x = float(checked_array("state", options["state"], (1,), "x")[0])
+        else:
+            x = rng.standard_normal()
+        return (x, None), np.array([x]), np.array([-BOUND]), None
+
+    def step(
+        self, state: tuple[float, float | None], action: np.ndarray, rng: np.random.Generator
+    ) -> ScalarStep:
+        """Answer the question and end the episode."""
+        x = state[0]
+        seen = np.array([x])
+        answer = float(action[0])
+        residual = float(target(seen)[0]) - answer
+        margin = math.fabs(answer) - BOUND
+        if abs(x) > CONSTRAINED:
+            margin = min(margin, 0.0)
+        cost = 1.0 if margin > 0.0 else 0.0
+        margins = np.array([margin])
+        return (x, answer), seen, -(residual * residual), cost, True, None, margins, None
+
+    def frame(self, state: tuple[float, float | None]) -> np.ndarray:
+        """Return the curve, the band, the question and the answer."""
+        return draw_regression(*state, target, BOUND, CONSTRAINED)
 
 
-def _checked_states(given: Any, shape: tuple[int, ...]) -> np.ndarray:
-    states = np.array(given, dtype=np.float64)
-    if states.shape != shape or not np.isfinite(states).all():
-        raise ValueError(f"state {given!r} is no finite array of shape {shape}; pass x")
-    return states
+def _backup_policy() -> LinearFeedback:
+    return LinearFeedback(np.zeros((1, 1)), -LARGEST_ACTION, LARGEST_ACTION)

@@ -6,20 +6,18 @@ Source: SCPO (arXiv 2512.13788), section VI-B; dynamics and reference sets are i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.contract.action_checks import checked_box
+from safe_envs.contract.argument_checks import check_choice, check_not_negative, checked_array
 from safe_envs.contract.backup_policy import LinearFeedback
-from safe_envs.contract.cost_signal import (
-    ConstraintSpec,
-    CostLimits,
-    cost_space_of,
-    declare_constraints,
-)
-from safe_envs.contract.vector_env import BatchStep, NativeVectorEnv
+from safe_envs.contract.cost_signal import CostLimits, declare_constraints
+from safe_envs.contract.dynamics import BatchStep, ScalarStart, ScalarStep
+from safe_envs.contract.single_env import SingleEnv
+from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.control.double_integrator_plant import (
     double_integrator_batch_plant,
     double_integrator_plant,
@@ -38,17 +36,17 @@ from safe_envs.control.double_integrator_reference import (
 )
 from safe_envs.control.double_integrator_sampling import sample_safe_state, sample_safe_states
 from safe_envs.control.plane_drawing import draw_phase_plane
-from safe_envs.rendering.frames import FrameRenderer
 from safe_envs.safety_filters.filter_plant import FilterPlant
 
 RewardMode = Literal["lqr", "imitation"]
 SIDES = ("position_high", "position_low", "velocity_high", "velocity_low")
 EXPERT_NOISE_STD = 0.4
 COST_LIMIT = 0.0
+STATE_MEANING = "position and velocity"
 FULL_SHARE_RADIUS = 0.5  # from here on a learner may add to the safe controller what it likes
 
 
-class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
+class DoubleIntegratorEnv(SingleEnv):
     """The double integrator that has to stay in a box.
 
     ## Description
@@ -71,8 +69,8 @@ class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
     ## Costs
     1 on every step that ends outside the box, else 0; the limit on the episode's sum is 0.
     `per_constraint=True` declares one constraint per side, and a step outside two sides at once
-    charges each with 1/2. `info["constraint_values"]` holds the four signed margins in metres and
-    metres per second: position - 15, -position - 15, velocity - 15, -velocity - 15.
+    charges each with 1/2. `info["constraint_values"]` holds the four signed margins in meters and
+    meters per second: position - 15, -position - 15, velocity - 15, -velocity - 15.
 
     ## Starting State
     Uniform over R_safe, the states that the safe controller clip(-K x, -1, 1) brings to the
@@ -97,8 +95,6 @@ class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
     - v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 20}
-
     def __init__(
         self,
         reward: RewardMode = "lqr",
@@ -107,18 +103,8 @@ class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
         per_constraint: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        _check(reward, expert_noise_std)
-        self.observation_space, self._action_space = _spaces()
-        self.action_space = self._action_space
-        self.constraints = _constraints(cost_limits, per_constraint)
-        self.reward_discount = 1.0
-        self.cost_space = cost_space_of(self.constraints, 1.0)
-        self.render_mode = render_mode
-        self._imitates = reward == "imitation"
-        self._noise_std = expert_noise_std
-        self._renderer = FrameRenderer(render_mode, self.metadata)
-        self._state: tuple[float, float] | None = None
-        self._episode_cost = 0.0
+        dynamics = DoubleIntegratorBatch(reward, expert_noise_std, cost_limits, per_constraint)
+        super().__init__(dynamics, render_mode, ScalarDoubleIntegrator(dynamics))
 
     def backup_policy(self) -> LinearFeedback:
         """Return the safe controller clip(-K x, -1, 1)."""
@@ -127,71 +113,6 @@ class DoubleIntegratorEnv(gym.Env[np.ndarray, np.ndarray]):
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: the barrier of C_inf and the metric "lqr"."""
         return double_integrator_plant()
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode; `options={"state": x}` starts it in x of shape (2,)."""
-        super().reset(seed=seed)
-        if options is not None and "state" in options:
-            position, velocity = _checked_states(options["state"], (2,)).tolist()
-        else:
-            position, velocity = sample_safe_state(self.np_random)
-        self._state = (position, velocity)
-        self._episode_cost = 0.0
-        info = self._info(0.0, [0.0] * 4, position, velocity)
-        if self.render_mode == "human":
-            self.render()
-        return np.array(self._state), info
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Push for 0.1 s; reward of the state left, cost of the state reached."""
-        if self._state is None:
-            raise gym.error.ResetNeeded("call reset() before step()")
-        force = float(checked_box(action, self._action_space)[0])
-        position, velocity = self._state
-        if self._imitates:
-            noise = self._noise_std * self.np_random.standard_normal()
-            expert = min(max(-EXPERT_GAIN * (position + velocity) + noise, -1.0), 1.0)
-            reward = -((force - expert) * (force - expert))
-        else:
-            reward = -(position * position + velocity * velocity + force * force)
-        position = position + TIME_STEP * velocity + HALF_SQUARE * force
-        velocity = velocity + TIME_STEP * force
-        self._state = (position, velocity)
-        bound = BOX + ROUNDING
-        outside = [position > bound, position < -bound, velocity > bound, velocity < -bound]
-        cost = 1.0 if True in outside else 0.0
-        self._episode_cost += cost
-        info = self._info(cost, outside, position, velocity)
-        if self.render_mode == "human":
-            self.render()
-        return np.array(self._state), reward, False, False, info
-
-    def render(self) -> np.ndarray | None:
-        """Return the phase plane with the current state, or show it in a window."""
-        state = self._state
-        if state is None:
-            raise gym.error.ResetNeeded("call reset() before render()")
-        return self._renderer.render(lambda: draw_phase_plane(state, BOX, in_safe_set))
-
-    def close(self) -> None:
-        """Close the window, if one is open."""
-        self._renderer.close()
-
-    def _info(
-        self, cost: float, outside: list[Any], position: float, velocity: float
-    ) -> dict[str, Any]:
-        info: dict[str, Any] = {
-            "cost": cost,
-            "episode_cost": self._episode_cost,
-            "constraint_values": np.array(
-                (position - BOX, -position - BOX, velocity - BOX, -velocity - BOX)
-            ),
-        }
-        if len(self.constraints) > 1:
-            info["costs"] = np.array(outside, dtype=np.float64) / max(sum(outside), 1)
-        return info
 
 
 class DoubleIntegratorVectorEnv(NativeVectorEnv):
@@ -202,16 +123,10 @@ class DoubleIntegratorVectorEnv(NativeVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = 150,
         autoreset_mode: Any = "NextStep",
-        reward: RewardMode = "lqr",
-        expert_noise_std: float = EXPERT_NOISE_STD,
-        cost_limits: CostLimits = None,
-        per_constraint: bool = False,
         render_mode: str | None = None,
+        **arguments: Any,
     ) -> None:
-        _check(reward, expert_noise_std)
-        dynamics = DoubleIntegratorBatch(
-            _constraints(cost_limits, per_constraint), reward == "imitation", expert_noise_std
-        )
+        dynamics = DoubleIntegratorEnv(**arguments).dynamics
         super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
 
     def backup_policy(self) -> LinearFeedback:
@@ -223,30 +138,27 @@ class DoubleIntegratorVectorEnv(NativeVectorEnv):
         return double_integrator_batch_plant()
 
 
-def _backup_policy() -> LinearFeedback:
-    """Return the safe controller.
-
-    Additions are let through in full from |x| = 0.5 on. SCPO's paper has the safe controller
-    alone within |x| <= 0.01, a disc that no point of its grid lies in or near.
-    """
-    gain = linear_quadratic_regulator().gain[None]
-    return LinearFeedback(gain, -MAX_ACTION, MAX_ACTION, FULL_SHARE_RADIUS)
-
-
 class DoubleIntegratorBatch:
-    """The batched dynamics, for `NativeVectorEnv`. States have shape (n, 2)."""
+    """The problem for many states at a time, (n, 2); arguments as in `DoubleIntegratorEnv`."""
 
     def __init__(
-        self, constraints: tuple[ConstraintSpec, ...], imitates: bool, noise_std: float
+        self,
+        reward: RewardMode,
+        expert_noise_std: float,
+        cost_limits: CostLimits,
+        per_constraint: bool,
     ) -> None:
-        self.constraints = constraints
+        check_choice("reward", reward, ("lqr", "imitation"))
+        check_not_negative(expert_noise_std=expert_noise_std)
+        names = SIDES if per_constraint else ("outside_box",)
+        self.constraints = declare_constraints(dict.fromkeys(names, COST_LIMIT), 1.0, cost_limits)
         self.reward_discount = 1.0
-        self.cost_high = np.ones(len(constraints))
-        self.single_observation_space: gym.Space
-        self.single_action_space: gym.Space
-        self.single_observation_space, self.single_action_space = _spaces()
-        self._imitates = imitates
-        self._noise_std = noise_std
+        self.cost_high = np.ones(len(names))
+        self.single_observation_space: gym.Space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.single_action_space: gym.Space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.render_fps = 20
+        self.imitates = reward == "imitation"
+        self.noise_std = expert_noise_std
 
     def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw states uniformly from R_safe."""
@@ -254,17 +166,17 @@ class DoubleIntegratorBatch:
 
     def checked_states(self, states: Any, count: int) -> np.ndarray:
         """Return `count` states given by the user."""
-        return _checked_states(states, (count, 2))
+        return checked_array("state", states, (count, 2), STATE_MEANING)
 
-    def draws(self, rng: np.random.Generator, count: int) -> np.ndarray:
+    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw the expert's standard normal noise, (n,); nothing without an expert, (n, 0)."""
-        return rng.standard_normal(count) if self._imitates else np.empty((count, 0))
+        return rng.standard_normal(count) if self.imitates else np.empty((count, 0))
 
-    def step(self, states: np.ndarray, actions: np.ndarray, draws: np.ndarray) -> BatchStep:
+    def step(self, states: np.ndarray, actions: np.ndarray, noise: np.ndarray) -> BatchStep:
         """Advance all states by 0.1 s."""
         force = actions[:, 0]
-        if self._imitates:
-            difference = force - malicious_expert(states, self._noise_std * draws)
+        if self.imitates:
+            difference = force - malicious_expert(states, self.noise_std * noise)
             reward = -(difference * difference)
         else:
             position, velocity = states[:, 0], states[:, 1]
@@ -290,32 +202,69 @@ class DoubleIntegratorBatch:
         margins -= BOX
         return margins
 
-    def draw(self, state: np.ndarray) -> np.ndarray:
+    def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the phase plane with one state."""
         return draw_phase_plane((float(state[0]), float(state[1])), BOX, in_safe_set)
 
-
-def _spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
-    observation = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    return observation, gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    def close(self) -> None:
+        """Do nothing: there is nothing to free."""
 
 
-def _constraints(cost_limits: CostLimits, per_constraint: bool) -> tuple[ConstraintSpec, ...]:
-    names = SIDES if per_constraint else ("outside_box",)
-    return declare_constraints(dict.fromkeys(names, COST_LIMIT), 1.0, cost_limits)
+class ScalarDoubleIntegrator:
+    """`DoubleIntegratorBatch` for one state (position, velocity), in plain floats."""
+
+    def __init__(self, dynamics: DoubleIntegratorBatch) -> None:
+        self._imitates, self._noise_std = dynamics.imitates, dynamics.noise_std
+        self._several = len(dynamics.constraints) > 1
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any]) -> ScalarStart:
+        """Draw a state uniformly from R_safe, or take the one given, (2,)."""
+        if "state" in options:
+            given = checked_array("state", options["state"], (2,), STATE_MEANING)
+            position, velocity = given.tolist()
+        else:
+            position, velocity = sample_safe_state(rng)
+        state = (position, velocity)
+        return state, np.array(state), _margins(position, velocity), None
+
+    def step(
+        self, state: tuple[float, float], action: np.ndarray, rng: np.random.Generator
+    ) -> ScalarStep:
+        """Push for 0.1 s; reward of the state left, cost of the state reached."""
+        force = float(action[0])
+        position, velocity = state
+        if self._imitates:
+            noise = self._noise_std * rng.standard_normal()
+            expert = min(max(-EXPERT_GAIN * (position + velocity) + noise, -1.0), 1.0)
+            reward = -((force - expert) * (force - expert))
+        else:
+            reward = -(position * position + velocity * velocity + force * force)
+        position = position + TIME_STEP * velocity + HALF_SQUARE * force
+        velocity = velocity + TIME_STEP * force
+        bound = BOX + ROUNDING
+        outside = [position > bound, position < -bound, velocity > bound, velocity < -bound]
+        cost = 1.0 if True in outside else 0.0
+        costs = None
+        if self._several:
+            costs = np.array(outside, dtype=np.float64) / max(sum(outside), 1)
+        reached = (position, velocity)
+        margins = _margins(position, velocity)
+        return reached, np.array(reached), reward, cost, False, costs, margins, None
+
+    def frame(self, state: tuple[float, float]) -> np.ndarray:
+        """Return the phase plane with the state."""
+        return draw_phase_plane(state, BOX, in_safe_set)
 
 
-def _check(reward: str, expert_noise_std: float) -> None:
-    if reward not in ("lqr", "imitation"):
-        raise ValueError(f"reward is {reward!r}; pass 'lqr' or 'imitation'")
-    if not (np.isfinite(expert_noise_std) and expert_noise_std >= 0):
-        raise ValueError(f"expert_noise_std is {expert_noise_std}; pass a number >= 0")
+def _margins(position: float, velocity: float) -> np.ndarray:
+    return np.array((position - BOX, -position - BOX, velocity - BOX, -velocity - BOX))
 
 
-def _checked_states(given: Any, shape: tuple[int, ...]) -> np.ndarray:
-    states = np.array(given, dtype=np.float64)
-    if states.shape != shape or not np.isfinite(states).all():
-        raise ValueError(
-            f"state {given!r} is no finite array of shape {shape}; pass position and velocity"
-        )
-    return states
+def _backup_policy() -> LinearFeedback:
+    """Return the safe controller.
+
+    Additions are let through in full from |x| = 0.5 on. SCPO's paper has the safe controller
+    alone within |x| <= 0.01, a disc that no point of its grid lies in or near.
+    """
+    gain = linear_quadratic_regulator().gain[None]
+    return LinearFeedback(gain, -MAX_ACTION, MAX_ACTION, FULL_SHARE_RADIUS)

@@ -23,12 +23,12 @@ class Cover(NamedTuple):
     """Cells that together contain R_safe."""
 
     corners: np.ndarray  # (cells, 2) lower corner of each
-    inside: np.ndarray  # (cells,) bool: the cell and its neighbours have safe corners only
+    inside: np.ndarray  # (cells,) bool: the cell and its neighbors have safe corners only
 
 
 @cache
 def safe_set_cover() -> Cover:
-    """Return the cells with a safe corner among those of the cell and its neighbours."""
+    """Return the cells with a safe corner among those of the cell and its neighbors."""
     nodes = np.linspace(-BOX, BOX, CELLS + 1)
     grid = np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2)
     safe = np.zeros((CELLS + 3, CELLS + 3), dtype=np.bool_)  # a frame of unsafe nodes around

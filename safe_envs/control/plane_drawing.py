@@ -1,4 +1,4 @@
-"""Pictures of the phase plane, of the regression problem and of states without a place."""
+"""Pictures of the phase plane and of the regression problem."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def draw_phase_plane(
 def _safe_cells(
     box: float, in_safe_set: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[tuple[float, float], ...]:
-    centres = (np.arange(SHADED_CELLS) + 0.5) / SHADED_CELLS * 2.0 * box - box
-    cells = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+    centers = (np.arange(SHADED_CELLS) + 0.5) / SHADED_CELLS * 2.0 * box - box
+    cells = np.stack(np.meshgrid(centers, centers), axis=-1).reshape(-1, 2)
     return tuple(map(tuple, cells[in_safe_set(cells)].tolist()))
 
 
@@ -90,23 +90,4 @@ def draw_regression(
     pygame.draw.line(surface, AGENT, pixel(x, -4), pixel(x, 4))
     if answer is not None:
         pygame.draw.circle(surface, AGENT, pixel(x, answer), 8)
-    return frame_of(surface)
-
-
-def draw_ring(state: int, count: int) -> np.ndarray:
-    """Return `count` states without a place as dots on a circle, the current one marked."""
-    pygame = load_pygame()
-    surface = pygame.Surface((SIZE, SIZE))
-    surface.fill(BACKGROUND)
-    radius = SIZE / 2 - 30
-    spacing = 2 * np.pi * radius / count
-    for other in range(count):
-        angle = 2 * np.pi * other / count
-        centre = (SIZE / 2 + radius * np.sin(angle), SIZE / 2 - radius * np.cos(angle))
-        if other == state:
-            pygame.draw.line(surface, FAINT, (SIZE / 2, SIZE / 2), centre, width=3)
-            pygame.draw.circle(surface, INK, centre, 14)
-            pygame.draw.circle(surface, AGENT, centre, 12)
-        else:
-            pygame.draw.circle(surface, FAINT, centre, max(2, min(8, int(0.3 * spacing))))
     return frame_of(surface)

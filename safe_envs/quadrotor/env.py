@@ -1,43 +1,27 @@
-"""The quadrotor on a figure eight through spheres, one at a time, in plain floats."""
+"""The quadrotor on a figure eight through spheres."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from safe_envs.contract.action_checks import checked_box
-from safe_envs.contract.argument_checks import checked_array
 from safe_envs.contract.backup_policy import BackupPolicy
-from safe_envs.contract.cost_signal import CostLimits, cost_space_of
-from safe_envs.quadrotor.dynamics import CALM, Force, step
+from safe_envs.contract.cost_signal import CostLimits
+from safe_envs.contract.single_env import SingleEnv
+from safe_envs.quadrotor.batch import QuadrotorBatch
 from safe_envs.quadrotor.filtered.backup import FilteredFlight
 from safe_envs.quadrotor.filtered.flight_plant import flight_plant
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.render_backends import RenderBackend, flight_painter
-from safe_envs.quadrotor.starts import Starts, draw_starts, given_starts
-from safe_envs.quadrotor.task import (
-    CONTROL_DT,
-    DIVERGED,
-    EPISODE_STEPS,
-    LARGEST_ERROR,
-    LARGEST_STAGE_COST,
-    LEAST_UPRIGHT,
-    LOWEST_HEIGHT,
-    SceneName,
-    VehicleName,
-    flight_task,
-    stage_cost,
-)
+from safe_envs.quadrotor.scalar_flight import FlightState, ScalarFlight
+from safe_envs.quadrotor.task import CONTROL_DT, SceneName, VehicleName, flight_task
 from safe_envs.quadrotor.vehicle import Vehicle
-from safe_envs.rendering.frames import FrameRenderer
 from safe_envs.safety_filters.filter_plant import FilterPlant
 
 
-class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
+class QuadrotorEnv(SingleEnv):
     """A quadrotor that flies a figure eight through spheres it must not touch.
 
     ## Description
@@ -124,8 +108,8 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
     - v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 100}
     control_dt = CONTROL_DT  # [s]
+    dynamics: QuadrotorBatch
 
     def __init__(
         self,
@@ -141,22 +125,13 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
         render_mode: str | None = None,
         render_backend: RenderBackend = "drawing",
     ) -> None:
-        self._task = flight_task(
+        self._task = task = flight_task(
             scene, vehicle, wind, gust, mass_scale, motor_lag, terminate_on_collision, cost_limits,
             per_constraint,
         )  # fmt: skip
-        self.observation_space, self._action_space = self._task.spaces()
-        self.action_space = self._action_space
-        self.constraints = self._task.constraints
-        self.reward_discount = 1.0
-        self.cost_space = cost_space_of(self.constraints, self._task.cost_high)
-        self.render_mode = render_mode
-        self._renderer = FrameRenderer(render_mode, self.metadata)
-        self._painter = flight_painter(render_backend, self._task)
-        self._radii: list[float] = self._task.radii.tolist()
-        self._hover = self._task.vehicle.hover_thrust
-        self._state: tuple[float, ...] | None = None
-        self._trail: list[tuple[float, ...]] = []
+        painter = flight_painter(render_backend, task)
+        one = ScalarFlight(task, painter, keeps_trail=render_mode is not None)
+        super().__init__(QuadrotorBatch(task, painter), render_mode, one)
 
     @property
     def vehicle(self) -> Vehicle:
@@ -171,19 +146,17 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
     @property
     def state(self) -> np.ndarray:
         """A copy of the state, (13,)."""
-        return np.array(self._current_state("reading the state"))
+        return np.array(self._flight("the state").state)
 
     @property
     def time(self) -> float:
         """The present time on the reference [s]."""
-        self._current_state("reading the time")
-        return self._time
+        return self._flight("the time").time
 
     @property
     def centres(self) -> np.ndarray:
-        """The spheres' centres, (obstacles, 3) [m]."""
-        self._current_state("reading the centres")
-        return np.array(self._centres)
+        """The spheres' centers, (obstacles, 3) [m]."""
+        return np.array(self._flight("the centers").centers)
 
     @property
     def radii(self) -> np.ndarray:
@@ -192,7 +165,7 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def thrusts_of(self, action: np.ndarray) -> np.ndarray:
         """Return the thrusts u = (a + 1) / 2 of an action, clipped to [0, 1], (4,)."""
-        return 0.5 * (checked_box(action, self._action_space) + 1.0)
+        return 0.5 * (checked_box(action, self._task.spaces()[1]) + 1.0)
 
     def action_of(self, u: np.ndarray) -> np.ndarray:
         """Return the action 2 u - 1 of thrusts, (4,) float32."""
@@ -206,150 +179,6 @@ class QuadrotorEnv(gym.Env[np.ndarray, np.ndarray]):
         """Return what the safety filter needs: state, thrusts, barrier and metrics."""
         return flight_plant(self)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode; `options` may hold "state" (13,), "time" and "offsets" (stacks, 2)."""
-        super().reset(seed=seed)
-        self._start(self._starts(options or {}))
-        if self.render_mode == "human":
-            self.render()
-        return self._observe(), self._info(self._margins(), 0.0, [0.0] * len(self._radii))
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Fly for 0.01 s; reward and costs of the state reached."""
-        before = self._current_state("step()")
-        task = self._task
-        u = [0.5 * (a + 1.0) for a in checked_box(action, self._action_space).tolist()]
-        state = step(task.true_vehicle, before, self._respond(u), CONTROL_DT, wind=self._blow())
-        self._advance_reference()
-        cost, distance, upright = stage_cost(state, self._target(), u, self._hover)
-        diverged = not cost < DIVERGED  # also where it is NaN
-        if diverged:
-            state, cost = before, LARGEST_STAGE_COST
-        self._state = state
-        margins = self._margins()
-        hits = [1.0 if margin > 0.0 else 0.0 for margin in margins]
-        total = sum(hits)
-        self._episode_cost += total
-        self._steps += 1
-        terminated = (
-            diverged
-            or distance > LARGEST_ERROR * LARGEST_ERROR
-            or state[2] < LOWEST_HEIGHT
-            or upright < LEAST_UPRIGHT
-            or (task.terminate_on_collision and total > 0.0)
-        )
-        reward = -(CONTROL_DT * cost)
-        if terminated:
-            reward -= max(EPISODE_STEPS - self._steps, 0) * (CONTROL_DT * LARGEST_STAGE_COST)
-        if self.render_mode is not None:
-            self._trail.append(state[:3])
-        if self.render_mode == "human":
-            self.render()
-        return self._observe(), reward, terminated, False, self._info(margins, total, hits)
-
-    def render(self) -> np.ndarray | None:
-        """Return a frame of the flight so far, or show it in a window."""
-        state = self._current_state("render()")
-        x, y, _, _, height = self._target()
-        target = (x, y, height)
-        return self._renderer.render(
-            lambda: self._painter.draw(state, self._trail, self._centres, target)
-        )
-
-    def close(self) -> None:
-        """Close the window and free what drawing needed, if there is anything."""
-        self._renderer.close()
-        self._painter.close()
-
-    def _current_state(self, purpose: str) -> tuple[float, ...]:
-        if self._state is None:
-            raise gym.error.ResetNeeded(f"call reset() before {purpose}")
-        return self._state
-
-    def _starts(self, options: dict[str, Any]) -> Starts:
-        given = {
-            name: np.asarray(options[name])[None]
-            for name in ("state", "time", "offsets")
-            if name in options
-        }
-        if "state" in given:
-            return given_starts(self._task, given, 1)
-        time, offsets = options.get("time"), given.get("offsets")
-        if time is not None:
-            time = float(checked_array("time", time, ()))
-        if offsets is not None:
-            offsets = checked_array("offsets", offsets, (1, len(self._task.scene.stacks), 2))
-        return draw_starts(self._task, self.np_random, 1, time, offsets)
-
-    def _start(self, starts: Starts) -> None:
-        scene = self._task.scene
-        self._state = tuple(starts.states[0].tolist())
-        self._time = float(starts.times[0])
-        self._phase = self._task.reference.phase(self._time)
-        self._centres = scene.centres(scene.anchors(starts.offsets))[0].tolist()
-        self._gust = CALM
-        self._thrusts = [self._hover] * 4
-        self._steps = 0
-        self._episode_cost = 0.0
-        self._trail = [self._state[:3]]
-
-    def _respond(self, u: list[float]) -> list[float]:
-        """Return the rotors' thrusts, which follow their commands with a lag."""
-        if self._task.motor_lag == 0.0:
-            return u
-        share = self._task.motor_share
-        self._thrusts = [x + share * (y - x) for x, y in zip(self._thrusts, u, strict=True)]
-        return self._thrusts
-
-    def _blow(self) -> Force:
-        """Return the wind's force [N], after the gust has changed."""
-        if self._task.gust > 0.0:
-            kept, fresh = self._task.gust_filter
-            noise = self.np_random.standard_normal(3).tolist()
-            x, y, z = (kept * g + fresh * n for g, n in zip(self._gust, noise, strict=True))
-            self._gust = (x, y, z)
-        wind, gust = self._task.wind, self._gust
-        return wind[0] + gust[0], wind[1] + gust[1], wind[2] + gust[2]
-
-    def _advance_reference(self) -> None:
-        (cos, sin), (cos_turn, sin_turn) = self._phase, self._task.turn
-        self._phase = cos * cos_turn - sin * sin_turn, sin * cos_turn + cos * sin_turn
-        self._time += CONTROL_DT
-
-    def _margins(self) -> list[float]:
-        """Return radius - distance of every sphere [m]."""
-        x, y, z = self._current_state("step()")[:3]
-        margins = []
-        for (cx, cy, cz), radius in zip(self._centres, self._radii, strict=True):
-            dx, dy, dz = cx - x, cy - y, cz - z
-            margins.append(radius - math.sqrt(dx * dx + dy * dy + dz * dz))
-        return margins
-
-    def _target(self) -> tuple[float, float, float, float, float]:
-        """Return the reference's x, y, their velocities, and its height."""
-        reference = self._task.reference
-        return (*reference.planar(*self._phase), reference.height)
-
-    def _observe(self) -> np.ndarray:
-        x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3 = self._current_state("step()")
-        if q0 < 0.0:
-            q0, q1, q2, q3 = -q0, -q1, -q2, -q3
-        tx, ty, tvx, tvy, height = self._target()
-        seen = [x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3]
-        seen += [tx - x, ty - y, height - z, tvx - vx, tvy - vy, 0.0 - vz]
-        for cx, cy, cz in self._centres:
-            seen += [cx - x, cy - y, cz - z]
-        return np.array(seen + self._radii, dtype=np.float32)
-
-    def _info(self, margins: list[float], total: float, hits: list[float]) -> dict[str, Any]:
-        info: dict[str, Any] = {
-            "cost": total,
-            "episode_cost": self._episode_cost,
-            "constraint_values": np.array(margins),
-            "state": np.array(self._state),
-        }
-        if len(self.constraints) > 1:
-            info["costs"] = np.array(hits)
-        return info
+    def _flight(self, wanted: str) -> FlightState:
+        flight: FlightState = self.current_state(f"reading {wanted}")
+        return flight

@@ -1,4 +1,4 @@
-"""Frames of an environment, as arrays or in a window, and the colours they share."""
+"""Frames of an environment, as arrays or in a window, and the colors they share."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class OffscreenScene:
         mujoco.mjr_readPixels(frame, None, self._viewport, self._renderer)
         return np.ascontiguousarray(frame[::-1])  # OpenGL's first line is the lowest
 
-    def add(self, kind: Any, size: Any, place: Any, axes: np.ndarray, colour: Any) -> None:
+    def add(self, kind: Any, size: Any, place: Any, axes: np.ndarray, color: Any) -> None:
         """Put a geom into the scene, if there is room.
 
         Args:
@@ -80,7 +80,7 @@ class OffscreenScene:
             size: (3,) [m].
             place: (3,) [m].
             axes: (3, 3).
-            colour: red, green, blue and alpha in [0, 1].
+            color: red, green, blue and alpha in [0, 1].
         """
         if self._scene.ngeom < self._scene.maxgeom:
             self._mujoco.mjv_initGeom(
@@ -89,7 +89,7 @@ class OffscreenScene:
                 size=np.array(size, dtype=np.float64),
                 pos=np.array(place, dtype=np.float64),
                 mat=axes.ravel(),
-                rgba=np.array(colour, dtype=np.float32),
+                rgba=np.array(color, dtype=np.float32),
             )
             self._scene.ngeom += 1
 

@@ -68,7 +68,7 @@ class CliffWorldEnv(TabularEnv):
     ## Reference Optimum
     By the occupancy linear program of `tabular_model()`: V_r* = 0.53344782 at V_c = 0.175, with
     multiplier 0.79427690. Without the constraint V_r = 0.54752718 at V_c = 0.19272601; the least
-    possible V_c is 0.16125093. The optimum randomises in state 5: up 0.1913, right 0.8087.
+    possible V_c is 0.16125093. The optimum randomizes in state 5: up 0.1913, right 0.8087.
 
     ## Arguments
     - `slip` (0.2): probability that the action is replaced by a uniformly random one.
@@ -89,7 +89,7 @@ class CliffWorldEnv(TabularEnv):
         render_mode: str | None = None,
     ) -> None:
         model, constraints = _problem(slip, chasm_reward, cost_limits, per_constraint)
-        super().__init__(model, constraints, _PICTURE.draw, render_mode)
+        super().__init__(TabularBatch(model, constraints, _PICTURE.draw), render_mode)
 
 
 class CliffWorldVectorEnv(NativeVectorEnv):
@@ -100,14 +100,10 @@ class CliffWorldVectorEnv(NativeVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = 100,
         autoreset_mode: Any = "NextStep",
-        slip: float = 0.2,
-        chasm_reward: float = 0.0,
-        cost_limits: CostLimits = None,
-        per_constraint: bool = False,
         render_mode: str | None = None,
+        **arguments: Any,
     ) -> None:
-        model, constraints = _problem(slip, chasm_reward, cost_limits, per_constraint)
-        dynamics = TabularBatch(model, constraints, _PICTURE.draw)
+        dynamics = CliffWorldEnv(**arguments).dynamics
         super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
 
 

@@ -82,7 +82,8 @@ class DeepSeaTreasureEnv(TabularEnv):
         render_mode: str | None = None,
     ) -> None:
         model, constraints = _problem(size, mines, cost_limits, per_constraint)
-        super().__init__(model, constraints, _picture(size, mines).draw, render_mode)
+        dynamics = TabularBatch(model, constraints, _picture(size, mines).draw)
+        super().__init__(dynamics, render_mode)
 
 
 class DeepSeaTreasureVectorEnv(NativeVectorEnv):
@@ -93,14 +94,10 @@ class DeepSeaTreasureVectorEnv(NativeVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = 100,
         autoreset_mode: Any = "NextStep",
-        size: int = SIZE,
-        mines: Cells = MINES,
-        cost_limits: CostLimits = None,
-        per_constraint: bool = False,
         render_mode: str | None = None,
+        **arguments: Any,
     ) -> None:
-        model, constraints = _problem(size, mines, cost_limits, per_constraint)
-        dynamics = TabularBatch(model, constraints, _picture(size, mines).draw)
+        dynamics = DeepSeaTreasureEnv(**arguments).dynamics
         super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.contract.action_checks import checked_discrete
-from safe_envs.contract.cost_signal import ConstraintSpec, cost_space_of
-from safe_envs.contract.vector_env import BatchStep
-from safe_envs.rendering.frames import FrameRenderer
+from safe_envs.contract.cost_signal import ConstraintSpec
+from safe_envs.contract.dynamics import BatchStep, ScalarStart, ScalarStep
+from safe_envs.contract.single_env import SingleEnv
 from safe_envs.tabular.model import TabularCMDP
 
 FrameDrawer = Callable[[int], np.ndarray]  # state -> (height, width, 3) uint8
+FRAMES_PER_SECOND = 8
 
 
 class TransitionTables:
@@ -50,105 +50,69 @@ def absorbing_states(model: TabularCMDP) -> np.ndarray:
     return stays & (model.reward == 0).all(axis=1) & (model.costs == 0).all(axis=(0, 2))
 
 
-class TabularEnv(gym.Env):
+class TabularEnv(SingleEnv):
     """One environment that samples a CMDP; reward and cost are those of the state left.
 
     An episode terminates on entering an absorbing state, which is exact: nothing is earned there.
 
     Args:
-        model: the problem.
-        constraints: its declared constraints, in the order of `model.costs`.
-        draw: draws a state, for `render_mode` "rgb_array" and "human".
+        dynamics: the problem.
         render_mode: None, "rgb_array" or "human".
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 8}
-
-    def __init__(
-        self,
-        model: TabularCMDP,
-        constraints: tuple[ConstraintSpec, ...],
-        draw: FrameDrawer,
-        render_mode: str | None = None,
-    ) -> None:
-        self.observation_space = gym.spaces.Discrete(model.num_states)
-        self._action_space = gym.spaces.Discrete(model.num_actions)
-        self.action_space = self._action_space
-        self.render_mode = render_mode
-        self.constraints = constraints
-        self.reward_discount = model.discount
-        self.cost_space = cost_space_of(constraints, model.costs.max(axis=(1, 2)))
-        self._model = model
-        self._draw = draw
-        self._renderer = FrameRenderer(render_mode, self.metadata)
-        tables = TransitionTables(model)
-        self._starts = tables.starts.tolist()
-        self._starts_cumulative = tables.starts_cumulative.tolist()
-        self._successors = tables.successors.tolist()
-        self._cumulative = tables.cumulative.tolist()
-        self._reward = tables.reward.tolist()
-        self._cost = tables.costs.sum(axis=2).tolist()
-        self._costs = tables.costs
-        self._absorbing = tables.absorbing.tolist()
-        self._per_constraint = len(constraints) > 1
-        self._actions = model.num_actions
-        self._state: int | None = None
-        self._episode_cost = 0.0
+    def __init__(self, dynamics: TabularBatch, render_mode: str | None = None) -> None:
+        super().__init__(dynamics, render_mode, ScalarTabular(dynamics))
+        self._model = dynamics.model
 
     def tabular_model(self) -> TabularCMDP:
         """Return the CMDP that this environment samples."""
         return self._model
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[int, dict[str, Any]]:
-        """Start an episode; `options={"state": s}` starts it in state s."""
-        super().reset(seed=seed)
-        if options is not None and "state" in options:
-            self._state = checked_state(options["state"], self._model.num_states)
+
+class ScalarTabular:
+    """`TabularBatch` for one state, looked up in lists."""
+
+    def __init__(self, dynamics: TabularBatch) -> None:
+        tables = dynamics.tables
+        self._draw = dynamics.draw
+        self._starts = tables.starts.tolist()
+        self._starts_cumulative = tables.starts_cumulative.tolist()
+        columns = (tables.cumulative, tables.successors, tables.reward, tables.costs.sum(axis=2))
+        self._rows = [  # of each state and action
+            list(zip(*of_state, strict=True))
+            for of_state in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+        self._costs = tables.costs if len(dynamics.constraints) > 1 else None
+        self._absorbing = tables.absorbing.tolist()
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any]) -> ScalarStart:
+        """Return a state drawn from the model's initial distribution, or the one given."""
+        if "state" in options:
+            state = checked_state(options["state"], len(self._absorbing))
         else:
-            start = bisect_right(self._starts_cumulative, self.np_random.random())
-            self._state = self._starts[start]
-        self._episode_cost = 0.0
-        info: dict[str, Any] = {"cost": 0.0, "episode_cost": 0.0}
-        if self._per_constraint:
-            info["costs"] = np.zeros(len(self.constraints))
-        if self.render_mode == "human":
-            self.render()
-        return self._state, info
+            state = self._starts[bisect_right(self._starts_cumulative, rng.random())]
+        return state, state, None, None
 
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        """Take one step; see the class for when reward and cost are charged."""
-        if type(action) is not int or not 0 <= action < self._actions:
-            action = checked_discrete(action, self._action_space)
-        state = self._state
-        if state is None:
-            raise gym.error.ResetNeeded("call reset() before step()")
-        reached = bisect_right(self._cumulative[state][action], self.np_random.random())
-        self._state = next_state = self._successors[state][action][reached]
-        cost = self._cost[state][action]
-        self._episode_cost += cost
-        info: dict[str, Any] = {"cost": cost, "episode_cost": self._episode_cost}
-        if self._per_constraint:
-            info["costs"] = self._costs[state, action].copy()
-        if self.render_mode == "human":
-            self.render()
-        return next_state, self._reward[state][action], self._absorbing[next_state], False, info
+    def step(self, state: int, action: int, rng: np.random.Generator) -> ScalarStep:
+        """Look one transition up."""
+        cumulative, successors, reward, cost = self._rows[state][action]
+        reached = successors[bisect_right(cumulative, rng.random())]
+        costs = None if self._costs is None else self._costs[state, action].copy()
+        return reached, reached, reward, cost, self._absorbing[reached], costs, None, None
 
-    def render(self) -> np.ndarray | None:
-        """Return the frame of the current state, or show it in a window."""
-        state = self._state
-        if state is None:
-            raise gym.error.ResetNeeded("call reset() before render()")
-        return self._renderer.render(lambda: self._draw(state))
-
-    def close(self) -> None:
-        """Close the window, if one is open."""
-        self._renderer.close()
+    def frame(self, state: int) -> np.ndarray:
+        """Return the picture of the state."""
+        return self._draw(state)
 
 
 class TabularBatch:
-    """The batched dynamics of a CMDP, for `NativeVectorEnv`. States are whole numbers (n,)."""
+    """The batched dynamics of a CMDP; states are whole numbers (n,).
+
+    Args:
+        model: the problem.
+        constraints: its declared constraints, in the order of `model.costs`.
+        draw: draws a state.
+    """
 
     def __init__(
         self,
@@ -161,45 +125,47 @@ class TabularBatch:
         self.cost_high = model.costs.max(axis=(1, 2))
         self.single_observation_space: gym.Space = gym.spaces.Discrete(model.num_states)
         self.single_action_space: gym.Space = gym.spaces.Discrete(model.num_actions)
-        self._draw = draw
-        self._tables = TransitionTables(model)
-        width = self._tables.successors.shape[2]
+        self.render_fps = FRAMES_PER_SECOND
+        self.model = model
+        self.draw = draw
+        self.tables = TransitionTables(model)
+        width = self.tables.successors.shape[2]
         self._actions = model.num_actions
         self._pairs = model.num_states * model.num_actions
         # Column by column: entry k of the pair p stands at k * pairs + p.
-        self._successors = self._tables.successors.reshape(-1, width).T.reshape(-1).copy()
-        self._boundaries = self._tables.cumulative.reshape(-1, width).T[: width - 1].copy()
-        self._reward = self._tables.reward.reshape(-1)
-        self._costs = self._tables.costs.reshape(-1, len(constraints))  # (S * A, m)
+        self._successors = self.tables.successors.reshape(-1, width).T.reshape(-1).copy()
+        self._boundaries = self.tables.cumulative.reshape(-1, width).T[: width - 1].copy()
+        self._reward = self.tables.reward.reshape(-1)
+        self._costs = self.tables.costs.reshape(-1, len(constraints))  # (S * A, m)
 
     def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw `count` first states."""
-        starts = np.searchsorted(self._tables.starts_cumulative, rng.random(count), side="right")
-        return self._tables.starts[starts]
+        starts = np.searchsorted(self.tables.starts_cumulative, rng.random(count), side="right")
+        return self.tables.starts[starts]
 
     def checked_states(self, states: Any, count: int) -> np.ndarray:
         """Return `count` states given by the user."""
         array = np.asarray(states)
         if array.shape != (count,):
             raise ValueError(f"state has shape {array.shape}; pass one state each, ({count},)")
-        return np.array([checked_state(s, len(self._tables.absorbing)) for s in array])
+        return np.array([checked_state(s, len(self.tables.absorbing)) for s in array])
 
-    def draws(self, rng: np.random.Generator, count: int) -> np.ndarray:
+    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw one uniform number per environment."""
         return rng.random(count)
 
-    def step(self, states: np.ndarray, actions: np.ndarray, draws: np.ndarray) -> BatchStep:
+    def step(self, states: np.ndarray, actions: np.ndarray, noise: np.ndarray) -> BatchStep:
         """Look all transitions up."""
         pairs = states * self._actions + actions
         entries = pairs
         for boundary in self._boundaries:
-            entries = entries + self._pairs * (draws >= boundary[pairs])
+            entries = entries + self._pairs * (noise >= boundary[pairs])
         next_states = self._successors[entries]
         return BatchStep(
             next_states,
             self._reward[pairs],
             self._costs[pairs],
-            self._tables.absorbing[next_states],
+            self.tables.absorbing[next_states],
         )
 
     def observe(self, states: np.ndarray) -> np.ndarray:
@@ -209,9 +175,12 @@ class TabularBatch:
     def margins(self, states: np.ndarray) -> None:
         """Return None: costs of a table have no signed margins."""
 
-    def draw(self, state: Any) -> np.ndarray:
-        """Return the frame of one state."""
-        return self._draw(int(state))
+    def frame(self, state: Any) -> np.ndarray:
+        """Return the picture of one state."""
+        return self.draw(int(state))
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to free."""
 
 
 def checked_state(state: Any, num_states: int) -> int:
@@ -220,5 +189,5 @@ def checked_state(state: Any, num_states: int) -> int:
     if array.shape == () and np.issubdtype(array.dtype, np.integer) and 0 <= array < num_states:
         return int(array)
     raise ValueError(
-        f"state {state!r} does not exist; pass a whole number from 0 to {num_states - 1}"
+        f"state {array.tolist()!r} does not exist; pass a whole number from 0 to {num_states - 1}"
     )

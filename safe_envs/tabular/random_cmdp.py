@@ -9,8 +9,8 @@ import numpy as np
 
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_constraints
 from safe_envs.contract.vector_env import NativeVectorEnv
-from safe_envs.control.plane_drawing import draw_ring
 from safe_envs.tabular.env import TabularBatch, TabularEnv
+from safe_envs.tabular.grid_drawing import draw_ring
 from safe_envs.tabular.model import TabularCMDP
 
 DISCOUNT = 0.9
@@ -116,9 +116,8 @@ class RandomCMDPEnv(TabularEnv):
         model = random_cmdp(
             states, actions, constraints, model_seed, branching, cost_limits=cost_limits
         )
-        super().__init__(
-            model, _constraints_of(model), partial(draw_ring, count=states), render_mode
-        )
+        draw = partial(draw_ring, count=states)
+        super().__init__(TabularBatch(model, _constraints_of(model), draw), render_mode)
 
 
 class RandomCMDPVectorEnv(NativeVectorEnv):
@@ -129,19 +128,10 @@ class RandomCMDPVectorEnv(NativeVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = 100,
         autoreset_mode: Any = "NextStep",
-        states: int = 20,
-        actions: int = 4,
-        constraints: int = 1,
-        model_seed: int = 0,
-        branching: int | None = None,
-        cost_limits: CostLimits = None,
         render_mode: str | None = None,
+        **arguments: Any,
     ) -> None:
-        model = random_cmdp(
-            states, actions, constraints, model_seed, branching, cost_limits=cost_limits
-        )
-        draw = partial(draw_ring, count=states)
-        dynamics = TabularBatch(model, _constraints_of(model), draw)
+        dynamics = RandomCMDPEnv(**arguments).dynamics
         super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
 
 

@@ -8,32 +8,36 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.contract.cost_signal import ConstraintSpec
-from safe_envs.contract.vector_env import BatchStep
+from safe_envs.contract.cost_signal import CostLimits, declare_constraints
+from safe_envs.contract.dynamics import BatchStep
 from safe_envs.velocity.camera import TrackingCamera
 from safe_envs.velocity.physics import RobotPhysics
 from safe_envs.velocity.simulators import fastest_simulator
 
+COST_LIMIT = 25.0  # the limit Safety-Gymnasium's baselines train with
+
 
 class VelocityBatch:
-    """The batched dynamics, for `NativeVectorEnv`. States are rows, (n, physics.width).
+    """The velocity task for many robots at a time; states are rows, (n, physics.width).
 
     Args:
         physics: the robot.
-        constraints: the declared constraint.
+        cost_limits: limit of the episode's cost; None for 25.
         num_threads: threads that simulate; the caller's is one of them.
     """
 
     def __init__(
-        self, physics: RobotPhysics, constraints: tuple[ConstraintSpec, ...], num_threads: int
+        self, physics: RobotPhysics, cost_limits: CostLimits = None, num_threads: int = 1
     ) -> None:
-        self.constraints = constraints
+        self.constraints = declare_constraints({"velocity": COST_LIMIT}, 1.0, cost_limits)
         self.reward_discount = 1.0
         self.cost_high = np.ones(1)
         self.single_observation_space: gym.Space
         self.single_action_space: gym.Space
         self.single_observation_space, self.single_action_space = physics.spaces()
+        self.render_fps = round(1.0 / physics.dt)
         self._physics = physics
+        self._num_threads = num_threads
         self._scratch = physics.new_data()
         self._simulator = fastest_simulator(physics, num_threads)
         self._camera = TrackingCamera(physics)
@@ -46,15 +50,15 @@ class VelocityBatch:
         """Return the rows of `count` states (qpos, qvel) given by the user."""
         return self._started(self._physics.checked_starts(states, (count,)))
 
-    def draws(self, rng: np.random.Generator, count: int) -> np.ndarray:
+    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw nothing, (n, 0): a step is deterministic."""
         return np.empty((count, 0))
 
-    def step(self, states: np.ndarray, actions: np.ndarray, draws: np.ndarray) -> BatchStep:
+    def step(self, states: np.ndarray, actions: np.ndarray, noise: np.ndarray) -> BatchStep:
         """Advance all rows by one environment step."""
         reached = np.empty_like(states)
         self._simulator.advance(states, actions, reached)
-        outcome = self._physics.settle(states, actions, reached)
+        outcome = self._physics.outcome(actions, reached)
         excess = self._physics.excess(reached)
         costs = (excess > 0.0).astype(np.float64)
         return BatchStep(reached, outcome.reward, costs, outcome.terminated, excess)
@@ -67,14 +71,18 @@ class VelocityBatch:
         """Return velocity - threshold, (n, 1) [m/s]."""
         return self._physics.excess(states)
 
-    def draw(self, state: np.ndarray) -> np.ndarray:
-        """Return the frame of one row."""
+    def frame(self, state: np.ndarray) -> np.ndarray:
+        """Return the picture of one row."""
         return self._camera.draw(state)
 
     def close(self) -> None:
         """End the threads and free the camera."""
         self._simulator.close()
         self._camera.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        limits = [constraint.limit for constraint in self.constraints]
+        return VelocityBatch, (self._physics, limits, self._num_threads)
 
     def _started(self, starts: np.ndarray) -> np.ndarray:
         rows = np.empty((len(starts), self._physics.width))
@@ -87,7 +95,7 @@ def checked_thread_count(num_threads: int | None, num_envs: int) -> int:
     """Return the number of threads; by default one per processor, and never more than rows.
 
     Raises:
-        ValueError: if it is no whole number >= 1.
+        ValueError: if it is not a whole number >= 1.
     """
     if num_threads is None:
         num_threads = os.cpu_count() or 1

@@ -12,8 +12,8 @@ SIZE = 480  # [px] width and height, as Gymnasium's frames
 MAX_GEOMS = 1000
 BALL_HEIGHT = 0.6  # [m] above the torso; this and the next three as in Safety-Gymnasium
 BALL_RADIUS = 0.2  # [m]
-SAFE_COLOUR = (0.2, 0.8, 0.2, 0.5)
-FAST_COLOUR = (0.8, 0.0, 0.0, 0.5)
+SAFE_COLOR = (0.2, 0.8, 0.2, 0.5)
+FAST_COLOR = (0.8, 0.0, 0.0, 0.5)
 
 
 class TrackingCamera:
@@ -64,6 +64,6 @@ class _Offscreen:
 
     def _add_ball(self, fast: bool) -> None:
         place = self._data.xpos[self._physics.body] + np.array((0.0, 0.0, BALL_HEIGHT))
-        colour = FAST_COLOUR if fast else SAFE_COLOUR
+        color = FAST_COLOR if fast else SAFE_COLOR
         sphere = self._mujoco.mjtGeom.mjGEOM_SPHERE
-        self._scene.add(sphere, (BALL_RADIUS,) * 3, place, np.eye(3), colour)
+        self._scene.add(sphere, (BALL_RADIUS,) * 3, place, np.eye(3), color)

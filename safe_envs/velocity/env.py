@@ -6,28 +6,21 @@ environments, version 4. The numbers are in `safe_envs.velocity.robots`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from safe_envs.contract.action_checks import checked_box
-from safe_envs.contract.cost_signal import (
-    ConstraintSpec,
-    CostLimits,
-    cost_space_of,
-    declare_constraints,
-)
+from safe_envs.contract.cost_signal import CostLimits
+from safe_envs.contract.dynamics import ScalarStart, ScalarStep
+from safe_envs.contract.single_env import SingleEnv
 from safe_envs.contract.vector_env import NativeVectorEnv
-from safe_envs.rendering.frames import FrameRenderer
 from safe_envs.velocity.batch import VelocityBatch, checked_thread_count
 from safe_envs.velocity.camera import TrackingCamera
 from safe_envs.velocity.physics import Outcome, RobotPhysics, robot_physics
 
-COST_LIMIT = 25.0  # the limit Safety-Gymnasium's baselines train with
 
-
-class SafetyVelocityEnv(gym.Env[np.ndarray, np.ndarray]):
+class SafetyVelocityEnv(SingleEnv):
     """A robot of Gymnasium's MuJoCo environments that should run, but not too fast.
 
     ## Description
@@ -40,7 +33,7 @@ class SafetyVelocityEnv(gym.Env[np.ndarray, np.ndarray]):
     | Ant | 2.6222 | torso, norm of x and y | 0.05 | 15, 14 |
     | HalfCheetah | 3.2096 | along x | 0.05 | 9, 9 |
     | Hopper | 0.7402 | along x | 0.008 | 6, 6 |
-    | Humanoid | 1.4149 | mass centre, norm of x and y | 0.015 | 24, 23 |
+    | Humanoid | 1.4149 | mass center, norm of x and y | 0.015 | 24, 23 |
     | Swimmer | 0.2282 | along x | 0.04 | 5, 5 |
     | Walker2d | 2.3415 | along x | 0.008 | 9, 9 |
 
@@ -65,7 +58,7 @@ class SafetyVelocityEnv(gym.Env[np.ndarray, np.ndarray]):
     `info["constraint_values"]` holds velocity - threshold [m/s].
 
     ## Starting State
-    The standing pose with noise, as in Gymnasium's version 4; the root's quaternion is normalised.
+    The standing pose with noise, as in Gymnasium's version 4; the root's quaternion is normalized.
     `reset(options={"state": x})` starts in x, which is qpos and qvel concatenated.
     `env.unwrapped.state` is such an x.
 
@@ -86,83 +79,74 @@ class SafetyVelocityEnv(gym.Env[np.ndarray, np.ndarray]):
     - v1: first version here; the number is that of the Safety-Gymnasium task it equals.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 20}
-
     def __init__(
         self,
         robot: str = "HalfCheetah",
         cost_limits: CostLimits = None,
         render_mode: str | None = None,
     ) -> None:
-        self._robot_name = robot
-        self._physics = robot_physics(robot)
-        self.metadata = _metadata(self._physics)
-        self._renderer = FrameRenderer(render_mode, self.metadata)
-        self.observation_space, self._action_space = self._physics.spaces()
-        self.action_space = self._action_space
-        self.constraints = _constraints(cost_limits)
-        self.reward_discount = 1.0
-        self.cost_space = cost_space_of(self.constraints, 1.0)
-        self.render_mode = render_mode
-        self._data: Any = self._physics.new_data()
-        self._camera = TrackingCamera(self._physics)
-        self._row: np.ndarray | None = None
-        self._episode_cost = 0.0
+        self._physics = physics = robot_physics(robot)
+        self._robot = ScalarVelocity(physics)
+        super().__init__(VelocityBatch(physics, cost_limits), render_mode, self._robot)
 
     @property
     def state(self) -> np.ndarray:
         """A copy of the state, qpos and qvel concatenated."""
-        return self._physics.start_of(self._current_row("reading the state"))
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode; `options={"state": x}` starts it in x = (qpos, qvel)."""
-        super().reset(seed=seed)
-        if options is not None and "state" in options:
-            start = self._physics.checked_starts(options["state"], ())
-        else:
-            start = self._physics.draw_start(self.np_random)
-        self._row = np.empty(self._physics.width)
-        self._physics.start(self._data, start, self._row)
-        self._episode_cost = 0.0
-        if self.render_mode == "human":
-            self.render()
-        return self._physics.observe(self._row), self._info(self._row, 0.0, None)
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Simulate one environment step; cost of the velocity it had on average."""
-        row = self._current_row("step()")
-        controls = checked_box(action, self._action_space)
-        reached = np.empty_like(row)
-        self._physics.advance(self._data, row, controls, reached)
-        outcome = self._physics.settle(row, controls, reached)
-        self._row = reached
-        cost = 1.0 if self._physics.excess(reached)[0] > 0.0 else 0.0
-        self._episode_cost += cost
-        info = self._info(reached, cost, outcome)
-        if self.render_mode == "human":
-            self.render()
-        observation = self._physics.observe(reached)
-        return observation, float(outcome.reward), bool(outcome.terminated), False, info
-
-    def render(self) -> np.ndarray | None:
-        """Return a frame of the robot and the ball above it, or show it in a window."""
-        row = self._current_row("render()")
-        return self._renderer.render(lambda: self._camera.draw(row))
+        return self._physics.start_of(self.current_state("reading the state"))
 
     def close(self) -> None:
         """Close the window and free the camera, if there are any."""
-        self._renderer.close()
+        super().close()
+        self._robot.close()
+
+
+class ScalarVelocity:
+    """The velocity task for one robot, whose infos have Gymnasium's own entries as well."""
+
+    def __init__(self, physics: RobotPhysics) -> None:
+        self._physics = physics
+        self._data: Any = physics.new_data()
+        self._camera = TrackingCamera(physics)
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any]) -> ScalarStart:
+        """Draw a first state around the standing pose, or take the one given, (nq + nv,)."""
+        physics = self._physics
+        if "state" in options:
+            start = physics.checked_starts(options["state"], ())
+        else:
+            start = physics.draw_start(rng)
+        row = np.empty(physics.width)
+        physics.start(self._data, start, row)
+        return row, physics.observe(row), physics.excess(row), self._details(row, None)
+
+    def step(self, state: np.ndarray, action: np.ndarray, rng: np.random.Generator) -> ScalarStep:
+        """Simulate one environment step; cost of the velocity the robot had on average."""
+        physics = self._physics
+        reached = np.empty_like(state)
+        physics.advance(self._data, state, action, reached)
+        outcome = physics.outcome(action, reached)
+        excess = physics.excess(reached)
+        return (
+            reached,
+            physics.observe(reached),
+            float(outcome.reward),
+            1.0 if excess[0] > 0.0 else 0.0,
+            bool(outcome.terminated),
+            None,
+            excess,
+            self._details(reached, outcome),
+        )
+
+    def frame(self, state: np.ndarray) -> np.ndarray:
+        """Return the robot and the ball above it."""
+        return self._camera.draw(state)
+
+    def close(self) -> None:
+        """Free the camera."""
         self._camera.close()
 
-    def _current_row(self, purpose: str) -> np.ndarray:
-        if self._row is None:
-            raise gym.error.ResetNeeded(f"call reset() before {purpose}")
-        return self._row
-
-    def _info(self, row: np.ndarray, cost: float, outcome: Outcome | None) -> dict[str, Any]:
-        """Return the costs and Gymnasium's own entries; no outcome means a reset, all zeros."""
+    def _details(self, row: np.ndarray, outcome: Outcome | None) -> dict[str, Any]:
+        """Return Gymnasium's own entries; no outcome means a reset, all zeros."""
         robot = self._physics.robot
         place = self._physics.place(row)
         x, y = place.tolist()
@@ -173,28 +157,18 @@ class SafetyVelocityEnv(gym.Env[np.ndarray, np.ndarray]):
             0.0 if outcome is None else -float(outcome.control_cost),
             0.0 if outcome is None else robot.healthy_reward,
         )
-        info: dict[str, Any] = {
-            "cost": cost,
-            "episode_cost": self._episode_cost,
-            "constraint_values": self._physics.excess(row),
-            "x_position": x,
-            "x_velocity": velocity[0],
+        details: dict[str, Any] = {"x_position": x, "x_velocity": velocity[0]}
+        details |= {
+            name: part for name, part in zip(robot.reward_names, parts, strict=True) if name
         }
-        info |= {name: part for name, part in zip(robot.reward_names, parts, strict=True) if name}
         if not robot.planar:
-            info["y_position"], info["y_velocity"] = y, velocity[1]
-            info["distance_from_origin"] = float(np.sqrt(place.dot(place)))
-            info["forward_reward"] = forward
-        return info
+            details["y_position"], details["y_velocity"] = y, velocity[1]
+            details["distance_from_origin"] = float(np.sqrt(place.dot(place)))
+            details["forward_reward"] = forward
+        return details
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_physics": None, "_data": None, "_camera": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state
-        self._physics = robot_physics(self._robot_name)
-        self._data = self._physics.new_data()
-        self._camera = TrackingCamera(self._physics)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ScalarVelocity, (self._physics,)
 
 
 class SafetyVelocityVectorEnv(NativeVectorEnv):
@@ -215,8 +189,6 @@ class SafetyVelocityVectorEnv(NativeVectorEnv):
         ValueError: if an argument is out of its range.
     """
 
-    _batch: VelocityBatch | None = None  # Gymnasium closes even what was never made
-
     def __init__(
         self,
         num_envs: int = 1,
@@ -227,28 +199,12 @@ class SafetyVelocityVectorEnv(NativeVectorEnv):
         num_threads: int | None = None,
         render_mode: str | None = None,
     ) -> None:
-        self._physics = physics = robot_physics(robot)
+        self._physics = robot_physics(robot)
         threads = checked_thread_count(num_threads, num_envs)
-        self._batch = batch = VelocityBatch(physics, _constraints(cost_limits), threads)
+        batch = VelocityBatch(self._physics, cost_limits, threads)
         super().__init__(batch, num_envs, max_episode_steps, autoreset_mode, render_mode)
-        self.metadata = self.metadata | {"render_fps": _metadata(physics)["render_fps"]}
 
     @property
     def state(self) -> np.ndarray:
         """A copy of the states, qpos and qvel concatenated, (N, nq + nv)."""
-        if self._states is None:
-            raise gym.error.ResetNeeded("call reset() before reading the state")
-        return self._physics.start_of(self._states)
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """End the threads and free the camera."""
-        if self._batch is not None:
-            self._batch.close()
-
-
-def _constraints(cost_limits: CostLimits) -> tuple[ConstraintSpec, ...]:
-    return declare_constraints({"velocity": COST_LIMIT}, 1.0, cost_limits)
-
-
-def _metadata(physics: RobotPhysics) -> dict[str, Any]:
-    return {**SafetyVelocityEnv.metadata, "render_fps": round(1.0 / physics.dt)}
+        return self._physics.start_of(self.current_states("reading the state"))

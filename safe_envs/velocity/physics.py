@@ -1,9 +1,9 @@
 """A robot's simulation as a function of one row of numbers, and what is read off such rows.
 
-A row holds MuJoCo's integration state (time, qpos, qvel, warm start, controls, ...), the limited
-velocity of the last step, and whatever else the step after it or its observation needs. Simulating
-from a row gives what simulating on in one MjData gives, bit by bit, so an MjData is scratch space:
-rows can be copied, pickled, and shared out among threads.
+A row holds MuJoCo's integration state (time, qpos, qvel, warm start, controls, ...), the robot's
+velocity over the last step, and whatever else the step after it or its observation needs.
+Simulating from a row gives what simulating on in one MjData gives, bit by bit, so an MjData is
+scratch space: rows can be copied, pickled, and divided among threads.
 
 A trap: after `mj_step` with the Runge-Kutta integrator, body positions (xpos, xipos) are those of
 its last stage, not of the new qpos. Gymnasium takes the velocities of Ant and Humanoid from them,
@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from safe_envs.contract.argument_checks import checked_array
 from safe_envs.rendering.mujoco_package import load_mujoco
-from safe_envs.velocity.robots import Robot, robot_named
+from safe_envs.velocity.robots import robot_named
 
 ASSETS = Path(gym.__file__).parent / "envs" / "mujoco" / "assets"
-UNIT_NORM_TOLERANCE = 1e-15  # as in MuJoCo's mju_normalize4: closer to 1 counts as normalised
+UNIT_NORM_TOLERANCE = 1e-15  # as in MuJoCo's mju_normalize4: closer to 1 counts as normalized
 
 
 class Outcome(NamedTuple):
@@ -46,16 +47,17 @@ def robot_physics(name: str) -> RobotPhysics:
         gym.error.DependencyNotInstalled: if mujoco is missing.
         RuntimeError: if MuJoCo does not take the model that Gymnasium ships.
     """
-    return RobotPhysics(robot_named(name))
+    return RobotPhysics(name)
 
 
 class RobotPhysics:
     """One robot's compiled model and the layout of its rows.
 
     Args:
-        robot: its row of the table.
+        name: of the robot. Copies and pickles are the shared object of `robot_physics`.
 
     Attributes:
+        robot: its row of the table.
         model: MuJoCo's model.
         width: numbers in a row.
         state_columns: where MuJoCo's integration state stands in a row.
@@ -66,9 +68,10 @@ class RobotPhysics:
         dt: duration of an environment step [s].
     """
 
-    def __init__(self, robot: Robot) -> None:
+    def __init__(self, name: str) -> None:
         mujoco = load_mujoco()
-        self.robot = robot
+        self._name = name
+        self.robot = robot = robot_named(name)
         self.model = _compile(mujoco, ASSETS / robot.model_file)
         self.dt: float = self.model.opt.timestep * robot.frame_skip
         self.positions, self.velocities = self.model.nq, self.model.nv
@@ -81,8 +84,8 @@ class RobotPhysics:
         first = mujoco.mj_stateSize(self.model, int(mujoco.mjtState.mjSTATE_TIME))
         self._qpos = slice(first, first + self.positions)
         self._qvel = slice(self._qpos.stop, self._qpos.stop + self.velocities)
-        self._speed = self.state_columns.stop
-        end = self._speed + 1
+        end = self.state_columns.stop + 2
+        self._velocity = slice(end - 2, end)
         self.place_columns = slice(first, first + 2)
         if robot.position != "joints":
             self.place_columns = slice(end, end + 2)
@@ -114,19 +117,15 @@ class RobotPhysics:
         return np.concatenate((self._normalized(qpos), qvel))
 
     def checked_starts(self, given: Any, leading: tuple[int, ...]) -> np.ndarray:
-        """Return states (qpos, qvel) given by the user, the root's quaternion normalised.
+        """Return states (qpos, qvel) given by the user, the root's quaternion normalized.
 
         Raises:
-            ValueError: if they are no finite array of shape (*leading, nq + nv), or a quaternion
+            ValueError: if they are not finite, not of shape (*leading, nq + nv), or a quaternion
                 is zero.
         """
+        meaning = f"qpos ({self.positions}) and qvel ({self.velocities}) concatenated"
         shape = (*leading, self.positions + self.velocities)
-        starts = np.array(given, dtype=np.float64)
-        if starts.shape != shape or not np.isfinite(starts).all():
-            raise ValueError(
-                f"state {given!r} is no finite array of shape {shape}; pass "
-                f"qpos ({self.positions}) and qvel ({self.velocities}) concatenated"
-            )
+        starts = checked_array("state", given, shape, meaning)
         starts[..., : self.positions] = self._normalized(starts[..., : self.positions])
         return starts
 
@@ -137,16 +136,22 @@ class RobotPhysics:
         data.qvel[:] = start[self.positions :]
         self._mujoco.mj_forward(self.model, data)
         self._read(data, row)
-        row[self._speed] = 0.0
+        row[self._velocity] = 0.0
 
     def advance(self, data: Any, row: np.ndarray, action: np.ndarray, reached: np.ndarray) -> None:
-        """Write the row reached by one environment step from `row`, all but its speed."""
+        """Write the row reached by one environment step from `row`."""
         self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
         data.ctrl[:] = action
         self._mujoco.mj_step(self.model, data, self.robot.frame_skip)
         if self.robot.observes_forces:
             self._mujoco.mj_rnePostConstraint(self.model, data)
         self._read(data, reached)
+        self.write_velocity(row, reached)
+
+    def write_velocity(self, rows: np.ndarray, reached: np.ndarray) -> None:
+        """Complete rows (..., width) reached from `rows`: the change of place over the step."""
+        places = self.place_columns
+        reached[..., self._velocity] = (reached[..., places] - rows[..., places]) / self.dt
 
     def pose(self, data: Any, row: np.ndarray) -> None:
         """Bring scratch space into the row's pose, for drawing."""
@@ -155,31 +160,28 @@ class RobotPhysics:
         self._mujoco.mj_comPos(self.model, data)
         self._mujoco.mj_camlight(self.model, data)
 
-    def settle(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> Outcome:
-        """Return what the step from `rows` to `reached` brought, and write its speed there.
+    def outcome(self, actions: np.ndarray, reached: np.ndarray) -> Outcome:
+        """Return what the step that reached the rows brought.
 
         Args:
-            rows: where it began, (..., width).
             actions: what was done, (..., nu).
             reached: where it ended, (..., width).
         """
         robot = self.robot
-        velocity = (reached[..., self.place_columns] - rows[..., self.place_columns]) / self.dt
-        along_x = velocity[..., 0]
-        if robot.total_speed:
-            along_y = velocity[..., 1]
-            reached[..., self._speed] = np.sqrt(along_x * along_x + along_y * along_y)
-        else:
-            reached[..., self._speed] = along_x
+        velocity = reached[..., self._velocity]
         squares = np.ascontiguousarray(np.square(actions))
         control_cost = robot.control_cost_weight * squares.sum(axis=-1)
-        forward = robot.forward_weight * along_x
+        forward = robot.forward_weight * velocity[..., 0]
         reward = forward + robot.healthy_reward - control_cost
         return Outcome(velocity, forward, control_cost, reward, ~self._is_healthy(reached))
 
     def excess(self, rows: np.ndarray) -> np.ndarray:
         """Return by how much the limited velocity exceeds its threshold, (..., 1) [m/s]."""
-        return rows[..., self._speed : self._speed + 1] - self.robot.threshold
+        along_x = rows[..., self._velocity.start : self._velocity.start + 1]
+        if not self.robot.total_speed:
+            return along_x - self.robot.threshold
+        along_y = rows[..., self._velocity.stop - 1 : self._velocity.stop]
+        return np.sqrt(along_x * along_x + along_y * along_y) - self.robot.threshold
 
     def place(self, rows: np.ndarray) -> np.ndarray:
         """Return the x and y of the robot, (..., 2) [m]."""
@@ -200,6 +202,9 @@ class RobotPhysics:
             velocities = seen[..., self.positions - robot.hidden_positions :]
             velocities.clip(-robot.velocity_clip, robot.velocity_clip, out=velocities)
         return seen
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return robot_physics, (self._name,)
 
     def _read(self, data: Any, row: np.ndarray) -> None:
         self._mujoco.mj_getState(self.model, data, row[self.state_columns], self._spec)

@@ -7,10 +7,11 @@ is limited).
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Literal
+
+from safe_envs.contract.argument_checks import check_choice
 
 PositionSource = Literal["joints", "torso", "mass_center"]
 
@@ -48,7 +49,7 @@ class Robot:
         normal_velocity_noise: whether the noise on qvel is normal with this scale, or uniform too.
         control_cost_weight: weight of the sum of squared actions.
         hidden_positions: leading entries of qpos that the observation leaves out.
-        position: where the robot is: its first two joints, its torso or its mass centre.
+        position: where the robot is: its first two joints, its torso or its mass center.
         planar: whether it moves in the x-z plane, so that there is no y.
         total_speed: whether the norm of the xy velocity is limited, or the signed x velocity.
         reward_names: what Gymnasium's info calls the forward reward, the control cost and the
@@ -171,8 +172,5 @@ def robot_named(name: str) -> Robot:
     Raises:
         ValueError: if there is no robot of that name.
     """
-    if name not in ROBOTS:
-        close = difflib.get_close_matches(name, ROBOTS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"robot is {name!r}; pass one of {sorted(ROBOTS)}{hint}")
+    check_choice("robot", name, sorted(ROBOTS))
     return ROBOTS[name]

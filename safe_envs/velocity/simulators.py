@@ -16,7 +16,7 @@ from safe_envs.velocity.physics import RobotPhysics
 
 
 class Simulator(Protocol):
-    """Advances rows; `reached` gets all of a row but the speed of the step."""
+    """Advances rows, one environment step each."""
 
     def advance(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> None:
         """Write the rows reached from `rows` (n, width) under `actions` (n, nu)."""
@@ -54,6 +54,7 @@ class BatchSimulator:
         if self._physics.robot.position == "torso":
             torso = self._batch.bind("xpos")[:, self._physics.body, :2]
             reached[:, self._physics.place_columns] = torso
+        self._physics.write_velocity(rows, reached)
 
     def close(self) -> None:
         """End the threads."""
@@ -74,7 +75,7 @@ class ThreadSimulator:
         self._pool = ThreadPoolExecutor(num_threads - 1) if num_threads > 1 else None
 
     def advance(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> None:
-        """Write the rows reached from `rows`, a stretch of neighbours per thread."""
+        """Write the rows reached from `rows`, a stretch of neighbors per thread."""
         advance, threads = self._physics.advance, len(self._scratch)
 
         def advance_stretch(thread: int) -> None:

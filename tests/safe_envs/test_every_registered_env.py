@@ -1,6 +1,7 @@
 """Properties that hold for every environment of the registry."""
 
 import pickle
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +20,25 @@ EXPECTED_WARNINGS = [
 a_few = settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+HEADINGS = (
+    "Description", "Action Space", "Observation Space", "Rewards", "Costs", "Starting State",
+    "Episode End", "Reference Optimum", "Arguments", "Version History",
+)  # fmt: skip
+
+
+def test_is_complete(env_id, make_env):
+    """Both forms are registered, and the page has all of Gymnasium's headings, in their order."""
+    assert gym.spec(env_id).vector_entry_point is not None, (
+        f"{env_id} has no native vector form; register both with register_forms in "
+        "safe_envs/__init__.py"
+    )
+    kind = type(make_env(env_id).unwrapped)
+    found = re.findall(r"^ *## (.*)$", kind.__doc__ or "", re.MULTILINE)
+    missing = [heading for heading in HEADINGS if heading not in found]
+    assert not missing, f"the docstring of {kind.__name__} lacks the headings {missing}"
+    assert found == list(HEADINGS)
 
 
 @pytest.mark.filterwarnings(*EXPECTED_WARNINGS)

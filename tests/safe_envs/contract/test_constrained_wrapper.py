@@ -97,7 +97,7 @@ def test_keeps_declared_constraints_and_refuses_none():
         ({"cost": float("nan")}, "step 1: the cost is nan; it has to be finite"),
         ({"cost": float("inf")}, "step 1: the cost is inf; it has to be finite"),
         ({"cost": [1.0, 2.0]}, r"of shape \(2,\); there are 1 constraints \('energy'\)"),
-        ({"cost": "high"}, "the cost is 'high'; it has to be a number"),
+        ({"cost": "high"}, "the cost is 'high'; return a number"),
         ({"cost": None}, "the cost is None"),
     ],
 )
@@ -210,9 +210,9 @@ class LosesTheLastCost(gym.Env):
     ("fault", "message"),
     [
         ("loses the last cost", "at step 5: info has no 'cost'"),
-        ("gives an int", "info\\['cost'\\] is 1 of type int; a float >= 0 is due"),
+        ("gives an int", "info\\['cost'\\] is 1 of type int; report a float >= 0"),
         ("leaves the cost space", "are not in cost_space"),
-        ("does not add up", "the sum is 1.0"),
+        ("does not add up", "the costs since reset sum to 1.0"),
         ("takes any action", "was taken; it has to raise ValueError"),
     ],
 )

@@ -13,6 +13,7 @@ from safe_envs.contract.threaded_vector_env import RowError, ThreadedVectorEnv
 
 MODES = ["NextStep", "SameStep"]
 TASK = "SafetyPointGoal2-v0"
+STRAIGHT_ON = np.array([1.0, 0.2])  # soon among the hazards
 SEED = 34  # drives into a hazard soon
 ROWS = 2
 LONG_STEPS = {"config": {"sim_conf.frameskip_binom_n": 40}}  # in place of 10
@@ -45,7 +46,7 @@ def make_vector(form, options, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("form", ["sync", "async", "threads"])
-def test_terminal_costs_are_kept(make_env, form, mode, steps_to_cost, straight_on):
+def test_terminal_costs_are_kept(make_env, form, mode, steps_to_cost):
     """Episodes are cut at the step that costs, so that a lost terminal cost is seen."""
     options = {"max_episode_steps": steps_to_cost, "per_constraint": True, **LONG_STEPS}
     singles = [make_env(TASK, **options) for _ in range(ROWS)]
@@ -54,15 +55,15 @@ def test_terminal_costs_are_kept(make_env, form, mode, steps_to_cost, straight_o
     venv = make_vector(form, options, mode)
     venv.reset(seed=SEED)
     for step in range(1, steps_to_cost + 1):
-        *_, truncated, infos = venv.step(np.stack([straight_on] * ROWS))
-        expected = [env.step(straight_on)[4]["costs"] for env in singles]
+        *_, truncated, infos = venv.step(np.stack([STRAIGHT_ON] * ROWS))
+        expected = [env.step(STRAIGHT_ON)[4]["costs"] for env in singles]
         assert np.array_equal(read_costs(infos, ROWS, 3), expected)
         assert truncated.all() == (step == steps_to_cost)
     assert np.sum(expected) > 0.0
-    *_, infos = venv.step(np.stack([straight_on] * ROWS))
+    *_, infos = venv.step(np.stack([STRAIGHT_ON] * ROWS))
     for env in singles:
         env.reset()
-    fresh = [env.step(straight_on)[4]["costs"] for env in singles]
+    fresh = [env.step(STRAIGHT_ON)[4]["costs"] for env in singles]
     after = np.zeros((ROWS, 3)) if mode == "NextStep" else fresh
     assert np.array_equal(read_costs(infos, ROWS, 3), after)
     venv.close()

@@ -11,7 +11,7 @@ import pytest
 from safe_envs.contract.checked_rollout import checked_rollout
 from safe_envs.contract.vector_checks import check_native_form
 from safe_envs.contract.vector_env import AutoresetMode
-from safe_envs.quadrotor.dynamics import step
+from safe_envs.quadrotor.dynamics import CALM, step
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.starts import keeps_clear
@@ -118,7 +118,7 @@ def test_time_on_the_reference_is_exact():
     env.reset(seed=0, options=on_reference(env, 1.234))
     fly(env, 600)
     assert env.time == pytest.approx(1.234 + 6.0, abs=1e-11)
-    x, y, vx, vy, _ = env._target()
+    x, y, vx, vy, _ = env._scalar._target(env.current_state("this").phase)
     point = env.reference.at(env.time)
     np.testing.assert_allclose([x, y], point.position[:2], atol=1e-11)
     np.testing.assert_allclose([vx, vy], point.velocity[:2], atol=1e-11)
@@ -285,8 +285,11 @@ def test_wind_mass_and_lag():
 
 def test_gusts_have_the_deviation_and_memory_they_are_given():
     env = QuadrotorEnv(gust=0.05)
-    env.reset(seed=0)
-    forces = np.array([env._blow() for _ in range(40_000)])
+    rng, gust, forces = np.random.default_rng(0), CALM, []
+    for _ in range(40_000):
+        gust, force = env._scalar._blow(gust, rng)
+        forces.append(force)
+    forces = np.array(forces)
     np.testing.assert_allclose(forces.std(axis=0), 0.05, rtol=0.1)
     np.testing.assert_allclose(forces.mean(axis=0), 0.0, atol=0.012)
     correlation = np.mean(forces[50:] * forces[:-50], axis=0) / forces.var(axis=0)

@@ -137,5 +137,5 @@ def test_refuses_impossible_states():
     venv = gym.make_vec("SafetyHopperVelocity-v1", num_envs=2)
     with pytest.raises(gym.error.ResetNeeded, match="before reading the state"):
         _ = venv.state
-    with pytest.raises(ValueError, match=r"of shape \(2, 12\); pass qpos \(6\) and qvel \(6\)"):
+    with pytest.raises(ValueError, match=r"of shape \(2, 12\): qpos \(6\) and qvel \(6\)"):
         venv.reset(options={"state": np.zeros(12)})

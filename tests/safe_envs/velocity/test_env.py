@@ -235,7 +235,7 @@ def test_compiles_without_a_word(monkeypatch, tmp_path, capfd):
     """HalfCheetah's model has an old attribute, of which MuJoCo would write in MUJOCO_LOG.TXT."""
     monkeypatch.chdir(tmp_path)
     handler = load_mujoco().get_mju_user_warning()
-    RobotPhysics(ROBOTS["HalfCheetah"])
+    RobotPhysics("HalfCheetah")
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
     assert load_mujoco().get_mju_user_warning() is handler
@@ -244,8 +244,8 @@ def test_compiles_without_a_word(monkeypatch, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (np.zeros(28), r"no finite array of shape \(29,\); pass qpos \(15\) and qvel \(14\)"),
-        (np.full(29, np.nan), "no finite array"),
+        (np.zeros(28), r"pass an array of shape \(29,\): qpos \(15\) and qvel \(14\)"),
+        (np.full(29, np.nan), "holds NaN or infinite entries"),
         (np.zeros(29), r"quaternion qpos\[3:7\] is zero; pass a rotation"),
     ],
 )
@@ -258,7 +258,7 @@ def test_tells_to_upgrade_when_a_model_does_not_compile(monkeypatch, tmp_path):
     (tmp_path / "swimmer.xml").write_text('<mujoco><option collision="predefined"/></mujoco>')
     monkeypatch.setattr(velocity_physics, "ASSETS", tmp_path)
     with pytest.raises(RuntimeError, match="swimmer.xml of gymnasium .* pip install -U gymnasium"):
-        RobotPhysics(ROBOTS["Swimmer"])
+        RobotPhysics("Swimmer")
 
 
 def test_refuses_unknown_robots_and_calls_before_reset():

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from safe_envs.safety_gymnasium_bridge import parity
+from safe_envs.safety_gymnasium_bridge.parity import report
 from safe_envs.safety_gymnasium_bridge.parity.report import main
 from safe_envs.safety_gymnasium_bridge.parity.sides import (
     GENUINE_VERSIONS,
@@ -72,7 +72,7 @@ def calls(folder):
 
 
 def test_both_tables_and_resuming(stand_in, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(parity, "EPISODES_AT_A_TIME", 2)
+    monkeypatch.setattr(report, "EPISODES_AT_A_TIME", 2)
     out, rows = tmp_path / "out", tmp_path / "rows.json"
     command = ["--legacy-python", stand_in(), "--tasks", TASK, "--episodes", "2", "--steps", "20"]
     command += ["--out", str(out), "--json", str(rows)]
@@ -101,7 +101,7 @@ def test_both_tables_and_resuming(stand_in, tmp_path, capsys, monkeypatch):
 
 
 def test_a_difference_is_found(stand_in, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(parity, "EPISODES_AT_A_TIME", 3)
+    monkeypatch.setattr(report, "EPISODES_AT_A_TIME", 3)
     python = stand_in()
     (tmp_path / "safety_gymnasium.py").write_text(OTHER_PACKAGE)
     command = ["--legacy-python", python, "--tasks", TASK, "--steps", "5", "--episodes", "4"]

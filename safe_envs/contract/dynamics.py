@@ -1,0 +1,140 @@
+"""What an environment writes: its dynamics, once, for many states at a time.
+
+`NativeVectorEnv` and `SingleEnv` turn them into Gymnasium's two forms: both own seeding, reset
+options, autoreset or time limits, cost sums and infos. Where one state alone is stepped much faster
+in plain floats, an environment adds `ScalarDynamics`; the tests of the registry hold both equal,
+bit by bit. Without them `OneRow` steps a batch of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from safe_envs.contract.cost_signal import ConstraintSpec
+
+
+class BatchStep(NamedTuple):
+    """One step of n environments."""
+
+    states: np.ndarray  # (n, ...)
+    reward: np.ndarray  # (n,)
+    costs: np.ndarray  # (n, m), every entry >= 0
+    terminated: np.ndarray  # (n,) bool
+    margins: np.ndarray | None = None  # (n, k) signed margins, <= 0 if satisfied
+
+
+class BatchDynamics(Protocol):
+    """A problem on arrays of states; the states' first axis counts environments."""
+
+    constraints: tuple[ConstraintSpec, ...]
+    reward_discount: float
+    cost_high: np.ndarray  # (m,) largest cost of one step
+    single_observation_space: gym.Space
+    single_action_space: gym.Space
+    render_fps: int
+
+    def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw `count` first states."""
+        ...
+
+    def checked_states(self, states: Any, count: int) -> np.ndarray:
+        """Return `count` states given by the user, or raise ValueError."""
+        ...
+
+    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw the random numbers that one step of `count` environments consumes, (count, ...)."""
+        ...
+
+    def step(self, states: np.ndarray, actions: np.ndarray, noise: np.ndarray) -> BatchStep:
+        """Return one step of all states, in fresh arrays; no randomness but `noise`."""
+        ...
+
+    def observe(self, states: np.ndarray) -> np.ndarray:
+        """Return observations that share no memory with the states."""
+        ...
+
+    def margins(self, states: np.ndarray) -> np.ndarray | None:
+        """Return the (n, k) signed margins of states just reset, None if there are none."""
+        ...
+
+    def frame(self, state: Any) -> np.ndarray:
+        """Return the picture of one state, (height, width, 3) uint8."""
+        ...
+
+    def close(self) -> None:
+        """Free what stepping or drawing needed."""
+        ...
+
+
+# What travels from scalar dynamics is a plain tuple, since making it must cost next to nothing.
+# Margins are (k,) or None if there are none; costs are (m,), or None for one constraint; details
+# are further entries of the info, or None.
+#   ScalarStart: state, observation, margins, details
+#   ScalarStep: state, observation, reward, cost, terminated, costs, margins, details
+Details = dict[str, Any] | None
+ScalarStart = tuple[Any, Any, np.ndarray | None, Details]
+ScalarStep = tuple[Any, Any, float, float, bool, np.ndarray | None, np.ndarray | None, Details]
+
+
+class ScalarDynamics(Protocol):
+    """The same problem for one state at a time."""
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any]) -> ScalarStart:
+        """Return a first state: the one in `options["state"]`, else a drawn one.
+
+        Raises:
+            ValueError: if an option is not possible.
+        """
+        ...
+
+    def step(self, state: Any, action: Any, rng: np.random.Generator) -> ScalarStep:
+        """Return one step; the action is an int or a float64 array within its bounds."""
+        ...
+
+    def frame(self, state: Any) -> np.ndarray:
+        """Return the picture of the state, (height, width, 3) uint8."""
+        ...
+
+
+class OneRow:
+    """Batched dynamics as `ScalarDynamics`: a batch of one."""
+
+    def __init__(self, dynamics: BatchDynamics) -> None:
+        self._dynamics = dynamics
+        self._several = len(dynamics.constraints) > 1
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any]) -> ScalarStart:
+        """Return a first state."""
+        if "state" in options:
+            states = self._dynamics.checked_states(np.asarray(options["state"])[None], 1)
+        else:
+            states = self._dynamics.initial_states(rng, 1)
+        margins = self._dynamics.margins(states)
+        seen = self._dynamics.observe(states)[0]
+        return states, seen, None if margins is None else margins[0], None
+
+    def step(self, state: np.ndarray, action: Any, rng: np.random.Generator) -> ScalarStep:
+        """Return one step."""
+        dynamics = self._dynamics
+        actions = np.asarray(action)[None]
+        reached, reward, costs, terminated, margins = dynamics.step(
+            state, actions, dynamics.noise(rng, 1)
+        )
+        return (
+            reached,
+            dynamics.observe(reached)[0],
+            float(reward[0]),
+            float(costs.sum(axis=1)[0]),
+            bool(terminated[0]),
+            costs[0] if self._several else None,
+            None if margins is None else margins[0],
+            None,
+        )
+
+    def frame(self, state: np.ndarray) -> np.ndarray:
+        """Return the picture of the state."""
+        return self._dynamics.frame(state[0])
