@@ -53,11 +53,11 @@ class Scene:
         """Return where the shifted stacks stand, (N, stacks, 3) [m]."""
         return self._places + offsets[..., :1] * self._normals + offsets[..., 1:] * _UP
 
-    def centres(self, anchors: np.ndarray) -> np.ndarray:
+    def centers(self, anchors: np.ndarray) -> np.ndarray:
         """Return the spheres' centers, (N, obstacles, 3) [m], of stacks at (N, stacks, 3)."""
-        return np.moveaxis(self.centre_rows(np.moveaxis(anchors, 0, -1)), -1, 0)
+        return np.moveaxis(self.center_rows(np.moveaxis(anchors, 0, -1)), -1, 0)
 
-    def centre_rows(self, anchors: np.ndarray) -> np.ndarray:
+    def center_rows(self, anchors: np.ndarray) -> np.ndarray:
         """Return the spheres' centers, (obstacles, 3, N) [m], of stacks at (stacks, 3, N)."""
         centers = anchors[self._stack_of]
         centers[:, 2] += self._heights[:, None]

@@ -74,7 +74,7 @@ def draw_starts(
     shape = (count, len(task.scene.stacks), 2)
     shifts = task.scene.draw_offsets(rng, count) if offsets is None else np.array(offsets)
     shifts = np.broadcast_to(shifts, shape)
-    centers = task.scene.centre_rows(np.moveaxis(task.scene.anchors(shifts), 0, -1))
+    centers = task.scene.center_rows(np.moveaxis(task.scene.anchors(shifts), 0, -1))
     states, times = np.zeros((count, STATE_SIZE)), np.empty(count)
     states[:, 6] = 1.0
     pending, tried = np.arange(count), 0
