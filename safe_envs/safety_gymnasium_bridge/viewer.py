@@ -67,7 +67,7 @@ def require_screen() -> None:
 
 
 def give_viewer(renderer: Any, mode: str) -> None:
-    """Give a velocity task's renderer such a viewer, unless it has one or draws in a window.
+    """Give a velocity task's renderer a separate viewer, unless it has one or draws in a window.
 
     The default viewer tries GLFW first, which kills the process on a machine without a screen.
     """

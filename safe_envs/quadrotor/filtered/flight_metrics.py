@@ -2,7 +2,7 @@
 
 Both are minus the Hessian of the action's value (Lin and Xu, arXiv 2602.12603, equation 6). "lqr"
 is that of the quadrotor linearized at hover, which is this project's choice: it needs no data and
-serves every state. "fqi" is a constant that `fitted_q` learned, after the paper.
+is used in every state. "fqi" is a constant that `fitted_q` learned, after the paper.
 """
 
 from __future__ import annotations
