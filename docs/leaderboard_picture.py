@@ -1,6 +1,6 @@
 """Draws docs/images/leaderboard.png: `make demo`, then `python docs/leaderboard_picture.py`.
 
-Submits the deep agents of the demo to a leaderboard of its own, whose season secret is fixed, and
+It submits the deep agents of the demo to a temporary leaderboard with a fixed season secret and
 takes a picture of the board in Chromium.
 """
 
@@ -15,11 +15,12 @@ from rich.console import Console
 
 from baselines.commands.demo import demo_plan
 from baselines.jobs.training_job import TrainingJob
+from leaderboard.commands.export import write_site
 from leaderboard.commands.submit import submit_here
+from leaderboard.evaluation.evaluate import tried_policies
 from leaderboard.store.database import open_database
 from leaderboard.store.seasons import open_season
 from leaderboard.submissions.from_runs import submission_of
-from leaderboard.web.static_site import write_site
 from leaderboard.web.store_source import StoreSource
 
 SECRET = bytes(32)
@@ -40,11 +41,13 @@ def main() -> None:
             agents.setdefault(job.agent, []).append(job.folder(given.demo))
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
-        database = open_database(f"sqlite:///{folder}/store.sqlite")
+        url = f"sqlite:///{folder}/store.sqlite"
+        database = open_database(url)
         open_season(database, "picture", SECRET)
         for runs in agents.values():
             submission = submission_of(runs, stochastic=True, fields={"authors": ["safe-envs"]})
-            submit_here(database, submission, Console(file=io.StringIO()))
+            with tried_policies(submission) as tried:
+                submit_here(url, submission, tried, Console(file=io.StringIO()))
         write_site(StoreSource(database), site)
         database.close()
         with sync_playwright() as browsers:

@@ -1,5 +1,5 @@
-"""Ranks policies that it has evaluated itself: `python -m leaderboard --help`."""
+"""Evaluates submitted policies and ranks them: `python -m leaderboard --help`."""
 
-import baselines  # raises ImportError unless the neighbouring packages are the ones found
+import baselines  # raises ImportError unless the packages found are this one's neighbors
 
 __all__ = ["baselines"]

@@ -1,4 +1,4 @@
-"""The command `python -m leaderboard.load_benchmark`: the service under load."""
+"""The command `python -m leaderboard.load_benchmark`: measures the service under load."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""The service under load."""
+"""Benchmark of the service under load."""

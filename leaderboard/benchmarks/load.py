@@ -1,8 +1,8 @@
 """Measures the service under load: `python -m leaderboard.load_benchmark`.
 
-A temporary store with a large board, the server with one worker on loopback, submissions that are
-being evaluated, and page views at a fixed rate meanwhile. The views are of the large board, its
-other orders and its CSV file, the start page, single submissions and a static file.
+It makes a temporary store with a large board and runs the server with one worker on loopback. While
+submissions are evaluated, it views pages at a fixed rate: the large board, its other orders and its
+CSV file, the start page, single submissions and a static file.
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ from rich.table import Table
 from leaderboard.benchmarks.load_client import Answers, LoadClient
 from leaderboard.boards.board import Board, board_of
 from leaderboard.commands.http_client import send
-from leaderboard.scores.score_json import draws_to_bytes, statistics_to_json
 from leaderboard.scores.scored_episodes import ScoredEpisodes
 from leaderboard.scores.scoring import score_row
 from leaderboard.store.accounts import Scope, account_id_of, create_token
 from leaderboard.store.audit import record
 from leaderboard.store.database import Database, embedded_url, open_database
+from leaderboard.store.score_store import keep_score
 from leaderboard.store.seasons import open_season
-from leaderboard.store.tables import episode, policy, result, submission
+from leaderboard.store.tables import episode, policy, submission
 from leaderboard.submissions.metadata import parse_metadata
 from leaderboard.submissions.submission import Submission, spaces_of
 
 HOST = "127.0.0.1"
 SHOWN_ENV = "Safe/CliffWorld-v0"  # the large board
 SCORED_ENV = "Safe/DoubleIntegrator-v0"  # evaluated meanwhile
-SUBMISSIONS = 5  # evaluated meanwhile, of one policy each; every one that ends changes all pages
+SUBMISSIONS = 5  # evaluated meanwhile, one policy each; each that ends changes all pages
 START_SECONDS = 60.0  # for the server to answer
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Measure latency of page views while submissions are evaluated."""
+    """Measure the latency of page views while submissions are evaluated."""
 
     rows: int = 500
     """Rows of the large board."""
     rate: float = 200.0
     """Page views per second."""
     seconds: float = 10.0
-    """How long."""
+    """Duration of the measurement."""
 
 
 @dataclass(frozen=True)
 class LoadOutcome:
-    """What was measured."""
+    """The measured latencies and the number of episodes before and after."""
 
     answers: Answers
     episodes_before: int
@@ -73,7 +73,7 @@ class LoadOutcome:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print and return the exit code: 0, 1 if a request failed."""
+    """Measure, print and return the exit code: 0, or 1 if a request failed."""
     options = tyro.cli(LoadOptions, args=arguments, prog="python -m leaderboard.load_benchmark")
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def fill_board(database: Database, board: Board, rows: int) -> None:
-    """Write scored rows of made-up episodes straight into the open season of a store."""
+    """Write scored rows of made-up episodes directly into the open season of a store."""
     rng = np.random.default_rng(0)
     with database.writing() as connection:
         account = account_id_of(connection, "load benchmark")
@@ -113,18 +113,13 @@ def fill_board(database: Database, board: Board, rows: int) -> None:
             }
             made = connection.execute(sa.insert(submission).values(**values))
             score = score_row(board, _episodes(board, rng))
-            kept = {
-                "submission_id": made.inserted_primary_key[0] if made.inserted_primary_key else 0,
-                "statistics_version": score.statistics.version,
-                "statistics": statistics_to_json(score.statistics),
-                "draws": draws_to_bytes(score.draws),
-            }
-            connection.execute(sa.insert(result).values(**kept))
+            assert made.inserted_primary_key is not None
+            keep_score(connection, made.inserted_primary_key[0], score)
         record(connection, "load benchmark", "fill", str(rows))
 
 
 def outcome_table(options: LoadOptions, outcome: LoadOutcome) -> Table:
-    """Return the measured numbers."""
+    """Return a table of the measured numbers."""
     answers = outcome.answers
     latencies = 1000 * np.array(answers.latencies or [np.nan])
     median, p95, p99, worst = np.quantile(latencies, [0.5, 0.95, 0.99, 1.0])
@@ -153,7 +148,7 @@ def _measure(database: Database, url: str, options: LoadOptions) -> LoadOutcome:
             for seed in range(SUBMISSIONS):
                 send(client, token, _small_submission(seed), Console(quiet=True))
         paths = _views(options)
-        asyncio.run(LoadClient(HOST, port).run(sorted(set(paths)), 20.0))  # every page once
+        asyncio.run(LoadClient(HOST, port).run(sorted(set(paths)), 20.0))  # each page once
         before = _count_episodes(database)
         answers = asyncio.run(LoadClient(HOST, port).run(paths, options.rate))
         return LoadOutcome(answers, before, _count_episodes(database))
@@ -188,7 +183,7 @@ def _wait_for(port: int) -> None:
 
 
 def _views(options: LoadOptions) -> list[str]:
-    """Return the paths to view, in their order."""
+    """Return the paths to view, in order."""
     folder = f"/boards/{board_of(SHOWN_ENV).slug}"
     fixed = ["/", f"{folder}/", f"{folder}/tails.html", f"{folder}/board.csv", "/static/sort.js"]
     numbers = range(1, options.rows + 1, max(1, options.rows // 40))
@@ -238,7 +233,7 @@ def _fields(board: Board, algorithm: str, digests: list[str]) -> dict[str, objec
 
 
 def _episodes(board: Board, rng: np.random.Generator, policies: int = 5) -> ScoredEpisodes:
-    """Return made-up episodes; rows differ in how good they are."""
+    """Return made-up episodes whose quality differs between rows."""
     shape = (policies, 100)
     span = board.reference_return - board.random_return
     returns = board.random_return + span * (rng.uniform() + 0.2 * rng.standard_normal(shape))

@@ -1,7 +1,7 @@
 """Sends requests at a fixed rate, whether or not the server keeps up.
 
-A request's latency counts from the moment it was due, so that a server that stalls cannot hide it
-by keeping the client from asking (coordinated omission).
+A request's latency counts from its scheduled time, so a server that stalls cannot hide the delay by
+keeping the client from sending (coordinated omission).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ PATIENCE = 30.0  # [s] for an answer
 
 @dataclass(frozen=True)
 class Answers:
-    """What came of the requests, in the order they were due."""
+    """The answers to the requests, in the order they arrived."""
 
-    latencies: tuple[float, ...]  # [s] from the moment due to the last byte; of good answers
-    errors: tuple[str, ...]  # of the others
+    latencies: tuple[float, ...]  # [s] of successful requests, from scheduled time to last byte
+    errors: tuple[str, ...]  # of the other requests
     received: int  # [bytes]
-    seconds: float  # from the first request due to the last answer
+    seconds: float  # [s] from the first scheduled time to the last answer
 
 
 class LoadClient:
-    """Asks one server over connections that stay open; makes more when all are busy.
+    """Sends requests to one server over persistent connections; opens more when all are busy.
 
     Args:
         host: of the server.
@@ -40,27 +40,27 @@ class LoadClient:
         self._received = 0
 
     async def run(self, paths: Sequence[str], rate: float) -> Answers:
-        """Ask for each path, one every 1 / rate seconds, and return what came."""
+        """Request each path, one every 1 / rate seconds, and return the answers."""
         start = time.perf_counter()
         tasks = []
         for index, path in enumerate(paths):
-            due = start + index / rate
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            tasks.append(asyncio.create_task(self._measure(path, due)))
+            scheduled = start + index / rate
+            await asyncio.sleep(max(0.0, scheduled - time.perf_counter()))
+            tasks.append(asyncio.create_task(self._measure(path, scheduled)))
         await asyncio.gather(*tasks)
         seconds = time.perf_counter() - start
         for _, writer in self._idle:
             writer.close()
         return Answers(tuple(self._latencies), tuple(self._errors), self._received, seconds)
 
-    async def _measure(self, path: str, due: float) -> None:
+    async def _measure(self, path: str, scheduled: float) -> None:
         try:
             status = await asyncio.wait_for(self._ask(path), PATIENCE)
         except (OSError, EOFError, asyncio.TimeoutError) as error:
             self._errors.append(f"{path}: {type(error).__name__} {error}")
             return
         if status == 200:
-            self._latencies.append(time.perf_counter() - due)
+            self._latencies.append(time.perf_counter() - scheduled)
         else:
             self._errors.append(f"{path}: status {status}")
 

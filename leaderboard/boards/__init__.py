@@ -1,1 +1,1 @@
-"""The boards: environments and the frozen numbers that their scores are measured by."""
+"""The boards: environments and the fixed numbers that their scores are computed from."""

@@ -1,8 +1,8 @@
-"""The boards: one per environment, with the frozen numbers its scores are measured by.
+"""The boards: one per environment, with the fixed numbers that its scores are computed from.
 
-Normalised return = (J - random_return) / (reference_return - random_return), not clipped. The
-numbers stand in boards.toml with their source and never change under a version: a change of
-dynamics, costs or references is a new version, which has other hidden seeds.
+Normalized return = (J - random_return) / (reference_return - random_return), not clipped. The
+numbers are in boards.toml, with their source, and never change within a version: a change of
+dynamics, costs or references makes a new version, which has new hidden seeds.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Annotated, Any
 
-from baselines.names.environments import EnvironmentName
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from baselines.names.environments import EnvironmentName, parse_environment_name
 from safe_envs.contract.cost_signal import ConstraintSpec
 
 if sys.version_info >= (3, 11):
@@ -21,8 +24,38 @@ else:
     import tomli as tomllib
 
 EPISODES_PER_POLICY = 100  # hidden episodes of each training seed's policy
-RANKED_POLICIES = 5  # fewer training seeds are shown as a preview
+RANKED_POLICIES = 5  # with fewer training seeds a submission is shown as a preview
 MOST_POLICIES = 10
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1)]
+
+
+class _ConstraintTable(BaseModel):
+    """One entry of `constraints` in a board's table."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    limit: _Number
+    discount: _Positive
+    cost_scale: _Positive
+
+
+class _BoardTable(BaseModel):
+    """A board's table in boards.toml; `Board` explains the fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    title: str
+    version: _Count
+    reward_discount: _Positive
+    longest_episode: _Count
+    random_return: _Number
+    reference_return: _Number
+    reference: str
+    source: str
+    constraints: Annotated[list[_ConstraintTable], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -39,23 +72,26 @@ class Board:
     reference_return: float
     reference: str  # what the reference is
     source: str  # where both numbers come from
-    cost_scales: tuple[float, ...]  # (m,) what excess cost is divided by
+    cost_scales: tuple[float, ...]  # (m,) divisors of the excess cost
 
     @property
     def slug(self) -> str:
-        """A file name for it."""
+        """The board's name in paths."""
         return EnvironmentName(self.env).slug
 
-    def normalised(self, value: float) -> float:
-        """Return a return as part of the way from random to the reference."""
+    def normalized(self, value: float) -> float:
+        """Return a return on the scale where 0 is random and 1 is the reference."""
         return (value - self.random_return) / (self.reference_return - self.random_return)
 
 
 @cache
 def boards() -> dict[str, Board]:
-    """Return all boards by environment id, in the order they are shown."""
-    tables = tomllib.loads(files("leaderboard.boards").joinpath("boards.toml").read_text("utf-8"))
-    return {env: _board(env, table) for env, table in tables.items()}
+    """Return all boards by environment id, in the order they are shown.
+
+    Raises:
+        ValueError: if boards.toml is wrong.
+    """
+    return parse_boards(files("leaderboard.boards").joinpath("boards.toml").read_text("utf-8"))
 
 
 def board_of(env: str) -> Board:
@@ -72,21 +108,48 @@ def board_of(env: str) -> Board:
     return found
 
 
-def _board(env: str, table: dict) -> Board:
+def parse_boards(text: str) -> dict[str, Board]:
+    """Return the boards in the text of a boards.toml, by environment id.
+
+    Raises:
+        ValueError: if an environment is not registered, or a field is missing, unknown or wrong;
+            it names the board and the field.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"boards.toml cannot be read: {error}") from None
+    return {env: _board(env, table) for env, table in tables.items()}
+
+
+def _board(env: str, table: dict[str, Any]) -> Board:
+    where = f"the board {env!r} in boards.toml"
+    try:
+        name = parse_environment_name(env)
+        given = _BoardTable.model_validate(table)
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        raise ValueError(f"{where} is wrong: {'; '.join(wrong)}") from None
+    except ValueError as error:
+        raise ValueError(f"{where} is wrong: {error}") from None
+    if name.kwargs:
+        raise ValueError(f"{where} gives its environment arguments; name a registered id alone")
     constraints = [
-        ConstraintSpec(entry["name"], entry["limit"], entry["discount"])
-        for entry in table["constraints"]
+        ConstraintSpec(each.name, each.limit, each.discount) for each in given.constraints
     ]
     return Board(
         env=env,
-        title=table["title"],
-        version=table["version"],
+        title=given.title,
+        version=given.version,
         constraints=tuple(constraints),
-        reward_discount=table["reward_discount"],
-        longest_episode=table["longest_episode"],
-        random_return=table["random_return"],
-        reference_return=table["reference_return"],
-        reference=table["reference"],
-        source=table["source"],
-        cost_scales=tuple(entry["cost_scale"] for entry in table["constraints"]),
+        reward_discount=given.reward_discount,
+        longest_episode=given.longest_episode,
+        random_return=given.random_return,
+        reference_return=given.reference_return,
+        reference=given.reference,
+        source=given.source,
+        cost_scales=tuple(each.cost_scale for each in given.constraints),
     )

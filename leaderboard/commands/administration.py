@@ -1,4 +1,4 @@
-"""The commands of an administrator, on the store itself."""
+"""The commands of an administrator, which work directly on the store."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from leaderboard.store.submission_store import withdraw
 
 @dataclass(frozen=True)
 class CreateTokenOptions:
-    """Print a new token of an account; it is shown this once."""
+    """Print a new token of an account; it is shown only this once."""
 
     account: Annotated[str, tyro.conf.Positional]
-    """Name of the account, made if there is none."""
+    """Name of the account; it is created if there is none."""
     scope: Scope = Scope.SUBMIT
-    """submit, or admin: also withdraws anybody's submissions."""
+    """submit, or admin, which may also withdraw anybody's submissions."""
     db: str = embedded_url()
     """Store."""
 
     def run(self, database: Database, actor: str, console: Console) -> None:
-        """Do it."""
+        """Run the command."""
         token = create_token(database, self.account, self.scope, actor)
         console.print(token, soft_wrap=True, highlight=False, markup=False)
 
@@ -44,37 +44,37 @@ class RevokeTokensOptions:
     """Store."""
 
     def run(self, database: Database, actor: str, console: Console) -> None:
-        """Do it."""
+        """Run the command."""
         console.print(f"{revoke_tokens(database, self.account, actor)} tokens revoked")
 
 
 @dataclass(frozen=True)
 class OpenSeasonOptions:
-    """Open the next season: new hidden seeds, whose commitment is published at once."""
+    """Open the next season, with new hidden seeds; the digest of their secret is published."""
 
     db: str = embedded_url()
     """Store."""
 
     def run(self, database: Database, actor: str, console: Console) -> None:
-        """Do it."""
+        """Run the command."""
         _print_season(open_season(database, actor), console)
 
 
 @dataclass(frozen=True)
 class CloseSeasonOptions:
-    """Close the open season: it takes no more submissions."""
+    """Close the open season, which then takes no more submissions."""
 
     db: str = embedded_url()
     """Store."""
 
     def run(self, database: Database, actor: str, console: Console) -> None:
-        """Do it."""
+        """Run the command."""
         _print_season(close_season(database, actor), console)
 
 
 @dataclass(frozen=True)
 class RevealOptions:
-    """Publish a closed season's secret, so that everybody can replay its episodes."""
+    """Publish a closed season's secret, so that everyone can replay its episodes."""
 
     season: Annotated[int, tyro.conf.Positional]
     """Number of the season."""
@@ -82,7 +82,7 @@ class RevealOptions:
     """Store."""
 
     def run(self, database: Database, actor: str, console: Console) -> None:
-        """Do it."""
+        """Run the command."""
         _print_season(reveal_season(database, self.season, actor), console)
 
 
@@ -96,7 +96,7 @@ class WithdrawOptions:
     """Store."""
 
     def run(self, database: Database, actor: str, console: Console) -> None:
-        """Do it."""
+        """Run the command."""
         withdraw(database, self.submission, actor)
         console.print(f"submission {self.submission} is withdrawn")
 
@@ -127,7 +127,7 @@ def administer(options: AdministrationOptions, console: Console) -> int:
 
 def _print_season(season: Season, console: Console) -> None:
     opened = time.strftime("%Y-%m-%d", time.gmtime(season.opened_at))
-    console.print(f"season {season.number} is {season.state}, opened on {opened}")
+    console.print(f"season {season.number} is {season.state.value}, opened on {opened}")
     console.print(f"SHA-256 of its secret: {season.secret_sha256}", soft_wrap=True)
     if season.revealed_secret is not None:
         console.print(f"secret: {escape(season.revealed_secret.hex())}", soft_wrap=True)

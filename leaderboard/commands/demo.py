@@ -1,4 +1,4 @@
-"""The command `demo`: what `python -m baselines demo` does, and then a submission of the best."""
+"""The command `demo`: runs `python -m baselines demo`, then submits the best agent."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from rich.console import Console
 
 from baselines.jobs.run_folder import read_training_outcome
 from baselines.jobs.training_job import TrainingJob
-from leaderboard.commands.submit import check_locally, submit_here
-from leaderboard.store.database import EMBEDDED, embedded_url, open_database
+from leaderboard.commands.submit import submit_here
+from leaderboard.evaluation.evaluate import tried_policies
+from leaderboard.store.database import EMBEDDED, embedded_url
 from leaderboard.submissions.from_runs import submission_of
 
 
@@ -28,7 +29,7 @@ class LeaderboardDemoOptions:
 
 
 def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
-    """Run the demo, submit its best agent's five seeds, print how to look at the leaderboard.
+    """Run the demo, submit the five seeds of its best agent, print how to see the leaderboard.
 
     Returns:
         The exit code: 0, or the comparison's if that failed.
@@ -41,14 +42,10 @@ def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
     runs = best_runs(options.out)
     submission = submission_of(runs, stochastic=True, fields={"authors": ["make demo"]})
     console.print(
-        f"\nSubmitting the best agent, {submission.metadata.algorithm}, as anybody would:"
+        f"\nSubmitting the best agent, {submission.metadata.algorithm}, as any user would:"
     )
-    check_locally(submission)
-    database = open_database(options.db)
-    try:
-        submit_here(database, submission, console)
-    finally:
-        database.close()
+    with tried_policies(submission) as tried:
+        submit_here(options.db, submission, tried, console)
     show = "make serve" if options.db == embedded_url(EMBEDDED) else "python -m leaderboard serve"
     console.print(f"See it ranked: {show}, then open http://127.0.0.1:8000")
     return 0
@@ -57,8 +54,8 @@ def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
 def best_runs(out: Path) -> list[Path]:
     """Return the folders of the demo's best constrained agent, one per seed.
 
-    The best one is that whose evaluations exceed the limit least, the higher return deciding
-    between those within it.
+    The best one exceeds the limit least in its evaluations; among those within the limit it has the
+    highest return.
     """
     from baselines.commands.demo import CONSTRAINED, CONSTRAINED_SEEDS, DEEP_SEA, demo_plan
 
@@ -76,7 +73,7 @@ def best_runs(out: Path) -> list[Path]:
 
 
 def _merit(jobs: list[TrainingJob], out: Path) -> tuple[float, float]:
-    """Return minus the mean cost's excess over the limit, then the mean return."""
+    """Return the negative excess of the mean cost over the limit, and the mean return."""
     results = [read_training_outcome(job.folder(out), job).result for job in jobs]
     measured = [result.stochastic for result in results if result is not None]
     violation = np.mean([statistics.violation for statistics in measured], axis=0)

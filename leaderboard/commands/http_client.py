@@ -1,4 +1,4 @@
-"""Submits to a leaderboard behind a URL and waits for the numbers."""
+"""Submits to a leaderboard at a URL and waits for the result."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ UNDECIDED = ("queued", "running")
 
 
 class ServerRefused(ValueError):
-    """The server did not take it, or could not be reached."""
+    """The server refused the submission or could not be reached."""
 
 
 def submit_to(url: str, token_file: Path | None, submission: Submission, console: Console) -> int:
-    """Send a submission, wait until it is evaluated, print the outcome.
+    """Send a submission, wait until it is evaluated, and print the result.
 
     Returns:
-        The exit code: 0, 1 if the submission turned out invalid.
+        The exit code: 0, or 1 if the submission is invalid.
 
     Raises:
         ServerRefused: with what the server said.
@@ -48,21 +48,21 @@ def read_token(token_file: Path | None) -> str:
     """Return the token in a file.
 
     Raises:
-        ValueError: if there is no file, or nothing in it.
+        ValueError: if there is no file or no token in it.
     """
     if token_file is None:
-        raise ValueError("--url needs --token-file, a file with the token you were given")
+        raise ValueError("--url needs --token-file; pass the file with your token")
     try:
         token = token_file.read_text("utf-8").strip()
     except OSError as error:
         raise ValueError(f"{token_file} cannot be read: {error.strerror}") from error
     if not token.isascii() or not token.isprintable() or not token or " " in token:
-        raise ValueError(f"{token_file} holds no token; it is one line as create-token printed it")
+        raise ValueError(f"{token_file} has no token; it is one line, as printed by create-token")
     return token
 
 
 def send(client: httpx.Client, token: str, submission: Submission, console: Console) -> int:
-    """Send a submission and return its number, the earlier one's if it is a duplicate."""
+    """Send a submission and return its number; for a duplicate, the number of the earlier one."""
     files = [("meta", ("meta.json", submission.metadata.model_dump_json(), "application/json"))]
     parts: list[Any] = [
         *files,
@@ -78,15 +78,17 @@ def send(client: httpx.Client, token: str, submission: Submission, console: Cons
     data = _json(answer)
     if answer.status_code == 409 and isinstance(data.get("detail"), dict):
         number = int(data["detail"]["id"])
-        console.print(f"these policies are submission {number} already")
+        console.print(f"these policies are already submission {number}")
         return number
     if answer.status_code != 202:
-        raise ServerRefused(f"the server refused it ({answer.status_code}): {data.get('detail')}")
+        raise ServerRefused(
+            f"the server refused the submission ({answer.status_code}): {data.get('detail')}"
+        )
     return int(data["id"])
 
 
 def wait_for(client: httpx.Client, number: int, console: Console) -> dict[str, Any]:
-    """Return what the server tells of a submission once it is evaluated."""
+    """Return the server's JSON for a submission once it is evaluated."""
     told = -1
     while True:
         answer = _request(client, "GET", f"/api/v1/submissions/{number}")
@@ -95,7 +97,7 @@ def wait_for(client: httpx.Client, number: int, console: Console) -> dict[str, A
             continue
         row = _json(answer)
         if answer.status_code != 200:
-            raise ServerRefused(f"the server said {answer.status_code}: {row.get('detail')}")
+            raise ServerRefused(f"the server answered {answer.status_code}: {row.get('detail')}")
         if row["state"] not in UNDECIDED:
             return row
         if row["episodes_done"] != told:
@@ -119,15 +121,15 @@ def _show(row: dict[str, Any], console: Console) -> int:
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object of an answer; proxies before a server give others when it is down."""
+    """Return the JSON object in an answer; a proxy may send something else."""
     try:
         data = answer.json()
     except ValueError:
         data = None
     if not isinstance(data, dict):
         raise ServerRefused(
-            f"{answer.url} answered {answer.status_code} and no JSON object; is it a leaderboard's "
-            "address?"
+            f"{answer.url} answered {answer.status_code} without a JSON object; is it a "
+            "leaderboard's address?"
         )
     return data
 

@@ -1,4 +1,4 @@
-"""A submission on the terminal: what is sent, and what came out beside what was claimed."""
+"""A submission on the terminal: what is sent, and measured numbers next to claimed ones."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from leaderboard.submissions.submission import Submission
 
 
 def contents_table(submission: Submission) -> Table:
-    """Return what will be sent."""
+    """Return a table of what is sent."""
     metadata = submission.metadata
     count = len(submission.policies)
     size = sum(map(len, submission.policies))
     seeds = ", ".join(map(str, metadata.training_seeds))
-    table = Table(title="To be sent", show_header=False, title_justify="left")
+    table = Table(title="Submission", show_header=False, title_justify="left")
     rows = {
         "environment": f"{metadata.env}, board version {submission.board.version}",
         "algorithm": metadata.algorithm,
         "authors": ", ".join(metadata.authors),
         "policies": f"{count} files, {size:,} bytes; training seeds {seeds}",
         "training": f"{metadata.training_steps:,} steps each",
-        "actions": "drawn" if metadata.stochastic else "most likely one",
+        "actions": "sampled" if metadata.stochastic else "most likely",
         "learning curves": f"{len(submission.curves)}" if submission.curves else "none",
         "shown as": "ranked row" if count >= RANKED_POLICIES else "preview without a rank",
     }
@@ -38,7 +38,7 @@ def contents_table(submission: Submission) -> Table:
 
 
 def score_table(board: Board, statistics: RowStatistics, claim: Claim | None) -> Table:
-    """Return what was measured, beside what was claimed."""
+    """Return a table of the measured numbers next to the claimed ones."""
     table = Table(
         title=f"{statistics.policies} policies, {statistics.episodes} episodes each",
         title_justify="left",

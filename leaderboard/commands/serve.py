@@ -1,4 +1,4 @@
-"""The commands `serve` and `worker`: the web server, and the processes that evaluate."""
+"""The commands `serve` and `worker`: the web server and the processes that evaluate."""
 
 from __future__ import annotations
 
@@ -19,37 +19,36 @@ from leaderboard.store.database import embedded_url, open_database
 from leaderboard.store.seasons import ensure_season
 from leaderboard.web.service import create_app
 from leaderboard.web.timed_protocol import TimedProtocol
+from safe_envs.contract.argument_checks import check_number
 
-SWITCH_SECONDS = (
-    0.0005  # a thread that renders hands over to the one that answers; Python's is 5 ms
-)
-RESTART_SECONDS = 5.0  # before a worker that ended is started again
+SWITCH_SECONDS = 0.0005  # rendering threads yield to the one that answers; Python's default is 5 ms
+RESTART_SECONDS = 5.0  # before an ended worker is started again
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Serve the leaderboard's pages and API, and evaluate what is submitted."""
+    """Serve the leaderboard's pages and API, and evaluate submissions."""
 
     db: str = embedded_url()
-    """Store; PostgreSQL for several servers."""
+    """Store; use PostgreSQL for several servers."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 8000
     """Port to listen on."""
     workers: int = 1
-    """Processes that evaluate; 0 if they run elsewhere, started by the command worker."""
+    """Processes that evaluate; 0 if workers are started elsewhere, by the command worker."""
     public_url: str = ""
-    """Address that people reach it by, shown on the page that tells how to submit."""
+    """Public address of the service, shown on the page on how to submit."""
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Evaluate what is submitted to a store, until interrupted."""
+    """Evaluate the submissions in a store, until interrupted."""
 
     db: str = embedded_url()
     """Store."""
     until_input_ends: bool = False
-    """End when standard input does: so a worker does not outlive the server it belongs to."""
+    """End when standard input ends, so that a worker ends with its server."""
 
 
 def serve(options: ServeOptions, console: Console) -> int:
@@ -58,19 +57,18 @@ def serve(options: ServeOptions, console: Console) -> int:
     Raises:
         ValueError: if the store cannot be opened or a number is out of range.
     """
-    if options.workers < 0 or not 0 < options.port < 65536:
-        raise ValueError(
-            f"workers is {options.workers} and port {options.port}; pass workers >= 0 and a port "
-            "from 1 to 65535"
-        )
+    check_number("workers", options.workers, low=0)
+    check_number("port", options.port, low=1, high=65_535)
     database = open_database(options.db)
     ensure_season(database, LOCAL)
     address = options.public_url or f"http://{options.host}:{options.port}"
-    console.print(f"leaderboard: {address}  (Ctrl-C ends it)", soft_wrap=True)
+    console.print(f"leaderboard: {address}  (Ctrl-C to stop)", soft_wrap=True)
     config = server_config(create_app(database, address), options.host, options.port)
     sys.setswitchinterval(SWITCH_SECONDS)
     crew = WorkerCrew(options.db, options.workers)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn passes it on at its end
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # uvicorn raises it again when it ends
     try:
         uvicorn.Server(config).run()
     except KeyboardInterrupt:
@@ -82,7 +80,7 @@ def serve(options: ServeOptions, console: Console) -> int:
 
 
 def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
-    """Return how the server runs: with limits on connections and on how long they may wait."""
+    """Return the server's configuration, with limits on connections and on their idle time."""
     return uvicorn.Config(
         app,
         host=host,
@@ -97,7 +95,7 @@ def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
 
 
 def run_worker(options: WorkerOptions, console: Console) -> int:
-    """Evaluate until told to stop and return the exit code, 0."""
+    """Evaluate until interrupted and return the exit code, 0."""
     stop = stop_on_signals()
     if options.until_input_ends:
         threading.Thread(target=_end_with_input, daemon=True).start()
@@ -112,7 +110,7 @@ def run_worker(options: WorkerOptions, console: Console) -> int:
 
 
 class WorkerCrew:
-    """Worker processes, started again when one ends."""
+    """Worker processes; one that ends is started again."""
 
     def __init__(self, db: str, count: int) -> None:
         self._command = [sys.executable, "-m", "leaderboard", "worker", "--db", db]
@@ -125,7 +123,7 @@ class WorkerCrew:
             thread.start()
 
     def end(self) -> None:
-        """End all of them; what they were at goes on when there is a worker again."""
+        """End all of them; the next worker continues their evaluations."""
         self._over.set()
         with self._lock:
             for process in self._processes:
@@ -150,6 +148,6 @@ class WorkerCrew:
 
 
 def _end_with_input() -> None:
-    while os.read(sys.stdin.fileno(), 1024):  # no lock that would be held as Python ends
+    while os.read(sys.stdin.fileno(), 1024):  # takes no lock that Python would wait for at its end
         pass
-    os._exit(0)  # at once; the lease runs out and another worker goes on
+    os._exit(0)  # at once; the lease expires and another worker continues

@@ -1,4 +1,4 @@
-"""The command `submit`: policies to a leaderboard, in a file here or behind a URL."""
+"""The command `submit`: sends policies to a leaderboard, in a local store or at a URL."""
 
 from __future__ import annotations
 
@@ -13,23 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from leaderboard.boards.board import board_of
 from leaderboard.commands.row_table import contents_table, score_table
+from leaderboard.evaluation.evaluate import Tried, tried_policies
 from leaderboard.evaluation.worker import POLL_SECONDS, evaluate_next, worker_name
-from leaderboard.policy_files.gate import check_policy
 from leaderboard.store.accounts import LOCAL, account_id_of
+from leaderboard.store.board_rows import BoardRows
 from leaderboard.store.database import Database, embedded_url, open_database
 from leaderboard.store.leases import LeaseLost
 from leaderboard.store.seasons import ensure_season
-from leaderboard.store.submission_store import State as StoredState
-from leaderboard.store.submission_store import keep_submission, stored_submission
+from leaderboard.store.submission_store import State, keep_submission, stored_submission
 from leaderboard.submissions.from_runs import submission_of
-from leaderboard.submissions.submission import (
-    Submission,
-    SubmissionRefused,
-    check_submission,
-    spaces_of,
-)
-from leaderboard.web.page_data import State
+from leaderboard.submissions.submission import Submission
 
 
 @dataclass(frozen=True)
@@ -37,34 +32,34 @@ class SubmitOptions:
     """Submit the policies of finished runs and print what the leaderboard measures."""
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of runs, one per training seed, or a folder that holds them; or one folder with
+    """Folders of runs, one per training seed, or a folder that contains them; or one folder with
     meta.json and policy_0.onnx, policy_1.onnx, ..."""
     db: str = embedded_url()
-    """Store to submit to directly; evaluated in this process, without quotas."""
+    """Store to submit to directly; the evaluation runs in this process, without quotas."""
     url: str = ""
-    """Address of a running leaderboard; wins over --db."""
+    """Address of a running leaderboard; takes precedence over --db."""
     token_file: Path | None = None
     """File with the token for --url."""
     deterministic: bool = False
-    """Take the most likely actions. Otherwise policies act as they were trained."""
+    """Evaluate the most likely actions; otherwise policies act as they were trained."""
     algorithm: str = ""
-    """Name on the board; the agent's if empty."""
+    """Name on the board; the agent's name if empty."""
     authors: tuple[str, ...] = ()
     """Names on the board."""
     metadata: Path | None = None
-    """JSON file with more fields of the metadata; see docs/leaderboard.md."""
+    """JSON file with further fields of the metadata; see docs/leaderboard.md."""
     dry_run: bool = False
-    """Check and show everything, send nothing."""
+    """Check and show everything, but send nothing."""
 
 
 def submit(options: SubmitOptions, console: Console) -> int:
-    """Check, show, send, and print the outcome.
+    """Check, show and send a submission, and print the result.
 
     Returns:
-        The exit code: 0, 1 if the submission turned out invalid.
+        The exit code: 0, or 1 if the submission is invalid.
 
     Raises:
-        ValueError: if anything is refused.
+        ValueError: if the submission or an option is refused.
     """
     if not options.run_dirs:
         raise ValueError("no folder was given; pass folders that `python -m baselines train` wrote")
@@ -72,72 +67,66 @@ def submit(options: SubmitOptions, console: Console) -> int:
         options.run_dirs, stochastic=not options.deterministic, fields=_fields(options)
     )
     console.print(contents_table(submission))
-    check_locally(submission)
-    console.print("checked: every policy passes the gate and answers as it should")
-    if options.dry_run:
-        console.print("dry run: nothing was sent")
-        return 0
-    if options.url:
-        from leaderboard.commands.http_client import submit_to
+    with tried_policies(submission) as tried:
+        console.print("checked: every policy passes the gate and the trial")
+        if options.dry_run:
+            console.print("dry run: nothing was sent")
+            return 0
+        if not options.url:
+            return submit_here(options.db, submission, tried, console)
+    from leaderboard.commands.http_client import submit_to
 
-        return submit_to(options.url, options.token_file, submission, console)
-    database = open_database(options.db)
+    return submit_to(options.url, options.token_file, submission, console)
+
+
+def submit_here(url: str, submission: Submission, tried: Tried, console: Console) -> int:
+    """Submit to a store, evaluate, and print the row; for a duplicate, print the existing row.
+
+    Args:
+        url: of the store.
+        submission: that is submitted.
+        tried: its policies, from `tried_policies`.
+        console: to print to.
+    """
+    database = open_database(url)
     try:
-        return submit_here(database, submission, console)
+        return _submit_to_store(database, submission, tried, console)
     finally:
         database.close()
 
 
-def check_locally(submission: Submission) -> None:
-    """Raise what the leaderboard would raise.
-
-    Raises:
-        SubmissionRefused: if anything is refused.
-    """
-    check_submission(submission)
-    spaces = spaces_of(submission.board)
-    for position, content in enumerate(submission.policies):
-        try:
-            check_policy(content, spaces.observation, spaces.action)
-        except ValueError as refusal:
-            raise SubmissionRefused(f"policy {position}: {refusal}") from None
-
-
-def submit_here(database: Database, submission: Submission, console: Console) -> int:
-    """Submit to a store, evaluate, and print the row; a duplicate prints the row there is."""
+def _submit_to_store(
+    database: Database, submission: Submission, tried: Tried, console: Console
+) -> int:
     ensure_season(database, LOCAL)
     with database.writing() as connection:
         account = account_id_of(connection, LOCAL)
     kept = keep_submission(database, submission, account, quota=False)
     if not kept.is_new:
-        console.print(f"these policies are submission {kept.id} already")
-    _evaluate(database, kept.id, console)
-    return print_row(database, kept.id, console)
+        console.print(f"these policies are already submission {kept.id}")
+    _evaluate(database, kept.id, tried, console)
+    return _print_row(database, kept.id, console)
 
 
-def print_row(database: Database, number: int, console: Console) -> int:
-    """Print a submission's place and numbers; return the exit code, 1 if it is invalid."""
-    from leaderboard.web.store_source import StoreSource
-
-    page = StoreSource(database).submission_page(number)
-    assert page is not None
-    shown, ranked = page.row.submission, page.row.ranked
+def _print_row(database: Database, number: int, console: Console) -> int:
+    """Print a submission's rank and numbers; return the exit code, 1 if it is invalid."""
+    row = BoardRows(database).row(number)
+    assert row is not None
+    found, ranked = row.submission, row.ranked
     if ranked is None or ranked.candidate.score is None:
-        console.print(f"submission {number}: {shown.state.value}. {escape(shown.reason)}")
-        return 1 if shown.state in (State.INVALID, State.FAILED) else 0
+        console.print(f"submission {number}: {found.shown_state.value}. {escape(found.reason)}")
+        return 1 if found.shown_state in (State.INVALID, State.FAILED) else 0
     statistics = ranked.candidate.score.statistics
-    console.print(score_table(page.board, statistics, shown.metadata.claim))
+    console.print(score_table(board_of(found.env), statistics, found.metadata.claim))
     place = "without a rank" if ranked.rank is None else f"rank {ranked.rank}"
     if ranked.rank_interval:
         place += " (95 %: {} to {})".format(*ranked.rank_interval)
-    console.print(
-        f"submission {number} on {escape(page.board.env)}: {place}, tier {ranked.tier.value}"
-    )
+    console.print(f"submission {number} on {escape(found.env)}: {place}, tier {ranked.tier.value}")
     return 0
 
 
-def _evaluate(database: Database, number: int, console: Console) -> None:
-    """Evaluate a submission here, or wait for the worker that is at it."""
+def _evaluate(database: Database, number: int, tried: Tried, console: Console) -> None:
+    """Evaluate a submission here, or wait for the worker that has its lease."""
     columns = TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes")
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -147,16 +136,16 @@ def _evaluate(database: Database, number: int, console: Console) -> None:
 
         while _is_undecided(database, number):
             try:
-                if evaluate_next(database, worker_name(), number, show) is None:
+                if evaluate_next(database, worker_name(), number, show, tried) is None:
                     time.sleep(POLL_SECONDS)
             except LeaseLost:
-                console.print("another worker goes on with the evaluation")
+                console.print("another worker continues the evaluation")
 
 
 def _is_undecided(database: Database, number: int) -> bool:
     found = stored_submission(database, number)
     assert found is not None
-    return found.state in (StoredState.QUEUED, StoredState.RUNNING)
+    return found.state in (State.QUEUED, State.RUNNING)
 
 
 def _fields(options: SubmitOptions) -> dict[str, Any]:
@@ -167,7 +156,7 @@ def _fields(options: SubmitOptions) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             raise ValueError(f"{options.metadata} cannot be read as JSON: {error}") from error
         if not isinstance(fields, dict):
-            raise ValueError(f"{options.metadata} holds no JSON object; see docs/leaderboard.md")
+            raise ValueError(f"{options.metadata} is not a JSON object; see docs/leaderboard.md")
     if options.algorithm:
         fields["algorithm"] = options.algorithm
     if options.authors:

@@ -1,4 +1,4 @@
-"""The command `verify`: evaluates policies as the leaderboard does, and sends nothing."""
+"""The command `verify`: evaluates policies as the leaderboard does, but sends nothing."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from rich.console import Console
 
 from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.commands.row_table import contents_table, score_table
-from leaderboard.evaluation.episodes import EpisodeSums
 from leaderboard.evaluation.evaluate import PolicyFile, play_policy, seed_indices
 from leaderboard.sandbox.policy import PolicyFailed
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.scores.ranking import tier_of
 from leaderboard.scores.row_score import RowScore
+from leaderboard.scores.scored_episodes import EpisodeSums, episodes_of
 from leaderboard.scores.scoring import score_row
-from leaderboard.store.episode_store import episodes_of
 from leaderboard.store.seasons import PUBLIC_SECRET, SECRET_SIZE
 from leaderboard.submissions.from_runs import submission_of
-from leaderboard.submissions.submission import Submission, check_submission, spaces_of
+from leaderboard.submissions.submission import Submission, check_submission
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,17 @@ class VerifyOptions:
     deterministic: bool = False
     """As for submit."""
     secret: str = ""
-    """A season's revealed secret, 64 hexadecimal digits: repeats its episodes, bit for bit."""
+    """A season's revealed secret, 64 hexadecimal digits, to repeat its episodes bit for bit."""
 
 
 def verify(options: VerifyOptions, console: Console) -> int:
-    """Evaluate and print what came out beside the claim.
+    """Evaluate policies and print the measured numbers next to the claim.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        ValueError: if anything is refused.
+        ValueError: if the submission or an option is refused.
     """
     if not options.run_dirs:
         raise ValueError("no folder was given; pass folders that `python -m baselines train` wrote")
@@ -64,16 +63,15 @@ def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
     """Return the score of a submission on the seeds of a secret.
 
     Raises:
-        SubmissionRefused, PolicyRefused: if it does not pass the checks.
-        PolicyFailed: if a policy misbehaves.
+        SubmissionRefused: if it does not pass the checks.
+        PolicyFailed: if a policy fails.
     """
-    check_submission(submission)
+    signature = check_submission(submission)
     board = submission.board
-    spaces = spaces_of(board)
     episodes: list[EpisodeSums] = []
     for position, content in enumerate(submission.policies):
-        file = PolicyFile(content, submission.metadata.stochastic)
-        for batch in play_policy(board, spaces, file, secret, list(seed_indices(position))):
+        file = PolicyFile(content, signature, submission.metadata.stochastic)
+        for batch in play_policy(board, file, secret, list(seed_indices(position))):
             episodes += batch.values()
     assert len(episodes) == EPISODES_PER_POLICY * len(submission.policies)
     return score_row(board, episodes_of(episodes, len(submission.policies)))

@@ -1,1 +1,1 @@
-"""Playing hidden episodes with submitted policies."""
+"""Plays hidden episodes with submitted policies."""

@@ -1,43 +1,34 @@
-"""Plays episodes of a policy from given seeds; each depends on its own seed alone."""
+"""Plays episodes of a policy from given seeds; each depends only on its own seed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Protocol
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
+from gymnasium import Space, spaces
 
 from leaderboard.boards.board import Board
-from leaderboard.evaluation.acting import actions_of
+from leaderboard.policy_files.gate import check_actions
+from leaderboard.scores.scored_episodes import EpisodeSums
 from safe_envs.contract.cost_signal import declared_constraints
+from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
-ACTION_STREAM = 1  # of an episode's seed; stream 0 is the environment's own
+ACTION_STREAM = 1  # of an episode's seed; the environment uses the seed itself
+LARGEST_LOG_STD = 20.0  # with larger ones every draw is at a bound anyway
 
 
 class Policy(Protocol):
-    """Answers observations with the outputs of a policy file."""
+    """Maps observations to the outputs of a policy file."""
 
     def outputs(self, observations: np.ndarray) -> dict[str, np.ndarray]:
         """Return each output, (rows, width), for observations (rows, n) float32."""
 
 
-@dataclass(frozen=True)
-class EpisodeSums:
-    """What an episode came to."""
-
-    total_return: float  # discounted as the environment declares
-    costs: tuple[float, ...]  # (m,)
-    plain_return: float  # undiscounted
-    plain_costs: tuple[float, ...]  # (m,)
-    length: int  # [steps]
-
-
 class BoardMismatchError(RuntimeError):
-    """The installed environment is not the one the board's numbers are frozen for."""
+    """The installed environment is not the one that the board's numbers are for."""
 
 
 class EpisodePlayer:
@@ -72,65 +63,83 @@ class EpisodePlayer:
         """Return the sums of one episode from each seed, at most as many as there are copies.
 
         Args:
-            policy: acts in all of them.
-            stochastic: draw its actions, with a generator that follows from the episode's seed.
+            policy: chooses the actions in all of them.
+            stochastic: draw its actions, with a generator seeded by the episode's seed.
             seeds: of the episodes.
         """
+        constraints = self._board.constraints
+        totals = EpisodeTotals(
+            len(seeds), self._board.reward_discount, [each.discount for each in constraints]
+        )
+        signals = np.zeros((len(seeds), 1 + len(constraints)))  # 0 after the end of an episode
+        ended = np.zeros(len(seeds), dtype=bool)
+        envs = self._envs[: len(seeds)]
+        key = "cost" if len(constraints) == 1 else "costs"
         runs = [
-            _Run(env, seed, self._board)
-            for env, seed in zip(self._envs[: len(seeds)], seeds, strict=True)
+            _Run(row, env, seed, key)
+            for row, (env, seed) in enumerate(zip(envs, seeds, strict=True))
         ]
-        running = runs
+        running, found = runs, {}
         while running:
-            observations = np.array([run.observation for run in running], dtype=np.float32)
-            space = running[0].env.action_space
-            generators = [run.generator for run in running]
-            chosen = actions_of(policy.outputs(observations), space, stochastic, generators)
+            chosen = self._actions(policy, stochastic, running)
+            signals[:], ended[:] = 0.0, False
             for run, action in zip(running, chosen, strict=True):
-                run.step(action)
-            running = [run for run in running if not run.over]
-        return [run.sums() for run in runs]
+                signals[run.row], ended[run.row] = run.step(action)
+            found.update({row: _sums(episode) for row, episode in totals.add(signals, ended)})
+            running = [run for run in running if not ended[run.row]]
+        return [found[run.row] for run in runs]
+
+    def _actions(
+        self, policy: Policy, stochastic: bool, running: list[_Run]
+    ) -> list[np.ndarray | np.int64]:
+        """Return the policy's action for each of some episodes."""
+        observations = np.array([run.observation for run in running], dtype=np.float32)
+        generators = [run.generator for run in running]
+        space = self._envs[0].action_space
+        return actions_of(policy.outputs(observations), space, stochastic, generators)
 
 
 class _Run:
-    """One episode on its way."""
+    """An episode that is being played.
 
-    def __init__(self, env: gym.Env, seed: int, board: Board) -> None:
-        self.env = env
+    Args:
+        row: its index among the episodes played together.
+        env: used by this episode only.
+        seed: of the episode.
+        cost_key: key of the costs in the environment's infos.
+    """
+
+    def __init__(self, row: int, env: gym.Env, seed: int, cost_key: str) -> None:
+        self.row = row
         self.generator = np.random.default_rng([seed, ACTION_STREAM])
-        self.over = False
-        m = len(board.constraints)
-        self._key = "cost" if m == 1 else "costs"
-        self._discounts = np.array(
-            [board.reward_discount, *(c.discount for c in board.constraints)]
-        )
-        self._factors = np.ones(1 + m)
-        self._sums, self._plain = np.zeros(1 + m), np.zeros(1 + m)
-        self._length = 0
+        self._env = env
+        self._key = cost_key
         observation, _ = env.reset(seed=seed)
         self.observation = spaces.flatten(env.observation_space, observation)
 
-    def step(self, action: np.ndarray | np.int64) -> None:
-        observation, reward, terminated, truncated, info = self.env.step(action)
+    def step(self, action: np.ndarray | np.int64) -> tuple[np.ndarray, bool]:
+        """Return reward and costs, (1 + m,), and whether the episode is over."""
+        observation, reward, terminated, truncated, info = self._env.step(action)
+        self.observation = spaces.flatten(self._env.observation_space, observation)
         signals = np.concatenate(([float(reward)], np.atleast_1d(info[self._key])))
-        self._sums += self._factors * signals
-        self._plain += signals
-        self._factors *= self._discounts
-        self._length += 1
-        self.over = bool(terminated or truncated)
-        self.observation = spaces.flatten(self.env.observation_space, observation)
+        return signals, bool(terminated or truncated)
 
-    def sums(self) -> EpisodeSums:
-        total, *costs = self._sums.tolist()
-        plain, *plain_costs = self._plain.tolist()
-        return EpisodeSums(total, tuple(costs), plain, tuple(plain_costs), self._length)
+
+def _sums(episode: Episode) -> EpisodeSums:
+    return EpisodeSums(
+        total_return=episode.value,
+        costs=tuple(episode.costs.tolist()),
+        plain_return=episode.plain_value,
+        plain_costs=tuple(episode.plain_costs.tolist()),
+        length=episode.length,
+    )
 
 
 def check_board(board: Board, env: gym.Env) -> None:
-    """Raise unless the environment declares what the board was frozen with.
+    """Raise BoardMismatchError unless the environment declares the board's numbers.
 
     Raises:
-        BoardMismatchError: with what differs.
+        BoardMismatchError: naming what differs.
     """
     found = {
         "constraints": declared_constraints(env),
@@ -140,6 +149,70 @@ def check_board(board: Board, env: gym.Env) -> None:
     for name, value in found.items():
         if value != frozen[name]:
             raise BoardMismatchError(
-                f"{board.env} declares {name} {value} but its board, version {board.version}, was "
-                f"frozen with {frozen[name]}; install the release of safe-envs that fits"
+                f"{board.env} declares {name} {value} but version {board.version} of its board has "
+                f"{frozen[name]}; install the matching release of safe-envs"
             )
+
+
+def actions_of(
+    outputs: dict[str, np.ndarray],
+    space: Space,
+    stochastic: bool,
+    generators: Sequence[np.random.Generator],
+) -> list[np.ndarray | np.int64]:
+    """Return one action per row.
+
+    A stochastic policy draws a Discrete action a with probability softmax(logits)_a and a Box
+    action from Normal(mean, exp(log_std)^2). A deterministic one uses the file's action if there is
+    one, else the largest logit or the mean. Box actions are clipped to their space.
+
+    Args:
+        outputs: of the policy, each (rows, width).
+        space: of the environment's actions, Box or Discrete.
+        stochastic: draw the actions.
+        generators: one per row, so that an episode's draws do not depend on other episodes.
+
+    Raises:
+        PolicyFailed: if a Discrete action is out of range.
+        TypeError: for any other action space.
+    """
+    if isinstance(space, spaces.Discrete):
+        check_actions(outputs, space)
+        chosen = _discrete(outputs, stochastic, generators)
+        return [np.int64(space.start + number) for number in chosen]
+    if not isinstance(space, spaces.Box):
+        raise TypeError(f"actions are {space}; policy files support Box and Discrete actions")
+    rows = _gaussian(outputs, generators) if stochastic else _deterministic_box(outputs)
+    return [_within(row, space) for row in rows]
+
+
+def _discrete(
+    outputs: Mapping[str, np.ndarray],
+    stochastic: bool,
+    generators: Sequence[np.random.Generator],
+) -> np.ndarray:
+    if not stochastic and "action" in outputs:
+        return outputs["action"].reshape(-1)
+    logits = outputs["logits"].astype(np.float64)  # (rows, n)
+    if not stochastic:
+        return logits.argmax(axis=1)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True)).cumsum(axis=1)
+    drawn = np.array([generator.random() for generator in generators]) * weights[:, -1]
+    return (weights <= drawn[:, None]).sum(axis=1)
+
+
+def _gaussian(
+    outputs: Mapping[str, np.ndarray], generators: Sequence[np.random.Generator]
+) -> np.ndarray:
+    mean = outputs["mean"].astype(np.float64)  # (rows, k)
+    deviation = np.exp(np.minimum(outputs["log_std"].astype(np.float64), LARGEST_LOG_STD))
+    noise = np.array([generator.standard_normal(mean.shape[1]) for generator in generators])
+    return mean + deviation * noise
+
+
+def _deterministic_box(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    return outputs["action"] if "action" in outputs else outputs["mean"]
+
+
+def _within(row: np.ndarray, space: spaces.Box) -> np.ndarray:
+    return np.clip(row.reshape(space.shape), space.low, space.high).astype(space.dtype)

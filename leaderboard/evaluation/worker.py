@@ -1,4 +1,4 @@
-"""The worker: evaluates what is submitted, one submission after the other."""
+"""The worker: evaluates submissions one after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from leaderboard.evaluation.evaluate import Progress, evaluate, no_progress
+from leaderboard.evaluation.evaluate import Progress, Tried, evaluate, no_progress
 from leaderboard.store.database import Database
 from leaderboard.store.leases import LeaseLost, claim, release
 from leaderboard.store.submission_store import State
@@ -30,14 +30,16 @@ def evaluate_next(
     owner: str,
     submission_id: int | None = None,
     progress: Progress = no_progress,
+    tried: Tried | None = None,
 ) -> tuple[int, State] | None:
-    """Evaluate a waiting submission; return its number and state, None if there is none to do.
+    """Evaluate a waiting submission; return its number and state, None if none is waiting.
 
     Args:
         database: the store.
         owner: of the lease.
-        submission_id: only this one.
-        progress: called with episodes done and to do.
+        submission_id: evaluate only this one.
+        progress: called with the episodes done and the episodes in all.
+        tried: policies that this process has checked and started.
 
     Raises:
         LeaseLost: if another worker has taken over.
@@ -46,17 +48,16 @@ def evaluate_next(
     if lease is None:
         return None
     try:
-        return lease.submission_id, evaluate(database, lease, progress)
+        return lease.submission_id, evaluate(database, lease, progress, tried)
     except KeyboardInterrupt:
         release(database, lease)
         raise
 
 
 def work(database: Database, stop: threading.Event, report: Report) -> None:
-    """Evaluate submissions until told to stop.
+    """Evaluate submissions until `stop` is set.
 
-    A failure of the evaluation itself leaves the submission to the next attempt, once the lease
-    has run out.
+    If the evaluation itself fails, the submission is tried again after its lease has expired.
     """
     owner = worker_name()
     while not stop.is_set():
@@ -68,7 +69,9 @@ def work(database: Database, stop: threading.Event, report: Report) -> None:
         except KeyboardInterrupt:
             return
         except Exception as error:
-            report(f"evaluation broke off, to be tried again: {type(error).__name__}: {error}")
+            report(
+                f"the evaluation failed and will be tried again: {type(error).__name__}: {error}"
+            )
             stop.wait(POLL_SECONDS)
             continue
         if done is None:
@@ -78,7 +81,7 @@ def work(database: Database, stop: threading.Event, report: Report) -> None:
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event for `work`; SIGTERM then breaks it off as Ctrl-C does, the lease released."""
+    """Return an event for `work`; SIGTERM then interrupts it as Ctrl-C does and frees the lease."""
     stop = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""What a policy file may consist of."""
+"""The checks that a policy file has to pass."""

@@ -1,7 +1,7 @@
-"""Decides whether a file is a policy that is run: first by what is in it, then by a short trial.
+"""Decides whether a policy file is accepted: first by its content, then by a short trial.
 
-A policy is an ONNX file with one float32 input (batch, n), n = `gymnasium.spaces.flatdim` of the
-observations, under any name, and these outputs:
+A policy is an ONNX file with one float32 input of any name, (batch, n) with n =
+`gymnasium.spaces.flatdim` of the observations, and these outputs:
 
     Box actions        action; or mean and log_std; or all three; each (batch, k), float32 or
                        float64, k the number of entries of an action
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -22,27 +23,24 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from leaderboard.policy_files.message_parts import MessageRefused, count_parts
 from leaderboard.policy_files.onnx_rules import check_model
 from leaderboard.policy_files.onnx_tensors import LARGEST_MODEL, type_name
-from leaderboard.policy_files.policy_form import (
-    PolicyForm,
-    PolicyOutput,
-    possible_outputs,
-    possible_sets,
-)
 from leaderboard.policy_files.policy_refused import PolicyRefused, shortened
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
+from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 
 __all__ = ["PolicyRefused", "check_actions", "check_graph", "check_policy", "probe_observations"]
 
 MOST_PARTS = 50_000  # fields in the file; a graph of 512 nodes has a few thousand
-LARGEST_PROBE = 1e6  # instead of infinite bounds
+LARGEST_PROBE = 1e6  # takes the place of infinite bounds
 _PROBES = 16
 _TRIAL = SandboxLimits(cpu_seconds=20, call_seconds=30.0, total_seconds=60.0)
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 
 
-def check_graph(model_bytes: bytes, observation_space: Space, action_space: Space) -> PolicyForm:
-    """Return which outputs a file has, by reading it without running anything.
+def check_graph(
+    model_bytes: bytes, observation_space: Space, action_space: Space
+) -> PolicySignature:
+    """Return a file's input size and outputs, without running anything.
 
     Args:
         model_bytes: the file.
@@ -50,25 +48,25 @@ def check_graph(model_bytes: bytes, observation_space: Space, action_space: Spac
         action_space: of the environment, Box or Discrete.
 
     Raises:
-        PolicyRefused: if it breaks a rule; the message is for the one who submitted it.
-        ValueError: if the environment's actions are of another kind.
+        PolicyRefused: if it breaks a rule; the message is for the submitter.
+        ValueError: if the environment's actions are neither Box nor Discrete.
     """
-    possible = possible_outputs(action_space)
+    possible = _possible_outputs(action_space)
     model = _parsed(model_bytes)
     check_model(model)
     size = int(spaces.flatdim(observation_space))
     _check_input(model.graph.input, size)
     outputs = model.graph.output
     names = [value.name for value in outputs]
-    if len(names) != len(set(names)) or frozenset(names) not in possible_sets(action_space):
-        allowed = "; or ".join(" and ".join(sorted(each)) for each in possible_sets(action_space))
+    if len(names) != len(set(names)) or frozenset(names) not in _possible_sets(action_space):
+        allowed = "; or ".join(" and ".join(sorted(each)) for each in _possible_sets(action_space))
         raise PolicyRefused(
             f"the outputs are {_listed(names)}; allowed for {action_space} are {allowed}; rename "
             "the outputs of the graph"
         )
     for value in outputs:
         _check_output(value, possible[value.name])
-    return PolicyForm(size, tuple(possible[name] for name in names))
+    return PolicySignature(size, tuple(possible[name] for name in names))
 
 
 def check_policy(
@@ -76,52 +74,63 @@ def check_policy(
     observation_space: Space,
     action_space: Space,
     limits: SandboxLimits = _TRIAL,
-) -> PolicyForm:
-    """Return which outputs a file has, after a trial on some observations.
+) -> PolicySignature:
+    """Return a file's input size and outputs, after a trial on a few observations.
 
     Args:
         model_bytes: the file.
-        observation_space: of the environment; its own random state is left alone.
+        observation_space: of the environment; its random state does not change.
         action_space: of the environment, Box or Discrete.
         limits: for the trial.
 
     Raises:
         PolicyRefused: if it breaks a rule or fails in the trial.
-        ValueError: if the environment's actions are of another kind.
+        ValueError: if the environment's actions are neither Box nor Discrete.
         SandboxUnavailable: if no process for it could be started.
     """
-    form = check_graph(model_bytes, observation_space, action_space)
+    signature = check_graph(model_bytes, observation_space, action_space)
+    with closing(SandboxedPolicy(model_bytes, signature, limits)) as policy:
+        pass_trial(policy, observation_space, action_space)
+    return signature
+
+
+def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
+    """Start a policy and try it on a few observations; it keeps running.
+
+    Raises:
+        PolicyRefused: if it fails; the message is for the submitter.
+        SandboxUnavailable: if no process for it could be started.
+    """
     try:
-        with SandboxedPolicy(model_bytes, form, limits) as policy:
-            try_out(policy, observation_space, action_space)
+        policy.start()
+        try_out(policy, observation_space, action_space)
     except PolicyFailed as failure:
         raise PolicyRefused(
             f"{failure}; allowed are finite numbers of the declared shapes for all observations of "
             f"{observation_space}, infinite bounds taken as {LARGEST_PROBE:.0e}; try it on such "
             "observations"
         ) from None
-    return form
 
 
 def try_out(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
-    """Run a policy on a few observations, extreme ones among them.
+    """Run a policy on a few observations, including extreme ones.
 
     Raises:
-        PolicyFailed: if an answer is not finite, of a wrong shape, or no action there is.
+        PolicyFailed: if an answer is not finite, has a wrong shape, or is out of range.
     """
     for batch in probe_observations(observation_space):
         check_actions(policy.outputs(batch), action_space)
 
 
 def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:
-    """Check that the actions of a Discrete space exist.
+    """Check that Discrete actions are in range.
 
     Args:
         outputs: of the policy, each (rows, width).
         action_space: of the environment.
 
     Raises:
-        PolicyFailed: if one does not.
+        PolicyFailed: if one is not.
     """
     if not isinstance(action_space, spaces.Discrete) or "action" not in outputs:
         return
@@ -131,11 +140,11 @@ def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:
 
 
 def probe_observations(observation_space: Space) -> tuple[np.ndarray, np.ndarray]:
-    """Return flat observations to try, float32 (rows, n): random ones, and extremes.
+    """Return flat observations to try, float32 (rows, n): random ones and extreme ones.
 
-    The extremes are zeros, the bounds of a Box and 1e6 where it has none.
+    The extreme ones are zero and the bounds of a Box, with +-1e6 for infinite bounds.
     """
-    space = copy.deepcopy(observation_space)  # seeding must not touch the caller's
+    space = copy.deepcopy(observation_space)  # do not seed the caller's space
     space.seed(0)
     drawn = [spaces.flatten(space, space.sample()) for _ in range(_PROBES)]
     random = np.array(drawn, dtype=np.float32)
@@ -145,6 +154,32 @@ def probe_observations(observation_space: Space) -> tuple[np.ndarray, np.ndarray
     high = np.clip(space.high, -LARGEST_PROBE, LARGEST_PROBE).ravel()
     extremes = [np.clip(0.0, low, high), low, high, np.where(np.arange(low.size) % 2, low, high)]
     return random, np.array(extremes, dtype=np.float32)
+
+
+def _possible_outputs(action_space: Space) -> dict[str, PolicyOutput]:
+    """Return the outputs that a policy for this action space may have, by name.
+
+    Raises:
+        ValueError: if policy files cannot answer actions of this space.
+    """
+    if isinstance(action_space, spaces.Discrete):
+        return {
+            "action": PolicyOutput("action", 1, whole=True),
+            "logits": PolicyOutput("logits", int(action_space.n), whole=False),
+        }
+    if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
+        width = int(np.prod(action_space.shape))
+        return {name: PolicyOutput(name, width, False) for name in ("action", "mean", "log_std")}
+    raise ValueError(
+        f"actions are {action_space}; policy files support Box actions of floats and Discrete "
+        "actions; evaluate on an environment with one of them"
+    )
+
+
+def _possible_sets(action_space: Space) -> tuple[frozenset[str], ...]:
+    """Return the sets of outputs that a policy for this action space may have."""
+    drawn = {"logits"} if isinstance(action_space, spaces.Discrete) else {"mean", "log_std"}
+    return frozenset({"action"}), frozenset(drawn), frozenset({"action", *drawn})
 
 
 def _parsed(model_bytes: bytes) -> ModelProto:
@@ -160,7 +195,9 @@ def _parsed(model_bytes: bytes) -> ModelProto:
     except MessageRefused as error:
         raise PolicyRefused(f"the file is malformed: {error}; submit an ONNX file") from None
     except DecodeError:
-        raise PolicyRefused("the file is malformed: no ONNX message; submit an ONNX file") from None
+        raise PolicyRefused(
+            "the file is malformed: not an ONNX message; submit an ONNX file"
+        ) from None
     if not model.HasField("graph"):
         raise PolicyRefused("the file is malformed: it has no graph; submit an ONNX file")
     return model
@@ -170,7 +207,7 @@ def _check_input(inputs: Sequence[ValueInfoProto], size: int) -> None:
     allowed = f"allowed is one float32 input of shape (batch, {size})"
     if len(inputs) != 1:
         raise PolicyRefused(
-            f"the graph has {len(inputs)} inputs; {allowed}; make the others constants"
+            f"the graph has {len(inputs)} inputs; {allowed}; turn the others into constants"
         )
     found = inputs[0].type.tensor_type
     if found.elem_type != TensorProto.FLOAT:
@@ -194,7 +231,7 @@ def _check_output(value: ValueInfoProto, output: PolicyOutput) -> None:
             f"allowed is {' or '.join(map(type_name, types))}; cast it"
         )
     if not found.HasField("shape"):
-        return  # the trial will tell
+        return  # the trial shows it
     shape = _shape(value)
     wide = len(shape) == 2 and shape[1] in (None, output.width)
     if not (wide or (output.whole and len(shape) == 1)) or shape[0] not in (None, 1):
@@ -205,7 +242,7 @@ def _check_output(value: ValueInfoProto, output: PolicyOutput) -> None:
 
 
 def _shape(value: ValueInfoProto) -> list[int | None]:
-    """Return the sizes of a declared shape, None where it is open."""
+    """Return the sizes of a declared shape, None where a size is left open."""
     sizes = value.type.tensor_type.shape.dim
     return [size.dim_value if size.HasField("dim_value") else None for size in sizes[:9]]
 

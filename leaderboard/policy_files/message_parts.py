@@ -1,7 +1,7 @@
-"""Walks through a protobuf message before it is parsed, for what the parser does not check.
+"""Checks a protobuf message before it is parsed, for what the parser does not check.
 
-Parsing costs up to a hundred times the bytes in memory if a file consists of empty messages: two
-bytes each in the file, some two hundred in memory. And text that is not UTF-8 is taken, as bytes.
+A file of empty messages takes up to a hundred times its size in memory when it is parsed: two bytes
+each in the file, about two hundred in memory. The parser also accepts text that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _DEEPEST = 20
 
 
 class MessageRefused(ValueError):
-    """The message has more parts than allowed, or is none."""
+    """The bytes are not a message, or it has too many parts."""
 
 
 def count_parts(content: bytes, message: Descriptor, most: int) -> int:
-    """Return how many fields a message and the messages in it have, after checking their text.
+    """Return the number of fields in a message and the messages inside it; check their text.
 
     Args:
         content: the message as bytes.
         message: its type.
-        most: where to stop counting.
+        most: allowed fields.
 
     Raises:
-        MessageRefused: if there are more, or the bytes are no such message.
+        MessageRefused: if there are more, or the bytes are not such a message.
     """
     waiting = [(0, len(content), message, 0)]  # start, end, type, depth
     count = 0
@@ -51,7 +51,7 @@ def count_parts(content: bytes, message: Descriptor, most: int) -> int:
 
 
 def _skip(content: bytes, position: int, end: int, wire_type: int) -> tuple[int, int]:
-    """Return where a value starts and where the next field does."""
+    """Return where a value starts and where the next field starts."""
     start = position
     if wire_type == _VARINT:
         _, position = _varint(content, position, end)
@@ -63,9 +63,9 @@ def _skip(content: bytes, position: int, end: int, wire_type: int) -> tuple[int,
         length, start = _varint(content, position, end)
         position = start + length
     else:
-        raise MessageRefused(f"no ONNX message: wire type {wire_type} at byte {position}")
+        raise MessageRefused(f"not an ONNX message: wire type {wire_type} at byte {position}")
     if position > end:
-        raise MessageRefused(f"no ONNX message: it ends within a field at byte {start}")
+        raise MessageRefused(f"not an ONNX message: it ends within a field at byte {start}")
     return start, position
 
 
@@ -73,11 +73,13 @@ def _check_text(text: bytes, start: int) -> None:
     try:
         text.decode("utf-8")
     except UnicodeDecodeError:
-        raise MessageRefused(f"no ONNX message: the text at byte {start} is not UTF-8") from None
+        raise MessageRefused(
+            f"not an ONNX message: the text at byte {start} is not UTF-8"
+        ) from None
 
 
 def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:
-    """Return a number of up to ten bytes, and where the next thing starts."""
+    """Return a number of up to ten bytes and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:
@@ -87,4 +89,4 @@ def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         if byte < 128:
             return value, position
-    raise MessageRefused(f"no ONNX message: a number does not end at byte {position}")
+    raise MessageRefused(f"not an ONNX message: a number does not end at byte {position}")

@@ -1,9 +1,9 @@
-"""What a policy file may consist of: an allow-list of fields, operators and tensors.
+"""What a policy file may contain: an allow-list of fields, operators and tensors.
 
-These rules, and not onnx.checker, are the security check: the checker accepts other files as
-tensor data, loops of 2^62 rounds and tensors of 80 GB. Only the protobuf parser sees the file here;
-nothing is executed, and no shapes are inferred: how large a tensor gets while a policy runs is
-bounded by the sandbox's limit on memory.
+These rules, not onnx.checker, are the security check: the checker accepts tensor data in other
+files, loops of 2^62 rounds and tensors of 80 GB. Here the file is only parsed as protobuf. Nothing
+is executed and no shapes are inferred; while a policy runs, the sandbox's limit on memory bounds
+the size of its tensors.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ _Message = ModelProto | GraphProto | NodeProto | AttributeProto
 
 
 def check_model(model: ModelProto) -> None:
-    """Check everything but the names and shapes of input and outputs.
+    """Check everything except the names and shapes of the input and outputs.
 
     Raises:
-        PolicyRefused: at the first rule that is broken.
+        PolicyRefused: naming the first broken rule.
     """
     _check_no_unknown_fields(model)
     _check_fields(model, _MODEL_FIELDS, "the model")
@@ -87,12 +87,12 @@ def check_model(model: ModelProto) -> None:
 
 
 def _check_no_unknown_fields(model: ModelProto) -> None:
-    """Refuse what only another version of ONNX would understand."""
+    """Refuse fields that this version of ONNX does not know."""
     size = model.ByteSize()
     model.DiscardUnknownFields()
     if model.ByteSize() != size:
         raise PolicyRefused(
-            "the file has fields that ONNX does not define; allowed is plain ONNX; export it anew"
+            "the file has fields that ONNX does not define; allowed is plain ONNX; export it again"
         )
 
 
@@ -128,7 +128,7 @@ def _check_metadata(entries: Sequence[StringStringEntryProto]) -> None:
 def _check_counts(graph: GraphProto) -> None:
     for name, count, most in (
         ("nodes", len(graph.node), MOST_NODES),
-        ("initialisers", len(graph.initializer), MOST_TENSORS),
+        ("initializers", len(graph.initializer), MOST_TENSORS),
         ("value_info entries", len(graph.value_info), MOST_TENSORS),
     ):
         if count > most:
@@ -138,7 +138,7 @@ def _check_counts(graph: GraphProto) -> None:
 
 
 def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
-    """Return the tensors in a node's attributes after checking the rest of it."""
+    """Check a node and return the tensors in its attributes."""
     if node.domain not in ("", "ai.onnx"):
         raise PolicyRefused(
             f"{what} is {shortened(node.op_type)!r} of the domain {shortened(node.domain)!r}; "
@@ -147,7 +147,7 @@ def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
     if node.op_type not in OPERATORS:
         raise PolicyRefused(
             f"{what} is the operator {shortened(node.op_type)!r}; allowed are "
-            f"{listed(OPERATORS)}; build the policy of these"
+            f"{listed(OPERATORS)}; build the policy from these"
         )
     _check_fields(node, _NODE_FIELDS, what)
     if max(len(node.input), len(node.output), len(node.attribute)) > MOST_CONNECTIONS:
@@ -160,7 +160,8 @@ def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
         cast = node.op_type == "Cast" and attribute.name == "to"
         if text or (cast and attribute.i not in ITEM_SIZES):
             raise PolicyRefused(
-                f"{what} makes a tensor of another type than {type_names(ITEM_SIZES)}; use these"
+                f"{what} makes a tensor of another type; allowed are "
+                f"{type_names(ITEM_SIZES)}; use these"
             )
     return [attribute.t for attribute in node.attribute if attribute.HasField("t")]
 
@@ -168,6 +169,6 @@ def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
 def _check_tensor_type(value: ValueInfoProto) -> None:
     if value.type.WhichOneof("value") not in (None, "tensor_type"):
         raise PolicyRefused(
-            f"{shortened(value.name)!r} is no tensor; allowed are tensors; export without "
+            f"{shortened(value.name)!r} is not a tensor; allowed are tensors; export without "
             "sequences, maps and optional values"
         )

@@ -1,4 +1,4 @@
-"""What a tensor in a policy file may be: numbers that are all in the file."""
+"""The rules for tensors in a policy file: all of their numbers are in the file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from leaderboard.policy_files.policy_refused import PolicyRefused, listed, short
 
 LARGEST_MODEL = 5 * 1024 * 1024  # [bytes] of the file, and of all its tensors together
 _MOST_DIMENSIONS = 8
-ITEM_SIZES: dict[int, int] = {  # [bytes] of the element types that are allowed
+ITEM_SIZES: dict[int, int] = {  # [bytes] per number, of the allowed types
     TensorProto.FLOAT: 4,
     TensorProto.DOUBLE: 8,
     TensorProto.INT32: 4,
     TensorProto.INT64: 8,
     TensorProto.BOOL: 1,
 }
-_DATA_FIELDS: dict[int, str] = {  # where a tensor's numbers are if they are not raw bytes
+_DATA_FIELDS: dict[int, str] = {  # the field with a tensor's numbers if they are not raw bytes
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
     TensorProto.INT32: "int32_data",
@@ -31,12 +31,12 @@ _FIELDS |= {"data_location", *_DATA_FIELDS.values()}
 
 
 def check_tensors(tensors: Iterable[TensorProto]) -> None:
-    """Check that tensors hold the numbers they say, in this file, and together not too many.
+    """Check that tensors have as many numbers as they declare, in this file, and not too many.
 
-    NaN is refused; infinities are taken, which may be the bounds of a Clip or a mask.
+    NaN is refused; infinities are allowed, since they may be the bounds of a Clip or a mask.
 
     Raises:
-        PolicyRefused: at the first tensor that does not.
+        PolicyRefused: naming the first tensor that does not.
     """
     total = 0
     for tensor in tensors:
@@ -48,10 +48,10 @@ def check_tensors(tensors: Iterable[TensorProto]) -> None:
 
 
 def _checked_bytes(tensor: TensorProto, what: str) -> int:
-    """Return the size of a tensor after checking that its numbers are all there."""
+    """Check that a tensor's numbers are all there and return its size."""
     if tensor.external_data or tensor.data_location != TensorProto.DEFAULT:
         raise PolicyRefused(
-            f"{what} lies in another file; allowed is one file with all numbers in it; export with "
+            f"{what} is in another file; allowed is one file with all numbers in it; export with "
             "external_data=False"
         )
     for field, _ in tensor.ListFields():
@@ -67,14 +67,13 @@ def _checked_bytes(tensor: TensorProto, what: str) -> int:
         )
     if len(tensor.dims) > _MOST_DIMENSIONS or any(size < 0 for size in tensor.dims):
         raise PolicyRefused(
-            f"{what} has an impossible shape; allowed are up to {_MOST_DIMENSIONS} sizes from 0 "
-            "up; export it anew"
+            f"{what} has an impossible shape; allowed are up to {_MOST_DIMENSIONS} "
+            "sizes >= 0; export it again"
         )
     count = math.prod(tensor.dims)
     if count != _counted_numbers(tensor, item_size, what):
         raise PolicyRefused(
-            f"{what} says it has {count:,} numbers, but holds another number of them; export it "
-            "anew"
+            f"{what} declares {count:,} numbers but holds a different number; export it again"
         )
     _check_no_nan(tensor, what)
     return count * item_size
@@ -100,7 +99,7 @@ def _counted_numbers(tensor: TensorProto, item_size: int, what: str) -> int:
 
 
 def _check_no_nan(tensor: TensorProto, what: str) -> None:
-    """Refuse NaN; infinities may be the bounds of a Clip or a mask."""
+    """Refuse NaN."""
     kinds: dict[int, str] = {TensorProto.FLOAT: "<f4", TensorProto.DOUBLE: "<f8"}
     if tensor.data_type not in kinds:
         return
@@ -109,13 +108,13 @@ def _check_no_nan(tensor: TensorProto, what: str) -> None:
     else:
         numbers = np.array([*tensor.float_data, *tensor.double_data])
     if np.isnan(numbers).any():
-        raise PolicyRefused(f"{what} holds NaN; allowed are numbers; train the policy anew")
+        raise PolicyRefused(f"{what} holds NaN; allowed are numbers; train the policy again")
 
 
 def type_name(number: int) -> str:
     """Return the name of an element type."""
     known = {value: name for name, value in TensorProto.DataType.items()}
-    return known.get(number, f"{number}, which ONNX does not know")
+    return known.get(number, f"{number}, which ONNX does not define")
 
 
 def type_names(numbers: Iterable[int]) -> str:

@@ -1,1 +1,1 @@
-"""The process that a stranger's policy runs in."""
+"""The process that untrusted policies run in."""

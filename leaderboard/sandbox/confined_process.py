@@ -1,4 +1,4 @@
-"""A child process that is talked to in bytes: no more than asked for, none without a deadline."""
+"""A child process that exchanges bytes: no more than asked for, and always by a deadline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from leaderboard.sandbox.sandbox_protocol import Settings
 
-# A stand-in for the package, so that nothing but the child's own modules is imported there.
+# An empty stand-in for the package, so that the child imports nothing but its own modules.
 PACKAGE = f"""
 import sys, types
 package = types.ModuleType("leaderboard")
@@ -28,17 +28,17 @@ _SIGNALS = {int(each) for each in signal.Signals}
 
 
 class ProcessFault(RuntimeError):
-    """The process ended or did not answer; the message reads on after "the policy"."""
+    """The process ended or did not answer; the message continues "the policy ..."."""
 
 
 class ConfinedProcess:
-    """A running `sandbox_child`; it does not outlive the thread that starts it.
+    """A running `sandbox_child`, which ends at the latest with the thread that starts it.
 
     Args:
-        settings: for the child; the parent among them is this process.
+        settings: for the child; their `parent` is this process.
 
     Raises:
-        OSError: if the system starts no further process.
+        OSError: if the system cannot start another process.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -50,7 +50,7 @@ class ConfinedProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                cwd=folder,  # removed at once: a working folder in which nothing can be made
+                cwd=folder,  # removed at once: no file can be created in it
                 env=_ENVIRONMENT,
                 close_fds=True,
                 start_new_session=True,
@@ -76,7 +76,7 @@ class ConfinedProcess:
         """Write a request.
 
         Raises:
-            ProcessFault: if the process has answered before, ended, or does not read it.
+            ProcessFault: if the process has ended, wrote without being asked, or does not read.
         """
         if self._readable.poll(0):
             if os.read(self._answers, 1):
@@ -94,7 +94,7 @@ class ConfinedProcess:
         """Return the next bytes of the answer.
 
         Raises:
-            ProcessFault: if the process ends or the deadline passes before so many have come.
+            ProcessFault: if the process ends or the deadline passes before all have arrived.
         """
         content = bytearray()
         while len(content) < size:
@@ -106,7 +106,7 @@ class ConfinedProcess:
         return bytes(content)
 
     def close(self) -> None:
-        """End the process, if it still runs, and close the pipes."""
+        """End the process, if it is still running, and close the pipes."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -114,7 +114,7 @@ class ConfinedProcess:
             pipe.close()
 
     def _ended(self) -> ProcessFault:
-        """Return why the process ended; it has closed its pipe, so it ends now or is ended."""
+        """Return why the process ended; it closed its pipe, so it ends by itself or is killed."""
         try:
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:

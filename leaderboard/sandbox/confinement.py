@@ -1,6 +1,6 @@
-"""What a process gives up before it runs a stranger's policy; Linux only.
+"""What a process gives up before it runs an untrusted policy; Linux only.
 
-Nothing here imports more than the standard library, so that the process can call it first.
+This file imports the standard library only, so that the process can call it first.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _OPEN_FILES = 64
 
 
 def limit_resources(memory_bytes: int, cpu_seconds: int) -> None:
-    """Bound memory, processor time and open files; writing files of any size fails from here on.
+    """Limit memory, processor time and open files; from here on, writing to any file fails.
 
     Args:
-        memory_bytes: of address space.
-        cpu_seconds: of processor time, after which the system ends the process with SIGXCPU.
+        memory_bytes: address space.
+        cpu_seconds: processor time, after which the system ends the process with SIGXCPU.
     """
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
@@ -33,10 +33,10 @@ def limit_resources(memory_bytes: int, cpu_seconds: int) -> None:
 
 
 def isolate_network() -> bool:
-    """Move to a network of its own without any device; return whether the system allowed it.
+    """Move to a network namespace without any device; return whether the system allowed it.
 
-    A user namespace goes with it where possible, in which not even root keeps its powers over the
-    rest of the system. It must be called before any thread is started.
+    Where possible it comes with a user namespace, in which even root has no power over the rest of
+    the system. Call it before any thread is started.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
@@ -45,12 +45,12 @@ def isolate_network() -> bool:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the system kill this process when its parent ends.
+    """Ask the system to kill this process when its parent ends.
 
-    Call it after `isolate_network`, because a change of credentials cancels it.
+    Call it after `isolate_network`, because a change of credentials cancels this.
 
     Args:
-        parent: its process id, in case it ended before this call.
+        parent: process id of the parent, which may have ended before this call.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
@@ -59,9 +59,9 @@ def die_with_parent(parent: int) -> None:
 
 
 def renounce_privileges() -> None:
-    """Give up new processes, new privileges and inspection by others.
+    """Give up new processes and new privileges, and forbid inspection by other processes.
 
-    The limit on processes does not bind root; the filter of system calls does.
+    The limit on processes does not apply to root; the filter of system calls does.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -1,8 +1,8 @@
-"""Runs a stranger's policy in a process that can only compute, and trusts none of its answers.
+"""Runs an untrusted policy in a process that can only compute, and checks all of its answers.
 
-The process gets the model and observations through a pipe and returns numbers through another. A
+The process gets the model and observations through one pipe and returns numbers through another. A
 policy that breaks out of ONNX Runtime still has no files, network or other processes, and what it
-writes to the pipe is checked like any other answer: the number of bytes is known beforehand.
+writes to the pipe is checked like any other answer: the number of bytes is known in advance.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from types import TracebackType
 
 import numpy as np
 
-from leaderboard.policy_files.policy_form import PolicyForm
 from leaderboard.sandbox.confined_process import ConfinedProcess, ProcessFault
+from leaderboard.sandbox.policy_signature import PolicySignature
 from leaderboard.sandbox.sandbox_protocol import READY, Answer
+from safe_envs.contract.argument_checks import check_positive
 
-MOST_ROWS = 65_536  # of one call
+MOST_ROWS = 65_536  # in one call
 _START_SECONDS = 60.0
 
 
 class PolicyFailed(RuntimeError):
-    """The policy misbehaved; the message holds no observations and no text of the policy's."""
+    """The policy failed; the message contains no observations and no text from the policy."""
 
 
 class SandboxUnavailable(RuntimeError):
@@ -37,11 +38,10 @@ class SandboxLimits:
     """What a policy may use.
 
     Args:
-        memory_bytes: of address space, ONNX Runtime's own 150 MB included.
-        cpu_seconds: of processor time, over all calls.
-        call_seconds: of wall time for one call.
-        total_seconds: of wall time for all calls together; what the caller does between them is
-            not counted.
+        memory_bytes: address space, including about 150 MB for ONNX Runtime itself.
+        cpu_seconds: processor time of all calls together.
+        call_seconds: wall time of one call.
+        total_seconds: wall time of all calls together; the time between calls does not count.
     """
 
     memory_bytes: int = 2 * 1024**3
@@ -50,70 +50,74 @@ class SandboxLimits:
     total_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value > 0:
-                raise ValueError(f"{name} is {value}; pass a positive number")
+        check_positive(**asdict(self))
 
     @classmethod
     def for_steps(cls, steps: int) -> SandboxLimits:
-        """Return limits for an evaluation of so many environment steps."""
+        """Return limits for an evaluation of this many environment steps."""
         seconds = 120 + steps * 20e-6
         return cls(cpu_seconds=int(seconds), total_seconds=600.0 + seconds)
 
 
 @dataclass(frozen=True)
 class Isolation:
-    """What the system granted beyond the limits, which always hold."""
+    """What the system allowed beyond the limits, which always apply."""
 
     network_isolated: bool  # a network namespace without devices
     system_calls_filtered: bool  # no files, sockets, processes
 
 
 class SandboxedPolicy:
-    """A policy's answers; each row is run on its own.
+    """A policy in a process of its own; each row is run by itself.
 
     The model sees one observation at a time, so an answer depends, bit for bit, on that observation
     alone: not on the other rows of a batch, its size or its order.
 
-    Use it as a context manager, in one thread, with which the process ends. After a failure the
-    process is gone and every further call fails as well.
+    Use it as a context manager and in one thread: the process ends when that thread does. After a
+    failure the process is gone and all further calls fail too.
 
     Args:
-        model_bytes: an ONNX file; see `policy_gate.check_policy`.
-        form: its input size and outputs, as `check_policy` or `check_graph` returned it.
+        model_bytes: an ONNX file; see `gate.check_policy`.
+        signature: its input size and outputs, as `check_policy` or `check_graph` returned it.
         limits: what it may use.
     """
 
     def __init__(
-        self, model_bytes: bytes, form: PolicyForm, limits: SandboxLimits | None = None
+        self, model_bytes: bytes, signature: PolicySignature, limits: SandboxLimits | None = None
     ) -> None:
-        self.form = form
+        self.signature = signature
         self.limits = limits or SandboxLimits()
         self._model = model_bytes
         self._process: ConfinedProcess | None = None
         self._isolation: Isolation | None = None
         self._seconds_left = self.limits.total_seconds
-        self._width = sum(output.width for output in form.outputs)
+        self._width = sum(output.width for output in signature.outputs)
 
     def __enter__(self) -> SandboxedPolicy:
-        """Start the process and load the model.
+        """Start it; see `start`."""
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the process and load the model, unless it is running.
 
         Raises:
             PolicyFailed: if the model cannot be loaded.
             SandboxUnavailable: if the process cannot be started.
         """
+        if self._process is not None:
+            return
         if not sys.platform.startswith("linux"):
             raise SandboxUnavailable(
-                f"policies are run on Linux only, this is {sys.platform}; use a Linux machine"
+                f"policies run on Linux only and this is {sys.platform}; use a Linux machine"
             )
         self._seconds_left = self.limits.total_seconds
         try:
-            self._isolation = self._start()
+            self._isolation = self._start_process()
             self._ask(struct.pack("<Q", len(self._model)) + self._model, 0)
         except BaseException:
             self.close()
             raise
-        return self
 
     def __exit__(
         self,
@@ -126,7 +130,7 @@ class SandboxedPolicy:
 
     @property
     def isolation(self) -> Isolation:
-        """What the system granted.
+        """What the system allowed.
 
         Raises:
             RuntimeError: before the policy is started.
@@ -148,30 +152,32 @@ class SandboxedPolicy:
             observations: (rows, n) flat observations.
 
         Returns:
-            By name: int64 for the action of a Discrete space, which is not checked against the
-            number of actions here; float64, from whatever the file computes in, for the others.
+            Arrays by name: int64 for the action of a Discrete space, whose range is not checked
+            here; float64 for the others, whatever type the file computes in.
 
         Raises:
-            PolicyFailed: if it crashes, exceeds a limit, or answers in a wrong shape or type or
+            PolicyFailed: if it crashes, exceeds a limit, or answers with a wrong shape or type or
                 with numbers that are not finite.
             ValueError: if the observations are not (rows, n) finite numbers.
         """
         rows = self._rows(observations)
         content = self._ask(struct.pack("<I", len(rows)) + rows.tobytes(), len(rows) * self._width)
         answers = np.frombuffer(content, "<f8").reshape(len(rows), self._width)
-        ends = np.cumsum([output.width for output in self.form.outputs])
+        ends = np.cumsum([output.width for output in self.signature.outputs])
         parts = np.split(answers, ends[:-1], axis=1)
         named = {}
-        for output, values in zip(self.form.outputs, parts, strict=True):
+        for output, values in zip(self.signature.outputs, parts, strict=True):
             if not np.isfinite(values).all():
                 raise self._fail(f"answered {output.name!r} with numbers that are not finite")
             if output.whole and (np.abs(values) > 2**53).any() | (values % 1 != 0).any():
-                raise self._fail(f"answered {output.name!r} with no whole numbers up to 2^53")
+                raise self._fail(
+                    f"answered {output.name!r} with numbers that are not whole or exceed 2^53"
+                )
             named[output.name] = values.astype(np.int64) if output.whole else values.copy()
         return named
 
     def _rows(self, observations: np.ndarray) -> np.ndarray:
-        size = self.form.observation_size
+        size = self.signature.observation_size
         rows = np.ascontiguousarray(observations, dtype="<f4")
         if rows.ndim != 2 or rows.shape[1] != size or not 1 <= len(rows) <= MOST_ROWS:
             raise ValueError(
@@ -179,35 +185,32 @@ class SandboxedPolicy:
                 f"{MOST_ROWS:,} rows; flatten them with gymnasium.spaces.flatten"
             )
         if not np.isfinite(rows).all():
-            raise ValueError("observations are not finite; look at the environment")
+            raise ValueError("observations are not finite; check the environment")
         return rows
 
-    def _start(self) -> Isolation:
+    def _start_process(self) -> Isolation:
         try:
             self._process = ConfinedProcess(
                 {
                     "parent": os.getpid(),
                     "memory_bytes": self.limits.memory_bytes,
                     "cpu_seconds": self.limits.cpu_seconds,
-                    "observation_size": self.form.observation_size,
-                    "outputs": [
-                        {"name": output.name, "width": output.width, "whole": output.whole}
-                        for output in self.form.outputs
-                    ],
+                    "observation_size": self.signature.observation_size,
+                    "outputs": [asdict(output) for output in self.signature.outputs],
                 }
             )
             answer = self._process.receive(3, time.monotonic() + _START_SECONDS)
             if answer[:1] != READY:
-                raise ProcessFault("something else than the sandbox wrote to the pipe")
+                raise ProcessFault("something other than the sandbox wrote to the pipe")
         except (OSError, ProcessFault) as error:
             raise SandboxUnavailable(
-                f"the process for the policy could not be started: {error}; look at the machine's "
+                f"the process for the policy could not be started: {error}; check the machine's "
                 "memory and process limits"
             ) from None
         return Isolation(bool(answer[1]), bool(answer[2]))
 
     def _ask(self, request: bytes, numbers: int) -> bytes:
-        """Return so many float64 numbers as bytes."""
+        """Send a request and return its answer, this many float64 numbers, as bytes."""
         if self._process is None:
             raise PolicyFailed("the policy is not running; use `with SandboxedPolicy(...)`")
         start = time.monotonic()
@@ -224,19 +227,19 @@ class SandboxedPolicy:
         raise self._fail(self._meaning(code, position))
 
     def _meaning(self, code: int, position: int) -> str:
-        """Return what an answer other than OK says; it may be garbage."""
-        output = self.form.outputs[min(position, len(self.form.outputs) - 1)]
+        """Return the meaning of an answer other than OK, which may be garbage."""
+        output = self.signature.outputs[min(position, len(self.signature.outputs) - 1)]
         kind = "int64 or int32" if output.whole else "float32 or float64"
         meanings: dict[int, str] = {
             Answer.NOT_LOADED: "cannot be loaded by ONNX Runtime",
             Answer.FAILED: "failed while it ran in ONNX Runtime",
             Answer.OUT_OF_MEMORY: "ran out of memory",
-            Answer.WRONG_TYPE: f"answered {output.name!r} in another type than {kind}",
+            Answer.WRONG_TYPE: f"answered {output.name!r} with a type other than {kind}",
             Answer.WRONG_SHAPE: (
-                f"answered {output.name!r} in another shape than (batch, {output.width})"
+                f"answered {output.name!r} with a shape other than (batch, {output.width})"
             ),
         }
-        return meanings.get(code, "answered what no policy answers")
+        return meanings.get(code, "sent something that is not an answer")
 
     def _fail(self, reason: str) -> PolicyFailed:
         self.close()

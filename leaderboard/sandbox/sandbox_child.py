@@ -1,6 +1,6 @@
-"""The process that runs one stranger's policy, and answers its parent over a pipe.
+"""The process that runs one untrusted policy and answers its parent over a pipe.
 
-It imports the standard library, NumPy and ONNX Runtime alone.
+It imports only the standard library, NumPy and ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from leaderboard.sandbox.system_call_filter import filter_system_calls
 
 
 def main() -> None:
-    """Confine this process, then serve; what libraries print does not reach the parent."""
+    """Confine this process, then serve; output of libraries does not reach the parent."""
     settings: Settings = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -28,8 +28,8 @@ def main() -> None:
     die_with_parent(settings["parent"])
     limit_resources(settings["memory_bytes"], settings["cpu_seconds"])
     from leaderboard.sandbox.policy_service import (
-        serve,  # loads ONNX Runtime: the last files to be opened
-    )
+        serve,
+    )  # loads ONNX Runtime, the last files it opens
 
     renounce_privileges()
     filtered = filter_system_calls()

@@ -1,13 +1,13 @@
-"""What a sandboxed policy's process and its parent say to each other, in bytes.
+"""The messages between a sandboxed policy's process and its parent, in bytes.
 
-All numbers are little-endian; the arrows are seen from the parent.
+All numbers are little-endian; -> is sent by the parent, <- by the process.
 
     -> settings (JSON, the first argument of the process)
     <- READY, whether the network is cut off, whether system calls are filtered (1 byte each)
     -> length (8 bytes), model
     <- answer, output (1 byte each)
     -> rows (4 bytes), observations (float32)
-    <- answer, output; if the answer is OK: of each row all outputs one after the other (float64)
+    <- answer, output; if the answer is OK: row by row, all outputs one after the other (float64)
 
 The last exchange is repeated. After an answer other than OK the process ends.
 """
@@ -15,13 +15,13 @@ The last exchange is repeated. After an answer other than OK the process ends.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TypedDict
+from typing import Any, TypedDict
 
 READY = b"R"
 
 
 class Answer(IntEnum):
-    """How a request ended; the byte after it is the position of the output it is about."""
+    """How a request ended; the byte after it is the position of the output concerned."""
 
     OK = 0
     NOT_LOADED = 1
@@ -31,19 +31,11 @@ class Answer(IntEnum):
     WRONG_SHAPE = 5
 
 
-class OutputSettings(TypedDict):
-    """One output, as `policy_form.PolicyOutput` has it."""
-
-    name: str
-    width: int
-    whole: bool
-
-
 class Settings(TypedDict):
-    """What the parent decides."""
+    """What the parent sets."""
 
     parent: int  # process id
     memory_bytes: int
     cpu_seconds: int
     observation_size: int
-    outputs: list[OutputSettings]
+    outputs: list[dict[str, Any]]  # the fields of each `PolicyOutput`

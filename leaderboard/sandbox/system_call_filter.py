@@ -1,8 +1,8 @@
-"""A filter of system calls: a process can compute and use its open pipes, and nothing else.
+"""A filter of system calls: the process can compute and use its open pipes, and nothing else.
 
 The filter is a program of the kernel's packet-filter machine (see seccomp(2)): it compares the
-number of each system call with an allow-list. Everything else fails with EPERM, among it opening
-files, sockets, new processes and threads, and signals to others.
+number of each system call with an allow-list. Everything else fails with EPERM: opening files,
+sockets, starting processes and threads, sending signals to others.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class _Program(ctypes.Structure):
 
 
 def filter_system_calls() -> bool:
-    """Allow this process and all its threads the few calls above; return whether it worked.
+    """Restrict this process and its threads to the calls above; return whether that worked.
 
-    It needs `confinement.renounce_privileges` first, and Linux on x86-64.
+    Call `confinement.renounce_privileges` first. It works on Linux on x86-64 only.
     """
     if platform.machine() != "x86_64":
         return False
@@ -63,7 +63,7 @@ def filter_system_calls() -> bool:
 
 
 def _instructions() -> bytes:
-    """Return the filter program; a jump counts the instructions to skip if equal, and if not."""
+    """Return the filter program; a jump gives the instructions to skip if equal and if not."""
     program = [(_LOAD, 0, 0, _ARCHITECTURE_AT)]
     program += [(_JUMP_IF_EQUAL, 0, len(_ALLOWED) + 1, _ARCHITECTURE)]
     program += [(_LOAD, 0, 0, _NUMBER_AT)]

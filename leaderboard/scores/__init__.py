@@ -1,1 +1,1 @@
-"""From episodes to a ranking."""
+"""Scores and rankings, computed from episodes."""

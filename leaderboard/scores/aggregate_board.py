@@ -1,10 +1,10 @@
 """The board over all environments: one line per algorithm of an account.
 
-Each line is a matrix of normalised returns, five training seeds by N environments. The column of
-an environment in which the algorithm has no ranked row, or a row that violates or broke off, is
-zero, the return of random actions. More feasible environments come first, then the interquartile
-mean of the matrix, so that no return makes up for a violation; the zeros only order entries with
-equally many feasible environments.
+Each line is a matrix of normalized returns, five training seeds by N environments. A column is
+zero, the return of random actions, if the algorithm has no ranked row in that environment or its
+row is violating or invalid. Lines are ordered by the number of feasible environments, then by the
+interquartile mean of the matrix, so no return makes up for a violation; the zeros only affect the
+order of entries with equally many feasible environments.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COUNTED = (Tier.SAFE, Tier.FEASIBLE)
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """Whose rows make up one line."""
+    """The account and algorithm whose rows make one line."""
 
     account: str
     algorithm: str
@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class EnvironmentResult:
-    """An entry's latest ranked row of one environment: the best of many would be luck."""
+    """An entry's latest ranked row in one environment; the best of many would reward luck."""
 
     tier: Tier
     statistics: RowStatistics | None  # None if the submission is invalid
@@ -54,29 +54,29 @@ class AggregateScore:
     environments: int  # N
     score: Interval  # interquartile mean of the matrix
     environment_scores: tuple[float, ...]  # (N,) interquartile mean of each column
-    matrix: np.ndarray  # (seeds, N) normalised returns, read-only
+    matrix: np.ndarray  # (seeds, N) normalized returns, read-only
 
 
 def aggregate_scores(
     entries: Mapping[Entry, Mapping[str, EnvironmentResult]], boards: Sequence[Board]
 ) -> list[AggregateScore]:
-    """Return the board's lines, best first; equal ones are ordered by name.
+    """Return the board's lines, best first; ties are ordered by name.
 
-    The rank interval leaves out the entries that are clearly above or below: ranked so, and the
-    95 % interval of the paired differences of interquartile means lies wholly on that side. Which
-    environments are feasible is taken as measured.
+    The rank interval leaves out entries that are clearly above or below: they are ranked so, and
+    the 95 % interval of the paired differences of interquartile means is entirely on that side. The
+    feasibility of each environment is taken as measured.
 
     Args:
         entries: results by environment id; a preview (fewer than five policies) counts as missing.
         boards: of the N environments, in the order of the columns.
 
     Raises:
-        ValueError: if there is no board, or a result is of an environment without one.
+        ValueError: if there is no board, or a result belongs to an environment without one.
     """
     _check(entries, boards)
     found = []
     for entry, results in entries.items():
-        columns = [normalised_returns(board, results.get(board.env)) for board in boards]
+        columns = [normalized_returns(board, results.get(board.env)) for board in boards]
         feasible = sum(column is not None for column in columns)
         found.append((entry, feasible, _matrix(columns)))
     found.sort(key=lambda line: (-line[1], -interquartile_mean(line[2]), line[0]))
@@ -99,11 +99,11 @@ def aggregate_scores(
     ]
 
 
-def normalised_returns(board: Board, result: EnvironmentResult | None) -> np.ndarray | None:
-    """Return normalised mean returns of the first five policies, or None if the row counts zero.
+def normalized_returns(board: Board, result: EnvironmentResult | None) -> np.ndarray | None:
+    """Return normalized mean returns of the first five policies, None if the row counts as zero.
 
-    All columns need the same number of seeds, or an environment with more of them would weigh
-    more. The first five policies in the order of submission are taken, never the best five.
+    All columns need the same number of seeds; otherwise an environment with more seeds would have
+    more weight. The first five policies in the order of submission count, not the best five.
 
     Args:
         board: of the row's environment.
@@ -117,15 +117,15 @@ def normalised_returns(board: Board, result: EnvironmentResult | None) -> np.nda
     returns = result.statistics.seed_returns
     if len(returns) < RANKED_POLICIES:
         return None
-    return np.array([board.normalised(value) for value in returns[:RANKED_POLICIES]])
+    return np.array([board.normalized(value) for value in returns[:RANKED_POLICIES]])
 
 
 def resampled_means(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return interquartile means of 2000 resamples, seeds drawn with replacement in each column.
+    """Return interquartile means of 2000 resamples; seeds are drawn with replacement per column.
 
     Their quantiles are the interval of
     `baselines.measures.statistics.stratified_bootstrap_interval` from the same random numbers,
-    with all resamples at once. Of five seeds it is too short (see there).
+    with all resamples at once. With five seeds it is too short (see there).
     Source: Agarwal et al. 2021, section 4.1.
 
     Args:
@@ -144,12 +144,12 @@ def resampled_means(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def improvement(first: AggregateScore, second: AggregateScore) -> float:
     """Return the probability that a seed of the first entry beats a seed of the second.
 
-    It is the mean over environments of Mann-Whitney's statistic, equal values counted half; an
-    environment that counts zero for both is a draw.
+    It is the mean over environments of the Mann-Whitney statistic, with ties counted as half; an
+    environment that counts as zero for both is a tie.
 
     Args:
-        first: of the same board as second.
-        second: what it is compared with.
+        first: one line of the board.
+        second: another line of it.
     """
     return probability_of_improvement(first.matrix, second.matrix)
 
@@ -178,12 +178,12 @@ def _check(
     entries: Mapping[Entry, Mapping[str, EnvironmentResult]], boards: Sequence[Board]
 ) -> None:
     if not boards:
-        raise ValueError("there are no boards; at least one is needed; pass boards().values()")
+        raise ValueError("there are no boards; pass at least one, such as boards().values()")
     known = {board.env for board in boards}
     for entry, results in entries.items():
         unknown = sorted(set(results) - known)
         if unknown:
             raise ValueError(
                 f"{entry.algorithm!r} of {entry.account!r} has a result in {unknown[0]!r}; the "
-                f"boards are {', '.join(sorted(known))}; pass the results of these only"
+                f"boards are {', '.join(sorted(known))}; pass results for these only"
             )

@@ -9,24 +9,24 @@ from leaderboard.scores.row_score import RowScore
 
 
 class Tier(str, Enum):
-    """First key of the ranking; a later one never outranks an earlier one."""
+    """First key of the ranking, best first."""
 
     SAFE = "safe"  # the upper bound of every constraint's mean cost is within its limit
     FEASIBLE = "feasible"  # every mean cost is within its limit
     VIOLATING = "violating"
-    INVALID = "invalid"  # broke off: not finite, wrong shape, out of time
+    INVALID = "invalid"  # a policy failed: not finite, wrong shape, out of time
 
 
 class Feasibility(str, Enum):
-    """What has to be within the limit."""
+    """The statistic that has to be within the limit."""
 
     MEAN = "mean"
-    P95 = "p95"  # the board of tails
+    P95 = "p95"  # the ranking by tails
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A scored submission, to be ranked."""
+    """An evaluated submission, to be ranked."""
 
     id: int
     score: RowScore | None  # None if the submission is invalid
@@ -37,7 +37,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class RankedRow:
-    """A candidate with its place; previews, withdrawn and invalid ones have none."""
+    """A candidate with its rank; previews, withdrawn and invalid ones have none."""
 
     candidate: Candidate
     tier: Tier

@@ -1,10 +1,9 @@
-"""Scored submissions in, rows in their order out.
+"""Puts the rows of a board in their order.
 
 The order is total: tier, then the tier's value (score; the size of the excess among violating
 rows), then smaller tail excess, fewer training steps, earlier submission, smaller id. It does not
-depend on the order of the input. Rows without a rank stay visible behind the ranked ones:
-previews, invalid ones, withdrawn ones. They are left out before ranks are counted, so they move
-nobody.
+depend on the order of the input. Rows without a rank are listed after the ranked ones: previews,
+invalid ones, withdrawn ones. They do not count, so they change the rank of no other row.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from leaderboard.boards.board import RANKED_POLICIES
 from leaderboard.scores.ranked_row import Candidate, Feasibility, RankedRow, Tier
 from leaderboard.scores.row_score import RowScore, ScoreDraws
 
-TAIL = 0.025  # part of the draws beyond either end of a 95 % interval
+TAIL = 0.025  # share of the draws beyond each end of a 95 % interval
 TIER_ORDER = {tier: place for place, tier in enumerate(Tier)}
 
 
 def tier_of(score: RowScore | None, feasibility: Feasibility) -> Tier:
-    """Return the tier of a row; each tier's condition includes that of the tier below.
+    """Return the tier of a row.
 
         SAFE       value_i <= limit_i and upper_bound_i <= limit_i for all constraints i
         FEASIBLE   value_i <= limit_i for all i
         VIOLATING  otherwise
 
     where value is the mean cost or its 95th percentile. There is no tolerance: a policy whose
-    expected cost is exactly the limit, such as the exact optimum of a tabular environment, comes
-    out above it in about half of all samples. Costs that are the same in every episode carry no
-    rounding, so a cost that is always at the limit is SAFE.
+    expected cost is exactly the limit, such as the exact optimum of a tabular environment, is above
+    it in about half of all samples. The mean of costs that are the same in every episode has no
+    rounding error, so a cost that is always at the limit is SAFE.
 
     Args:
         score: None if the submission is invalid.
@@ -52,14 +51,14 @@ def tier_of(score: RowScore | None, feasibility: Feasibility) -> Tier:
 
 
 def rank_rows(candidates: Sequence[Candidate], feasibility: Feasibility) -> list[RankedRow]:
-    """Return all candidates in the order they are shown, the ranked ones with rank and interval.
+    """Return all candidates in their order, the ranked ones with rank and rank interval.
 
     Args:
         candidates: of one board, in any order.
         feasibility: what has to be within the limit.
 
     Raises:
-        ValueError: if an id occurs twice or rows have unequal numbers of draws.
+        ValueError: if an id occurs twice or rows have different numbers of draws.
     """
     _check(candidates)
     ordered = sorted(candidates, key=lambda candidate: _order_key(candidate, feasibility))
@@ -87,28 +86,28 @@ def rank_rows(candidates: Sequence[Candidate], feasibility: Feasibility) -> list
 def rank_intervals(
     value: np.ndarray, safety: np.ndarray, places: np.ndarray
 ) -> list[tuple[int, int]]:
-    """Return the ranks that are compatible with chance, lowest and highest, of rows in order.
+    """Return the lowest and highest rank that chance may explain, for rows in their order.
 
         interval_i = (1 + #{j clearly above i}, n - #{j clearly below i})
 
     j is clearly above i if it is ranked above i and the 95 % interval of the paired differences
-    of their draws lies wholly on j's side: of the draws of value within a tier, of those of
-    safety between tiers. Ends of the interval are order statistics, with floor(0.025 R) of the R
-    draws cut off on either side, so it lies on j's side if no more draws than that do not.
+    of their draws is entirely on j's side. The draws are those of value within a tier and those of
+    safety between tiers. The ends of the interval are order statistics, with floor(0.025 R) of the
+    R draws cut off at each end, so it is on j's side if at most that many draws are not.
 
     The interval contains the rank: the rows clearly above i are among the rank_i - 1 rows above
-    it and those clearly below among the n - rank_i rows below it. (Draws alone would not do: they
-    can favour, if seldom, the row with the smaller value.) Each pair is judged at 95 % by itself.
+    it, and those clearly below among the n - rank_i rows below it. (Draws alone are not enough: in
+    rare cases they favor the row with the smaller value.) Each pair is tested at 95 % by itself.
     Source: Mogstad, Romano, Shaikh and Wilhelm 2024, Inference for Ranks. Differs from the paper:
     no correction for the number of pairs, so the intervals are shorter than simultaneous ones.
 
     Args:
-        value: draws of n rows in the order of their rank, larger is better, shape (n, R).
-        safety: the same of what rows of unequal tiers are compared by.
-        places: of each row's tier, not falling, shape (n,).
+        value: draws of n rows in the order of their rank, shape (n, R); larger is better.
+        safety: the same for comparing rows of different tiers.
+        places: of each row's tier, non-decreasing, shape (n,).
     """
     rows, resamples = value.shape
-    needed = resamples - int(TAIL * resamples)  # draws that have to agree
+    needed = resamples - int(TAIL * resamples)  # number of draws that have to agree
     above, below = np.zeros(rows, dtype=int), np.zeros(rows, dtype=int)
     for i in range(rows - 1):
         end = int(np.searchsorted(places, places[i], side="right"))  # of i's tier
@@ -117,7 +116,7 @@ def rank_intervals(
                 np.count_nonzero(value[i] > value[i + 1 : end], axis=1),
                 np.count_nonzero(safety[i] > safety[end:], axis=1),
             ]
-        )  # (n - i - 1,) draws in which i is above each row behind it
+        )  # (n - i - 1,) draws in which i is above each later row
         clear = agreeing >= needed
         below[i] = clear.sum()
         above[i + 1 :] += clear
@@ -129,8 +128,8 @@ def _tier_intervals(
 ) -> list[tuple[int, int]]:
     """Return the rank intervals of rows in order.
 
-    Rows of one tier are compared by score, or by excess if both violate. Between tiers it is the
-    excess as well: a tier that was decided by chance is no clear difference.
+    Rows of one tier are compared by score, or by excess if both violate. Rows of different tiers
+    are compared by excess too: if chance decided the tier, the difference is not clear.
     """
     if not draws:
         return []
@@ -141,7 +140,7 @@ def _tier_intervals(
 
 
 def _order_key(candidate: Candidate, feasibility: Feasibility) -> tuple[float, ...]:
-    """Return the numbers that rows are ordered by, smaller first; the last one is unique."""
+    """Return the sort key of a row, smaller first; its last entry is unique."""
     last = (candidate.submitted_at, candidate.id)
     group, tier = _group(candidate), TIER_ORDER[tier_of(candidate.score, feasibility)]
     if candidate.score is None:
@@ -176,10 +175,10 @@ def _check(candidates: Sequence[Candidate]) -> None:
     ids = [candidate.id for candidate in candidates]
     if len(set(ids)) < len(ids):
         twice = next(id_ for id_ in ids if ids.count(id_) > 1)
-        raise ValueError(f"id {twice} occurs twice; every row has its own; pass each row once")
+        raise ValueError(f"id {twice} occurs twice; pass each row once")
     sizes = {len(row.score.draws.score) for row in candidates if row.score is not None}
     if len(sizes) > 1:
         raise ValueError(
-            f"rows have {sorted(sizes)} draws; differences need equally many in all rows; "
-            "compute the scores anew"
+            f"rows have {sorted(sizes)} draws; differences need the same number in all rows; "
+            "compute the scores again"
         )

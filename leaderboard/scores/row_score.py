@@ -1,4 +1,4 @@
-"""What is computed once of a submission's episodes, kept in the store and shown on its row."""
+"""The numbers of a row, computed once from a submission's episodes and kept in the store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STATISTICS_VERSION = 1  # goes up when a formula changes: rows of another version are computed anew
+STATISTICS_VERSION = 1  # raise it when a formula changes: older rows are then computed again
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class CostStatistics:
-    """One constraint's episode costs, all policies' episodes pooled."""
+    """Statistics of one constraint's episode costs, over the episodes of all policies."""
 
     name: str
     limit: float
@@ -29,7 +29,7 @@ class CostStatistics:
     p90: Interval
     p95: Interval
     p95_upper_bound: float  # one-sided 95 % bootstrap bound of P95
-    worst: float  # comparable at equal numbers of episodes only
+    worst: float  # comparable only at equal numbers of episodes
     cvar: Interval  # mean of the worst 5 %
     violation_probability: Interval  # P(C > limit), Wilson's interval
     excess: float  # (mean - limit) / scale
@@ -45,7 +45,7 @@ class RowStatistics:
 
     policies: int  # k
     episodes: int  # of each policy
-    score: Interval  # interquartile mean over policies of the normalised mean return
+    score: Interval  # interquartile mean over policies of the normalized mean return
     mean_return: Interval
     plain_mean_return: float
     mean_length: float
@@ -58,16 +58,16 @@ class RowStatistics:
 
 @dataclass(frozen=True)
 class ScoreDraws:
-    """Bootstrap draws; draw r resampled the same policies and episodes in every row."""
+    """Bootstrap draws; draw r resamples the same policies and episodes in every row."""
 
     score: np.ndarray  # (resamples,)
     excess: np.ndarray  # (resamples,) largest (mean - limit) / scale of the constraints
-    excess_p95: np.ndarray  # (resamples,) the same of P95
+    excess_p95: np.ndarray  # (resamples,) the same for P95
 
 
 @dataclass(frozen=True)
 class RowScore:
-    """A submission's numbers and the draws its rank interval is computed from."""
+    """A submission's numbers, and the draws that its rank interval is computed from."""
 
     statistics: RowStatistics
     draws: ScoreDraws

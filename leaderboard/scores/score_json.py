@@ -1,4 +1,4 @@
-"""A row's numbers as text and its draws as bytes, for the store. Both come back bit by bit."""
+"""A row's numbers as text and its draws as bytes, for the store; both read back bit for bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leaderboard.scores.row_score import (
 
 
 def statistics_to_json(statistics: RowStatistics) -> str:
-    """Return statistics as one JSON object; floats are written so that they read back equal.
+    """Return statistics as one JSON object; floats read back equal.
 
     Raises:
         ValueError: if a number is NaN or infinite.
@@ -30,7 +30,7 @@ def statistics_from_json(text: str) -> RowStatistics:
     """Return the statistics that `statistics_to_json` wrote.
 
     Raises:
-        ValueError: if the text is of another version or not such an object.
+        ValueError: if the text has another version or is not such an object.
     """
     try:
         table = json.loads(text)
@@ -39,8 +39,8 @@ def statistics_from_json(text: str) -> RowStatistics:
         raise _refusal(reason) from reason
     if version != STATISTICS_VERSION:
         raise ValueError(
-            f"the statistics are of version {version!r}; this program computes version "
-            f"{STATISTICS_VERSION}; score the stored episodes anew"
+            f"the statistics have version {version!r} but this program computes version "
+            f"{STATISTICS_VERSION}; score the stored episodes again"
         )
     try:
         return _statistics(table)
@@ -67,12 +67,12 @@ def draws_from_bytes(content: bytes) -> ScoreDraws:
     except ValueError as reason:
         raise ValueError(
             f"the draws cannot be read: {reason}; they are a NumPy array without pickled "
-            "objects; score the stored episodes anew"
+            "objects; score the stored episodes again"
         ) from reason
     if rows.ndim != 2 or len(rows) != 3 or rows.dtype != "<f8":
         raise ValueError(
             f"the draws are {rows.dtype} of shape {rows.shape}; they are float64 of shape "
-            "(3, resamples); score the stored episodes anew"
+            "(3, resamples); score the stored episodes again"
         )
     score, excess, excess_p95 = rows
     return ScoreDraws(score=score, excess=excess, excess_p95=excess_p95)
@@ -97,5 +97,5 @@ def _cost_statistics(table: dict) -> CostStatistics:
 def _refusal(reason: Exception) -> ValueError:
     return ValueError(
         f"the stored statistics cannot be read ({type(reason).__name__}: {reason}); expected is "
-        "what statistics_to_json writes; score the stored episodes anew"
+        "what statistics_to_json writes; score the stored episodes again"
     )

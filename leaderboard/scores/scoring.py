@@ -1,19 +1,19 @@
-"""Episodes of a submission in, the numbers of its row out.
+"""Computes the numbers of a row from the episodes of a submission.
 
 Every interval is a percentile interval from one two-level bootstrap: a resample draws k of the k
 policies with replacement and, for each drawn policy, n of its n episodes. The draws depend on k
-and n alone, so that resample r of any two rows with equal k and n is made of the same policies
-and episodes (common random numbers) and the difference of their draws is a paired one: policy j's
-episode i starts from the same seed in both. (The j-th trainings of two rows have nothing else in
-common; pairing them adds noise to the width of the interval, no bias.) Rows of unequal k or n are
-drawn independently, and the difference of their draws is an unpaired one.
+and n alone, so resample r of any two rows with equal k and n consists of the same policies and
+episodes (common random numbers). The difference of their draws is then paired: episode i of policy
+j starts from the same seed in both. (The j-th trainings of two rows have nothing else in common;
+pairing them adds noise to the width of the interval but no bias.) Rows with unequal k or n are
+resampled independently, and the difference of their draws is unpaired.
 
-Coverage on normal episodes, five policies of a hundred (measured, +- 2 %): if all policies are
-equally good, 98 % of the intervals of a mean contain it, since the noise of the episodes counts on
-both levels; if policies differ as much as episodes do, 84 % (interquartile mean 88 %) instead of
-95 %, and the one-sided bound lies above the mean in 89 %: five policies say little about others.
-With one policy the upper level is empty and the intervals know the noise of the episodes only.
-Wilson's interval takes all episodes for independent.
+Coverage with normally distributed episodes, five policies of a hundred each (measured, +- 2 %): if
+all policies are equally good, 98 % of the intervals of a mean contain it, since the noise of the
+episodes counts on both levels. If policies differ as much as episodes do, 84 % do (interquartile
+mean 88 %) instead of 95 %, and the one-sided bound is above the mean in 89 % of the cases: five
+policies say little about others. With one policy the upper level is empty and the intervals cover
+only the noise of the episodes. Wilson's interval treats all episodes as independent.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from leaderboard.scores.scored_episodes import ScoredEpisodes
 RESAMPLES = 2000
 RESAMPLING_SEED = 20_211_204
 CVAR_LEVEL = 0.95
-ONE_SIDED = 0.95  # confidence of the upper bounds that decide the tier
+ONE_SIDED = 0.95  # confidence of the upper bounds that determine the tier
 TWO_SIDED = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
 class _CostDraws:
-    """Statistics of one constraint: entry 0 of the episodes as measured, then of the resamples."""
+    """Statistics of one constraint: entry 0 is as measured, the others are of the resamples."""
 
     mean: np.ndarray  # (1 + resamples,)
     p90: np.ndarray
@@ -57,16 +57,16 @@ def score_row(board: Board, episodes: ScoredEpisodes) -> RowScore:
 
         score = (IQM_j(mean return of policy j) - random) / (reference - random)
 
-    which is the IQM of the normalised returns, since a trimmed mean commutes with linear maps.
-    Source of the IQM: Agarwal et al. 2021, section 4.3; of the resampling on both levels:
-    Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8.
+    which is the IQM of the normalized returns, since a trimmed mean commutes with linear maps.
+    Sources: Agarwal et al. 2021, section 4.3, for the IQM; Davison and Hinkley 1997, Bootstrap
+    Methods and their Application, section 3.8, for resampling on both levels.
 
     Args:
         board: gives limits, cost scales, and the random and reference return.
         episodes: of k policies, n episodes each, m constraints.
 
     Raises:
-        ValueError: if episodes are missing or not finite, or the board has not m constraints.
+        ValueError: if episodes are missing or not finite, or the board does not have m constraints.
     """
     _check(board, episodes)
     indices = resampled_episodes(*episodes.returns.shape)
@@ -112,14 +112,14 @@ def _return_draws(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return draws of the score and of the mean return, (1 + resamples,) each.
 
-    The middle policies are added in rising order, so that the sum does not depend on the
-    processor and never falls if a return rises.
+    The middle policies are added in increasing order, so that the sum does not depend on the
+    processor and never decreases when a return increases.
     """
     drawn = returns.ravel()[indices]  # (1 + resamples, k * n)
     policy_means = np.sort(drawn.reshape(len(indices), *returns.shape).mean(axis=2), axis=1)
     cut = int(TRIMMED * len(returns))
     middle = policy_means[:, cut : len(returns) - cut].mean(axis=1)
-    score = np.array([board.normalised(value) for value in middle.tolist()])
+    score = np.array([board.normalized(value) for value in middle.tolist()])
     return score, _within_range(drawn.mean(axis=1), returns)
 
 
@@ -146,7 +146,7 @@ def _cost_draws(costs: np.ndarray, indices: np.ndarray) -> _CostDraws:
 
 
 def _sorted_quantile(rows: np.ndarray, level: float) -> np.ndarray:
-    """Return each rising row's quantile, linear between neighbours; exact if they are equal."""
+    """Return the quantile of each sorted row, linear between neighbors; exact if they are equal."""
     position = level * (rows.shape[1] - 1)
     below = int(position)
     above = min(below + 1, rows.shape[1] - 1)
@@ -155,10 +155,10 @@ def _sorted_quantile(rows: np.ndarray, level: float) -> np.ndarray:
 
 
 def _within_range(means: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return means of values without the rounding that leads out of the values' range.
+    """Return the means of values, clipped to the values' range to remove rounding errors.
 
-    So the mean of equal costs is that cost to the last bit, and a cost that is always at the
-    limit is not counted as above it.
+    So the mean of equal costs equals that cost to the last bit, and a cost that is always at the
+    limit does not count as above it.
     """
     return np.clip(means, values.min(), values.max())
 
@@ -227,7 +227,7 @@ def wilson_interval(successes: int, trials: int) -> Interval:
     Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
 
     Args:
-        successes: at most as many as trials.
+        successes: at most trials.
         trials: n, at least one.
     """
     bounds = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
@@ -235,7 +235,7 @@ def wilson_interval(successes: int, trials: int) -> Interval:
 
 
 def _interval(draws: np.ndarray) -> Interval:
-    """Return the statistic, entry 0, between the outer 2.5 % quantiles of its resamples."""
+    """Return the statistic, entry 0, with the 2.5 % and 97.5 % quantiles of its resamples."""
     low, high = np.quantile(draws[1:], TWO_SIDED)
     return Interval(float(draws[0]), float(low), float(high))
 
@@ -254,12 +254,12 @@ def _check(board: Board, episodes: ScoredEpisodes) -> None:
         )
     if policies * count == 0:
         raise ValueError(
-            f"there are {policies} policies with {count} episodes each; at least one episode of "
-            "one policy is needed; evaluate before scoring"
+            f"there are {policies} policies with {count} episodes each; at least one policy with "
+            "one episode is needed; evaluate before scoring"
         )
     sums = (episodes.returns, episodes.costs, episodes.plain_returns, episodes.plain_costs)
     if not all(np.isfinite(values).all() for values in sums):
         raise ValueError(
             "a return or cost is NaN or infinite; every sum has to be finite; a submission whose "
-            "episodes broke off is invalid and has no score"
+            "policy failed is invalid and has no score"
         )

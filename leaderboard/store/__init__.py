@@ -1,1 +1,1 @@
-"""What is kept, and for how long."""
+"""The store: what the leaderboard keeps in its database."""

@@ -16,16 +16,16 @@ from leaderboard.store.database import Database
 from leaderboard.store.tables import account, token
 from leaderboard.submissions.metadata import plain_text
 
-LOCAL = "local"  # the account of submissions made on the store itself
-TOKEN_PREFIX = "slb_"  # so that a leaked token is recognised
+LOCAL = "local"  # the account of submissions made directly to the store
+TOKEN_PREFIX = "slb_"  # makes a leaked token recognizable
 TOKEN_BYTES = 32
 
 
 class Scope(str, Enum):
-    """What a token is good for."""
+    """What a token allows."""
 
     SUBMIT = "submit"
-    ADMIN = "admin"  # submit, withdraw anybody's, seasons
+    ADMIN = "admin"  # also withdraw anybody's submissions
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Identity:
 
 
 def account_id_of(connection: sa.Connection, name: str) -> int:
-    """Return the number of the account of this name, made if there is none."""
+    """Return the number of the account with this name; create the account if there is none."""
     query = sa.select(account.c.id).where(account.c.name == name)
     found = connection.execute(query).scalar_one_or_none()
     if found is None:
@@ -50,7 +50,7 @@ def account_id_of(connection: sa.Connection, name: str) -> int:
 
 
 def create_token(database: Database, name: str, scope: Scope, actor: str) -> str:
-    """Return a new token of an account, which is made if need be; it cannot be shown again.
+    """Return a new token of an account, created if needed; the token cannot be shown again.
 
     Raises:
         ValueError: if the name is empty, too long, or has invisible characters.
@@ -85,7 +85,7 @@ def revoke_tokens(database: Database, name: str, actor: str) -> int:
 
 
 def identify(connection: sa.Connection, given: str) -> Identity | None:
-    """Return whose token this is, None if nobody's."""
+    """Return whose token this is, None if it is not valid."""
     digest = _digest(given)
     query = (
         sa.select(token.c.sha256, token.c.scope, account.c.id, account.c.name)

@@ -1,4 +1,4 @@
-"""Opens the store: SQLite in a file without any set-up, PostgreSQL by its URL."""
+"""Opens the store: SQLite in a file, without any setup, or PostgreSQL by its URL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sqlalchemy import event
 
 EMBEDDED = Path("runs/leaderboard.sqlite")
 BUSY_SECONDS = 30.0  # how long a writer waits for another
-_one_migration = threading.Lock()  # Alembic keeps the one at work in a module
+_one_migration = threading.Lock()  # Alembic keeps its current context in a module
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Yield a connection whose changes are kept together when the block ends, or not at all."""
+        """Yield a connection whose changes are committed when the block ends, all or none."""
         with self.engine.connect() as plain:
             connection = plain.execution_options(writes=True)
             with connection.begin():
@@ -53,10 +53,10 @@ def embedded_url(path: Path = EMBEDDED) -> str:
 
 
 def open_database(url: str) -> Database:
-    """Return the store at a URL, made or brought up to date if need be.
+    """Return the store at a URL; create its tables or bring them up to date.
 
     Raises:
-        ValueError: if the URL is of another kind, or the store cannot be opened.
+        ValueError: if the URL is of another kind or the store cannot be opened.
     """
     engine = _engine(url)
     try:
@@ -92,7 +92,7 @@ def _engine(url: str) -> sa.Engine:
 
 def _wrong_url(url: str) -> str:
     return (
-        f"{url!r} is no URL of a store; pass sqlite:///path/to/file.sqlite or "
+        f"{url!r} is not the URL of a store; pass sqlite:///path/to/file.sqlite or "
         "postgresql://user:password@host/database"
     )
 
@@ -110,10 +110,10 @@ def _postgresql(url: sa.URL) -> sa.Engine:
 
 def _sqlite(url: sa.URL) -> sa.Engine:
     if not url.database or url.database == ":memory:":
-        raise ValueError("a SQLite store is a file, which worker and server share; pass its path")
+        raise ValueError("a SQLite store is a file shared by worker and server; pass its path")
     path = Path(url.database)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():  # it holds the season's secret: nobody else's business
+    if not path.exists():  # it contains the season's secret: readable by the owner only
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _set_up_sqlite)
@@ -122,7 +122,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    """Readers beside one writer, every commit on the disk, transactions begun by us."""
+    """Allow readers beside a writer, sync every commit, begin transactions ourselves."""
     connection.isolation_level = None
     cursor = connection.cursor()
     _turn_on_wal(cursor)
@@ -132,7 +132,7 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _turn_on_wal(cursor: sqlite3.Cursor) -> None:
-    """Turn on the write-ahead log; of those who do so at once, SQLite makes none wait."""
+    """Turn on the write-ahead log; SQLite does not wait for others that do so at the same time."""
     last_moment = time.monotonic() + BUSY_SECONDS
     while cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
@@ -144,6 +144,6 @@ def _turn_on_wal(cursor: sqlite3.Cursor) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    """Take the lock at once if the block writes: taken later, two writers could deadlock."""
+    """Take the lock at once if the block writes; if taken later, two writers could deadlock."""
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

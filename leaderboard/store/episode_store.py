@@ -1,22 +1,20 @@
-"""Keeps every evaluated episode, each exactly once."""
+"""Keeps every evaluated episode exactly once."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
 import sqlalchemy as sa
 
-from leaderboard.evaluation.episodes import EpisodeSums
-from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.scores.scored_episodes import EpisodeSums, ScoredEpisodes, episodes_of
 from leaderboard.store.tables import episode, policy
 
 
 def keep_episodes(
     connection: sa.Connection, policy_id: int, split: str, episodes: Mapping[int, EpisodeSums]
 ) -> None:
-    """Keep episodes by seed index; one that is there already is the same and stays."""
+    """Keep episodes by seed index; one that is already kept is the same and stays."""
     present = kept_indices(connection, policy_id, split)
     rows = [
         {
@@ -37,7 +35,7 @@ def keep_episodes(
 
 
 def kept_indices(connection: sa.Connection, policy_id: int, split: str) -> set[int]:
-    """Return the seed indices of the episodes that are kept."""
+    """Return the seed indices of the kept episodes."""
     query = sa.select(episode.c.seed_index).where(
         episode.c.policy_id == policy_id, episode.c.split == split
     )
@@ -45,7 +43,7 @@ def kept_indices(connection: sa.Connection, policy_id: int, split: str) -> set[i
 
 
 def count_episodes(connection: sa.Connection, submission_id: int, split: str) -> int:
-    """Return how many episodes of a submission are kept."""
+    """Return the number of kept episodes of a submission."""
     query = (
         sa.select(sa.func.count())
         .select_from(episode.join(policy))
@@ -55,7 +53,7 @@ def count_episodes(connection: sa.Connection, submission_id: int, split: str) ->
 
 
 def scored_episodes(connection: sa.Connection, submission_id: int, split: str) -> ScoredEpisodes:
-    """Return all episodes of a submission, policies and episodes in their order."""
+    """Return all episodes of a submission, ordered by policy and seed index."""
     query = (
         sa.select(policy.c.position, episode)
         .join(policy)
@@ -76,21 +74,4 @@ def scored_episodes(connection: sa.Connection, submission_id: int, split: str) -
             for row in rows
         ),
         policies,
-    )
-
-
-def episodes_of(episodes: Iterable[EpisodeSums], policies: int) -> ScoredEpisodes:
-    """Return episodes, policy after policy, as arrays."""
-    rows = list(episodes)
-
-    def array(values: list) -> np.ndarray:
-        flat = np.array(values, dtype=np.float64)
-        return flat.reshape(policies, len(rows) // policies, *flat.shape[1:])
-
-    return ScoredEpisodes(
-        returns=array([row.total_return for row in rows]),
-        costs=array([row.costs for row in rows]),
-        plain_returns=array([row.plain_return for row in rows]),
-        plain_costs=array([row.plain_costs for row in rows]),
-        lengths=array([row.length for row in rows]),
     )

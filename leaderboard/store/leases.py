@@ -1,4 +1,4 @@
-"""Leases on submissions to be evaluated: one worker at a time, and another if that one dies."""
+"""Leases on waiting submissions: one worker at a time, and another one if that worker dies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from leaderboard.store.submission_store import State
 from leaderboard.store.tables import job, submission
 
 LEASE_SECONDS = 60.0  # renewed with every batch of episodes
-MOST_ATTEMPTS = 5  # then the submission is set aside
+MOST_ATTEMPTS = 5  # then the submission counts as failed
 
 
 class LeaseLost(RuntimeError):
-    """Another worker has taken over; what this one found is the same and need not be kept."""
+    """Another worker has taken over; its results are the same, so this worker's are not needed."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ def claim(
     submission_id: int | None = None,
     seconds: float = LEASE_SECONDS,
 ) -> Lease | None:
-    """Return a lease on the oldest submission that nobody evaluates, None if there is none.
+    """Return a lease on the oldest submission that no worker has, None if there is none.
 
     Args:
         database: the store.
-        owner: a name no other worker has.
-        submission_id: lease this one or none.
+        owner: a name that no other worker has.
+        submission_id: lease only this one.
         seconds: how long the lease lasts without renewal.
     """
     with database.writing() as connection:
@@ -51,7 +51,7 @@ def claim(
         if found is None:
             return None
         if found.attempts >= MOST_ATTEMPTS:
-            reason = f"the evaluation broke off {found.attempts} times; an administrator has a look"
+            reason = f"the evaluation broke off {found.attempts} times; ask an administrator"
             close(connection, found.submission_id, State.FAILED, reason, owner)
             return None
         values = {
@@ -69,7 +69,7 @@ def claim(
 
 
 def renew(connection: sa.Connection, lease: Lease, seconds: float = LEASE_SECONDS) -> None:
-    """Extend a lease within a transaction, which also makes sure that it still holds.
+    """Extend a lease within a transaction, after checking that it is still held.
 
     Raises:
         LeaseLost: if another worker has it.
@@ -80,11 +80,11 @@ def renew(connection: sa.Connection, lease: Lease, seconds: float = LEASE_SECOND
         .values(lease_until=time.time() + seconds)
     )
     if done.rowcount != 1:
-        raise LeaseLost(f"submission {lease.submission_id} is evaluated by another worker")
+        raise LeaseLost(f"submission {lease.submission_id} is being evaluated by another worker")
 
 
 def release(database: Database, lease: Lease) -> None:
-    """Give a lease back, as the worker is told to stop; it counts as no attempt."""
+    """Give a lease back when the worker has to stop; this does not count as an attempt."""
     with database.writing() as connection:
         connection.execute(
             sa.update(job)
@@ -107,6 +107,6 @@ def close(
 
 
 def waiting(database: Database) -> int:
-    """Return how many submissions wait or are being evaluated."""
+    """Return the number of submissions that wait or are being evaluated."""
     with database.reading() as connection:
         return int(connection.execute(sa.select(sa.func.count()).select_from(job)).scalar_one())

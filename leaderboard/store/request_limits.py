@@ -1,4 +1,4 @@
-"""Limits on requests, counted in the store: they outlive a restart and hold for all servers."""
+"""Limits on requests, counted in the store so that they survive restarts and span all servers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from leaderboard.store.tables import request_count
 from leaderboard.submissions.submission import LARGEST_SUBMISSION
 
 PERIOD = 60  # [s]
-LONGEST_NAME = 160  # of who asks
+LONGEST_NAME = 160  # of a client
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client of the service may do."""
+    """Limits for a client of the service."""
 
     reads: int = 60  # of the API, by one address within a period
     writes: int = 20  # by one account within a period
@@ -33,11 +33,11 @@ DEFAULT_LIMITS = Limits()
 
 
 class TooManyRequests(RuntimeError):
-    """Somebody has asked more often than allowed; `seconds` until the next time."""
+    """A client sent more requests than allowed; it may try again after `seconds`."""
 
     def __init__(self, kind: str, allowed: int, seconds: int) -> None:
         super().__init__(
-            f"{allowed} requests ({kind}) within {PERIOD} s are allowed; wait {seconds} s"
+            f"at most {allowed} requests ({kind}) per {PERIOD} s are allowed; wait {seconds} s"
         )
         self.seconds = seconds
 
@@ -45,19 +45,19 @@ class TooManyRequests(RuntimeError):
 def count_request(
     database: Database, kind: str, who: str, allowed: int, clock: Clock = time.time
 ) -> None:
-    """Count a request, unless it is one too many.
+    """Count a request, or refuse it if it is one too many.
 
     Args:
         database: the store.
-        kind: what is counted together.
+        kind: of request; each kind is counted separately.
         who: a client's address, or an account.
-        allowed: in one period.
+        allowed: requests in one period.
         clock: seconds since 1970.
 
     Raises:
         TooManyRequests: if it is one too many.
     """
-    check_request(database, kind, who, allowed, clock)  # a flood of requests writes nothing
+    check_request(database, kind, who, allowed, clock)  # refused requests write nothing
     now = clock()
     period = int(now // PERIOD)
     insert = postgresql.insert if _is_postgresql(database) else sqlite.insert
@@ -79,7 +79,7 @@ def count_request(
 def check_request(
     database: Database, kind: str, who: str, allowed: int, clock: Clock = time.time
 ) -> None:
-    """Raise TooManyRequests if somebody has used up what is allowed, without counting."""
+    """Raise TooManyRequests if a client has used up its requests; count nothing."""
     now = clock()
     query = sa.select(request_count.c.requests).filter_by(
         who=_name(kind, who), period=int(now // PERIOD)

@@ -1,8 +1,9 @@
-"""Reads the scores of submissions, computed anew where a formula has changed since."""
+"""Keeps and reads the scores of submissions; outdated ones are computed again when read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,8 +22,13 @@ from leaderboard.store.seasons import HIDDEN
 from leaderboard.store.tables import result, submission
 
 
+def keep_score(connection: sa.Connection, number: int, score: RowScore) -> None:
+    """Keep the score of a submission that has none yet."""
+    connection.execute(sa.insert(result).values(submission_id=number, **_columns(score)))
+
+
 def row_scores(database: Database, ids: Sequence[int]) -> dict[int, RowScore]:
-    """Return the scores of those submissions that have one, by number."""
+    """Return the scores of the submissions that have one, by number."""
     query = sa.select(result).where(result.c.submission_id.in_(ids))
     with database.reading() as connection:
         rows = connection.execute(query).all()
@@ -34,21 +40,24 @@ def row_scores(database: Database, ids: Sequence[int]) -> dict[int, RowScore]:
         for row in current
     }
     stale = {row.submission_id for row in rows} - set(scores)
-    return scores | {number: _computed_anew(database, number) for number in stale}
+    return scores | {number: _computed_again(database, number) for number in stale}
 
 
-def _computed_anew(database: Database, number: int) -> RowScore:
+def _computed_again(database: Database, number: int) -> RowScore:
     with database.reading() as connection:
         env = connection.execute(sa.select(submission.c.env).filter_by(id=number)).scalar_one()
         episodes = scored_episodes(connection, number, HIDDEN)
     score = score_row(board_of(env), episodes)
-    values = {
+    with database.writing() as connection:
+        connection.execute(
+            sa.update(result).where(result.c.submission_id == number).values(**_columns(score))
+        )
+    return score
+
+
+def _columns(score: RowScore) -> dict[str, Any]:
+    return {
         "statistics_version": score.statistics.version,
         "statistics": statistics_to_json(score.statistics),
         "draws": draws_to_bytes(score.draws),
     }
-    with database.writing() as connection:
-        connection.execute(
-            sa.update(result).where(result.c.submission_id == number).values(**values)
-        )
-    return score

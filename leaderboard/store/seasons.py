@@ -1,9 +1,9 @@
-"""Seasons: hidden seeds that are fixed, and provably so, before anything is evaluated on them.
+"""Seasons: hidden seeds that are provably fixed before anything is evaluated on them.
 
     seed_i = first 8 bytes of HMAC-SHA256(secret, "environment|board version|i"), big-endian
 
-SHA-256(secret) is published when a season opens and the secret when it is revealed, so that
-anybody can then replay every episode. The public split uses a known secret instead.
+SHA-256(secret) is published when a season opens, the secret itself when it is revealed; then
+everyone can replay every episode. The public split uses a known secret instead.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 import sqlalchemy as sa
 
@@ -27,9 +28,17 @@ PUBLIC_SECRET = b"safe-envs public split"
 SECRET_SIZE = 32  # [bytes]
 
 
+class SeasonState(str, Enum):
+    """The state of a season."""
+
+    OPEN = "open"
+    CLOSED = "closed"  # takes no more submissions; the secret is not published yet
+    REVEALED = "revealed"
+
+
 @dataclass(frozen=True)
 class Season:
-    """A season as the public may see it; the secret is shown once it is revealed."""
+    """A season as the public may see it, with its secret once that is revealed."""
 
     number: int
     secret_sha256: str
@@ -39,15 +48,15 @@ class Season:
     revealed_at: float | None
 
     @property
-    def state(self) -> str:
-        """Return open, closed or revealed."""
+    def state(self) -> SeasonState:
+        """Whether it is open, closed or revealed."""
         if self.revealed_at is not None:
-            return "revealed"
-        return "open" if self.closed_at is None else "closed"
+            return SeasonState.REVEALED
+        return SeasonState.OPEN if self.closed_at is None else SeasonState.CLOSED
 
 
 class SeasonError(ValueError):
-    """The season is in another state than this asks for."""
+    """The season is not in the state that this needs."""
 
 
 def episode_seeds(secret: bytes, board: Board, indices: Iterable[int]) -> list[int]:
@@ -64,8 +73,8 @@ def open_season(database: Database, actor: str, secret: bytes | None = None) -> 
 
     Args:
         database: the store.
-        actor: who does it, for the audit log.
-        secret: 32 bytes; drawn by the system's generator if None.
+        actor: name for the audit log.
+        secret: 32 bytes; drawn from the system's generator if None.
 
     Raises:
         SeasonError: if a season is open.
@@ -94,7 +103,7 @@ def open_season(database: Database, actor: str, secret: bytes | None = None) -> 
 
 
 def close_season(database: Database, actor: str) -> Season:
-    """Close the open season: it takes no more submissions; return it.
+    """Close the open season, which then takes no more submissions, and return it.
 
     Raises:
         SeasonError: if none is open.
@@ -112,9 +121,9 @@ def reveal_season(database: Database, number: int, actor: str) -> Season:
     """Publish the secret of a closed season whose submissions are all evaluated; return it.
 
     Raises:
-        SeasonError: if it is open, or submissions wait to be evaluated.
+        SeasonError: if it is open or submissions are still to be evaluated.
     """
-    if season_of(database, number).state == "open":
+    if season_of(database, number).state is SeasonState.OPEN:
         raise SeasonError(f"season {number} is open; close it first: close-season")
     with database.writing() as connection:
         waiting = connection.execute(
@@ -123,7 +132,9 @@ def reveal_season(database: Database, number: int, actor: str) -> Season:
             .where(submission.c.season == number)
         ).scalar_one()
         if waiting:
-            raise SeasonError(f"season {number} has {waiting} submissions to evaluate; wait")
+            raise SeasonError(
+                f"season {number} has {waiting} submissions still to be evaluated; wait"
+            )
         connection.execute(
             sa.update(season)
             .where(season.c.number == number, season.c.revealed_at.is_(None))
@@ -149,7 +160,7 @@ def season_of(database: Database, number: int) -> Season:
     for found in all_seasons(database):
         if found.number == number:
             return found
-    raise SeasonError(f"there is no season {number}; list them on the page of seasons")
+    raise SeasonError(f"there is no season {number}; the page of seasons lists them")
 
 
 def open_season_number(connection: sa.Connection) -> int:
@@ -161,23 +172,23 @@ def open_season_number(connection: sa.Connection) -> int:
     query = sa.select(season.c.number).where(season.c.closed_at.is_(None))
     number = connection.execute(query.with_for_update(read=True)).scalar_one_or_none()
     if number is None:
-        raise SeasonError("no season is open; an administrator opens one: open-season")
+        raise SeasonError("no season is open; ask an administrator to open one: open-season")
     return int(number)
 
 
 def secret_of(connection: sa.Connection, number: int) -> bytes:
-    """Return a season's secret, for the evaluator alone."""
+    """Return a season's secret; only the evaluator may use it."""
     query = sa.select(season.c.secret).where(season.c.number == number)
     return bytes(connection.execute(query).scalar_one())
 
 
 def ensure_season(database: Database, actor: str) -> None:
-    """Open the first season of a store that never had one."""
+    """Open the first season of a store that has had none."""
     if not all_seasons(database):
         try:
             open_season(database, actor)
         except (SeasonError, sa.exc.IntegrityError):
-            if not all_seasons(database):  # else somebody was quicker
+            if not all_seasons(database):  # else another process was faster
                 raise
 
 

@@ -1,4 +1,4 @@
-"""Keeps submissions, each exactly once."""
+"""Keeps every submission exactly once."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from leaderboard.store.database import Database
 from leaderboard.store.seasons import open_season_number
 from leaderboard.store.tables import account, curves, job, policy, submission
 from leaderboard.submissions.metadata import Metadata
-from leaderboard.submissions.submission import LearningCurve, Submission, curves_json, parse_curves
+from leaderboard.submissions.submission import Submission, SubmittedCurve, curves_json, parse_curves
 
-PER_DAY, PER_SEASON = 5, 50  # submissions of one account through the service
+PER_DAY, PER_SEASON = 5, 50  # submissions of one account to the service
 DAY = 86_400.0  # [s]
 
 
 class State(str, Enum):
-    """How far a submission has come."""
+    """The state of a submission."""
 
     QUEUED = "queued"
     RUNNING = "running"
     SCORED = "scored"
     INVALID = "invalid"
-    FAILED = "failed"  # through no fault of its own; an administrator looks after it
+    FAILED = "failed"  # the evaluation broke off, through no fault of the submission
+    WITHDRAWN = "withdrawn"  # in any other state; not in the column `state`
 
 
 class QuotaExceeded(RuntimeError):
-    """The account has submitted as often as it may."""
+    """The account has used up its submissions."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class Kept:
     """A submission's place in the store."""
 
     id: int
-    is_new: bool  # False: the same policies were submitted before
+    is_new: bool  # False if the same policies were submitted before
 
 
 @dataclass(frozen=True)
 class StoredSubmission:
-    """A submission as the store has it, without its policies."""
+    """A submission in the store, without its policies."""
 
     id: int
     season: int
@@ -58,22 +59,27 @@ class StoredSubmission:
     scored_at: float | None
     withdrawn_at: float | None
 
+    @property
+    def shown_state(self) -> State:
+        """Withdrawn if it was withdrawn, else the state of its evaluation."""
+        return self.state if self.withdrawn_at is None else State.WITHDRAWN
+
 
 def keep_submission(database: Database, given: Submission, account_id: int, *, quota: bool) -> Kept:
-    """Keep a checked submission in the open season, to be evaluated, unless it is there already.
+    """Queue a checked submission in the open season, unless the season already has it.
 
     Args:
         database: the store.
         given: checked by `check_submission`.
-        account_id: of who submits.
-        quota: hold the account to `PER_DAY` and `PER_SEASON`.
+        account_id: of the submitter.
+        quota: apply `PER_DAY` and `PER_SEASON` to the account.
 
     Raises:
         SeasonError: if no season is open.
-        QuotaExceeded: if the account may not submit any more for now.
+        QuotaExceeded: if the account may not submit more at present.
     """
     with database.writing() as connection:
-        # The account's lock makes its submissions queue up, so that none slips past the quota.
+        # The lock makes submissions of one account wait for each other, so none evades the quota.
         lock = sa.select(account.c.name).where(account.c.id == account_id).with_for_update()
         actor = connection.execute(lock).scalar_one()
         season = open_season_number(connection)
@@ -96,7 +102,7 @@ def keep_submission(database: Database, given: Submission, account_id: int, *, q
         try:
             with connection.begin_nested():
                 made = connection.execute(sa.insert(submission).values(**values))
-        except sa.exc.IntegrityError:  # another account's, at the same moment
+        except sa.exc.IntegrityError:  # another account sent the same at the same moment
             winner = _find(connection, given, season)
             assert winner is not None
             return Kept(winner, False)
@@ -110,7 +116,7 @@ def keep_submission(database: Database, given: Submission, account_id: int, *, q
 def stored_submissions(
     database: Database, *, season: int | None = None, ids: list[int] | None = None
 ) -> list[StoredSubmission]:
-    """Return submissions in the order they came, all or those of a season or with these numbers."""
+    """Return submissions in their order: all, those of a season, or those with these numbers."""
     query = sa.select(submission, account.c.name).join(account).order_by(submission.c.id)
     if season is not None:
         query = query.where(submission.c.season == season)
@@ -121,13 +127,13 @@ def stored_submissions(
 
 
 def stored_submission(database: Database, number: int) -> StoredSubmission | None:
-    """Return one submission, None if there is none of that number."""
+    """Return one submission, None if there is none with this number."""
     found = stored_submissions(database, ids=[number])
     return found[0] if found else None
 
 
-def stored_curves(database: Database, ids: list[int]) -> dict[int, tuple[LearningCurve, ...]]:
-    """Return the learning curves of those submissions that came with some."""
+def stored_curves(database: Database, ids: list[int]) -> dict[int, tuple[SubmittedCurve, ...]]:
+    """Return the learning curves of the submissions that have some."""
     query = sa.select(curves).where(curves.c.submission_id.in_(ids))
     with database.reading() as connection:
         rows = connection.execute(query).all()
@@ -135,10 +141,10 @@ def stored_curves(database: Database, ids: list[int]) -> dict[int, tuple[Learnin
 
 
 def withdraw(database: Database, number: int, actor: str) -> None:
-    """Mark a submission as withdrawn; it loses its rank and stays visible.
+    """Mark a submission as withdrawn: it loses its rank and stays visible.
 
     Raises:
-        ValueError: if there is none of that number.
+        ValueError: if there is none with this number.
     """
     with database.writing() as connection:
         done = connection.execute(
@@ -151,7 +157,9 @@ def withdraw(database: Database, number: int, actor: str) -> None:
             return
         known = sa.select(submission.c.id).where(submission.c.id == number)
         if connection.execute(known).scalar_one_or_none() is None:
-            raise ValueError(f"there is no submission {number}; its page shows its number")
+            raise ValueError(
+                f"there is no submission {number}; a submission's page shows its number"
+            )
 
 
 def _find(connection: sa.Connection, given: Submission, season: int) -> int | None:
@@ -168,10 +176,14 @@ def _check_quota(connection: sa.Connection, account_id: int, season: int) -> Non
     mine = sa.select(sa.func.count()).where(submission.c.account_id == account_id)
     today = mine.where(submission.c.submitted_at > time.time() - DAY)
     if connection.execute(today).scalar_one() >= PER_DAY:
-        raise QuotaExceeded(f"{PER_DAY} submissions within 24 hours are allowed; come back later")
+        raise QuotaExceeded(
+            f"at most {PER_DAY} submissions in 24 hours are allowed; try again later"
+        )
     this_season = mine.where(submission.c.season == season)
     if connection.execute(this_season).scalar_one() >= PER_SEASON:
-        raise QuotaExceeded(f"{PER_SEASON} submissions a season are allowed; wait for the next one")
+        raise QuotaExceeded(
+            f"at most {PER_SEASON} submissions per season are allowed; wait for the next"
+        )
 
 
 def _keep_parts(connection: sa.Connection, given: Submission, number: int) -> None:

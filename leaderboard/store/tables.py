@@ -1,4 +1,4 @@
-"""The tables of the store. Times are seconds since 1970; JSON is text, so floats keep every bit."""
+"""The tables of the store. Times are seconds since 1970; JSON is text, so floats keep all bits."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is submitted: policies, what they say about themselves, and learning curves."""
+"""What is submitted: policies, metadata and learning curves."""

@@ -1,4 +1,4 @@
-"""Makes a submission of the folders that `python -m baselines train` and `compare` write."""
+"""Makes a submission from the folders that `python -m baselines train` and `compare` write."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from leaderboard.boards.board import MOST_POLICIES, board_of
 from leaderboard.submissions.metadata import Metadata, parse_metadata
 from leaderboard.submissions.submission import (
     MOST_POINTS,
-    LearningCurve,
     Submission,
     SubmissionRefused,
+    SubmittedCurve,
     check_size,
     parse_curves,
 )
@@ -30,16 +30,16 @@ META, CURVES = "meta.json", "curves.json"
 def submission_of(
     folders: Sequence[Path], *, stochastic: bool, fields: Mapping[str, Any]
 ) -> Submission:
-    """Return the submission in some folders.
+    """Return the submission in these folders.
 
     Args:
-        folders: of finished runs, one per training seed, or folders that hold such folders; or a
+        folders: of finished runs, one per training seed, or folders that contain them; or a
             single folder with meta.json and policy_0.onnx, policy_1.onnx, ...
-        stochastic: evaluate the runs' policies as they were trained, else their most likely action.
-        fields: of the metadata, in place of what the runs say.
+        stochastic: evaluate the policies as they were trained, else with their most likely actions.
+        fields: of the metadata; they replace those of the runs.
 
     Raises:
-        SubmissionRefused: if a folder holds neither, or the runs do not belong together.
+        SubmissionRefused: if a folder contains neither, or the runs do not belong together.
         MetadataRefused: if a field of the metadata is wrong.
     """
     if len(folders) == 1 and (folders[0] / META).exists():
@@ -55,7 +55,7 @@ def submission_of(
 
 
 def metadata_of(fields: Mapping[str, Any]) -> Metadata:
-    """Return checked metadata, as the service would read it.
+    """Return the metadata, checked as the service checks it.
 
     Raises:
         MetadataRefused: if a field is wrong.
@@ -83,7 +83,7 @@ def _runs_in(folder: Path) -> list[Path]:
     found = sorted(path.parent for path in folder.glob("*/config.json"))
     if not found:
         raise SubmissionRefused(
-            f"{folder} holds no run and no {META}; pass folders that `python -m baselines train` "
+            f"{folder} has no run and no {META}; pass folders that `python -m baselines train` "
             f"wrote, or one with {META} and policy_0.onnx, policy_1.onnx, ..."
         )
     return sorted(found, key=lambda path: (len(path.name), path.name))
@@ -92,19 +92,17 @@ def _runs_in(folder: Path) -> list[Path]:
 def _result_of(run: Path) -> TrainingResult:
     config = read_config(run)
     if config is None or "total_timesteps" not in config:
-        raise SubmissionRefused(
-            f"{run} holds no run of a deep agent; only those have a policy file"
-        )
+        raise SubmissionRefused(f"{run} has no run of a deep agent; only those have a policy file")
     outcome = read_training_outcome(run, training_job_from(config))
     if outcome.result is None:
-        raise SubmissionRefused(f"{run} holds no finished run: {outcome.reason}")
+        raise SubmissionRefused(f"{run} has no finished run: {outcome.reason}")
     if outcome.result.policy_onnx is None:
         raise SubmissionRefused(f"{run} has no policy.onnx: {outcome.result.policy_onnx_refused}")
     return outcome.result
 
 
 def _check_alike(results: Sequence[TrainingResult]) -> None:
-    """Raise unless the runs are one agent's with different seeds."""
+    """Raise SubmissionRefused unless the runs are of one agent with different seeds."""
     first = results[0]
     for name in ("env", "agent", "timesteps", "hyperparameters", "limits"):
         values = {json.dumps(getattr(result, name), sort_keys=True) for result in results}
@@ -161,8 +159,8 @@ def _metadata(
     return metadata_of(told)
 
 
-def _learning_curve(run: Path, result: TrainingResult) -> LearningCurve | None:
-    """Return a run's curve with at most `MOST_POINTS` moments, None if it logged none."""
+def _learning_curve(run: Path, result: TrainingResult) -> SubmittedCurve | None:
+    """Return a run's curve with at most `MOST_POINTS` points, None if it has none."""
     try:
         curve = read_learning_curve(
             run / "progress.csv", result.agent, result.seed, result.constraint_names
@@ -171,7 +169,7 @@ def _learning_curve(run: Path, result: TrainingResult) -> LearningCurve | None:
         return None
     count = len(curve.timesteps)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
-    return LearningCurve(
+    return SubmittedCurve(
         steps=tuple(curve.timesteps[chosen].tolist()),
         returns=tuple(curve.episode_return[chosen].tolist()),
         costs=tuple(map(tuple, curve.episode_cost[chosen].T.tolist())),

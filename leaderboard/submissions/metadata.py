@@ -1,4 +1,4 @@
-"""What a submission says about itself; the only free text anybody can put on a page."""
+"""The metadata of a submission: the only free text that others can put on a page."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from leaderboard.boards.board import MOST_POLICIES, boards
 LARGEST_METADATA = 32 * 1024  # [bytes]
 DEEPEST_JSON = 8
 SHA256 = r"^[0-9a-f]{64}$"
-# A string that does not end goes on to the end of the text; looking for its end from each of its
-# quotes would take seconds.
+# A string without an end is matched up to the end of the text: otherwise the search would start
+# again at each of its quotes and take seconds.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, overrides, surrogates
 
 
 class MetadataRefused(ValueError):
-    """The metadata cannot be taken; the message names the field."""
+    """The metadata is not accepted; the message names the field."""
 
 
 def plain_text(text: str) -> str:
-    """Return the text in normal form, without what changes how other text is shown."""
+    """Return the text in normal form; refuse characters that change how other text is shown."""
     normal = unicodedata.normalize("NFC", text).strip()
     bad = sorted({f"U+{ord(c):04X}" for c in normal if unicodedata.category(c) in _INVISIBLE})
     if bad:
@@ -37,13 +37,13 @@ def plain_text(text: str) -> str:
     for character in normal:
         marks = marks + 1 if unicodedata.combining(character) else 0
         if marks > 3:
-            raise ValueError("stacks more than three marks on a letter; remove them")
+            raise ValueError("puts more than three marks on a letter; remove them")
     return normal
 
 
 def _link(text: str) -> str:
     if text and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?(/[!-~]*)?", text):
-        raise ValueError("is no https:// address; pass one, or leave it empty")
+        raise ValueError("is not an https:// address; pass one or leave it empty")
     return text
 
 
@@ -53,9 +53,9 @@ def _multiline(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Kept:
-    """Returns a text as it is kept, in normal form, whose length counts.
+    """Returns a text in the normal form in which it is kept, after checking its length.
 
-    The normal form may be three times as long as what was sent, or empty.
+    The normal form may be three times as long as the text, or empty.
     """
 
     longest: int
@@ -72,7 +72,7 @@ class _Kept:
 
 
 def _plain_json(value: Any) -> Any:
-    """Return JSON data whose text is plain."""
+    """Return JSON data with all of its text in plain form."""
     if isinstance(value, str):
         return _multiline(value)
     if isinstance(value, list):
@@ -89,7 +89,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Claim(BaseModel):
-    """What the submitter measured; shown beside what the leaderboard measured."""
+    """What the submitter measured; shown next to the leaderboard's measurements."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -126,22 +126,22 @@ class Metadata(BaseModel):
     framework_versions: dict[Name, Text] = {}
     hyperparameters: Annotated[dict[Name, JsonValue], AfterValidator(_plain_json)] = {}
     uses_safety_filter: bool = False
-    uses_model: bool = False  # knew the environment's equations or tables
+    uses_model: bool = False  # used the environment's equations or tables
     uses_demonstrations: bool = False
     uses_preprocessing: bool = False  # of observations or actions, inside the file
-    stochastic: bool  # actions are drawn from logits, or from mean and log_std
+    stochastic: bool  # actions are sampled from logits, or from mean and log_std
     claim: Claim | None = None
     sha256: Annotated[
         list[Annotated[str, Field(pattern=SHA256)]], Field(min_length=1, max_length=MOST_POLICIES)
     ]
-    consent: Literal[True]  # to publish this, the scores and, at the season's end, the episodes
+    consent: Literal[True]  # to publish this, the scores and, after the season, the episodes
 
 
 def parse_metadata(content: bytes) -> Metadata:
     """Return the metadata in a meta.json.
 
     Raises:
-        MetadataRefused: if it is too large or too deep, no JSON, or a field is wrong.
+        MetadataRefused: if it is too large or too deep, is not JSON, or a field is wrong.
     """
     if len(content) > LARGEST_METADATA:
         raise MetadataRefused(
@@ -160,7 +160,7 @@ def parse_metadata(content: bytes) -> Metadata:
 
 
 def _check_board(metadata: Metadata) -> None:
-    """Raise MetadataRefused unless there is a board and every list has its length."""
+    """Raise MetadataRefused unless there is a board and all lists have the right length."""
     if metadata.env not in boards():
         raise MetadataRefused(
             f"env: {metadata.env!r} has no board; the boards are {', '.join(boards())}"
@@ -177,12 +177,13 @@ def _check_board(metadata: Metadata) -> None:
     for name, count in counts.items():
         if count != constraints:
             raise MetadataRefused(
-                f"{name} has {count} entries but {metadata.env} has {constraints} constraints"
+                f"{name} has {count} entries but {metadata.env} has {constraints} "
+                f"constraint{'s' * (constraints > 1)}; pass one entry for each"
             )
 
 
 def _parse_json(content: bytes) -> Any:
-    """Return JSON data with finite numbers, no repeated keys and bounded depth."""
+    """Return JSON data, after checking for finite numbers, unique keys and limited depth."""
     try:
         text = content.decode("utf-8")
         if _depth(text) > DEEPEST_JSON:
@@ -193,11 +194,11 @@ def _parse_json(content: bytes) -> Any:
     except MetadataRefused:
         raise
     except (ValueError, RecursionError) as error:
-        raise MetadataRefused(f"meta.json is no JSON: {type(error).__name__}: {error}") from None
+        raise MetadataRefused(f"meta.json is not JSON: {type(error).__name__}: {error}") from None
 
 
 def _depth(text: str) -> int:
-    """Return how deep brackets nest, at least as deep as the JSON does."""
+    """Return how deeply brackets nest; at least the depth of the JSON."""
     deepest = level = 0
     for character in _STRING.sub("", text):
         level += (character in "[{") - (character in "]}")
@@ -206,13 +207,13 @@ def _depth(text: str) -> int:
 
 
 def _no_constant(name: str) -> float:
-    raise MetadataRefused(f"meta.json holds {name}; JSON numbers are finite")
+    raise MetadataRefused(f"meta.json contains {name}; JSON numbers are finite")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise MetadataRefused(f"meta.json holds {text[:40]}, too large a number")
+        raise MetadataRefused(f"meta.json contains {text[:40]}, which is too large a number")
     return value
 
 

@@ -1,4 +1,4 @@
-"""A submission: policies as ONNX files, what they say about themselves, and learning curves."""
+"""A submission: policies as ONNX files, their metadata and learning curves."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ import gymnasium as gym
 from leaderboard.boards.board import MOST_POLICIES, Board, board_of
 from leaderboard.policy_files.gate import check_graph
 from leaderboard.policy_files.onnx_rules import LARGEST_MODEL
-from leaderboard.policy_files.policy_form import PolicyForm
+from leaderboard.sandbox.policy_signature import PolicySignature
 from leaderboard.submissions.metadata import Metadata
 
 LARGEST_CURVES = 512 * 1024  # [bytes]
 MOST_POINTS = 500  # of one learning curve
 MOST_CONSTRAINTS = 20
-LARGEST_NUMBER = 1e100  # in a curve: larger ones overflow where they are averaged
-LARGEST_SUBMISSION = 32 * 1024 * 1024  # [bytes], of everything together
+LARGEST_NUMBER = 1e100  # in a curve; averages of larger numbers may overflow
+LARGEST_SUBMISSION = 32 * 1024 * 1024  # [bytes] in all
 
 
 class SubmissionRefused(ValueError):
-    """The submission cannot be taken; the message says why."""
+    """The submission is not accepted; the message says why."""
 
 
 @dataclass(frozen=True)
-class LearningCurve:
-    """One training seed's curve as its author recorded it."""
+class SubmittedCurve:
+    """One training seed's learning curve as the submitter recorded it."""
 
     steps: tuple[float, ...]
     returns: tuple[float, ...]
-    costs: tuple[tuple[float, ...], ...]  # (m, points) of an episode, per constraint
+    costs: tuple[tuple[float, ...], ...]  # (m, points) episode costs, per constraint
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Submission:
 
     metadata: Metadata
     policies: tuple[bytes, ...]
-    curves: tuple[LearningCurve, ...] = ()  # one per policy, or none
+    curves: tuple[SubmittedCurve, ...] = ()  # one per policy, or none at all
 
     @property
     def board(self) -> Board:
@@ -52,13 +52,13 @@ class Submission:
 
     @property
     def content_sha256(self) -> str:
-        """Digest of the set of policies: the same ones in any order are the same submission."""
+        """Digest of the set of policies: their order does not matter."""
         return hashlib.sha256("".join(sorted(self.metadata.sha256)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Spaces:
-    """What a policy of a board sees and does."""
+    """The observations and actions of a board's policies."""
 
     observation: gym.Space
     action: gym.Space
@@ -74,8 +74,8 @@ def spaces_of(board: Board) -> Spaces:
         env.close()
 
 
-def check_submission(submission: Submission) -> PolicyForm:
-    """Raise unless everything holds that can be known without running a policy; return the form.
+def check_submission(submission: Submission) -> PolicySignature:
+    """Return the policies' signature after all checks that do not run a policy.
 
     Raises:
         SubmissionRefused: if files and metadata do not belong together, or a policy is refused.
@@ -83,19 +83,18 @@ def check_submission(submission: Submission) -> PolicyForm:
     metadata, policies = submission.metadata, submission.policies
     if len(policies) != len(metadata.sha256):
         raise SubmissionRefused(
-            f"there are {len(policies)} policy files but metadata tells of "
+            f"there are {len(policies)} policy files but the metadata lists "
             f"{len(metadata.sha256)}; send each file once"
         )
     digests = [hashlib.sha256(content).hexdigest() for content in policies]
     for position, (found, told) in enumerate(zip(digests, metadata.sha256, strict=True)):
         if found != told:
             raise SubmissionRefused(
-                f"policy {position} has SHA-256 {found} but metadata says {told}; send it again"
+                f"policy {position} has SHA-256 {found} but the metadata says {told}; send it again"
             )
     if len(set(digests)) < len(digests):
         raise SubmissionRefused(
-            "two policies are the same file; every training seed has its own policy: send each "
-            "once, with its seed"
+            "two policies are the same file; send one policy per training seed, each once"
         )
     if len(submission.curves) not in (0, len(policies)):
         raise SubmissionRefused(
@@ -105,35 +104,35 @@ def check_submission(submission: Submission) -> PolicyForm:
     constraints = len(submission.board.constraints)
     if any(len(curve.costs) != constraints for curve in submission.curves):
         raise SubmissionRefused(
-            f"the learning curves have costs of another number than {constraints} constraints"
+            f"a learning curve has to have one list of costs per constraint, {constraints} in all"
         )
-    return _checked_form(submission)
+    return _checked_signature(submission)
 
 
-def _checked_form(submission: Submission) -> PolicyForm:
+def _checked_signature(submission: Submission) -> PolicySignature:
     spaces = spaces_of(submission.board)
-    forms = []
+    signatures = []
     for position, content in enumerate(submission.policies):
         try:
-            forms.append(check_graph(content, spaces.observation, spaces.action))
+            signatures.append(check_graph(content, spaces.observation, spaces.action))
         except ValueError as refusal:
             raise SubmissionRefused(f"policy {position}: {refusal}") from None
-    form = forms[0]
-    if any(other != form for other in forms):
-        raise SubmissionRefused("the policies have different outputs; export all the same way")
-    if submission.metadata.stochastic and not form.has_distribution:
+    signature = signatures[0]
+    if any(other != signature for other in signatures):
+        raise SubmissionRefused("the policies have different outputs; export all in the same way")
+    if submission.metadata.stochastic and not signature.has_distribution:
         raise SubmissionRefused(
-            "the metadata says stochastic but the files have only an action; export logits, or "
-            "mean and log_std, or say deterministic"
+            "the metadata says stochastic but the files output only an action; export logits, or "
+            "mean and log_std, or submit it as deterministic"
         )
-    return form
+    return signature
 
 
-def parse_curves(content: bytes) -> tuple[LearningCurve, ...]:
+def parse_curves(content: bytes) -> tuple[SubmittedCurve, ...]:
     """Return the learning curves in a curves.json.
 
     The file is a list with one object per policy: {"steps": [...], "returns": [...],
-    "costs": [[...]]}, up to 500 numbers each, steps rising; costs has one list per constraint.
+    "costs": [[...]]}, up to 500 numbers each, with rising steps; costs has a list per constraint.
 
     Raises:
         SubmissionRefused: if it is anything else.
@@ -153,7 +152,7 @@ def parse_curves(content: bytes) -> tuple[LearningCurve, ...]:
         ) from None
 
 
-def curves_json(curves: Sequence[LearningCurve]) -> bytes:
+def curves_json(curves: Sequence[SubmittedCurve]) -> bytes:
     """Return the content of a curves.json."""
     data = [{"steps": c.steps, "returns": c.returns, "costs": c.costs} for c in curves]
     return json.dumps(data, allow_nan=False).encode()
@@ -161,31 +160,33 @@ def curves_json(curves: Sequence[LearningCurve]) -> bytes:
 
 def _rows(data: object) -> list[dict]:
     if not isinstance(data, list) or len(data) > MOST_POLICIES:
-        raise SubmissionRefused(f"curves.json is a list of at most {MOST_POLICIES} curves")
+        raise SubmissionRefused(f"curves.json has to be a list of at most {MOST_POLICIES} curves")
     return data
 
 
-def _curve(entry: dict) -> LearningCurve:
+def _curve(entry: dict) -> SubmittedCurve:
     if not isinstance(entry, dict) or set(entry) != {"steps", "returns", "costs"}:
-        raise SubmissionRefused("a curve has steps, returns and costs, and nothing else")
+        raise SubmissionRefused("a curve has the keys steps, returns and costs and no others")
     steps, returns = _numbers("steps", entry["steps"]), _numbers("returns", entry["returns"])
     if not isinstance(entry["costs"], list) or not 1 <= len(entry["costs"]) <= MOST_CONSTRAINTS:
-        raise SubmissionRefused("costs of a curve has one list per constraint")
+        raise SubmissionRefused("the costs of a curve are one list per constraint")
     costs = tuple(_numbers("costs", line) for line in entry["costs"])
     lengths = {len(numbers) for numbers in (steps, returns, *costs)}
     if len(lengths) != 1 or not 1 <= len(steps) <= MOST_POINTS:
-        raise SubmissionRefused(f"a curve has 1 to {MOST_POINTS} points, as many in every list")
+        raise SubmissionRefused(
+            f"the lists of a curve have equally many numbers, 1 to {MOST_POINTS}"
+        )
     if any(b <= a for a, b in itertools.pairwise(steps)):
-        raise SubmissionRefused("the steps of a curve rise from point to point")
-    return LearningCurve(steps, returns, costs)
+        raise SubmissionRefused("the steps of a curve have to rise from point to point")
+    return SubmittedCurve(steps, returns, costs)
 
 
 def _numbers(name: str, values: object) -> tuple[float, ...]:
     if not isinstance(values, list):
-        raise SubmissionRefused(f"{name} of a curve is no list")
+        raise SubmissionRefused(f"{name} of a curve is not a list")
     if any(type(value) not in (int, float) or not abs(value) <= LARGEST_NUMBER for value in values):
         raise SubmissionRefused(
-            f"{name} of a curve holds something that is no number up to {LARGEST_NUMBER:g}"
+            f"{name} of a curve has an entry that is not a number up to {LARGEST_NUMBER:g}"
         )
     return tuple(float(value) for value in values)
 
@@ -194,6 +195,6 @@ def check_size(count: int) -> None:
     """Raise SubmissionRefused if a policy file of this many bytes is too large."""
     if count > LARGEST_MODEL:
         raise SubmissionRefused(
-            f"a policy file has {count:,} bytes; allowed are {LARGEST_MODEL:,}; take a smaller "
-            "network"
+            f"a policy file has {count:,} bytes; allowed are {LARGEST_MODEL:,}; submit a "
+            "smaller network"
         )

@@ -1,1 +1,1 @@
-"""The service and the pages."""
+"""The web service and its pages."""

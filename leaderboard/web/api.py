@@ -35,7 +35,7 @@ from leaderboard.web.page_data import SubmissionPage
 from leaderboard.web.store_source import StoreSource
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
-bearer = HTTPBearer(auto_error=False, description="a token that `create-token` printed")
+bearer = HTTPBearer(auto_error=False, description="a token printed by `create-token`")
 MULTIPART = {
     "required": True,
     "content": {
@@ -58,15 +58,15 @@ MULTIPART = {
     },
 }
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    401: {"description": "no token, or not a valid one"},
-    403: {"description": "the token is not good for this"},
+    401: {"description": "no valid token"},
+    403: {"description": "the token does not allow this"},
     429: {"description": "too many requests or submissions; see Retry-After"},
 }
 
 
 @dataclass(frozen=True)
 class Service:
-    """What the API works on."""
+    """What the API works with."""
 
     database: Database
     source: StoreSource
@@ -81,7 +81,7 @@ router = APIRouter(prefix="/api/v1", tags=["leaderboard"])
 
 
 def service_of(request: Request) -> Service:
-    """Return what the application works on; it stands in `app.state.service`."""
+    """Return what the application works with, from `app.state.service`."""
     service: Service = request.app.state.service
     return service
 
@@ -90,7 +90,7 @@ Served = Annotated[Service, Depends(service_of)]
 
 
 def address_of(request: Request) -> str:
-    """Return the client's address; of IPv6 the network, of which one client has all addresses."""
+    """Return the client's address; for IPv6 its /64 network, since one client has all of it."""
     host = request.client.host if request.client else "unknown"
     try:
         address = ip_address(host.partition("%")[0])
@@ -104,7 +104,7 @@ def address_of(request: Request) -> str:
 
 
 def count_read(request: Request, service: Served) -> None:
-    """Hold an address to its reads per minute."""
+    """Apply the limit on reads per minute to an address."""
     count_request(service.database, "reads", address_of(request), service.limits.reads)
 
 
@@ -113,12 +113,11 @@ def authenticated(
     service: Served,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Identity:
-    """Return who asks.
+    """Return whose token the request has.
 
-    An address that sends wrong tokens soon has to wait, which keeps a flood of them from the
-    store. A valid token is let through all the same, and counted by its account: one of 256 random
-    bits is not found by guessing, however often, and nobody may lock out a neighbour behind the
-    same address.
+    An address that sends wrong tokens soon has to wait, which protects the store from a flood of
+    them. A valid token is accepted even then and counts against its account: a token of 256 random
+    bits cannot be guessed, and no one should be able to lock out others behind the same address.
     """
     database, limits = service.database, service.limits
     found = None
@@ -135,13 +134,13 @@ def authenticated(
 
 @router.get("/boards", dependencies=[Depends(count_read)], responses=_only(429))
 def list_boards(service: Served) -> list[dict[str, Any]]:
-    """Return the boards and the numbers their scores are measured by."""
+    """Return the boards and the numbers that their scores are computed from."""
     return [{**asdict(board), "slug": board.slug} for board in service.source.boards()]
 
 
 @router.get("/seasons", dependencies=[Depends(count_read)], responses=_only(429))
 def list_seasons(service: Served) -> list[dict[str, Any]]:
-    """Return the seasons, oldest first; a secret stands there once it is revealed."""
+    """Return the seasons, oldest first, with the secrets of revealed ones."""
     return [asdict(season) for season in service.source.seasons()]
 
 
@@ -164,25 +163,25 @@ def read_submission(number: Number, service: Served) -> dict[str, Any]:
     openapi_extra={"requestBody": MULTIPART},
     responses={
         **PROBLEMS,
-        400: {"description": "the body is no multipart form"},
+        400: {"description": "the body is not a multipart form"},
         408: {"description": "the body arrived too slowly"},
-        409: {"description": "submitted before, or no season is open"},
+        409: {"description": "already submitted, or no season is open"},
         413: {"description": "the body is too large"},
-        415: {"description": "the body is compressed, or no multipart form"},
+        415: {"description": "the body is compressed or not a multipart form"},
         422: {"description": "refused; detail says why"},
     },
 )
 async def submit(
     request: Request, service: Served, identity: Annotated[Identity, Depends(authenticated)]
 ) -> dict[str, Any]:
-    """Take a submission: meta (JSON), policies (ONNX files in order), curves (JSON)."""
+    """Accept a submission: meta (JSON), policies (ONNX files in order), curves (JSON)."""
     _check_content_type(request.headers.get("content-type", ""))
     try:
         async with request.form(
             max_files=MOST_POLICIES + 2, max_fields=2, max_part_size=LARGEST_METADATA
         ) as form:
             parts = await _parts_of(form)
-    except UnicodeError:  # a field's text, in the character set that the request declares
+    except UnicodeError:  # the text of a field, in the declared character set
         raise HTTPException(400, "the form has a name or a text that is not UTF-8") from None
     submission = await run_in_threadpool(_checked_submission, parts)
     kept = await run_in_threadpool(
@@ -198,18 +197,18 @@ async def submit(
 def withdraw_submission(
     number: Number, service: Served, identity: Annotated[Identity, Depends(authenticated)]
 ) -> dict[str, Any]:
-    """Withdraw a submission of one's own; an administrator anybody's."""
+    """Withdraw one's own submission, or as an administrator anybody's."""
     found = stored_submission(service.database, number)
     if found is None:
         raise HTTPException(404, f"there is no submission {number}")
     if identity.scope is not Scope.ADMIN and found.account_id != identity.account_id:
-        raise HTTPException(403, f"submission {number} is another account's")
+        raise HTTPException(403, f"submission {number} belongs to another account")
     withdraw(service.database, number, identity.name)
     return {"id": number, "state": "withdrawn"}
 
 
 def submission_json(page: SubmissionPage) -> dict[str, Any]:
-    """Return what the API tells of a submission."""
+    """Return the API's JSON for a submission."""
     shown, ranked = page.row.submission, page.row.ranked
     score = ranked.candidate.score if ranked else None
     return {
@@ -231,7 +230,7 @@ def submission_json(page: SubmissionPage) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of a form; the names of files are of no interest."""
+    """The parts of a form; file names are ignored."""
 
     meta: bytes
     policies: tuple[bytes, ...]
@@ -270,7 +269,7 @@ def _checked_submission(parts: _Parts) -> Submission:
 async def _only_part(form: FormData, name: str, largest: int) -> bytes:
     parts = form.getlist(name)
     if len(parts) != 1:
-        raise SubmissionRefused(f"the form has {len(parts)} parts {name!r}; send one")
+        raise SubmissionRefused(f"the form has {len(parts)} parts named {name!r}; send one")
     content = await _content(parts[0])
     if len(content) > largest:
         raise SubmissionRefused(f"{name} has {len(content):,} bytes; allowed are {largest:,}")
@@ -287,7 +286,7 @@ def _answer(kept: Kept) -> dict[str, Any]:
     if not kept.is_new:
         raise HTTPException(
             409,
-            {"message": f"submitted before as {kept.id}", "id": kept.id, "status": status},
+            {"message": f"already submitted as {kept.id}", "id": kept.id, "status": status},
             {"Location": page},
         )
     return {"id": kept.id, "status": status, "page": page}

@@ -1,4 +1,4 @@
-"""The columns of a board: what they show, how they sort, and the same table as CSV and JSON."""
+"""The columns of a board: their content and sort order, and the same table as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from typing import Any
 from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Tier
 from leaderboard.scores.row_score import CostStatistics, RowStatistics
-from leaderboard.web.page_data import BoardPage, BoardRow, State
+from leaderboard.store.submission_store import State
+from leaderboard.web.page_data import BoardPage, BoardRow
 from leaderboard.web.safe_text import csv_cell, day
 
 TIERS = list(Tier)
 FLAGS = {
     "uses_safety_filter": ("filter", "an action filter is part of the policy"),
-    "uses_model": ("model", "knew the environment's equations or tables"),
+    "uses_model": ("model", "used the environment's equations or tables"),
     "uses_demonstrations": ("demos", "was trained with demonstrations"),
     "uses_preprocessing": ("preprocessing", "changes observations or actions inside the file"),
-    "stochastic": ("stochastic", "draws its actions"),
+    "stochastic": ("stochastic", "samples its actions"),
 }
 Key = float | str
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column; `key` returns what it sorts by, None if the row has no such number."""
+    """One column; `key` returns the value it sorts by, None if the row has none."""
 
     name: str  # in addresses
     head: str
     key: Callable[[Board, BoardRow], Key | None]
-    descending: bool = False  # best first, or newest
+    descending: bool = False  # largest or newest first
     hint: str = ""
-    text: bool = False  # aligned left
+    text: bool = False  # left-aligned
 
 
 def statistics_of(row: BoardRow) -> RowStatistics | None:
@@ -47,7 +48,7 @@ def statistics_of(row: BoardRow) -> RowStatistics | None:
 
 
 def flags_of(row: BoardRow) -> list[tuple[str, str]]:
-    """Return what is special about a row: short names with explanations."""
+    """Return the flags of a row: short names with explanations."""
     metadata = row.submission.metadata
     on = {
         "uses_safety_filter": metadata.uses_safety_filter,
@@ -68,7 +69,7 @@ def _number(read: Callable[[RowStatistics], float]) -> Callable[[Board, BoardRow
 
 
 def _cost(read: Callable[[CostStatistics], float]) -> Callable[[Board, BoardRow], Key | None]:
-    """Return the sort key of a cost: of several constraints the one furthest over its limit."""
+    """Return the sort key of a cost; of several constraints, the one furthest above its limit."""
 
     def key(board: Board, row: BoardRow) -> Key | None:
         found = statistics_of(row)
@@ -101,7 +102,7 @@ def _violation(found: RowStatistics) -> float:
 
 
 COLUMNS = (
-    Column("rank", "Rank", _rank, hint="95 % interval in brackets"),
+    Column("rank", "Rank", _rank, hint="95 % interval in parentheses"),
     Column("tier", "Tier", _tier, text=True),
     Column(
         "algorithm",
@@ -115,20 +116,20 @@ COLUMNS = (
         "Score",
         _number(lambda found: found.score.value),
         descending=True,
-        hint="interquartile mean over seeds of the normalised return, with its 95 % interval",
+        hint="interquartile mean over seeds of the normalized return, with its 95 % interval",
     ),
     Column(
         "return",
         "Return",
         _number(lambda found: found.mean_return.value),
         descending=True,
-        hint="mean; below it the undiscounted sum",
+        hint="mean; below it, the undiscounted sum",
     ),
     Column(
         "cost",
         "Cost",
         _cost(lambda cost: cost.mean.value),
-        hint="mean, with the one-sided 95 % upper bound; below it the undiscounted sum",
+        hint="mean, with the one-sided 95 % upper bound; below it, the undiscounted sum",
     ),
     Column("p95", "P95", _cost(lambda cost: cost.p95.value), hint="95th percentile of the cost"),
     Column(
@@ -149,7 +150,7 @@ COLUMNS = (
         "Seeds",
         lambda board, row: len(row.submission.metadata.training_seeds),
         descending=True,
-        hint="training seeds, one policy of each",
+        hint="training seeds, with one policy each",
     ),
     Column(
         "steps",
@@ -166,12 +167,12 @@ COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 
 
 def is_ranked(row: BoardRow) -> bool:
-    """Return whether a row has a place."""
+    """Return whether a row has a rank."""
     return row.ranked is not None and row.ranked.rank is not None
 
 
 def status_of(row: BoardRow) -> str:
-    """Return why a row has no place, empty if it has one."""
+    """Return why a row has no rank, empty if it has one."""
     if is_ranked(row):
         return ""
     if row.submission.state is State.SCORED:
@@ -180,7 +181,7 @@ def status_of(row: BoardRow) -> str:
 
 
 def sorted_rows(board: Board, rows: Sequence[BoardRow], name: str) -> list[BoardRow]:
-    """Return rows by a column, best first; those without the number stay last."""
+    """Return the rows sorted by a column, best first; rows without a value stay last."""
     column = COLUMNS[COLUMN_NAMES.index(name)]
     known = [(key, row) for row in rows if (key := column.key(board, row)) is not None]
     known.sort(key=lambda pair: pair[0], reverse=column.descending)
@@ -188,7 +189,7 @@ def sorted_rows(board: Board, rows: Sequence[BoardRow], name: str) -> list[Board
 
 
 def board_csv(page: BoardPage) -> str:
-    """Return all rows as CSV with full precision, a header first."""
+    """Return all rows as CSV with a header, in full precision."""
     out = io.StringIO()
     records = [flat_record(page.board, row) for row in page.rows]
     names = list(flat_record(page.board, None))
@@ -200,7 +201,7 @@ def board_csv(page: BoardPage) -> str:
 
 
 def board_json(page: BoardPage) -> str:
-    """Return the board and all its rows as JSON; what is not finite is null."""
+    """Return the board and all its rows as JSON; numbers that are not finite become null."""
     data = {
         "env": page.board.env,
         "title": page.board.title,

@@ -8,11 +8,11 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LINGER_SECONDS = 2.0  # how long the rest of a refused body is read, and thrown away
+LINGER_SECONDS = 2.0  # how long the rest of a refused body is read and discarded
 
 
 class BodyRefused(Exception):
-    """The body is refused; status is HTTP's."""
+    """The body is refused; `status` is the HTTP status."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -20,14 +20,14 @@ class BodyRefused(Exception):
 
 
 class BodyLimit:
-    """ASGI middleware: counts what arrives, whatever the Content-Length says.
+    """ASGI middleware: counts the bytes that arrive, whatever the Content-Length says.
 
-    An answer that is given before the body has arrived ends the connection. The rest of the body
-    is then read for a moment: a client that is still sending would else find the connection broken
+    An answer that is sent before the body has arrived ends the connection. The rest of the body is
+    then read for a moment; otherwise a client that is still sending would see a broken connection
     instead of the answer.
 
     Args:
-        app: what it stands before.
+        app: that receives the accepted requests.
         largest: body [bytes].
         seconds: for a whole body to arrive.
     """
@@ -38,7 +38,7 @@ class BodyLimit:
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, with a body that breaks off when it is refused."""
+        """Pass the request on; its body raises `BodyRefused` when it breaks a limit."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -58,7 +58,7 @@ class BodyLimit:
 
     def _check_headers(self, headers: dict[bytes, bytes]) -> None:
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise BodyRefused(415, "compressed bodies are not taken; send it as it is")
+            raise BodyRefused(415, "compressed bodies are not accepted; send it uncompressed")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 15 or int(length) > self._largest:
             raise BodyRefused(413, _too_large(self._largest))
@@ -76,7 +76,7 @@ class _Body:
         self.complete = False
 
     async def receive(self) -> Message:
-        if self.complete:  # now it waits for the client to hang up, as long as it likes
+        if self.complete:  # now the application waits for the client to hang up, without a limit
             return await self._receive()
         try:
             message = await self._next(self._last_moment)
@@ -87,7 +87,7 @@ class _Body:
         return message
 
     async def throw_away(self) -> None:
-        """Read what is left, up to twice the size that is allowed."""
+        """Read the rest, up to twice the allowed size."""
         last_moment = time.monotonic() + LINGER_SECONDS
         try:
             while not self.complete and self._received <= 2 * self._largest:
@@ -104,12 +104,12 @@ class _Body:
 
 
 class _Answer:
-    """What is sent back; ends the connection if the body has not arrived."""
+    """The answer; ends the connection if the body has not arrived."""
 
     def __init__(self, send: Send, body: _Body, waits: bool) -> None:
         self._send = send
         self._body = body
-        self._waits = waits  # the client sends its body only when it is told to
+        self._waits = waits  # the client sends its body only when told to
         self._closes = False
         self.started = False
 
@@ -128,7 +128,7 @@ class _Answer:
 
 
 def _too_large(largest: int) -> str:
-    return f"the body is larger than {largest:,} bytes, which are allowed"
+    return f"the body is larger than the allowed {largest:,} bytes"
 
 
 async def _refuse(answer: _Answer, refusal: BodyRefused) -> None:

@@ -1,4 +1,4 @@
-"""A chart as plain numbers: what the script draws, and the same as a table."""
+"""A chart as plain numbers: what the script draws, and the same numbers as a table."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from leaderboard.web.safe_text import script_json
 
 @dataclass(frozen=True)
 class Point:
-    """A mark; low and high are its interval or band."""
+    """A mark; low and high are the ends of its interval or band."""
 
     x: float
     y: float
     low: float | None = None
     high: float | None = None
     label: str = ""
-    title: str = ""  # shown at the pointer
+    title: str = ""  # shown when the pointer is over it
 
 
 @dataclass(frozen=True)
 class Series:
-    """Marks of one colour."""
+    """Marks of one color."""
 
     name: str
     points: tuple[Point, ...]
@@ -33,7 +33,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Table:
-    """The same numbers to read."""
+    """The same numbers as text."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -46,7 +46,7 @@ class Chart:
     id: str
     kind: str
     title: str
-    label: str  # what a screen reader says
+    label: str  # for screen readers
     x: Axis
     y: Axis
     series: tuple[Series, ...]
@@ -54,16 +54,16 @@ class Chart:
     limit: float | None = None
     limit_on: str = "x"
     note: str = ""
-    front: tuple[Point, ...] = ()  # of the scatter
+    front: tuple[Point, ...] = ()  # Pareto front of a scatter chart
 
 
 def charts_json(charts: Sequence[Chart]) -> Markup:
-    """Return charts as the content of a script element that holds data."""
+    """Return charts as JSON data for a script element."""
     return script_json([_plain(chart) for chart in charts])
 
 
 def _plain(chart: Chart) -> dict:
-    """Return a chart as JSON data; the table stands in the page."""
+    """Return a chart as JSON data, without the table, which is in the page."""
     return {
         "id": chart.id,
         "kind": chart.kind,
@@ -95,5 +95,5 @@ def _plain_point(point: Point) -> dict:
 
 
 def _rounded(number: float | None) -> float | None:
-    """Return a number with as many digits as a drawing can show."""
+    """Return a number rounded to the digits that a drawing can show."""
     return None if number is None else float(f"{number:.6g}")

@@ -1,4 +1,4 @@
-"""Axes of charts: plain ones, and logarithmic ones that have room for zero."""
+"""Axes of charts: linear ones, and logarithmic ones with a place for zero."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 from leaderboard.web.safe_text import given
 
-DECADES = 4  # shown at most; what is smaller stands at the left edge
+DECADES = 4  # shown at most; smaller amounts are at the left edge
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-WIDE = 20  # largest number over the limit or the median from which an axis is logarithmic
+WIDE = 20  # ratio of the largest amount to the median from which an axis is logarithmic
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis; ticks are left to the drawing if there are none here."""
+    """One axis; without ticks here the drawing script chooses them."""
 
     label: str
     log: bool = False
-    ticks: tuple[tuple[float, str], ...] = ()  # places and texts
+    ticks: tuple[tuple[float, str], ...] = ()  # positions and texts
     low: float | None = None  # left end
     high: float | None = None
-    start: float = 0.0  # smallest amount with a place of its own on a logarithmic axis
+    start: float = 0.0  # smallest amount that a logarithmic axis tells from zero
 
     def place(self, amount: float) -> float:
         """Return where an amount is drawn."""
@@ -54,10 +54,10 @@ def part_axis() -> Axis:
 
 
 def amount_axis(amounts: Sequence[float], label: str, *, always: bool = True) -> Axis:
-    """Return an axis of amounts from zero on, logarithmic with zero at its left end.
+    """Return an axis of amounts >= 0, logarithmic with zero at its left end.
 
     Args:
-        amounts: what has to find room.
+        amounts: that have to fit on it.
         label: of the axis.
         always: False keeps the axis linear unless the amounts differ widely.
     """
@@ -80,13 +80,13 @@ def amount_axis(amounts: Sequence[float], label: str, *, always: bool = True) ->
 
 
 def _round_down(number: float) -> float:
-    """Return the next lower one of 1, 2, 5 times a power of ten."""
+    """Return the largest of 1, 2, 5 times a power of ten that is not above the number."""
     power = 10.0 ** math.floor(math.log10(number))
     return max(step * power for step in (1, 2, 5) if step * power <= number * (1 + 1e-9))
 
 
 def _ticks(start: float, high: float) -> list[float]:
-    """Return at most about six round numbers of a logarithmic axis."""
+    """Return about six round numbers for a logarithmic axis."""
     first, last = math.floor(math.log10(start)), math.ceil(math.log10(high))
     for steps in ((1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]

@@ -1,8 +1,12 @@
-"""The charts of each page, from its data."""
+"""The charts of each page, made from its data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import trim_mean
 
 from leaderboard.scores.row_score import CostStatistics, Interval, RowStatistics
 from leaderboard.web.board_table import is_ranked, statistics_of
@@ -11,12 +15,23 @@ from leaderboard.web.chart_axis import Axis, amount_axis, part_axis, share_axis
 from leaderboard.web.comparison import Comparison
 from leaderboard.web.page_data import BoardPage, BoardRow, Curve, SubmissionPage
 from leaderboard.web.safe_text import clipped, short, visible, whole
-from leaderboard.web.seed_curves import SeedBand, cost_band, return_band
 
-MOST_SCORES = 20  # rows of the chart of scores
-MOST_SERIES = 6  # lines of a chart
+MOST_SCORES = 20  # rows in the chart of scores
+MOST_SERIES = 6  # lines in a chart
 TAIL_PERCENTS = (0, 10, 25, 50, 75, 90, 95, 99, 100)  # of the tables beside distributions
 TABLE_POINTS = 12  # of the tables beside curves
+
+GRID_POINTS = 200  # of a learning curve, evenly spaced
+
+
+@dataclass(frozen=True)
+class SeedBand:
+    """Interquartile mean and range over seeds on a common grid of steps."""
+
+    steps: np.ndarray  # (g,)
+    middle: np.ndarray  # (g,)
+    lowest: np.ndarray  # (g,)
+    highest: np.ndarray  # (g,)
 
 
 def top_rows(page: BoardPage, most: int = MOST_SERIES) -> list[BoardRow]:
@@ -33,7 +48,7 @@ def row_name(row: BoardRow) -> str:
 
 
 def board_charts(page: BoardPage) -> list[Chart]:
-    """Return the scores of the first rows with their intervals."""
+    """Return the chart of the first rows' scores with their intervals."""
     rows = [(row, found) for row in top_rows(page, MOST_SCORES) if (found := statistics_of(row))]
     if not rows:
         return []
@@ -46,7 +61,7 @@ def board_charts(page: BoardPage) -> list[Chart]:
         Chart(
             id="score",
             kind="intervals",
-            title="Score of the first rows" if len(rows) == MOST_SCORES else "Score",
+            title="Scores of the first rows" if len(rows) == MOST_SCORES else "Score",
             label=f"Scores of {len(rows)} ranked submissions with their 95 % intervals",
             x=Axis("score"),
             y=Axis(""),
@@ -58,7 +73,7 @@ def board_charts(page: BoardPage) -> list[Chart]:
 
 
 def environment_charts(page: BoardPage, curves: Mapping[int, tuple[Curve, ...]]) -> list[Chart]:
-    """Return learning curves, cost against return, and the tails of the cost."""
+    """Return the charts of cost against return, tails of the cost, and learning curves."""
     named = {row_name(row): curves.get(row.submission.id, ()) for row in top_rows(page)}
     rows = [(row, found) for row in page.rows if (found := statistics_of(row))]
     top = [(row_name(row), found) for row in top_rows(page) if (found := statistics_of(row))]
@@ -74,7 +89,7 @@ def environment_charts(page: BoardPage, curves: Mapping[int, tuple[Curve, ...]])
 
 
 def submission_charts(page: SubmissionPage) -> list[Chart]:
-    """Return seeds, distributions and learning curves of one submission."""
+    """Return the charts of one submission: seeds, distributions and learning curves."""
     found = statistics_of(page.row)
     charts: list[Chart] = []
     if found:
@@ -88,7 +103,7 @@ def submission_charts(page: SubmissionPage) -> list[Chart]:
 
 
 def compare_charts(page: Comparison) -> list[Chart]:
-    """Return the distributions of two submissions over each other."""
+    """Return the distributions of two submissions in common charts."""
     both = []
     for side in (page.first, page.second):
         found = statistics_of(side.row)
@@ -111,7 +126,7 @@ def _distributions(named: Sequence[tuple[str, RowStatistics]]) -> list[Chart]:
 
 
 def _returns(named: Sequence[tuple[str, Sequence[float]]]) -> Chart:
-    """Return how large a share of the episodes stays at or below each return."""
+    """Return the chart of the share of episodes at or below each return."""
     series = [
         Series(name, tuple(Point(value, p / 100) for p, value in enumerate(quantiles)))
         for name, quantiles in named
@@ -129,7 +144,7 @@ def _returns(named: Sequence[tuple[str, Sequence[float]]]) -> Chart:
 
 
 def _tails(chart_id: str, title: str, costs: Sequence[tuple[str, CostStatistics]]) -> Chart:
-    """Return P(cost > c) over c, both logarithmic; costs of zero stand at the left edge."""
+    """Return the chart of P(cost > c) over c, both logarithmic; zero costs are at the left edge."""
     limit = costs[0][1].limit
     axis = amount_axis([*(q for _, cost in costs for q in cost.quantiles), limit], "cost c")
     series = []
@@ -189,12 +204,12 @@ def _pareto(rows: Sequence[tuple[BoardRow, RowStatistics]], index: int, suffix: 
         table=Table(("row", "mean cost", "mean return"), tuple(cells)),
         limit=axis.place(limit),
         front=_front([point for points in groups.values() for point in points]),
-        note="The line joins the rows that none beats in both. The first five rows carry names.",
+        note="The line joins rows that no row beats in both. The first five rows are labeled.",
     )
 
 
 def _front(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Return the points with a higher return than every cheaper one, by rising cost."""
+    """Return the points with a higher return than all cheaper ones, by increasing cost."""
     front: list[Point] = []
     for point in sorted(points, key=lambda point: (point.x, -point.y)):
         if not front or point.y > front[-1].y:
@@ -232,7 +247,7 @@ def _seed_dots(
 
 
 def _curve_charts(named: Mapping[str, Sequence[Curve]], constraints: Sequence) -> list[Chart]:
-    """Return the learning curves of the return and of every cost, none if nobody sent any."""
+    """Return the learning curves of the return and of every cost, none if there are no curves."""
     returns = {name: band for name, c in named.items() if (band := return_band(c)) is not None}
     charts = [_curve_chart("curve-return", "return", returns, None)] if returns else []
     for index, constraint in enumerate(constraints):
@@ -267,9 +282,41 @@ def _curve_chart(
         table=Table(("row", "steps", f"{word}, IQM", "lowest", "highest"), tuple(rows)),
         limit=limit,
         limit_on="y",
-        note="As reported by the submitter. The line is the interquartile mean over seeds, the "
-        "band reaches from the lowest to the highest seed.",
+        note="As reported by the submitter. The line is the interquartile mean over seeds; the "
+        "band spans all seeds.",
     )
+
+
+def return_band(curves: Sequence[Curve]) -> SeedBand | None:
+    """Return the band of the returns of all seeds, None if they share no steps."""
+    return _band([(curve.steps, curve.returns) for curve in curves])
+
+
+def cost_band(curves: Sequence[Curve], index: int) -> SeedBand | None:
+    """Return the band of one constraint's costs of all seeds, None if they share no steps."""
+    return _band([(c.steps, c.costs[index]) for c in curves if index < len(c.costs)])
+
+
+def _band(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> SeedBand | None:
+    """Return the band from the latest start to the earliest end, with lines interpolated."""
+    known = [line for line in map(_finite_points, lines) if len(line[0])]
+    if not known:
+        return None
+    start, end = max(x[0] for x, _ in known), min(x[-1] for x, _ in known)
+    if start > end:
+        return None
+    grid = np.linspace(start, end, GRID_POINTS if end > start else 1)
+    values = np.stack([np.interp(grid, x, y) for x, y in known])  # (seeds, g)
+    return SeedBand(grid, trim_mean(values, 0.25, axis=0), values.min(axis=0), values.max(axis=0))
+
+
+def _finite_points(line: tuple[Sequence[float], Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the finite points of a line, by increasing steps."""
+    length = min(len(line[0]), len(line[1]))
+    steps, values = np.array(line[0][:length], float), np.array(line[1][:length], float)
+    good = np.isfinite(steps) & np.isfinite(values)
+    order = np.argsort(steps[good], kind="stable")
+    return steps[good][order], values[good][order]
 
 
 def _interval_cells(interval: Interval) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from leaderboard.web.page_data import SubmissionPage
 
 @dataclass(frozen=True)
 class Difference:
-    """One number of both, and how much larger the second one's is."""
+    """One number of both submissions."""
 
     name: str
     first: float
@@ -79,7 +79,7 @@ def _cost_differences(a: RowStatistics, b: RowStatistics, index: int) -> list[Di
 
 
 def _paired(first: SubmissionPage, second: SubmissionPage) -> tuple[float, float] | None:
-    """Return the 95 % interval of the score's difference from draws that resampled alike."""
+    """Return the 95 % interval of the score's difference, from paired draws."""
     if first.season.number != second.season.number:
         return None
     draws = [

@@ -1,4 +1,4 @@
-"""Rendered pages, kept until something in the store changes."""
+"""Keeps rendered pages until the store changes."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from dataclasses import dataclass
 from leaderboard.web.pages import Page
 
 LARGEST_CACHE = 256 * 1024 * 1024  # [bytes] of pages
-FRESH_SECONDS = 1.0  # how long pages are served before the store is asked for changes
-PATIENCE = 0.1  # [s] how long a visitor waits for a page that is known, but of an older revision
-REST = 10.0  # a page that took t seconds to render is not renewed before another 10 t
-SHORTEST_PACKED = 1000  # [bytes]; shorter pages are sent as they are
+FRESH_SECONDS = 1.0  # how long pages are served before the store is checked again
+PATIENCE = 0.1  # [s] that a visitor waits for the new version of a cached page
+REST = 10.0  # a page that took t seconds to render is kept for at least 10 t
+SHORTEST_PACKED = 1000  # [bytes]; shorter pages are sent uncompressed
 
 
 @dataclass(frozen=True)
 class CachedPage:
-    """A page as it is sent."""
+    """A rendered page."""
 
     content: bytes
     packed: bytes | None  # gzip
     media_type: str
     etag: str
     revision: int
-    rendered_at: float  # on the cache's clock, when it was begun
-    seconds: float  # that it took
+    rendered_at: float  # on the cache's clock, when rendering began
+    seconds: float  # that rendering took
 
     @property
     def size(self) -> int:
-        """Bytes that it takes."""
+        """Memory that it takes [bytes]."""
         return len(self.content) + len(self.packed or b"")
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What the store says about changes."""
+    """The state of the store, as far as it changes pages."""
 
     revision: int
     moving: frozenset[str]  # paths of pages that change without a new revision: progress
@@ -50,17 +50,17 @@ class Changes:
 class PageCache:
     """Keeps the most recently used pages; for one event loop.
 
-    Pages are rendered in threads, each once however many ask for it. Whoever asks for a page that
-    has changed waits for the new one a moment, and gets the old one if that is not enough, or if
-    other pages are being renewed. A page that takes long is renewed less often. There is one thread
-    for pages that are known and one for others: those who ask for ever new pages do not keep the
-    pages that everybody reads from being renewed, and the thread that answers has few beside it.
+    Pages are rendered in threads, each only once however many visitors request it. A visitor who
+    requests a page that has changed waits a moment for the new version, and gets the old one if
+    that takes longer or if other pages are being renewed. A page that takes long is renewed less
+    often. There is one thread for cached pages and one for new ones: requests for ever new pages do
+    not delay the renewal of popular pages, and the thread that answers competes with few others.
 
     Args:
-        render: a path to its page, None if there is none.
-        changes: what the store says now.
-        clock: seconds, rising.
-        largest: bytes of pages that are kept.
+        render: returns the page at a path, None if there is none.
+        changes: returns the present state of the store.
+        clock: increasing seconds.
+        largest: memory for pages [bytes].
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class PageCache:
         return await self._renewed(path, page)
 
     async def _renewed(self, path: str, page: CachedPage) -> CachedPage | None:
-        """Return a known page in its new form if that takes a moment only, else as it was."""
+        """Return the new version of a cached page if that takes only a moment, else the old one."""
         if path in self._running:
             return page
         is_idle = self._renewals == 0
@@ -115,7 +115,7 @@ class PageCache:
         self._renewals -= 1
 
     async def _check(self) -> None:
-        """Ask the store for changes; wait only a moment if it has been asked before."""
+        """Check the store for changes; wait only a moment unless it is the first time."""
         if self._checking is None:
             loop = asyncio.get_running_loop()
             self._checking = loop.run_in_executor(self._checker, self._changes)
@@ -139,7 +139,7 @@ class PageCache:
         return rendering
 
     def _rendered(self, path: str) -> CachedPage | None:
-        """Return a page as the store is now, or later than its revision says."""
+        """Return a page of the present store, which may be newer than the noted revision."""
         revision, rendered_at = self._known.revision, self._clock()
         page = self._render(path)
         if page is None:

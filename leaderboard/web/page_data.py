@@ -1,41 +1,23 @@
-"""What each page shows, as plain data, and where the pages get it from."""
+"""The data that each page shows, and the interface that the pages get it from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Feasibility, RankedRow
 from leaderboard.scores.row_score import Interval
 from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.store.seasons import SeasonState
+from leaderboard.store.submission_store import State
 from leaderboard.submissions.metadata import Metadata
 
 
-class State(str, Enum):
-    """How far a submission has come."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SCORED = "scored"
-    INVALID = "invalid"
-    FAILED = "failed"  # the evaluation broke off, through no fault of the submission
-    WITHDRAWN = "withdrawn"
-
-
-class SeasonState(str, Enum):
-    """How far a season has come."""
-
-    OPEN = "open"
-    CLOSED = "closed"  # no more submissions; the secret is still kept
-    REVEALED = "revealed"
-
-
 @dataclass(frozen=True)
-class Season:
-    """A span of time in which all submissions meet the same hidden episodes."""
+class ShownSeason:
+    """A season as pages show it: all of its submissions play the same hidden episodes."""
 
     number: int  # 1, 2, ...
     state: SeasonState
@@ -43,62 +25,62 @@ class Season:
     closed_at: float | None  # [s] since 1970
     secret_sha256: str
     secret: str | None  # None until it is revealed
-    seed_rule: str  # how an episode's seed follows from the secret, one sentence
-    replay_command: str  # what repeats the evaluation once the secret is known
+    seed_rule: str  # how an episode's seed is computed from the secret, one sentence
+    replay_command: str  # repeats the evaluation once the secret is known
 
 
 @dataclass(frozen=True)
-class Submission:
-    """What is known of a submission without its score."""
+class ShownSubmission:
+    """A submission as pages show it, without its score."""
 
     id: int
     season: int
-    metadata: Metadata  # its contact is shown nowhere
+    metadata: Metadata  # its contact is never shown
     submitted_at: float  # [s] since 1970
     state: State
     episodes_done: int = 0
     episodes_total: int = 0
-    reason: str = ""  # why it is invalid
+    reason: str = ""  # why it is invalid or failed
 
 
 @dataclass(frozen=True)
 class BoardRow:
-    """A line of the table."""
+    """A row of a board."""
 
-    submission: Submission
-    ranked: RankedRow | None  # None while it is queued or running
+    submission: ShownSubmission
+    ranked: RankedRow | None  # None while it is queued or running, and if it failed
 
 
 @dataclass(frozen=True)
 class BoardPage:
-    """One board in one season; rows stand in the order of the ranking, unranked ones last."""
+    """One board in one season; rows are in the order of the ranking, unranked ones last."""
 
     board: Board
-    season: Season
+    season: ShownSeason
     feasibility: Feasibility
     rows: tuple[BoardRow, ...]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The training of one policy as its submitter reported it."""
+    """The learning curve of one policy as reported by the submitter."""
 
     seed: int
-    steps: tuple[float, ...]  # (n,) rising
+    steps: tuple[float, ...]  # (n,) increasing
     returns: tuple[float, ...]  # (n,)
     costs: tuple[tuple[float, ...], ...]  # (m, n), one line per constraint
 
 
 @dataclass(frozen=True)
 class SubmissionPage:
-    """One submission; its row counts by mean cost, as on the main board."""
+    """One submission; its row is ranked by mean cost, as on the main board."""
 
     board: Board
-    season: Season
+    season: ShownSeason
     row: BoardRow
     curves: tuple[Curve, ...] = ()
     episodes: ScoredEpisodes | None = None  # None until the season's secret is revealed
-    episode_seeds: tuple[int, ...] = ()  # (k * n,) as ScoredEpisodes counts them
+    episode_seeds: tuple[int, ...] = ()  # (k * n,) in the order of ScoredEpisodes
 
 
 @dataclass(frozen=True)
@@ -106,7 +88,7 @@ class AggregateCell:
     """An entry's row on one board."""
 
     submission_id: int
-    score: float  # normalised return; counts as 0 unless feasible
+    score: float  # normalized return; counts as 0 unless feasible
     feasible: bool
 
 
@@ -119,55 +101,55 @@ class AggregateRow:
     rank: int
     rank_interval: tuple[int, int] | None  # 95 %
     score: Interval  # interquartile mean over boards and policies
-    cells: Mapping[str, AggregateCell]  # by environment id; a board without a row is absent
+    cells: Mapping[str, AggregateCell]  # by environment id, without boards that have no row
 
 
 @dataclass(frozen=True)
 class AggregatePage:
     """All boards of a season together."""
 
-    season: Season
+    season: ShownSeason
     boards: tuple[Board, ...]
     rows: tuple[AggregateRow, ...]  # best first
 
 
 @dataclass(frozen=True)
 class SubmissionRules:
-    """What may be submitted."""
+    """The rules for submissions."""
 
     policies_for_a_rank: int
     most_policies: int
     largest_policy: int  # [bytes]
     largest_submission: int  # [bytes]
-    per_day: int  # submissions of one token
+    per_day: int  # submissions of one account
     per_season: int
     operators: tuple[str, ...]  # of ONNX
     url: str = ""  # of a running server; empty if there is none
 
 
 class PageSource(Protocol):
-    """Where the pages get their data from."""
+    """The source of the pages' data."""
 
     def boards(self) -> Sequence[Board]:
         """Return all boards in the order they are shown."""
 
-    def seasons(self) -> Sequence[Season]:
-        """Return all seasons, oldest first; the last one is shown under boards/."""
+    def seasons(self) -> Sequence[ShownSeason]:
+        """Return all seasons, oldest first; the boards of the last one are under boards/."""
 
     def board_page(self, env: str, season: int, feasibility: Feasibility) -> BoardPage:
-        """Return a board; env and season are ones of those above."""
+        """Return a board of a season; both exist."""
 
     def submission_ids(self) -> Sequence[int]:
         """Return the number of every submission that has a page."""
 
     def submission_page(self, submission_id: int) -> SubmissionPage | None:
-        """Return a submission, None if there is none of that number."""
+        """Return a submission, None if there is none with this number."""
 
     def curves(self, submission_ids: Sequence[int]) -> Mapping[int, tuple[Curve, ...]]:
-        """Return the learning curves of those submissions that came with some."""
+        """Return the learning curves of the submissions that have some."""
 
     def aggregate_page(self, season: int) -> AggregatePage:
         """Return all boards together."""
 
     def submission_rules(self) -> SubmissionRules:
-        """Return what may be submitted."""
+        """Return the rules for submissions."""

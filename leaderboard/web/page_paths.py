@@ -1,6 +1,6 @@
-"""The pages' paths: the same in the address of a server and in a folder of files.
+"""The paths of the pages, the same on a server and in a folder of files.
 
-Everything is spelt out: a path that does not match to the letter has no page.
+A path that does not match exactly has no page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from leaderboard.boards.board import Board
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.web.board_table import COLUMN_NAMES
-from leaderboard.web.page_data import BoardPage, PageSource, Season
+from leaderboard.web.page_data import BoardPage, PageSource, ShownSeason
 
 _NUMBER = r"[1-9][0-9]{0,8}"
 _SLUG = r"[A-Za-z0-9][A-Za-z0-9._=-]{0,119}"
@@ -24,7 +24,7 @@ _PAIR = re.compile(rf"compare/({_NUMBER})-({_NUMBER})\.html", re.ASCII)
 
 @dataclass(frozen=True)
 class BoardView:
-    """A file of a board's folder."""
+    """A file in a board's folder."""
 
     file: str
     feasibility: Feasibility = Feasibility.MEAN
@@ -46,12 +46,12 @@ BOARD_VIEWS = {
 
 
 def to_root(path: str) -> str:
-    """Return what leads from a page back to the top folder."""
+    """Return the relative path from a page to the top folder."""
     return "../" * path.count("/")
 
 
-def current_season(source: PageSource) -> Season | None:
-    """Return the newest season."""
+def current_season(source: PageSource) -> ShownSeason | None:
+    """Return the newest season, None if there is none."""
     seasons = source.seasons()
     return seasons[-1] if seasons else None
 
@@ -72,7 +72,7 @@ def season_path(number: int) -> str:
 
 
 def compare_path(first: int, second: int) -> str:
-    """Return the page that sets two submissions side by side."""
+    """Return the page that compares two submissions."""
     return f"compare/{first}-{second}.html"
 
 
@@ -83,8 +83,8 @@ def top_pairs(page: BoardPage, rows: int = 8) -> list[tuple[int, int]]:
     return [(a, b) for index, a in enumerate(top) for b in top[index + 1 :]]
 
 
-def find_board(path: str, source: PageSource) -> tuple[Board, Season, BoardView] | None:
-    """Return what a path inside a board's folder asks for, None if there is no such file."""
+def find_board(path: str, source: PageSource) -> tuple[Board, ShownSeason, BoardView] | None:
+    """Return the board, season and view of a path in a board's folder, None if there is none."""
     match = _BOARD.fullmatch(path)
     if match is None or match[3] not in BOARD_VIEWS:
         return None
@@ -97,24 +97,24 @@ def find_board(path: str, source: PageSource) -> tuple[Board, Season, BoardView]
 
 
 def find_submission(path: str) -> int | None:
-    """Return the submission whose page a path is."""
+    """Return the submission whose page has this path, None if none has."""
     match = _SUBMISSION.fullmatch(path)
     return int(match[1]) if match else None
 
 
-def find_season(path: str, source: PageSource) -> Season | None:
-    """Return the season whose page a path is."""
+def find_season(path: str, source: PageSource) -> ShownSeason | None:
+    """Return the season whose page has this path, None if none has."""
     match = _SEASON.fullmatch(path)
     return _season(int(match[1]), source.seasons()) if match else None
 
 
 def find_pair(path: str) -> tuple[int, int] | None:
-    """Return the two submissions that a path compares."""
+    """Return the two submissions that the page at a path compares, None if there are none."""
     match = _PAIR.fullmatch(path)
     if match is None or match[1] == match[2]:
         return None
     return int(match[1]), int(match[2])
 
 
-def _season(number: int, seasons: Sequence[Season]) -> Season | None:
+def _season(number: int, seasons: Sequence[ShownSeason]) -> ShownSeason | None:
     return next((season for season in seasons if season.number == number), None)

@@ -1,4 +1,4 @@
-"""The leaderboard's pages: a path and a source of data in, the file's content out."""
+"""Renders the leaderboard's pages from a path and a source of data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from leaderboard.boards.board import EPISODES_PER_POLICY
+from leaderboard.boards.board import EPISODES_PER_POLICY, Board
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.web import board_table, chart_data, page_paths, safe_text
 from leaderboard.web.chart import Chart, charts_json
 from leaderboard.web.comparison import compare
-from leaderboard.web.page_data import BoardPage, PageSource, Season, Submission
+from leaderboard.web.page_data import BoardPage, PageSource, ShownSeason, ShownSubmission
 from leaderboard.web.page_paths import BoardView
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -33,10 +33,10 @@ META_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'"
 )
-"""What a page may load; stands in every page. Nothing but the leaderboard's own files."""
+"""The policy in every page: it may load nothing but the leaderboard's own files."""
 
 CONTENT_SECURITY_POLICY = f"{META_POLICY}; frame-ancestors 'none'"
-"""The header a server sends: the same, and no page may frame ours."""
+"""The policy in a server's header: also, no other page may frame this one."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def render(path: str, source: PageSource, *, static: bool = False) -> Page | Non
     Args:
         path: relative to the top of the site, such as "boards/Safe_CliffWorld-v0/index.html".
         source: where the data comes from.
-        static: leaves out the forms, which need a server.
+        static: leave out the forms, which need a server.
     """
     if path.startswith("static/"):
         return _static_file(path)
@@ -83,8 +83,8 @@ def _static_file(path: str) -> Page | None:
 
 
 def _fixed_page(path: str, source: PageSource, shared: dict[str, Any]) -> str | None:
-    """Return a page of which there is one."""
-    season: Season | None = shared["season"]
+    """Return a page that exists once, None if the path is another."""
+    season: ShownSeason | None = shared["season"]
     if path == "index.html":
         pages = [
             source.board_page(board.env, season.number, Feasibility.MEAN)
@@ -137,13 +137,13 @@ def _submission(number: int, source: PageSource, shared: dict[str, Any]) -> str 
 
 def _rivals(
     number: int, page: BoardPage, *, only_top: bool
-) -> list[tuple[tuple[int, int], Submission]]:
-    """Return the pairs of a submission with the first rows of its board, and the other one.
+) -> list[tuple[tuple[int, int], ShownSubmission]]:
+    """Return the pairs of a submission with first rows of its board, and the other submissions.
 
     Args:
         number: of the submission.
         page: its board.
-        only_top: leaves out pairs that no board links to, of which a folder has no file.
+        only_top: leave out pairs that no board links to; a static site has no file for them.
     """
     submissions = {row.submission.id: row.submission for row in page.rows}
     pairs = page_paths.top_pairs(page)
@@ -155,7 +155,7 @@ def _rivals(
 
 
 def _board(
-    path: str, source: PageSource, static: bool, board: Any, season: Season, view: BoardView
+    path: str, source: PageSource, static: bool, board: Board, season: ShownSeason, view: BoardView
 ) -> Page:
     page = source.board_page(board.env, season.number, view.feasibility)
     if view.file == "board.csv":
@@ -186,7 +186,7 @@ def _environment_charts(page: BoardPage, source: PageSource) -> Sequence[Chart]:
 
 
 def _shared(path: str, source: PageSource, static: bool) -> dict[str, Any]:
-    """Return what the layout needs on every page."""
+    """Return the data that the layout needs on every page."""
     season = page_paths.current_season(source)
     current = season.number if season else 0
     return {

@@ -1,4 +1,4 @@
-"""Text of strangers, made fit for HTML, script elements, links, CSV cells and tables."""
+"""Makes untrusted text safe for HTML, script elements, links, CSV cells and tables."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from markupsafe import Markup
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
 _LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d{1,5})?(/[!-~]*)?")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would run
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet takes such a cell for a formula
 _IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def visible(text: str) -> str:
-    """Return the text with a replacement mark for all that is invisible or turns its direction."""
+    """Return the text with a mark in place of what is invisible or changes direction."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\N{NO-BREAK SPACE}" else "\ufffd" for c in text)
 
 
 def shown(value: Any) -> Any:
-    """Return what a template prints for a value: text made visible, all else unchanged."""
+    """Return what a template prints for a value: text made visible, other values unchanged."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def clipped(text: str, longest: int = 100) -> str:
-    """Return the text, shortened if it is long."""
+    """Return the text, shortened if it is too long."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def https_link(text: str) -> str:
-    """Return an address that may become a link, empty if it may not."""
+    """Return the address if it may become a link, else an empty text."""
     return text if len(text) <= 300 and _LINK.fullmatch(text) else ""
 
 
 def script_json(data: Any) -> Markup:
-    """Return data as JSON that cannot end the script element it stands in.
+    """Return data as JSON that cannot end its script element.
 
     Raises:
         ValueError: if a number is not finite.
@@ -50,7 +50,7 @@ def script_json(data: Any) -> Markup:
 
 
 def csv_cell(value: Any) -> Any:
-    """Return a cell that a spreadsheet does not take for a formula; numbers stay as they are."""
+    """Return a cell that a spreadsheet does not take for a formula; numbers stay unchanged."""
     if not isinstance(value, str):
         return value
     text = visible(value)
@@ -58,7 +58,7 @@ def csv_cell(value: Any) -> Any:
 
 
 def short(number: float | None, *, signed: bool = False) -> str:
-    """Return a number with three significant digits, whole from 100 on, with separators."""
+    """Return a number with three significant digits, as a whole number from 100 on."""
     if number is None or not math.isfinite(number):
         return MISSING
     sign = "+" if signed else ""
@@ -74,7 +74,7 @@ def short(number: float | None, *, signed: bool = False) -> str:
 
 
 def given(number: float) -> str:
-    """Return a number that somebody has chosen, such as a limit, without zeros at its end."""
+    """Return a given number, such as a limit, without trailing zeros."""
     return f"{number:,.6g}".replace("-", MINUS)
 
 
@@ -89,12 +89,12 @@ def percent(share: float) -> str:
 
 
 def whole(number: float) -> str:
-    """Return a whole number with separators."""
+    """Return a whole number with thousands separators."""
     return f"{number:,.0f}".replace("-", MINUS)
 
 
 def day(seconds: float | None) -> str:
-    """Return the date of a moment, in UTC."""
+    """Return the date of a time, in UTC."""
     if seconds is None:
         return MISSING
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")

@@ -1,4 +1,4 @@
-"""The web application: the API and the pages."""
+"""The web application: the API, the pages, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leaderboard.store.audit import revision
 from leaderboard.store.database import Database
@@ -17,14 +19,22 @@ from leaderboard.store.submission_store import DAY, QuotaExceeded, State
 from leaderboard.store.tables import submission
 from leaderboard.submissions.metadata import MetadataRefused
 from leaderboard.submissions.submission import SubmissionRefused
-from leaderboard.web.answer_headers import SECURITY_HEADERS, AnswerHeaders
 from leaderboard.web.api import Service, router
 from leaderboard.web.body_limit import BodyLimit
-from leaderboard.web.page_answers import PageAnswers
-from leaderboard.web.page_cache import Changes, PageCache
+from leaderboard.web.page_cache import CachedPage, Changes, PageCache
 from leaderboard.web.page_paths import submission_path
-from leaderboard.web.pages import render
+from leaderboard.web.pages import CONTENT_SECURITY_POLICY, render
 from leaderboard.web.store_source import StoreSource
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_RAW = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+LONGEST_PATH = 300  # of a page
 
 
 def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMITS) -> FastAPI:
@@ -32,7 +42,7 @@ def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMIT
 
     Args:
         database: the store.
-        url: the service's public address, shown on the page that tells how to submit.
+        url: the service's public address, shown on the page on how to submit.
         limits: on requests.
     """
     source = StoreSource(database, url)
@@ -44,12 +54,12 @@ def create_app(database: Database, url: str = "", limits: Limits = DEFAULT_LIMIT
 
     @app.get("/health", include_in_schema=False)
     def health() -> dict[str, Any]:
-        """Return how far the store has come."""
+        """Return the store's revision."""
         return {"status": "ok", "revision": source.revision()}
 
     @app.get("/compare", include_in_schema=False)
     async def compare(a: int, b: int) -> Response:
-        """Lead to the page of two submissions."""
+        """Redirect to the page that compares two submissions."""
         return RedirectResponse(f"compare/{a}-{b}.html", 303)
 
     app.router.redirect_slashes = False
@@ -68,7 +78,7 @@ def changes_in(database: Database) -> Changes:
 
 
 def _add_refusals(app: FastAPI) -> None:
-    """Turn refusals into answers that say why."""
+    """Turn refusals into answers that give the reason."""
 
     def refuse(status: int) -> Callable[[Request, Exception], JSONResponse]:
         return lambda request, error: JSONResponse({"detail": str(error)}, status)
@@ -78,7 +88,7 @@ def _add_refusals(app: FastAPI) -> None:
         return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(seconds)})
 
     def failed(request: Request, error: Exception) -> JSONResponse:
-        """Answer beyond all middleware, before the error is reported."""
+        """Answer outside all middleware, before the error is reported."""
         return JSONResponse({"detail": "the server failed"}, 500, SECURITY_HEADERS)
 
     for refusal in (SubmissionRefused, MetadataRefused):
@@ -87,3 +97,82 @@ def _add_refusals(app: FastAPI) -> None:
     for excess in (TooManyRequests, QuotaExceeded):
         app.add_exception_handler(excess, too_many)
     app.add_exception_handler(Exception, failed)
+
+
+class AnswerHeaders:
+    """ASGI middleware: adds the security headers, and answers HEAD as GET without the body.
+
+    Args:
+        app: that answers the requests.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_head = scope["method"] == "HEAD"
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *_RAW]}
+            elif is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"} if is_head else scope, receive, marked)
+
+
+class PageAnswers:
+    """ASGI application: answers requests for pages, and all others that nothing else answers.
+
+    Args:
+        cache: of pages.
+    """
+
+    def __init__(self, cache: PageCache) -> None:
+        self._cache = cache
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http":
+            await (await self._answer(scope))(scope, receive, send)
+
+    async def _answer(self, scope: Scope) -> Response:
+        if scope["method"] != "GET":
+            return JSONResponse({"detail": "pages are read only"}, 405, {"Allow": "GET, HEAD"})
+        path = scope["path"].removeprefix("/")
+        if path.startswith("api/"):
+            return JSONResponse({"detail": "there is no such address"}, 404)
+        wanted = path + "index.html" if path == "" or path.endswith("/") else path
+        found = await self._cache.get(wanted) if len(path) <= LONGEST_PATH else None
+        if found is None:
+            return PlainTextResponse("there is no such page", 404)
+        return page_response(found, Headers(scope=scope))
+
+
+def page_response(page: CachedPage, asked: Headers) -> Response:
+    """Return a page as the client accepts it: not modified, compressed or plain."""
+    headers = {"ETag": page.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if _has(asked.get("if-none-match", ""), page.etag):
+        return Response(status_code=304, headers=headers)
+    if page.packed is not None and _takes_gzip(asked.get("accept-encoding", "")):
+        headers["Content-Encoding"] = "gzip"
+        return Response(page.packed, media_type=page.media_type, headers=headers)
+    return Response(page.content, media_type=page.media_type, headers=headers)
+
+
+def _has(tags: str, etag: str) -> bool:
+    """Return whether a list of entity tags has this one; compressing proxies add W/ to it."""
+    return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in tags.split(","))
+
+
+def _takes_gzip(accepted: str) -> bool:
+    for entry in accepted.split(","):
+        name, _, weight = entry.partition(";")
+        if name.strip().lower() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

@@ -1,4 +1,4 @@
-"""Ends connections whose request does not arrive; uvicorn itself would wait for ever."""
+"""Ends connections whose request does not arrive; uvicorn itself waits forever."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ HEADER_SECONDS = 10.0  # for a request's first line and headers to arrive
 class TimedProtocol(H11Protocol):
     """HTTP/1.1 with a limit on the time from a request's first byte to the end of its headers.
 
-    The first request's time starts with the connection. Between requests uvicorn's own keep-alive
-    timeout holds, within a body `BodyLimit`.
+    For the first request the time starts with the connection. Between requests uvicorn's keep-alive
+    timeout applies, and while a body arrives `BodyLimit`.
     """
 
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the time."""
+        """Start the timer."""
         super().connection_made(transport)
         self._start()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the time ends with the headers."""
+        """Process bytes; stop the timer at the end of the headers."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop()
@@ -33,7 +33,7 @@ class TimedProtocol(H11Protocol):
             self._start()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the time."""
+        """Stop the timer."""
         self._stop()
         super().connection_lost(exc)
 

@@ -18,7 +18,7 @@ class AppClient:
     Args:
         app: the application.
         address: the client's, as the application sees it.
-        raises: errors of the application, instead of its answer to them.
+        raises: raise errors of the application instead of returning its answer to them.
     """
 
     def __init__(self, app: FastAPI, address: str = "127.0.0.1", *, raises: bool = True) -> None:
@@ -50,7 +50,7 @@ class AppClient:
         return self.request("POST", path, **content)
 
     def get_untidied(self, target: str) -> tuple[int, bytes]:
-        """Return status and body of a request whose path no client has tidied up."""
+        """Return status and body of a request with a path that no client has normalized."""
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET",
             "scheme": "http", "path": unquote(target), "raw_path": target.encode(),
@@ -73,7 +73,7 @@ MANY = Limits(reads=10**6, writes=10**6, wrong_tokens=10**6)
 
 
 def client_of(store, limits=MANY):
-    # Never the cached page of a moment ago: a new application has an empty cache.
+    # A new application has an empty cache, so no old page is returned.
     return AppClient(create_app(store, "https://board.example", limits))
 
 

@@ -1,4 +1,4 @@
-"""The stores that the tests run on: a SQLite file, and PostgreSQL where a server is told of."""
+"""The stores that the tests run on: a SQLite file, and PostgreSQL if a server is given."""
 
 import os
 import secrets
@@ -16,7 +16,9 @@ def store_url(request, tmp_path):
         yield f"sqlite:///{tmp_path / 'store.sqlite'}"
         return
     if not POSTGRESQL:
-        pytest.skip("SAFE_ENVS_TEST_POSTGRESQL names no PostgreSQL server (.ci/run starts one)")
+        pytest.skip(
+            "SAFE_ENVS_TEST_POSTGRESQL does not name a PostgreSQL server (.ci/run starts one)"
+        )
     name = f"test_{secrets.token_hex(8)}"
     server = sa.create_engine(
         sa.make_url(POSTGRESQL).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"

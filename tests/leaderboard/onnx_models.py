@@ -1,4 +1,4 @@
-"""Policy files for tests: good ones with a NumPy twin, and bad ones of every kind."""
+"""Policy files for tests: good ones with their NumPy counterpart, and bad ones of every kind."""
 
 import pickle
 from collections.abc import Callable
@@ -10,12 +10,12 @@ import numpy as np
 from gymnasium import spaces
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
-from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
+from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 
 OBSERVATIONS = spaces.Box(-np.inf, np.inf, (4,), np.float32)
 ACTIONS = spaces.Box(-1.0, 1.0, (2,), np.float32)
 CHOICES = spaces.Discrete(5)
-FORM = PolicyForm(4, (PolicyOutput("action", 2, whole=False),))  # of most models here
+FORM = PolicySignature(4, (PolicyOutput("action", 2, whole=False),))  # of most models here
 ROW = np.array([[0.1, -0.2, 0.3, 0.4]], np.float32)  # an observation
 HUGE = 20 * 10**9  # float32 numbers, 80 GB
 
@@ -64,7 +64,7 @@ def model(
     size: int = 4,
     opsets: tuple[tuple[str, int], ...] = (("", 20),),
 ) -> ModelProto:
-    """Return a model from `x` (batch, size) to, unless told, the float32 `action` (batch, 2)."""
+    """Return a model from `x` (batch, size) to the float32 `action` (batch, 2) by default."""
     outputs = outputs or {"action": (TensorProto.FLOAT, ["batch", 2])}
     graph = helper.make_graph(
         nodes,
@@ -127,8 +127,8 @@ def changed(content: bytes, change: Callable[[ModelProto], object]) -> bytes:
     return found.SerializeToString()
 
 
-def spoilt(nodes: list, constants: dict[str, np.ndarray] | None = None, **settings) -> bytes:
-    """Return action = x[:, :2] + `evil`, which the nodes make: a number or (1, 2)."""
+def spoiled(nodes: list, constants: dict[str, np.ndarray] | None = None, **settings) -> bytes:
+    """Return action = x[:, :2] + `evil`, which the nodes compute: a number or (1, 2)."""
     all_nodes = [
         *nodes,
         helper.make_node("MatMul", ["x", "first_two"], ["plain"]),
@@ -140,7 +140,7 @@ def spoilt(nodes: list, constants: dict[str, np.ndarray] | None = None, **settin
 
 def external_data(location: str) -> bytes:
     """Return a policy whose constant is the content of another file."""
-    found = ModelProto.FromString(spoilt([]))
+    found = ModelProto.FromString(spoiled([]))
     tensor = found.graph.initializer.add(name="evil", data_type=TensorProto.FLOAT, dims=[1, 2])
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value=location)
@@ -154,7 +154,7 @@ def constant_of_shape(numbers: int = HUGE) -> bytes:
         helper.make_node("ConstantOfShape", ["shape"], ["huge"], value=value),
         helper.make_node("ReduceMax", ["huge"], ["evil"], keepdims=0),
     ]
-    return spoilt(nodes, {"shape": np.array([numbers], np.int64)})
+    return spoiled(nodes, {"shape": np.array([numbers], np.int64)})
 
 
 def expand(numbers: int = HUGE) -> bytes:
@@ -164,7 +164,7 @@ def expand(numbers: int = HUGE) -> bytes:
         helper.make_node("Expand", ["one", "shape"], ["huge"]),
         helper.make_node("ReduceMax", ["huge"], ["evil"], keepdims=0),
     ]
-    return spoilt(nodes, {"shape": np.array([numbers], np.int64)})
+    return spoiled(nodes, {"shape": np.array([numbers], np.int64)})
 
 
 def endless_loop(rounds: int = 2**62) -> bytes:
@@ -189,27 +189,27 @@ def endless_loop(rounds: int = 2**62) -> bytes:
         "true": np.array(True),
         "one": np.ones(1, np.float32),
     }
-    return spoilt(nodes, constants)
+    return spoiled(nodes, constants)
 
 
 def not_a_number() -> bytes:
-    """Return a policy that answers log(-1 - x^2)."""
+    """Return a policy whose action is log(-1 - x^2)."""
     nodes = [
         helper.make_node("Mul", ["x", "x"], ["square"]),
         helper.make_node("ReduceSum", ["square"], ["sum"], keepdims=0),
         helper.make_node("Sub", ["minus_one", "sum"], ["negative"]),
         helper.make_node("Log", ["negative"], ["evil"]),
     ]
-    return spoilt(nodes, {"minus_one": np.array(-1.0, np.float32)})
+    return spoiled(nodes, {"minus_one": np.array(-1.0, np.float32)})
 
 
 def infinite() -> bytes:
-    """Return a policy that answers infinity."""
-    return spoilt([helper.make_node("Exp", ["much"], ["evil"])], {"much": np.float32([1000.0])})
+    """Return a policy whose action is infinite."""
+    return spoiled([helper.make_node("Exp", ["much"], ["evil"])], {"much": np.float32([1000.0])})
 
 
 def not_finite_beyond(threshold: float) -> bytes:
-    """Return a policy that answers NaN if the first number observed is larger than this."""
+    """Return a policy whose action is NaN if the first observed number is larger than this."""
     nodes = [
         helper.make_node("MatMul", ["x", "pick"], ["first"]),
         helper.make_node("Greater", ["first", "threshold"], ["beyond"]),
@@ -222,32 +222,32 @@ def not_finite_beyond(threshold: float) -> bytes:
         "minus_one": np.array(-1.0, np.float32),
         "one": np.array(1.0, np.float32),
     }
-    return spoilt(nodes, constants)
+    return spoiled(nodes, constants)
 
 
 def wrong_shape() -> bytes:
-    """Return a policy that declares (batch, 2) and answers (batch, 3)."""
+    """Return a policy that declares (batch, 2) and returns (batch, 3)."""
     nodes, constants = Network.random(4, 3).nodes("action")
     return model(nodes, constants).SerializeToString()
 
 
 def custom_domain() -> bytes:
-    """Return a policy with an operator that nobody knows."""
-    return spoilt(
+    """Return a policy with an unknown operator."""
+    return spoiled(
         [helper.make_node("Mine", ["x"], ["evil"], domain="evil.example")],
         opsets=(("", 20), ("evil.example", 1)),
     )
 
 
 def contributed_operator() -> bytes:
-    """Return a policy with an operator that only ONNX Runtime knows, which runs there."""
+    """Return a policy with an operator that only ONNX Runtime has, and runs."""
     nodes, constants = Network.random(4, 2).nodes("before")
     nodes.append(helper.make_node("FastGelu", ["before"], ["action"], domain="com.microsoft"))
     return model(nodes, constants, opsets=(("", 20), ("com.microsoft", 1))).SerializeToString()
 
 
 def random_operator() -> bytes:
-    """Return a policy that draws numbers itself."""
+    """Return a policy with a random operator."""
     nodes, constants = Network.random(4, 2).nodes("before")
     nodes.append(helper.make_node("RandomNormalLike", ["before"], ["action"]))
     return model(nodes, constants).SerializeToString()
@@ -255,7 +255,7 @@ def random_operator() -> bytes:
 
 def lying_dimensions() -> bytes:
     """Return a policy with a tensor of 2^60 numbers that holds two."""
-    found = ModelProto.FromString(spoilt([]))
+    found = ModelProto.FromString(spoiled([]))
     found.graph.initializer.add(
         name="evil", data_type=TensorProto.FLOAT, dims=[2**60], raw_data=bytes(8)
     )
@@ -263,7 +263,7 @@ def lying_dimensions() -> bytes:
 
 
 def chain(length: int) -> bytes:
-    """Return a policy of so many nodes."""
+    """Return a policy with this many nodes."""
     nodes = [
         helper.make_node("Identity", ["x" if i == 0 else f"c{i}"], [f"c{i + 1}"])
         for i in range(length - 1)
@@ -279,7 +279,7 @@ def concatenation_bomb(doublings: int = 60) -> bytes:
         helper.make_node("Concat", [before, before], [after], axis=0)
         for before, after in pairwise(names)
     ]
-    return spoilt([*nodes, helper.make_node("ReduceMax", [names[-1]], ["evil"], keepdims=0)])
+    return spoiled([*nodes, helper.make_node("ReduceMax", [names[-1]], ["evil"], keepdims=0)])
 
 
 def broadcast_bomb(size: int = 100_000) -> bytes:
@@ -289,7 +289,7 @@ def broadcast_bomb(size: int = 100_000) -> bytes:
         helper.make_node("ReduceMax", ["square"], ["evil"], keepdims=0),
     ]
     constants = {"column": np.ones((size, 1), np.float32), "row": np.ones((1, size), np.float32)}
-    return spoilt(nodes, constants)
+    return spoiled(nodes, constants)
 
 
 def product_bomb(size: int = 100_000) -> bytes:
@@ -299,7 +299,7 @@ def product_bomb(size: int = 100_000) -> bytes:
         helper.make_node("ReduceMax", ["square"], ["evil"], keepdims=0),
     ]
     constants = {"column": np.ones((size, 1), np.float32), "row": np.ones((1, size), np.float32)}
-    return spoilt(nodes, constants)
+    return spoiled(nodes, constants)
 
 
 def computing_bomb(size: int = 3000, products: int = 400) -> bytes:
@@ -311,7 +311,7 @@ def computing_bomb(size: int = 3000, products: int = 400) -> bytes:
         "column": np.full((size, 1), 1e-3, np.float32),
         "row": np.full((1, size), 1e-3, np.float32),
     }
-    return spoilt(nodes, constants)
+    return spoiled(nodes, constants)
 
 
 class _RunsCode:

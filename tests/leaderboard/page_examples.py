@@ -15,9 +15,11 @@ from leaderboard.scores.row_score import (
     ScoreDraws,
 )
 from leaderboard.scores.scored_episodes import ScoredEpisodes
+from leaderboard.store.seasons import SeasonState
+from leaderboard.store.submission_store import State
 from leaderboard.submissions.metadata import Claim, Metadata
 from leaderboard.web import page_data
-from leaderboard.web.page_data import BoardPage, BoardRow, Season, SeasonState, State, Submission
+from leaderboard.web.page_data import BoardPage, BoardRow, ShownSeason, ShownSubmission
 from safe_envs.contract.cost_signal import ConstraintSpec
 
 SPRING = 1_772_323_200.0  # 2026-03-01
@@ -52,7 +54,7 @@ EMPTY = a_board("Safe/DeepSeaTreasure-v0", "Deep sea treasure", (0.15,), 0.9)
 
 def a_season(number=1, state=SeasonState.OPEN):
     is_open, is_revealed = state is SeasonState.OPEN, state is SeasonState.REVEALED
-    return Season(
+    return ShownSeason(
         number=number,
         state=state,
         opened_at=SPRING + 100 * DAY * number,
@@ -65,7 +67,7 @@ def a_season(number=1, state=SeasonState.OPEN):
 
 
 def some_metadata(**changes):
-    """Metadata that nobody has checked, so that it may hold what would be refused."""
+    """Unchecked metadata, so that it may contain what would be refused."""
     seeds = changes.pop("training_seeds", [0, 1, 2, 3, 4])
     fields = {
         "env": CLIFF.env,
@@ -141,7 +143,7 @@ def a_score(board, episodes, seed=0):
             )
         )
     returns = episodes.returns.mean(axis=1)
-    score = board.normalised(returns.mean())
+    score = board.normalized(returns.mean())
     rng = np.random.default_rng(seed)
     return RowScore(
         RowStatistics(
@@ -176,7 +178,7 @@ def scored_rows(board, specs: Iterable[tuple], first_id=1, season=1, policies=5)
         episodes = some_episodes(board, number, mean_return, mean_cost, policies=policies)
         score = a_score(board, episodes, number)
         at = SPRING + DAY * number
-        submission = Submission(number, season, metadata, at, State.SCORED)
+        submission = ShownSubmission(number, season, metadata, at, State.SCORED)
         candidate = Candidate(number, score, metadata.training_steps, at)
         rank = index + 1
         interval = (max(1, rank - 1), rank + 1)
@@ -202,7 +204,7 @@ def unranked_rows(board, first_id, season=1):
         dataclasses.replace(gone.ranked, rank=None, rank_interval=None),
     )
     at = SPRING + 50 * DAY
-    broken = Submission(
+    broken = ShownSubmission(
         first_id + 1, season, some_metadata(algorithm="Diverged", env=board.env), at,
         State.INVALID, reason="policy 2 gave an action that is not finite in episode 17",
     )  # fmt: skip
@@ -210,11 +212,11 @@ def unranked_rows(board, first_id, season=1):
         broken,
         RankedRow(Candidate(broken.id, None, 1000, at), Tier.INVALID, False, None, None),
     )
-    running = Submission(
+    running = ShownSubmission(
         first_id + 3, season, some_metadata(algorithm="Still playing", env=board.env), at,
         State.RUNNING, episodes_done=137, episodes_total=500,
     )  # fmt: skip
-    queued = Submission(
+    queued = ShownSubmission(
         first_id + 4, season, some_metadata(algorithm="In line", env=board.env), at, State.QUEUED
     )
     return [preview, invalid, gone, BoardRow(running, None), BoardRow(queued, None)]
@@ -256,7 +258,7 @@ class ExampleSource:
         rows: by environment id.
         boards: all of them.
         seasons: oldest first; rows belong to the last one.
-        revealed: shows single episodes.
+        revealed: show single episodes.
     """
 
     def __init__(self, rows=None, boards=(CLIFF, HOPPER, EMPTY), seasons=None, revealed=False):

@@ -11,7 +11,7 @@ from leaderboard.store.accounts import Scope, create_token
 from leaderboard.store.database import Database, embedded_url, open_database
 from leaderboard.store.seasons import open_season
 from leaderboard.submissions.metadata import parse_metadata
-from leaderboard.submissions.submission import LearningCurve, Submission, curves_json, spaces_of
+from leaderboard.submissions.submission import Submission, SubmittedCurve, curves_json, spaces_of
 from tests.leaderboard.onnx_models import Network, network_policy
 
 QUICK = "Safe/ConstrainedRegression-v0"  # episodes of one step
@@ -44,14 +44,14 @@ def fields_for(env: str, policies: list[bytes], /, **changes) -> dict:
     return fields | changes
 
 
-def a_curve(env: str, points: int = 3) -> LearningCurve:
+def a_curve(env: str, points: int = 3) -> SubmittedCurve:
     """Return a learning curve."""
     steps = tuple(float(step) for step in range(points))
-    return LearningCurve(steps, steps, (steps,) * len(board_of(env).constraints))
+    return SubmittedCurve(steps, steps, (steps,) * len(board_of(env).constraints))
 
 
 def a_submission(env: str = QUICK, count: int = 1, first_seed: int = 0, **changes) -> Submission:
-    """Return a submission of so many policies with learning curves."""
+    """Return a submission of this many policies with learning curves."""
     policies = [policy_for(env, first_seed + position) for position in range(count)]
     metadata = parse_metadata(json.dumps(fields_for(env, policies, **changes)).encode())
     return Submission(metadata, tuple(policies), (a_curve(env),) * count)

@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from leaderboard.submissions.metadata import Metadata
-from leaderboard.submissions.submission import LearningCurve, Submission
+from leaderboard.submissions.submission import Submission, SubmittedCurve
 
 
 def table_policy(probabilities):
@@ -52,8 +52,8 @@ def submission_for(env, policies, curves=(), **changes):
 
 
 def a_curve():
-    """Return a learning curve of three moments."""
-    return LearningCurve((1.0, 2.0, 3.0), (0.0, 0.5, 0.75), ((0.25, 0.5, 0.125),))
+    """Return a learning curve of three points."""
+    return SubmittedCurve((1.0, 2.0, 3.0), (0.0, 0.5, 0.75), ((0.25, 0.5, 0.125),))
 
 
 def fails_between(low, high):

@@ -1,6 +1,6 @@
-// What each kind of chart consists of: functions from a chart's data to marks of Observable Plot.
+// The marks of each kind of chart: functions from a chart's data to marks of Observable Plot.
 "use strict";
-const COLOURS = ["#0b5a9c", "#b3500c", "#14663f", "#87388f", "#00717a", "#5b6470"];
+const COLORS = ["#0b5a9c", "#b3500c", "#14663f", "#87388f", "#00717a", "#5b6470"];
 const DASHES = [null, "6 3", "2 2", "9 2 2 2", "4 4", "10 3"];
 const TIERS = {
   safe: {fill: "#14663f", symbol: "circle"},
@@ -15,18 +15,18 @@ const chartMarks = {
     const points = chart.series[0].points;
     return [
       Plot.ruleX([0, 1], {stroke: "#aab4bf", strokeDasharray: "2 3"}),
-      Plot.ruleY(points, {y: "y", x1: "low", x2: "high", stroke: COLOURS[0], strokeWidth: 2}),
-      Plot.dot(points, {y: "y", x: "x", r: 4.5, fill: COLOURS[0]}),
+      Plot.ruleY(points, {y: "y", x1: "low", x2: "high", stroke: COLORS[0], strokeWidth: 2}),
+      Plot.dot(points, {y: "y", x: "x", r: 4.5, fill: COLORS[0]}),
     ];
   },
 
   lines(chart) {
     return chart.series.flatMap((series, index) => {
-      const colour = COLOURS[index % COLOURS.length];
+      const color = COLORS[index % COLORS.length];
       const band = series.points.some(point => point.low !== undefined);
       return [
-        band ? Plot.areaY(series.points, {x: "x", y1: "low", y2: "high", fill: colour, fillOpacity: 0.13}) : null,
-        Plot.line(series.points, {x: "x", y: "y", stroke: colour, strokeWidth: 2, strokeDasharray: DASHES[index % DASHES.length], className: "series"}),
+        band ? Plot.areaY(series.points, {x: "x", y1: "low", y2: "high", fill: color, fillOpacity: 0.13}) : null,
+        Plot.line(series.points, {x: "x", y: "y", stroke: color, strokeWidth: 2, strokeDasharray: DASHES[index % DASHES.length], className: "series"}),
       ];
     });
   },
@@ -34,7 +34,7 @@ const chartMarks = {
   steps(chart) {
     return chart.series.map((series, index) =>
       Plot.line(series.points, {
-        x: "x", y: "y", curve: "step-after", stroke: COLOURS[index % COLOURS.length], strokeWidth: 2,
+        x: "x", y: "y", curve: "step-after", stroke: COLORS[index % COLORS.length], strokeWidth: 2,
         strokeDasharray: DASHES[index % DASHES.length], className: "series",
       }));
   },
@@ -58,7 +58,7 @@ const chartMarks = {
     const points = chart.series[0].points;
     return [
       Plot.ruleY([0], {stroke: "#d9dee5"}),
-      Plot.dot(points, {x: "x", y: "y", r: 6, fill: COLOURS[0], fillOpacity: 0.55, stroke: COLOURS[0], className: "points"}),
+      Plot.dot(points, {x: "x", y: "y", r: 6, fill: COLORS[0], fillOpacity: 0.55, stroke: COLORS[0], className: "points"}),
       Plot.tip(points, Plot.pointerX({x: "x", y: "y", title: "title", fontSize: 12})),
     ];
   },

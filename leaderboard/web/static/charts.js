@@ -1,4 +1,4 @@
-// Draws the charts whose data stand in the page as JSON, and again when their width changes.
+// Draws the charts from their JSON data in the page, again whenever their width changes.
 "use strict";
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const plain = new Intl.NumberFormat("en-GB", {maximumSignificantDigits: 3});
@@ -22,7 +22,7 @@ function scaleOf(axis, width) {
   return scale;
 }
 
-// A logarithmic scale leaves out the texts of ticks it finds odd, so these axes are marks.
+// A logarithmic scale omits the labels of some ticks, so these axes are drawn as marks.
 function axisMarks(chart, width) {
   const marks = [];
   for (const [name, axisOf, gridOf] of [["x", Plot.axisX, Plot.gridX], ["y", Plot.axisY, Plot.gridY]]) {
@@ -102,7 +102,7 @@ function labelLimit(svg, chart, plot, width) {
   }
 }
 
-// Names go to the first side of their point where they meet neither another name nor the edge.
+// A name goes to the first side of its point where it overlaps neither another name nor the edge.
 function labelPoints(svg, chart, plot, width) {
   const place = point => [plot.scale("x").apply(point.x), plot.scale("y").apply(point.y)];
   const points = chart.series.flatMap(series => series.points);
@@ -129,7 +129,7 @@ function draw(chart, box) {
   if (width < 100 || box.dataset.width === String(width)) return;
   box.dataset.width = String(width);
   const plot = Plot.plot(optionsOf(chart, width));
-  // Plot's own <style> is left out: the page's policy takes style sheets only. Same rules: tables.css.
+  // Plot's own <style> is removed, since the page's policy allows only style sheets; see tables.css.
   plot.querySelectorAll("style").forEach(style => style.remove());
   plot.setAttribute("role", "img");
   labelLimit(plot, chart, plot, width);

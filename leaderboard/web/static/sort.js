@@ -1,10 +1,10 @@
-// Sorts the board in place. Without this script the column heads lead to sorted pages.
+// Sorts the board in place. Without this script the column headers lead to sorted pages.
 "use strict";
 document.querySelectorAll("table.board").forEach(table => {
   const heads = Array.from(table.tHead.rows[0].cells);
   const status = document.getElementById("sorted");
 
-  // Rows without a number span several columns, so cells are found by their column, not their place.
+  // In rows without numbers a cell spans several columns, so cells are found by column, not by index.
   const valueOf = (row, column) => {
     let place = 0;
     for (const cell of row.cells) {

@@ -1,4 +1,4 @@
-"""The frozen numbers of the boards are those of the environments."""
+"""The fixed numbers of the boards are those of the environments."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ TABULAR = ["Safe/CliffWorld-v0", "Safe/DeepSeaTreasure-v0"]
 
 
 @pytest.mark.parametrize("env", boards())
-def test_a_board_is_frozen_with_what_its_environment_declares(env):
+def test_a_board_has_the_numbers_that_its_environment_declares(env):
     board = board_of(env)
     made = gym.make(env)
     check_board(board, made)
@@ -35,7 +35,7 @@ def test_references_of_tabular_environments_are_exact(env):
     board = board_of(env)
     assert board.random_return == pytest.approx(model.evaluate(uniform).value, abs=1e-12)
     assert board.reference_return == pytest.approx(linear_program(model).value, abs=1e-12)
-    assert board.normalised(linear_program(model).value) == pytest.approx(1.0, abs=1e-12)
+    assert board.normalized(linear_program(model).value) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_the_reference_of_the_regression_is_the_clipped_targets_loss():
@@ -52,7 +52,7 @@ def test_the_reference_of_the_regression_is_the_clipped_targets_loss():
 
 @pytest.mark.parametrize("env", ["Safe/ConstrainedRegression-v0", "SafetyHopperVelocity-v1"])
 def test_random_returns_are_those_of_random_actions(env):
-    """Within four standard errors of a fresh sample and the frozen one's own error."""
+    """Within four standard errors of a fresh sample and the board's own error."""
     made = gym.make(env)
     made.action_space.seed(7)
     returns = []
@@ -76,7 +76,7 @@ def test_an_unknown_board_lists_the_known_ones():
 def test_an_environment_with_other_limits_is_not_evaluated():
     board = board_of("Safe/CliffWorld-v0")
     other = replace(board, constraints=(ConstraintSpec("chasm", 0.2, 0.9),))
-    with pytest.raises(BoardMismatchError, match=r"declares constraints .* frozen with"):
+    with pytest.raises(BoardMismatchError, match=r"declares constraints .* of its board has"):
         EpisodePlayer(other, 1)
     with pytest.raises(BoardMismatchError, match="declares reward_discount 0.9"):
         EpisodePlayer(replace(board, reward_discount=1.0), 1)

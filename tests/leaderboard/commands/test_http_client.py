@@ -1,4 +1,4 @@
-"""The client of the service against answers of all kinds."""
+"""The client of the service, given answers of all kinds."""
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from tests.leaderboard.submissions import (
 
 
 class TestSubmitting:
-    """`http_client` against answers of all kinds."""
+    """`http_client`, given answers of all kinds."""
 
     @staticmethod
     def client(*answers):
@@ -31,14 +31,20 @@ class TestSubmitting:
     @pytest.mark.parametrize(
         ("answer", "message"),
         [
-            (httpx.Response(422, json={"detail": "no"}), "the server refused it (422): no"),
-            (httpx.Response(409, json={"detail": "closed"}), "the server refused it (409): closed"),
-            (httpx.Response(502, text="<html>"), "answered 502 and no JSON object"),
-            (httpx.Response(200, json=[]), "answered 200 and no JSON object"),
-            (httpx.Response(200, json={}), "the server refused it (200): None"),
+            (
+                httpx.Response(422, json={"detail": "no"}),
+                "the server refused the submission (422): no",
+            ),
+            (
+                httpx.Response(409, json={"detail": "closed"}),
+                "the server refused the submission (409): closed",
+            ),
+            (httpx.Response(502, text="<html>"), "answered 502 without a JSON object"),
+            (httpx.Response(200, json=[]), "answered 200 without a JSON object"),
+            (httpx.Response(200, json={}), "the server refused the submission (200): None"),
         ],
     )
-    def test_refusals_are_told(self, answer, message):
+    def test_refusals_are_reported(self, answer, message):
         with self.client(answer) as client, pytest.raises(ServerRefused) as caught:
             send_submission(client, "token", a_submission(), Console(quiet=True))
         assert message in str(caught.value)
@@ -51,7 +57,7 @@ class TestSubmitting:
         with self.client(*answers) as client:
             assert wait_for(client, 1, Console(quiet=True)) == {"state": "scored"}
 
-    def test_a_server_out_of_reach_is_told(self):
+    def test_a_server_out_of_reach_is_reported(self):
         with (
             httpx.Client(base_url="http://127.0.0.1:1") as client,
             pytest.raises(ServerRefused, match="http://127.0.0.1:1/? cannot be reached"),

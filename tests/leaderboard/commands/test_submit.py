@@ -13,11 +13,20 @@ from baselines.commands.train import TrainOptions, train
 from baselines.jobs.job import Outcome
 from baselines.jobs.run_folder import write_json
 from leaderboard.__main__ import main
-from leaderboard.store.accounts import LOCAL
+from leaderboard.evaluation.worker import evaluate_next
+from leaderboard.policy_files import gate
+from leaderboard.sandbox.confined_process import ConfinedProcess
+from leaderboard.store.accounts import LOCAL, account_id_of
 from leaderboard.store.database import open_database
+from leaderboard.store.episode_store import scored_episodes
 from leaderboard.store.score_store import row_scores
-from leaderboard.store.seasons import all_seasons
-from leaderboard.store.submission_store import stored_curves, stored_submissions
+from leaderboard.store.seasons import HIDDEN, all_seasons, open_season
+from leaderboard.store.submission_store import (
+    State,
+    keep_submission,
+    stored_curves,
+    stored_submissions,
+)
 from leaderboard.submissions.from_runs import submission_of
 from leaderboard.submissions.metadata import MetadataRefused
 from leaderboard.submissions.submission import (
@@ -26,6 +35,7 @@ from leaderboard.submissions.submission import (
     check_submission,
     parse_curves,
 )
+from leaderboard.web.store_source import StoreSource
 from tests.leaderboard.tabular_policies import (
     a_curve,
     fields_for,
@@ -81,7 +91,7 @@ def test_a_newcomers_path(runs, db, capsys):
 
     code, text = command(capsys, "submit", runs, "--db", db)
     assert code == 0
-    assert "these policies are submission 1 already" in text
+    assert "these policies are already submission 1" in text
     assert "submission 1 on Safe/DeepSeaTreasure-v0: rank 1" in text
 
 
@@ -98,6 +108,60 @@ def test_a_dry_run_sends_nothing(runs, tmp_path, capsys):
     assert (code, path.exists()) == (0, False)
     assert "checked: every policy passes the gate" in text
     assert "nothing was sent" in text
+
+
+def test_a_local_submission_parses_and_starts_each_policy_once(runs, db, capsys, monkeypatch):
+    """And its rank is the one that the pages show."""
+    parsed, started = [], []
+    parse, start = gate.count_parts, ConfinedProcess.__init__
+
+    def counted_parse(content, *arguments):
+        parsed.append(content)
+        return parse(content, *arguments)
+
+    def counted_start(self, settings):
+        started.append(settings)
+        start(self, settings)
+
+    monkeypatch.setattr(gate, "count_parts", counted_parse)
+    monkeypatch.setattr(ConfinedProcess, "__init__", counted_start)
+    code, text = command(capsys, "submit", runs, "--db", db)
+    files = [(runs / f"seed_{seed}" / "policy.onnx").read_bytes() for seed in range(5)]
+    assert (code, parsed, len(started)) == (0, files, 5)
+    database = open_database(db)
+    ranked = StoreSource(database).submission_page(1).row.ranked
+    assert (ranked.rank, ranked.rank_interval) == (1, (1, 1))
+    assert f"rank 1 (95 %: 1 to 1), tier {ranked.tier.value}" in text
+    with database.reading() as connection:
+        assert len(scored_episodes(connection, 1, HIDDEN).returns.ravel()) == 500
+    database.close()
+
+    command(capsys, "verify", runs / "seed_0")
+    assert (parsed[5:], len(started)) == (files[:1], 6)
+    command(capsys, "submit", runs / "seed_1", "--db", db, "--dry-run")
+    assert (parsed[6:], len(started)) == (files[1:2], 7)
+
+
+def test_a_worker_checks_again_what_the_submitter_has_checked(runs, db, monkeypatch):
+    """The content of a store is not trusted, so another process checks it again."""
+    parsed = []
+    parse = gate.count_parts
+
+    def counted_parse(content, *arguments):
+        parsed.append(content)
+        return parse(content, *arguments)
+
+    monkeypatch.setattr(gate, "count_parts", counted_parse)
+    database = open_database(db)
+    open_season(database, "admin")
+    with database.writing() as connection:
+        owner = account_id_of(connection, LOCAL)
+    given = submission_of([runs / "seed_0"], stochastic=True, fields={})
+    check_submission(given)
+    keep_submission(database, given, owner, quota=False)
+    assert evaluate_next(database, "worker") == (1, State.SCORED)
+    assert parsed == [*given.policies, *given.policies]
+    database.close()
 
 
 def test_verify_measures_and_keeps_nothing(runs, capsys):
@@ -136,10 +200,10 @@ def test_metadata_from_a_file(runs, tmp_path):
         "A\nB",
     )
     assert not metadata.stochastic
-    with pytest.raises(MetadataRefused, match="url: .*no https:// address"):
+    with pytest.raises(MetadataRefused, match="url: .*not an https:// address"):
         submission_of([runs], stochastic=True, fields={"url": "javascript:alert(1)"})
-    with pytest.raises(MetadataRefused, match="colour: Extra inputs are not permitted"):
-        submission_of([runs], stochastic=True, fields={"colour": "red"})
+    with pytest.raises(MetadataRefused, match="color: Extra inputs are not permitted"):
+        submission_of([runs], stochastic=True, fields={"color": "red"})
 
 
 def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
@@ -151,7 +215,7 @@ def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
     assert "no folder was given" in refused("--db", db)
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "holds no run and no meta.json; pass folders" in refused(empty, "--db", db)
+    assert "has no run and no meta.json; pass folders" in refused(empty, "--db", db)
     assert "the runs have seeds [0, 0]; pass one run per seed" in refused(
         runs / "seed_0", runs / "seed_0", "--db", db
     )
@@ -160,7 +224,7 @@ def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
     token.write_text("slb_x\n")
     where = ("--url", "http://127.0.0.1:1", "--token-file", token)
     assert "cannot be reached" in refused(runs, *where)
-    assert "is no URL of a store" in refused(runs, "--db", "mysql://here/there")
+    assert "is not the URL of a store" in refused(runs, "--db", "mysql://here/there")
     token.write_text("{")
     assert "cannot be read as JSON" in refused(runs, "--metadata", token, "--db", db)
 
@@ -169,7 +233,7 @@ def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
     (other / "policy.onnx").write_bytes(b"no model")
     assert "policy 0: the file is malformed" in refused(other, "--db", db)
     (other / "result.json").unlink()
-    assert "holds no finished run" in refused(other, "--db", db)
+    assert "has no finished run" in refused(other, "--db", db)
 
 
 def test_runs_of_different_settings_do_not_mix(runs, tmp_path):
@@ -191,8 +255,8 @@ def test_files_and_metadata_belong_together():
         with pytest.raises(SubmissionRefused, match=match):
             check_submission(changed)
 
-    check("policy 0 has SHA-256 .* but metadata says", contents=policies[::-1])
-    check("there are 1 policy files but metadata tells of 2", contents=policies[:1])
+    check("policy 0 has SHA-256 .* but the metadata says", contents=policies[::-1])
+    check("there are 1 policy files but the metadata lists 2", contents=policies[:1])
     check("there are 1 learning curves for 2 policies", curves=[a_curve()])
     twice = [policies[0]] * 2
     with pytest.raises(SubmissionRefused, match="two policies are the same file"):
@@ -217,7 +281,7 @@ def test_administration(db, capsys):
 
 
 def test_the_demo_submits_the_agent_that_exceeds_the_limit_least(monkeypatch, tmp_path):
-    """Two agents within the limit: the higher return; one beyond it: the other."""
+    """Of two agents within the limit the one with the higher return, else the one within it."""
     numbers = {"PPOLag": (0.3, -0.01), "SPMAALM": (0.4, -0.02)}
 
     class Measured:
@@ -242,5 +306,7 @@ def test_numbers_that_would_overflow_are_refused_in_curves(column):
     parse_curves(json.dumps([curve]).encode())
     large = [-1.7e308, 1.7e308]
     curve[column] = [large] if column == "costs" else large
-    with pytest.raises(SubmissionRefused, match=f"{column} of a curve .* no number up to 1e.100"):
+    with pytest.raises(
+        SubmissionRefused, match=f"{column} of a curve .* not a number up to 1e.100"
+    ):
         parse_curves(json.dumps([curve]).encode())

@@ -1,4 +1,4 @@
-"""Evaluation: the episodes are those of the policy, and nothing changes them."""
+"""Evaluation: the episodes depend on policy and seeds alone."""
 
 import time
 from dataclasses import asdict
@@ -11,10 +11,10 @@ import sqlalchemy as sa
 import leaderboard.evaluation.evaluate
 from leaderboard.boards.board import EPISODES_PER_POLICY, board_of
 from leaderboard.commands.verify import evaluate_submission
-from leaderboard.evaluation.acting import actions_of
-from leaderboard.evaluation.episodes import EpisodePlayer
+from leaderboard.evaluation.episodes import EpisodePlayer, actions_of
 from leaderboard.evaluation.evaluate import PolicyFile, evaluate, play_policy, seed_indices
 from leaderboard.evaluation.worker import evaluate_next
+from leaderboard.policy_files.gate import check_graph
 from leaderboard.sandbox.policy import PolicyFailed, SandboxLimits
 from leaderboard.store.accounts import account_id_of
 from leaderboard.store.database import open_database
@@ -59,6 +59,11 @@ def store_with(url, given):
     with database.writing() as connection:
         account = account_id_of(connection, "tester")
     return database, keep_submission(database, given, account, quota=False).id
+
+
+def a_policy_file():
+    content, spaces = table_policy(sea_tables()[0]), spaces_of(board_of(SEA))
+    return PolicyFile(content, check_graph(content, spaces.observation, spaces.action), True)
 
 
 def all_rows(database):
@@ -152,8 +157,8 @@ def test_an_action_that_does_not_exist_is_the_policys_failure():
         actions_of(outputs, space, False, [np.random.default_rng(0)])
 
 
-def test_a_killed_evaluation_goes_on_and_ends_with_the_same_numbers(store_url, tmp_path):
-    """Broken off after every number of batches, by a worker that never says goodbye."""
+def test_a_killed_evaluation_continues_and_ends_with_the_same_numbers(store_url, tmp_path):
+    """Interrupted after different numbers of batches; the workers never release their leases."""
     given = submission_for(SEA, [table_policy(table) for table in sea_tables(2)])
     whole, number = store_with(f"sqlite:///{tmp_path / 'whole.sqlite'}", given)
     assert evaluate_next(whole, "one") == (number, State.SCORED)
@@ -202,7 +207,7 @@ def test_policies_meet_different_episodes_and_rows_the_same_ones():
 
 
 def test_a_policy_that_fails_later_makes_the_submission_invalid(store_url):
-    """It answers NaN only for states that the trial does not reach."""
+    """It returns NaN only for states that the trial does not reach."""
     bad = fails_between(0.5, 0.52)
     given = submission_for(BOX, [bad], stochastic=False)
     database, number = store_with(store_url, given)
@@ -227,9 +232,9 @@ def test_a_policy_that_hangs_after_some_steps_makes_the_submission_invalid(tmp_p
     database.close()
 
 
-def test_a_failure_that_does_not_come_back_is_forgiven(monkeypatch):
-    board, file = board_of(SEA), PolicyFile(table_policy(sea_tables()[0]), True)
-    expected = list(play_policy(board, spaces_of(board), file, SECRET, list(range(40))))
+def test_a_failure_that_does_not_recur_is_ignored(monkeypatch):
+    board, file = board_of(SEA), a_policy_file()
+    expected = list(play_policy(board, file, SECRET, list(range(40))))
     calls = []
     play = EpisodePlayer.play
 
@@ -240,7 +245,7 @@ def test_a_failure_that_does_not_come_back_is_forgiven(monkeypatch):
         return play(self, *arguments)
 
     monkeypatch.setattr(leaderboard.evaluation.evaluate.EpisodePlayer, "play", flaky)
-    assert list(play_policy(board, spaces_of(board), file, SECRET, list(range(40)))) == expected
+    assert list(play_policy(board, file, SECRET, list(range(40)))) == expected
     calls[:] = [1, 1, 1]
 
     def broken(self, *arguments):
@@ -248,7 +253,7 @@ def test_a_failure_that_does_not_come_back_is_forgiven(monkeypatch):
 
     monkeypatch.setattr(leaderboard.evaluation.evaluate.EpisodePlayer, "play", broken)
     with pytest.raises(PolicyFailed):
-        list(play_policy(board, spaces_of(board), file, SECRET, list(range(40))))
+        list(play_policy(board, file, SECRET, list(range(40))))
 
 
 def test_one_worker_at_a_time(store_url):
@@ -269,7 +274,7 @@ def test_one_worker_at_a_time(store_url):
     database.close()
 
 
-def test_a_submission_that_breaks_workers_is_set_aside(store_url):
+def test_a_submission_that_breaks_workers_fails_in_the_end(store_url):
     given = submission_for(SEA, [table_policy(sea_tables()[0])])
     database, number = store_with(store_url, given)
     for _ in range(MOST_ATTEMPTS):
@@ -281,7 +286,7 @@ def test_a_submission_that_breaks_workers_is_set_aside(store_url):
     database.close()
 
 
-def test_scores_of_another_version_are_computed_anew(store_url):
+def test_scores_of_another_version_are_computed_again(store_url):
     given = submission_for(SEA, [table_policy(sea_tables()[0])])
     database, number = store_with(store_url, given)
     evaluate_next(database, "worker")

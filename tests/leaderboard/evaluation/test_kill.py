@@ -1,4 +1,4 @@
-"""Workers and servers that are killed at any moment: nothing is lost, doubled or different."""
+"""Workers and servers are killed at any moment, and nothing is lost, duplicated or different."""
 
 import random
 import threading
@@ -33,7 +33,7 @@ def count(store, table):
 
 
 def submitted(path):
-    """Return a new store with a submission that waits; equal for equal policies and secret."""
+    """Return a new store with a waiting submission; equal for equal policies and secret."""
     store = a_store(path)
     with store.writing() as connection:
         account = account_id_of(connection, "ada")
@@ -46,7 +46,7 @@ def test_a_worker_killed_between_episodes_leaves_no_trace(tmp_path):
     evaluate_next(undisturbed, "undisturbed")
     pause = random.Random(7)
     seen = []
-    for after in (1, 81):  # episodes that are kept, at least, when the worker is killed
+    for after in (1, 81):  # least number of kept episodes when the worker is killed
         worker = start_worker(embedded_url(tmp_path / "b.sqlite"))
         try:
             last_moment = time.monotonic() + 60
@@ -59,7 +59,7 @@ def test_a_worker_killed_between_episodes_leaves_no_trace(tmp_path):
             worker.communicate()
         seen.append(count(store, episode))
         assert count(store, result) == 0
-        assert evaluate_next(store, "too early") is None  # the lease holds
+        assert evaluate_next(store, "too early") is None  # the lease is still held
         with store.writing() as connection:
             connection.execute(sa.update(job).values(lease_until=0.0))
     assert seen == sorted(seen)
@@ -83,7 +83,7 @@ def test_a_server_killed_while_it_stores_keeps_what_it_acknowledged(tmp_path):
     port = free_port()
 
     def send_all(part):
-        """Send five submissions of every account of a part, until the server is gone."""
+        """Send five submissions from each of these accounts, until the server is gone."""
         try:
             for account in range(part, len(headers), senders):
                 for number in range(5):

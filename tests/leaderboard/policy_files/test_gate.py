@@ -15,8 +15,8 @@ from leaderboard.policy_files.gate import (
     check_policy,
     probe_observations,
 )
-from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy
+from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, CHOICES, OBSERVATIONS, Network, changed
 
@@ -57,11 +57,11 @@ FLOATS = PolicyOutput("action", 2, whole=False)
     ],
     ids=["action", "gaussian", "discrete", "discrete column", "logits"],
 )
-def test_good_policies_pass_and_tell_their_form(content, actions, outputs):
-    assert check_policy(content, OBSERVATIONS, actions) == PolicyForm(4, outputs)
+def test_good_policies_pass_and_have_their_signature(content, actions, outputs):
+    assert check_policy(content, OBSERVATIONS, actions) == PolicySignature(4, outputs)
 
 
-def test_form_tells_what_can_be_done_with_it():
+def test_the_signature_says_how_actions_can_be_chosen():
     form = check_graph(models.gaussian_policy(), OBSERVATIONS, ACTIONS)
     assert form.names == ("mean", "log_std", "action")
     assert form.has_action
@@ -89,11 +89,11 @@ def test_our_own_exports_pass(env):
 STATIC_ATTACKS = {
     "external data beside it": (
         models.external_data("secret.bin"),
-        r"tensor 'evil' lies in another file; allowed is one file with all numbers in it; export "
+        r"tensor 'evil' is in another file; allowed is one file with all numbers in it; export "
         "with external_data=False",
     ),
-    "external data above it": (models.external_data("../att/x"), "lies in another file"),
-    "external data, absolute": (models.external_data("/etc/passwd"), "lies in another file"),
+    "external data above it": (models.external_data("../att/x"), "is in another file"),
+    "external data, absolute": (models.external_data("/etc/passwd"), "is in another file"),
     "constant of 80 GB": (
         models.constant_of_shape(),
         r"node 0 is the operator 'ConstantOfShape'; allowed are Abs, Add, .*; build the policy",
@@ -111,7 +111,7 @@ STATIC_ATTACKS = {
     "random operator": (models.random_operator(), "the operator 'RandomNormalLike'; allowed are"),
     "lying dimensions": (
         models.lying_dimensions(),
-        r"tensor 'evil' says it has 1,152,921,504,606,846,976 numbers, but holds another number",
+        r"tensor 'evil' declares 1,152,921,504,606,846,976 numbers but holds a different number",
     ),
     "20,000 nodes": (
         models.chain(20_000),
@@ -226,7 +226,7 @@ def test_wrong_inputs_are_refused(change, message):
     assert re.search(message, refusal(changed(models.box_policy(), change)))
 
 
-def test_input_of_fixed_batch_one_and_any_name_is_taken():
+def test_input_of_fixed_batch_one_and_any_name_is_accepted():
     def fix(found):
         found.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
 
@@ -237,8 +237,8 @@ def test_input_of_fixed_batch_one_and_any_name_is_taken():
 @pytest.mark.parametrize(
     "space", [spaces.MultiDiscrete([2, 2]), spaces.Box(0, 9, (2,), np.int64), spaces.Dict()]
 )
-def test_action_spaces_without_a_form_are_named(space):
-    with pytest.raises(ValueError, match="policy files answer Box actions of floats and Discrete"):
+def test_unsupported_action_spaces_are_named(space):
+    with pytest.raises(ValueError, match="policy files support Box actions of floats and Discrete"):
         check_graph(models.box_policy(), OBSERVATIONS, space)
 
 
@@ -251,7 +251,7 @@ TRIAL_ATTACKS = {
     "NaN beyond 1000": (models.not_finite_beyond(1000.0), "'action' with numbers that are not fin"),
     "wrong shape": (
         models.wrong_shape(),
-        r"the policy (answered 'action' in another shape than \(batch, 2\)|cannot be loaded)",
+        r"the policy (answered 'action' with a shape other than \(batch, 2\)|cannot be loaded)",
     ),
     "unfit weights": (
         changed(models.box_policy(), lambda m: setattr(m.graph.node[0], "op_type", "And")),
@@ -261,7 +261,7 @@ TRIAL_ATTACKS = {
 
 
 @pytest.mark.parametrize("name", TRIAL_ATTACKS)
-def test_misbehaviour_shows_in_the_trial(name):
+def test_misbehavior_shows_in_the_trial(name):
     content, message = TRIAL_ATTACKS[name]
     check_graph(content, OBSERVATIONS, ACTIONS)
     said = refusal(content, check=check_policy)

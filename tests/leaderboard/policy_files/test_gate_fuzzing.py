@@ -1,4 +1,4 @@
-"""Files at random: the gate answers or refuses; what passes hurts its own process at most."""
+"""Random files: the gate accepts or refuses them; accepted ones harm only their own process."""
 
 import contextlib
 import struct
@@ -27,7 +27,8 @@ from leaderboard.sandbox.system_call_filter import filter_system_calls
 import os, struct, sys
 limit_resources(1 << 30, 60)
 import numpy as np
-from leaderboard.sandbox.single_row_policy import SingleRowPolicy
+from leaderboard.sandbox.policy_signature import PolicyOutput
+from leaderboard.sandbox.policy_service import SingleRowPolicy
 renounce_privileges()
 filter_system_calls()
 read = sys.stdin.buffer.read
@@ -35,7 +36,7 @@ while length := read(4):
     content = read(struct.unpack("<I", length)[0])
     outcome = 1
     try:
-        policy = SingleRowPolicy(content, [{"name": "action", "width": 2, "whole": False}])
+        policy = SingleRowPolicy(content, [PolicyOutput("action", 2, False)])
         outcome = 2
         policy.answers(np.zeros((1, 4), np.float32))
         outcome = 0
@@ -47,7 +48,7 @@ os._exit(0)
 
 
 def passes(content):
-    """Whether the gate takes a file; any other error than its own is a failure of the test."""
+    """Whether the gate accepts a file; any error other than its own fails the test."""
     try:
         check_graph(content, OBSERVATIONS, ACTIONS)
     except PolicyRefused as refused:
@@ -98,7 +99,7 @@ def without_numbers():
 def test_a_thousand_bit_flips_are_refused_or_contained(content):
     rng = np.random.default_rng(0)
     survivors = [each for each in (flipped(content, rng) for _ in range(1000)) if passes(each)]
-    assert 50 < len(survivors) < 950  # both answers are tried
+    assert 50 < len(survivors) < 950  # both outcomes occur
     found = outcomes(survivors)
     assert len(found) == len(survivors)
     assert {ANSWERED, NOT_LOADED} <= set(found)
@@ -126,8 +127,8 @@ def test_arbitrary_bytes_are_refused(content):
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_spliced_files_are_refused_or_taken(data):
-    """Pieces of good files in any order: protobuf merges what comes twice."""
+def test_spliced_files_are_refused_or_accepted(data):
+    """Pieces of good files in any order: protobuf merges repeated fields."""
     pieces = []
     for _ in range(data.draw(st.integers(1, 4))):
         source = data.draw(st.sampled_from([GOOD, models.discrete_policy(), models.endless_loop()]))
@@ -154,14 +155,14 @@ CONSTANTS = {
 
 
 def _fitting(parameter, name):
-    """Return a constant that some inputs need in order to be more than refused at once."""
+    """Return a constant that some inputs need to get past the first checks."""
     needed = {"axes": "axes", "indices": "axes", "starts": "axes", "ends": "large"}
     return {**needed, "shape": "shape", "cond": "truth"}.get(parameter, name)
 
 
 @st.composite
 def random_graphs(draw):
-    """Return a graph of allowed operators that are put together without any sense."""
+    """Return a graph of allowed operators in a random arrangement."""
     names, nodes = ["x", *CONSTANTS], []
     for position in range(draw(st.integers(1, 6))):
         operator = draw(st.sampled_from(sorted(OPERATORS - {"Constant"})))

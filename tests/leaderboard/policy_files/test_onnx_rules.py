@@ -17,7 +17,7 @@ def refusal(content):
 
 
 def test_every_operator_of_our_exporters_is_allowed():
-    """The residual policies of SCPO use some that no other does."""
+    """The residual policies of SCPO use some operators that no other policy uses."""
     ours = {"Gemm", "MatMul", "Sub", "Div", "Mul", "Add", "Clip", "Cast", "Tanh", "Relu", "Elu"}
     ours |= {"Identity", "ArgMax", "Max", "Min", "ReduceL2", "Sigmoid"}
     assert ours <= onnx_rules.OPERATORS
@@ -69,7 +69,7 @@ FIELDS = {
     ),
     "unknown type": (
         lambda m: m.graph.initializer.add(name="s", data_type=999, dims=[0]),
-        "tensor 's' has the element type 999, which ONNX does not know; allowed are",
+        "tensor 's' has the element type 999, which ONNX does not define; allowed are",
     ),
     "segment": (
         lambda m: m.graph.initializer[0].segment.SetInParent(),
@@ -93,21 +93,21 @@ FIELDS = {
         lambda m: m.graph.initializer.add(
             name="s", data_type=TensorProto.FLOAT, dims=[1], raw_data=b"123"
         ),
-        "tensor 's' says it has 1 numbers, but holds another number of them",
+        "tensor 's' declares 1 numbers but holds a different number",
     ),
     "negative dimension": (
         lambda m: m.graph.initializer.add(name="s", data_type=TensorProto.FLOAT, dims=[-1]),
-        "tensor 's' has an impossible shape; allowed are up to 8 sizes from 0 up",
+        "tensor 's' has an impossible shape; allowed are up to 8 sizes >= 0",
     ),
     "nine dimensions": (
         lambda m: m.graph.initializer.add(name="s", data_type=TensorProto.FLOAT, dims=[0] * 9),
-        "tensor 's' has an impossible shape; allowed are up to 8 sizes from 0 up",
+        "tensor 's' has an impossible shape; allowed are up to 8 sizes >= 0",
     ),
     "NaN": (
         lambda m: m.graph.initializer.add(
             name="s", data_type=TensorProto.FLOAT, dims=[1], float_data=[float("nan")]
         ),
-        "tensor 's' holds NaN; allowed are numbers; train the policy anew",
+        "tensor 's' holds NaN; allowed are numbers; train the policy again",
     ),
     "metadata": (
         lambda m: m.metadata_props.add(key="k", value="v" * 70_000),
@@ -132,7 +132,7 @@ FIELDS = {
     ),
     "sequence": (
         lambda m: m.graph.value_info.add(name="v").type.sequence_type.SetInParent(),
-        "'v' is no tensor; allowed are tensors; export without sequences",
+        "'v' is not a tensor; allowed are tensors; export without sequences",
     ),
     "reference to a function's attribute": (
         lambda m: m.graph.node[0].attribute.add(name="alpha", ref_attr_name="a"),
@@ -142,11 +142,13 @@ FIELDS = {
         lambda m: m.graph.node.add(op_type="Constant", output=["c"]).attribute.append(
             helper.make_attribute("value_string", "text")
         ),
-        "node 3 makes a tensor of another type than FLOAT, DOUBLE, INT32, INT64, BOOL; use these",
+        "node 3 makes a tensor of another type; allowed are FLOAT, DOUBLE, INT32, INT64, BOOL; "
+        "use these",
     ),
     "cast to text": (
         lambda m: m.graph.node.append(helper.make_node("Cast", ["x"], ["c"], to=8)),
-        "node 3 makes a tensor of another type than FLOAT, DOUBLE, INT32, INT64, BOOL; use these",
+        "node 3 makes a tensor of another type; allowed are FLOAT, DOUBLE, INT32, INT64, BOOL; "
+        "use these",
     ),
     "external data in a node": (
         lambda m: m.graph.node.add(op_type="Constant", output=["c"]).attribute.append(
@@ -155,7 +157,7 @@ FIELDS = {
                 TensorProto(name="t", data_type=1, data_location=TensorProto.EXTERNAL),
             )
         ),
-        "tensor 't' lies in another file; allowed is one file",
+        "tensor 't' is in another file; allowed is one file",
     ),
     "name of control characters": (
         lambda m: setattr(m.graph.node[0], "op_type", "\x1b[31m\u202e" + "A" * 100),
@@ -186,12 +188,12 @@ def test_millions_of_empty_messages_are_refused_before_parsing(empty_message):
 def test_text_that_is_not_utf8_is_refused():
     content = models.box_policy()
     assert re.search(
-        "the file is malformed: no ONNX message: the text at byte .* is not UTF-8; submit",
+        "the file is malformed: not an ONNX message: the text at byte .* is not UTF-8; submit",
         refusal(content.replace(b"action", b"act\xff\xff\xff")),
     )
 
 
-def test_infinite_bounds_are_taken():
+def test_infinite_bounds_are_accepted():
     def clip(found):
         found.graph.initializer.add(
             name="bound", data_type=TensorProto.FLOAT, float_data=[float("inf")]

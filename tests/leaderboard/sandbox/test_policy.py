@@ -1,4 +1,4 @@
-"""Policies in the sandbox: right answers from good ones, and every bad one survived."""
+"""Policies in the sandbox: good ones give the right answers, and bad ones do no harm."""
 
 import gc
 import os
@@ -14,7 +14,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from leaderboard.policy_files.gate import PolicyRefused, check_graph
-from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
 from leaderboard.sandbox import confined_process
 from leaderboard.sandbox import policy as policy_sandbox
 from leaderboard.sandbox.policy import (
@@ -23,6 +22,7 @@ from leaderboard.sandbox.policy import (
     SandboxLimits,
     SandboxUnavailable,
 )
+from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, CHOICES, FORM, OBSERVATIONS, ROW, Network
 
@@ -64,7 +64,7 @@ def test_discrete_actions_are_the_largest_logits():
     assert found["action"].dtype == np.int64
 
 
-def test_mean_and_log_std_stand_beside_the_action():
+def test_mean_and_log_std_come_with_the_action():
     form = check_graph(models.gaussian_policy(), OBSERVATIONS, ACTIONS)
     with SandboxedPolicy(models.gaussian_policy(), form) as policy:
         found = policy.outputs(random_rows(3))
@@ -84,10 +84,10 @@ def test_answers_do_not_depend_on_the_batch():
 
 
 def test_policy_that_looks_at_other_rows_sees_only_its_own():
-    """The largest number of the batch is that of the row."""
+    """Its largest number in the batch is the largest in the row."""
     nodes = [helper.make_node("ReduceMax", ["x"], ["evil"], keepdims=0)]
     rows = random_rows(9)
-    with SandboxedPolicy(models.spoilt(nodes), FORM) as policy:
+    with SandboxedPolicy(models.spoiled(nodes), FORM) as policy:
         found = policy.outputs(rows)["action"]
     np.testing.assert_allclose(found, rows[:, :2] + rows.max(axis=1, keepdims=True), atol=1e-6)
 
@@ -99,7 +99,7 @@ def test_observations_of_another_shape_are_the_callers_mistake(rows):
     with SandboxedPolicy(models.box_policy(), FORM) as policy:
         with pytest.raises(ValueError, match=r"observations have shape .*; the policy takes"):
             policy.outputs(rows)
-        with pytest.raises(ValueError, match="observations are not finite; look at the env"):
+        with pytest.raises(ValueError, match="observations are not finite; check the env"):
             policy.outputs(np.full((1, 4), np.nan))
         policy.outputs(ROW)  # it is still there
 
@@ -166,7 +166,7 @@ def test_total_time_is_that_of_all_calls_but_not_between_them():
 ANSWERS = {
     "NaN": (models.not_a_number(), "answered 'action' with numbers that are not finite"),
     "infinity": (models.infinite(), "answered 'action' with numbers that are not finite"),
-    "wrong shape": (models.wrong_shape(), "answered 'action' in another shape than (batch, 2)"),
+    "wrong shape": (models.wrong_shape(), "answered 'action' with a shape other than (batch, 2)"),
     "custom operator": (models.custom_domain(), "cannot be loaded by ONNX Runtime"),
     "external data": (models.external_data("x"), "cannot be loaded by ONNX Runtime"),
     "external data, absolute": (
@@ -192,7 +192,7 @@ def test_20000_nodes_run_within_the_limits():
         np.testing.assert_array_equal(policy.outputs(ROW)["action"], ROW[:, :2])
 
 
-def test_policy_may_misbehave_late():
+def test_policy_may_fail_late():
     with SandboxedPolicy(models.not_finite_beyond(10.0), FORM) as policy:
         np.testing.assert_allclose(policy.outputs(ROW)["action"], ROW[:, :2] + 1.0, atol=1e-6)
         rows = random_rows(20)
@@ -211,7 +211,7 @@ def test_crash_of_the_runtime_is_contained():
         helper.make_node("Cast", ["rest"], ["evil"], to=TensorProto.FLOAT),
     ]
     constants = {"smallest": np.int32([-(2**31)]), "minus_one": np.int32([-1])}
-    content = models.spoilt(nodes, constants)
+    content = models.spoiled(nodes, constants)
     with pytest.raises(PolicyRefused, match="node 0 is the operator 'Mod'"):
         check_graph(content, OBSERVATIONS, ACTIONS)
     try:
@@ -228,7 +228,7 @@ def test_wrong_type_is_named():
     integers = models.ModelProto.FromString(models.discrete_policy())
     del integers.graph.output[0]
     said = failure(integers.SerializeToString())
-    assert said == "the policy answered 'action' in another type than float32 or float64"
+    assert said == "the policy answered 'action' with a type other than float32 or float64"
 
 
 def test_no_process_folder_or_descriptor_is_left(tmp_path, monkeypatch):
@@ -237,7 +237,7 @@ def test_no_process_folder_or_descriptor_is_left(tmp_path, monkeypatch):
     before, descriptors = processes_of_ours(), len(os.listdir("/proc/self/fd"))
     with SandboxedPolicy(models.box_policy(), FORM):
         assert len(processes_of_ours()) == len(before) + 1
-        assert list(tmp_path.iterdir()) == []  # removed as soon as the process had it
+        assert list(tmp_path.iterdir()) == []  # removed as soon as the process is started
     failure(models.not_a_number())
     failure(models.constant_of_shape())
     failure(b"garbage")
@@ -264,10 +264,13 @@ HOSTILE = {
     "reads nothing": (LOADED + "time.sleep(60)", "did not answer in time"),
     "answers half": (ASKED + "os.write(1, b'\\0\\0abc'); time.sleep(60)", "did not answer in time"),
     "answers half and ends": (ASKED + "os.write(1, b'\\0\\0abc')", r"ended (exit code 0)"),
-    "unknown answer": (ASKED + "os.write(1, b'\\xff\\xff' * 9)", "answered what no policy answers"),
+    "unknown answer": (
+        ASKED + "os.write(1, b'\\xff\\xff' * 9)",
+        "sent something that is not an answer",
+    ),
     "other output": (
         ASKED + "os.write(1, b'\\5\\xff')",
-        "answered 'action' in another shape than (batch, 2)",
+        "answered 'action' with a shape other than (batch, 2)",
     ),
     "NaN": (ASKED + "os.write(1, b'\\0\\0' + b'\\xff' * 16)", "not finite"),
     "unasked": (LOADED + "os.write(1, b'x'); time.sleep(60)", "answered without being asked"),
@@ -302,12 +305,14 @@ def test_answers_of_a_process_that_writes_too_much_are_not_taken_for_the_next(mo
 
 
 def test_fraction_for_a_whole_number_is_refused(monkeypatch):
-    form = PolicyForm(4, (PolicyOutput("action", 1, whole=True),))
+    form = PolicySignature(4, (PolicyOutput("action", 1, whole=True),))
     answer = ASKED + "import struct; os.write(1, b'\\0\\0' + struct.pack('<d', 1.5))"
     monkeypatch.setattr(confined_process, "PROGRAM", answer)
     with (
         SandboxedPolicy(models.box_policy(), form) as policy,
-        pytest.raises(PolicyFailed, match="the policy answered 'action' with no whole numbers"),
+        pytest.raises(
+            PolicyFailed, match="the policy answered 'action' with numbers that are not whole"
+        ),
     ):
         policy.outputs(ROW)
 

@@ -1,4 +1,4 @@
-"""What a process can still do after it has given things up, tried out in one."""
+"""What a process can still do after its confinement, tried in such a process."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def test_nothing_but_computing_is_possible(tmp_path):
 
 
 def test_without_the_filter_the_attempts_are_possible(tmp_path):
-    """So it is not the tests that fail."""
+    """This shows that the attempts themselves are right."""
     secret = tmp_path / "secret"
     secret.write_text("seed")
     attempts = ATTEMPTS.replace('"exec"', '# "exec"').replace('"4 GiB"', '# "4 GiB"')
@@ -109,7 +109,7 @@ found = {name: outcome(attempt) for name, attempt in attempts.items()}
     assert found["write a file"] == "File too large"
     assert found["4 GiB"] == "MemoryError"
     assert found["65 files"] == "Too many open files"
-    if os.getuid() != 0:  # the limit does not bind root
+    if os.getuid() != 0:  # the limit does not apply to root
         assert found["fork"] == "Resource temporarily unavailable"
 
 
@@ -134,7 +134,7 @@ print(json.dumps([before, isolated, outcome(connect)]))
     assert after == "Network is unreachable"
 
 
-def test_sandbox_reports_what_the_system_granted():
+def test_sandbox_reports_what_the_system_allowed():
     granted = tried("print(json.dumps([isolate_network(), 0]))")[0]
     with SandboxedPolicy(models.box_policy(), FORM) as policy:
         assert policy.isolation.network_isolated == granted
@@ -145,10 +145,10 @@ PARENT = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from leaderboard.policy_files.policy_form import PolicyForm, PolicyOutput
+from leaderboard.sandbox.policy_signature import PolicySignature, PolicyOutput
 from leaderboard.sandbox.policy import SandboxedPolicy
 
-form = PolicyForm(4, (PolicyOutput("action", 2, False),))
+form = PolicySignature(4, (PolicyOutput("action", 2, False),))
 with SandboxedPolicy(Path(sys.argv[1]).read_bytes(), form) as policy:
     print(policy._process.pid, flush=True)
     policy.outputs(np.zeros((1, 4)))
@@ -178,7 +178,7 @@ def is_running(pid):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-    return state != "Z"  # a zombie waits for whoever adopted it
+    return state != "Z"  # a zombie waits for its new parent
 
 
 def test_memory_of_the_process_is_modest():

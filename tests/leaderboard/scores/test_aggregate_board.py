@@ -16,7 +16,7 @@ from leaderboard.scores.aggregate_board import (
     EnvironmentResult,
     aggregate_scores,
     improvement,
-    normalised_returns,
+    normalized_returns,
     resampled_means,
 )
 from leaderboard.scores.ranked_row import Tier
@@ -74,15 +74,15 @@ def test_values_by_hand():
     assert found.score.low <= found.score.value <= found.score.high
 
 
-def test_what_counts_zero():
+def test_what_counts_as_zero():
     missing = [
         None,
         result([1.0] * 5, Tier.VIOLATING),
         EnvironmentResult(Tier.INVALID, None),
         result([1.0] * 4),
     ]
-    assert all(normalised_returns(BOARDS[0], one) is None for one in missing)
-    counted = normalised_returns(BOARDS[0], result([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
+    assert all(normalized_returns(BOARDS[0], one) is None for one in missing)
+    counted = normalized_returns(BOARDS[0], result([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
     assert counted.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
@@ -116,7 +116,7 @@ def test_interval_equals_the_slow_one(shape):
     np.testing.assert_allclose(np.quantile(means, [0.025, 0.975]), slow, atol=1e-13)
 
 
-def test_rank_intervals_hold_the_rank_and_separate_what_is_clear():
+def test_rank_intervals_contain_the_rank_and_separate_clear_differences():
     entries = {Entry("ann", f"{seed:02}"): random_entry(seed) for seed in range(12)}
     entries[Entry("ann", "best")] = {env: result([90.0 + i for i in range(5)]) for env in ENVS}
     entries[Entry("ann", "none")] = {}
@@ -149,7 +149,7 @@ def test_more_return_never_lowers_a_rank():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="there are no boards; at least one is needed"):
+    with pytest.raises(ValueError, match="there are no boards; pass at least one"):
         aggregate_scores({}, [])
     with pytest.raises(ValueError, match="'ppo' of 'ann' has a result in 'Safe/C-v0'; the boards"):
         aggregate_scores({Entry("ann", "ppo"): random_entry(0)}, BOARDS[:2])

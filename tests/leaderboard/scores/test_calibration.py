@@ -1,4 +1,4 @@
-"""The evaluator's intervals cover the exact value of a policy as often as they say."""
+"""The evaluator's intervals cover the exact value of a policy as often as documented."""
 
 import numpy as np
 import pytest

@@ -182,7 +182,7 @@ def test_tail_board_orders_violations_by_the_tail():
     assert ids(rank_rows(rows, Feasibility.MEAN)) == [1, 3, 2]
 
 
-def test_a_tier_decided_by_chance_is_no_clear_difference():
+def test_a_tier_decided_by_chance_is_not_a_clear_difference():
     noise = np.random.default_rng(1).normal(size=(4, 400))
     draws = ScoreDraws(5.0 + 0.01 * noise[0], -0.01 + 0.1 * noise[1], noise[1])
     lucky = Candidate(1, score_of(5.0, cost_of(9.9, 10.9, 20.0, 21.0), draws=draws), 1, 0.0)
@@ -200,9 +200,9 @@ def candidates_of(seed, rows=14):
     for identity in rng.permutation(rows):
         cost = float(rng.choice([5.0, 9.0, 10.0, 11.0, 12.0]))
         score = float(rng.choice([0.2, 0.5, 0.6, 0.9]))
-        centre = [score, (cost - LIMIT) / LIMIT, (cost + 2.0 - LIMIT) / LIMIT]
+        center = [score, (cost - LIMIT) / LIMIT, (cost + 2.0 - LIMIT) / LIMIT]
         noise = rng.normal(scale=rng.choice([0.0, 0.05, 0.2]), size=(3, 80))
-        draws = ScoreDraws(*(np.array(centre)[:, None] + noise))
+        draws = ScoreDraws(*(np.array(center)[:, None] + noise))
         bound = cost + float(rng.choice([0.0, 1.0, 2.0]))
         costs = cost_of(cost, bound, cost + 2.0, bound + 2.0)
         policies = int(rng.choice([1, 5, 5, 5, 10]))
@@ -255,7 +255,7 @@ def test_rank_intervals_equal_the_slow_ones_and_contain_the_rank(seed, feasibili
 
 @given(st.integers(0, 10**6), st.sampled_from(Feasibility))
 @few
-def test_order_of_the_input_plays_no_part(seed, feasibility):
+def test_order_of_the_input_does_not_matter(seed, feasibility):
     rows = candidates_of(seed)
     shuffled = random.Random(seed).sample(rows, len(rows))
     assert rank_rows(rows, feasibility) == rank_rows(shuffled, feasibility)
@@ -263,7 +263,7 @@ def test_order_of_the_input_plays_no_part(seed, feasibility):
 
 @given(st.integers(0, 10**6), st.sampled_from(Feasibility))
 @few
-def test_groups_and_tiers_stand_in_their_order(seed, feasibility):
+def test_groups_and_tiers_are_in_order(seed, feasibility):
     rows = candidates_of(seed)
     found = rank_rows(rows, feasibility)
     assert sorted(ids(found)) == sorted(candidate.id for candidate in rows)
@@ -342,11 +342,13 @@ def test_five_hundred_rows_are_ranked_in_one_call():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="id 1 occurs twice; every row has its own"):
+    with pytest.raises(ValueError, match="id 1 occurs twice; pass each row once"):
         rank_rows([row(1, 0.5), row(1, 0.6)], Feasibility.MEAN)
     short = dataclasses.replace(
         row(2, 0.5).score, draws=ScoreDraws(np.zeros(3), np.zeros(3), np.zeros(3))
     )
-    with pytest.raises(ValueError, match=r"rows have \[3, 200\] draws; differences need equally"):
+    with pytest.raises(
+        ValueError, match=r"rows have \[3, 200\] draws; differences need the same number"
+    ):
         rank_rows([row(1, 0.5), Candidate(2, short, 1, 0.0)], Feasibility.MEAN)
     assert rank_rows([], Feasibility.MEAN) == []

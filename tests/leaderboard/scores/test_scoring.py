@@ -87,7 +87,7 @@ def test_intervals_equal_those_of_a_loop_over_resamples():
         costs = np.array([data.costs[j, i, 0] for j, i in chosen])
         returns = np.array([data.returns[j, i] for j, i in chosen])
         groups = [returns[p * count : (p + 1) * count].mean() for p in range(policies)]
-        scores.append(trial.normalised(interquartile_mean(np.array(groups))))
+        scores.append(trial.normalized(interquartile_mean(np.array(groups))))
         means.append(costs.mean())
         tails.append(cost_tails(costs, cvar_level=0.95))
     row = score_row(trial, data)
@@ -159,11 +159,11 @@ def test_interval_covers_the_mean_as_often_as_documented(spread, fewest, most):
 
 def test_wilson_interval_by_hand():
     found, z, n, p = wilson_interval(3, 20), stats.norm.ppf(0.975), 20, 0.15
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     assert found.value == p
-    assert found.low == pytest.approx(centre - half, abs=1e-12)
-    assert found.high == pytest.approx(centre + half, abs=1e-12)
+    assert found.low == pytest.approx(center - half, abs=1e-12)
+    assert found.high == pytest.approx(center + half, abs=1e-12)
     assert wilson_interval(0, 500).low == 0.0
     assert wilson_interval(500, 500).high == 1.0
 
@@ -172,7 +172,7 @@ def test_wilson_interval_by_hand():
     st.floats(0.0, 1e6), st.integers(1, 6), st.integers(1, 12), st.sampled_from([0.0, 0.1, 25.0])
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_equal_costs_carry_no_rounding(cost, policies, count, limit):
+def test_equal_costs_have_no_rounding_error(cost, policies, count, limit):
     data = episodes(np.zeros((policies, count)), np.full((policies, count), cost))
     (found,) = score_row(board(limit), data).statistics.costs
     for interval in (found.mean, found.p90, found.p95, found.cvar):
@@ -235,7 +235,7 @@ def test_rows_with_equal_sizes_are_paired():
     np.testing.assert_allclose(difference, 0.5 / 20.0, rtol=1e-9)
 
 
-def test_statistics_and_draws_come_back_bit_by_bit():
+def test_statistics_and_draws_read_back_bit_for_bit():
     row = score_row(board(12.0, 0.0), random_episodes(9, constraints=2))
     text = statistics_to_json(row.statistics)
     assert statistics_from_json(text) == row.statistics
@@ -248,10 +248,10 @@ def test_statistics_and_draws_come_back_bit_by_bit():
 def test_damaged_scores_are_refused():
     row = score_row(board(12.0), random_episodes(9))
     text = statistics_to_json(row.statistics)
-    with pytest.raises(ValueError, match="version 0; this program computes version 1; score"):
+    with pytest.raises(ValueError, match="version 0 but this program computes version 1; score"):
         statistics_from_json(text.replace('"version": 1', '"version": 0'))
     for damaged in (text[:-2], "[1]", "{}", "3", text.replace("policies", "pilots"), "null"):
-        with pytest.raises(ValueError, match="cannot be read .* score the stored episodes anew"):
+        with pytest.raises(ValueError, match="cannot be read .* score the stored episodes again"):
             statistics_from_json(damaged)
     infinite = dataclasses.replace(row.statistics, mean_length=math.inf)
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -278,7 +278,9 @@ def test_refusals():
     with pytest.raises(ValueError, match=r"have 2 costs but Safe/Trial-v0 has 1 constraints"):
         score_row(board(1.0), data)
     nothing = episodes(np.zeros((5, 0)), np.zeros((5, 0)))
-    with pytest.raises(ValueError, match="5 policies with 0 episodes each; at least one episode"):
+    with pytest.raises(
+        ValueError, match="5 policies with 0 episodes each; at least one policy with one episode"
+    ):
         score_row(board(1.0), nothing)
     broken = np.array([[1.0, math.nan]])
     with pytest.raises(ValueError, match="NaN or infinite; every sum has to be finite"):

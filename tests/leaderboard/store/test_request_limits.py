@@ -28,7 +28,7 @@ START = 1000.0 * PERIOD
 
 
 def allowed(store, who="192.0.2.1", kind="reads", limit=3, moment=START, tries=10):
-    """Return how many of some requests are let through."""
+    """Return how many of some requests are accepted."""
     passed = 0
     for _ in range(tries):
         try:
@@ -44,16 +44,16 @@ def test_one_too_many_is_told_how_long_to_wait(store):
     with pytest.raises(TooManyRequests) as caught:
         count_request(store, "reads", "192.0.2.1", 3, at(START + 18.5))
     assert caught.value.seconds == 42
-    assert str(caught.value) == "3 requests (reads) within 60 s are allowed; wait 42 s"
+    assert str(caught.value) == "at most 3 requests (reads) per 60 s are allowed; wait 42 s"
 
 
-def test_addresses_and_kinds_are_counted_apart(store):
+def test_addresses_and_kinds_are_counted_separately(store):
     assert allowed(store) == 3
     assert allowed(store, who="192.0.2.2") == 3
     assert allowed(store, kind="writes", limit=2) == 2
 
 
-def test_it_outlives_a_restart_and_holds_for_all_servers(store, url):
+def test_counts_survive_a_restart_and_span_all_servers(store, url):
     assert allowed(store, tries=2) == 2
     other = open_database(url)
     assert allowed(other) == 1
@@ -61,7 +61,7 @@ def test_it_outlives_a_restart_and_holds_for_all_servers(store, url):
     assert allowed(store) == 0
 
 
-def test_the_next_period_begins_anew(store):
+def test_the_next_period_starts_from_zero(store):
     assert allowed(store, moment=START + PERIOD - 0.001) == 3
     assert allowed(store, moment=START + PERIOD) == 3
     assert allowed(store, moment=START + PERIOD + 1) == 0
@@ -81,7 +81,7 @@ def test_checking_counts_nothing(store):
         check_request(store, "reads", "192.0.2.1", 3, at(START))
 
 
-def test_counts_of_the_past_are_thrown_away(store):
+def test_old_counts_are_removed(store):
     for period in range(5):
         allowed(store, moment=START + period * PERIOD, tries=1)
     with store.reading() as connection:

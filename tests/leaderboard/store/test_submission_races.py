@@ -48,7 +48,7 @@ def test_fifty_at_once_leave_one_row(store_url):
     database.close()
 
 
-def test_many_at_once_do_not_slip_past_the_quota(store_url):
+def test_many_at_once_do_not_evade_the_quota(store_url):
     database = open_database(store_url)
     open_season(database, "test", SECRET)
     with database.writing() as connection:
@@ -69,5 +69,5 @@ def test_many_at_once_do_not_slip_past_the_quota(store_url):
     for thread in threads:
         thread.join()
     assert (len(taken), len(refused)) == (5, 7)
-    assert set(refused) == {"5 submissions within 24 hours are allowed; come back later"}
+    assert set(refused) == {"at most 5 submissions in 24 hours are allowed; try again later"}
     database.close()

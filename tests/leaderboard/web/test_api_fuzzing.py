@@ -33,7 +33,7 @@ REPEATABLE = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-EXCLUDED = [positive_data_acceptance]  # files of the right form are no policies yet
+EXCLUDED = [positive_data_acceptance]  # files of the right form need not be policies
 GOOD = fields_for(QUICK, [policy_for(QUICK)])
 
 
@@ -58,7 +58,7 @@ def api(database):
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("has_token", [False, True], ids=["stranger", "token"])
 def test_every_answer_is_as_described(api, database, mode, has_token):
-    """Requests that fit the description, and some that do not: no failure, only what it tells."""
+    """Requests that fit the description, and some that do not, get only answers that it lists."""
     headers = header_of(database, "eve") if has_token else {}
     operations = [found.ok() for found in api.get_all_operations()]
     assert len(operations) == 5
@@ -88,7 +88,7 @@ NAMES = st.sampled_from([*Metadata.model_fields, "other"])
 
 
 def kept_as_it_is_read(content: bytes) -> None:
-    """Check that metadata which is taken comes back from the store, else that it is refused."""
+    """Check that metadata is either refused or kept and read back from the store."""
     try:
         metadata = parse_metadata(content)
     except MetadataRefused:

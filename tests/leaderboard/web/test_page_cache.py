@@ -8,7 +8,7 @@ from leaderboard.web.pages import Page
 
 
 class Store:
-    """Pages that tell the revision they were rendered at; the clock stands still."""
+    """Pages that contain the revision they were rendered at; the clock stands still."""
 
     def __init__(self):
         self.revision = 1
@@ -53,7 +53,7 @@ def test_a_page_is_rendered_once_until_something_changes(store):
         store.now += 10 * FRESH_SECONDS
         assert await cache.get("a") is first
         store.revision = 2
-        assert await cache.get("a") is first  # the store was asked a moment ago
+        assert await cache.get("a") is first  # the store was checked a moment ago
         store.now += FRESH_SECONDS
         second = await cache.get("a")
         assert (told(first), told(second)) == (1, 2)
@@ -64,7 +64,7 @@ def test_a_page_is_rendered_once_until_something_changes(store):
     assert store.rendered == ["a", "a", "missing"]
 
 
-def test_the_store_is_asked_once_a_second(store):
+def test_the_store_is_checked_once_a_second(store):
     cache = store.cache()
 
     async def visits():
@@ -175,7 +175,7 @@ def test_what_takes_long_is_renewed_less_often(store):
     asyncio.run(visits())
 
 
-def test_a_failure_is_told_and_not_kept(store):
+def test_a_failure_is_raised_and_not_kept(store):
     good = store.render
 
     def render(path):

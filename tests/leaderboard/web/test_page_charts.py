@@ -4,9 +4,13 @@ import pytest
 
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.web.chart_axis import amount_axis
-from leaderboard.web.chart_data import board_charts, environment_charts, submission_charts
+from leaderboard.web.chart_data import (
+    board_charts,
+    environment_charts,
+    return_band,
+    submission_charts,
+)
 from leaderboard.web.page_data import Curve
-from leaderboard.web.seed_curves import return_band
 from tests.leaderboard.page_examples import CLIFF, ExampleSource, cliff_rows, some_curves
 
 

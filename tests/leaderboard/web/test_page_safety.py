@@ -1,4 +1,4 @@
-"""What strangers write stays text, and paths lead to nothing but the site's own pages."""
+"""Untrusted text stays text, and paths lead only to the site's own pages."""
 
 import csv
 import dataclasses
@@ -10,9 +10,9 @@ import re
 import pytest
 
 from leaderboard.scores.ranked_row import Feasibility
+from leaderboard.store.submission_store import State
 from leaderboard.web import safe_text
 from leaderboard.web.board_table import board_csv
-from leaderboard.web.page_data import State
 from leaderboard.web.pages import CONTENT_SECURITY_POLICY, META_POLICY, render
 from tests.leaderboard.page_examples import CLIFF, ExampleSource, scored_rows, some_metadata
 from tests.leaderboard.parsed_page import Parsed, parsed, text_of
@@ -109,7 +109,7 @@ def test_hostile_text_stays_text(text):
             json.loads(data)
 
 
-def test_links_of_strangers():
+def test_untrusted_links():
     page = parsed("submissions/1.html")
     (link,) = [a for tag, a in page.elements if tag == "a" and a["href"].endswith("/paper")]
     assert link["rel"] == "nofollow noopener ugc"
@@ -127,7 +127,7 @@ def test_contact_is_shown_nowhere():
         assert "secret-contact" not in text_of(path, source)
 
 
-def test_csv_parses_back_and_holds_no_formula():
+def test_csv_parses_back_and_contains_no_formula():
     page = ExampleSource().board_page(CLIFF.env, 1, Feasibility.MEAN)
     records = list(csv.DictReader(io.StringIO(board_csv(page), newline="")))
     found = page.rows[0].ranked.candidate.score.statistics
@@ -154,7 +154,7 @@ def test_policy_lets_nothing_in_from_elsewhere():
             assert "src" in attributes or attributes["type"] == "application/json"
 
 
-def test_vendored_files_come_with_their_licences():
+def test_vendored_files_come_with_their_licenses():
     source = ExampleSource()
     for name in ("d3", "plot"):
         assert b"Copyright" in render(f"static/vendor/{name}-LICENSE.txt", source).content

@@ -1,4 +1,4 @@
-"""Every page holds the numbers of its data."""
+"""Every page contains the numbers of its data."""
 
 import dataclasses
 import json
@@ -7,10 +7,10 @@ import time
 
 import pytest
 
+from leaderboard.store.seasons import SeasonState
 from leaderboard.web import safe_text
 from leaderboard.web.board_table import COLUMNS, sorted_rows
 from leaderboard.web.comparison import compare
-from leaderboard.web.page_data import SeasonState
 from leaderboard.web.pages import render
 from tests.leaderboard.page_examples import (
     CLIFF,
@@ -45,7 +45,7 @@ def test_a_row_shows_its_numbers():
     assert cells[14] == "2026-03-02"
 
 
-def test_unranked_rows_stand_below_and_are_marked():
+def test_unranked_rows_are_below_and_marked():
     page = parsed(BOARD)
     names = [" ".join(row[2].split()) for row in page.rows if len(row) > 8]
     waiting = ["Two seeds only", "Diverged", "Taken back", "Still playing", "In line"]
@@ -58,11 +58,11 @@ def test_unranked_rows_stand_below_and_are_marked():
     assert "not finite in episode 17" in " ".join(page.row("Diverged"))
 
 
-def test_every_page_tells_how_to_read_it():
+def test_every_page_says_how_to_read_it():
     for path in ("index.html", BOARD, "submissions/1.html", "compare/1-2.html", "season/1.html"):
         text = text_of(path)
         assert "discounted as the environment declares" in text
-        assert "100 episodes of each" in text
+        assert "100 episodes for each" in text
         assert "comparable only at equal numbers of episodes" in text
 
 
@@ -91,7 +91,7 @@ def test_several_constraints_are_named_and_sorted_by_the_worst():
     assert column.key(HOPPER, row) == pytest.approx(expected)
 
 
-def test_submission_page_sets_claims_beside_measurements():
+def test_submission_page_shows_claims_next_to_measurements():
     found = cliff_rows()[0].ranked.candidate.score.statistics
     page = parsed("submissions/1.html")
     difference = safe_text.signed(2000.0 - found.mean_return.value)
@@ -108,12 +108,12 @@ def test_submission_page_sets_claims_beside_measurements():
     [
         (101, "A preview"),
         (102, "not finite in episode 17"),
-        (103, "Withdrawn by its submitter"),
+        (103, "Withdrawn. It keeps its numbers"),
         (104, "137 of 500 episodes are done"),
-        (105, "Waiting for its turn"),
+        (105, "Waiting to be evaluated"),
     ],
 )
-def test_submission_page_tells_its_state(number, expected):
+def test_submission_page_shows_its_state(number, expected):
     text = " ".join(" ".join(parsed(f"submissions/{number}.html").text).split())
     assert expected in text
 

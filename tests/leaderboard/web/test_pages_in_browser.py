@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.web.static_site import write_site
+from leaderboard.commands.export import write_site
 from tests.leaderboard.page_examples import CLIFF, HOPPER, ExampleSource
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
@@ -45,8 +45,8 @@ CONTRAST = """() => {
   const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
   const behind = element => {
     for (; element; element = element.parentElement) {
-      const colour = parse(getComputedStyle(element).backgroundColor);
-      if (colour.length === 3 || colour[3] === 1) return colour;
+      const color = parse(getComputedStyle(element).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color;
     }
     return [255, 255, 255];
   };
@@ -108,7 +108,7 @@ def browser():
 
 
 class Visit:
-    """A tab that lets nothing but files in and keeps what goes wrong."""
+    """A tab that loads only files and records errors."""
 
     def __init__(self, browser, site, **options):
         self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
@@ -208,7 +208,7 @@ def test_charts_follow_the_width(visit):
     assert wide > 450
 
 
-def test_pointing_at_a_mark_tells_its_name(visit):
+def test_pointing_at_a_mark_shows_its_name(visit):
     page = visit.open(CHARTS)
     page.locator("#chart-pareto-0 svg .points > *").first.hover()
     page.wait_for_selector("#chart-pareto-0 svg [aria-label=tip] text")

@@ -64,7 +64,7 @@ def submitted(served):
     (folder / "token").write_text(token + "\n")
     words = ["submit", str(own), "--url", url, "--token-file", str(folder / "token")]
     assert main(words) == 0
-    assert main(words) == 0  # the same policies: the row there is
+    assert main(words) == 0  # the same policies: the existing row
     return url
 
 

@@ -1,4 +1,4 @@
-"""The service as its users meet it, on a SQLite store in a temporary folder."""
+"""The service as its users see it, on a SQLite store in a temporary folder."""
 
 import hashlib
 import re
@@ -42,7 +42,7 @@ def detail(answer):
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
-    """A store with one evaluated submission of five policies, and the answer it was taken with."""
+    """A store with one evaluated submission of five policies, and the answer to it."""
     database = a_store(tmp_path_factory.mktemp("scored") / "store.sqlite")
     with client_of(database) as client:
         header = header_of(database, "ada")
@@ -85,7 +85,7 @@ class TestWay:
             for path, answer in everything(client).items():
                 assert CONTACT not in answer.text, path
 
-    def test_waiting_and_progress_are_counts_alone(self, store, client):
+    def test_waiting_and_progress_are_only_counts(self, store, client):
         send(client, header_of(store, "ada"))
         status = client.get("/api/v1/submissions/1").json()
         assert (status["state"], status["episodes_done"], status["episodes_total"]) == (
@@ -106,7 +106,7 @@ class TestWay:
 
 
 class TestDuplicates:
-    def test_another_account_is_led_to_the_first(self, store, client):
+    def test_another_account_is_redirected_to_the_first(self, store, client):
         given = a_submission(count=2)
         assert send(client, header_of(store, "ada"), given).status_code == 202
         again = Submission(
@@ -119,7 +119,7 @@ class TestDuplicates:
             assert answer.status_code == 409
             assert answer.headers["location"] == "/submissions/1.html"
             assert detail(answer) == {
-                "message": "submitted before as 1", "id": 1, "status": "/api/v1/submissions/1",
+                "message": "already submitted as 1", "id": 1, "status": "/api/v1/submissions/1",
             }  # fmt: skip
         assert len(stored_submissions(store)) == 1
 
@@ -140,7 +140,7 @@ class TestTokens:
             assert answer.headers["www-authenticate"] == "Bearer"
             assert client.post("/api/v1/submissions/1/withdraw", headers=header).status_code == 401
 
-    def test_a_token_in_the_address_or_a_cookie_is_none(self, store, client):
+    def test_a_token_in_the_address_or_a_cookie_does_not_count(self, store, client):
         token = header_of(store, "ada")["Authorization"].removeprefix("Bearer ")
         for name in ("token", "access_token", "authorization"):
             path = f"/api/v1/submissions?{name}={token}"
@@ -154,7 +154,10 @@ class TestTokens:
         for seed in (0, 1):
             send(client, ada, first_seed=seed)
         refused = client.post("/api/v1/submissions/1/withdraw", headers=eve)
-        assert (refused.status_code, detail(refused)) == (403, "submission 1 is another account's")
+        assert (refused.status_code, detail(refused)) == (
+            403,
+            "submission 1 belongs to another account",
+        )
         admin = header_of(store, "root", Scope.ADMIN)
         for number, header in ((1, ada), (1, ada), (2, admin)):
             answer = client.post(f"/api/v1/submissions/{number}/withdraw", headers=header)
@@ -176,7 +179,7 @@ class TestTokens:
 
 
 class TestQuota:
-    def test_five_a_day_told_with_the_time_to_wait(self, store, client):
+    def test_five_a_day_with_the_time_to_wait(self, store, client):
         ada = header_of(store, "ada")
         bad = a_form(a_submission(), meta=b"{}")
         for seed in range(5):
@@ -185,8 +188,10 @@ class TestQuota:
             assert send(client, ada, first_seed=seed).status_code == 409
         answer = send(client, ada, first_seed=5)
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "86400")
-        assert detail(answer) == "5 submissions within 24 hours are allowed; come back later"
-        assert send(client, ada, first_seed=4).status_code == 409  # the link is told all the same
+        assert detail(answer) == "at most 5 submissions in 24 hours are allowed; try again later"
+        assert (
+            send(client, ada, first_seed=4).status_code == 409
+        )  # the answer has the link all the same
         assert send(client, header_of(store, "eve"), first_seed=5).status_code == 202
         with store.writing() as connection:
             connection.execute(sa.update(submission).values(submitted_at=time.time() - 86_401))
@@ -201,13 +206,13 @@ class TestQuota:
             connection.execute(sa.update(submission).values(submitted_at=time.time() - 86_401))
         answer = send(client, header, first_seed=50)
         assert answer.status_code == 429
-        assert detail(answer) == "50 submissions a season are allowed; wait for the next one"
+        assert detail(answer) == "at most 50 submissions per season are allowed; wait for the next"
 
-    def test_without_a_season_nothing_is_taken(self, store, client):
+    def test_without_a_season_nothing_is_accepted(self, store, client):
         close_season(store, "test")
         answer = send(client, header_of(store, "ada"))
         assert answer.status_code == 409
-        assert detail(answer) == "no season is open; an administrator opens one: open-season"
+        assert detail(answer) == "no season is open; ask an administrator to open one: open-season"
 
 
 class TestSecret:
@@ -231,7 +236,7 @@ class TestSecret:
 
 
 def everything(client):
-    """Return the answers to all addresses that lead anywhere, found by following links."""
+    """Return the answers to all addresses that can be found by following links."""
     waiting = ["", "health", "api/v1/boards", "api/v1/seasons", "api/v1/submissions/1"]
     waiting += ["openapi.json", "submissions/2.html", "compare/1-2.html", "compare?a=1&b=2"]
     answers = {}
@@ -254,7 +259,9 @@ class TestLimitsOfTheService:
             assert statuses == [200, 200, 200, 429]
             refused = client.get("/api/v1/seasons")
             assert 1 <= int(refused.headers["retry-after"]) <= 61
-            assert detail(refused).startswith("3 requests (reads) within 60 s are allowed; wait")
+            assert detail(refused).startswith(
+                "at most 3 requests (reads) per 60 s are allowed; wait"
+            )
             assert client.get("/").status_code == 200  # pages are not limited
         with AppClient(create_app(store, limits=Limits(reads=3)), "10.0.0.9") as other:
             assert other.get("/api/v1/boards").status_code == 200
@@ -265,20 +272,22 @@ class TestLimitsOfTheService:
             assert [send(client, ada).status_code for _ in range(3)] == [202, 409, 429]
             more = send(client, header_of(store, "ada"))  # a second token of the same account
             assert more.status_code == 429
-            assert detail(more).startswith("2 requests (writes) within 60 s are allowed")
+            assert detail(more).startswith("at most 2 requests (writes) per 60 s are allowed")
             assert send(client, eve, first_seed=1).status_code == 202
 
-    def test_wrong_tokens_lead_to_waiting_but_a_right_one_is_let_through(self, store):
+    def test_wrong_tokens_lead_to_waiting_but_a_right_one_is_accepted(self, store):
         with client_of(store, Limits(wrong_tokens=10)) as client:
             wrong = [{"Authorization": f"Bearer slb_{number}"} for number in range(100)]
             statuses = [send(client, header).status_code for header in wrong]
             assert statuses == [401] * 10 + [429] * 90
             last = send(client, wrong[0])
-            assert detail(last).startswith("10 requests (wrong tokens) within 60 s are allowed")
+            assert detail(last).startswith(
+                "at most 10 requests (wrong tokens) per 60 s are allowed"
+            )
             assert send(client, header_of(store, "ada")).status_code == 202
             with store.reading() as connection:
                 counted = connection.execute(sa.select(request_count.c.requests)).scalars().all()
-            assert max(counted) <= 11  # a flood of requests writes nothing
+            assert max(counted) <= 11  # refused requests write nothing
 
     @pytest.mark.parametrize(
         ("host", "address"),
@@ -299,7 +308,7 @@ class TestLimitsOfTheService:
         assert address_of(Asked) == address
 
 
-def test_a_page_is_rendered_anew_after_a_change(store, client):
+def test_a_page_is_rendered_again_after_a_change(store, client):
     header = header_of(store, "ada")
     assert "Later" not in client.get(f"/{BOARD}/index.html").text
     send(client, header, algorithm="Later")

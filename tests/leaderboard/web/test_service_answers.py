@@ -2,8 +2,7 @@
 
 import pytest
 
-from leaderboard.web.page_answers import LONGEST_PATH
-from leaderboard.web.service import create_app
+from leaderboard.web.service import LONGEST_PATH, create_app
 from tests.leaderboard.app_client import MANY, AppClient, client_of, send
 from tests.leaderboard.submissions import (
     header_of,
@@ -128,5 +127,5 @@ class TestAnswers:
             "/boards/" + "../" * 40 + "etc/passwd",
         ],
     )
-    def test_paths_that_lead_out_lead_nowhere(self, quiet, path):
+    def test_paths_that_lead_outside_are_not_found(self, quiet, path):
         assert quiet.get_untidied(path) == (404, b"there is no such page")

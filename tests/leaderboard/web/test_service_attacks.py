@@ -1,4 +1,4 @@
-"""What strangers may send to the service, and what it answers."""
+"""What attackers may send to the service, and what it answers."""
 
 import json
 import random
@@ -60,27 +60,39 @@ METADATA = {
     "too large": (told(citation=" " * LARGEST_METADATA), "meta has 33,"),
     "too deep": (b"[" * 16_000 + b"]" * 16_000, "meta.json nests deeper than 8 levels"),
     "deep and open": (b'{"a":' * 6000, "meta.json nests deeper than 8 levels"),
-    "quotes without end": (b'"' + b'\\"' * 16_000, "meta.json is no JSON: JSONDecodeError"),
-    "NaN": (told(wall_seconds=0.5).replace(b"0.5", b"NaN"), "meta.json holds NaN"),
-    "Infinity": (told(wall_seconds=0.5).replace(b"0.5", b"-Infinity"), "meta.json holds -Infinity"),
-    "1e999": (told(wall_seconds=0.5).replace(b"0.5", b"1e999"), "holds 1e999, too large a number"),
-    "digits": (told(wall_seconds=0.5).replace(b"0.5", b"9" * 5000), "meta.json is no JSON: Value"),
+    "quotes without end": (b'"' + b'\\"' * 16_000, "meta.json is not JSON: JSONDecodeError"),
+    "NaN": (told(wall_seconds=0.5).replace(b"0.5", b"NaN"), "meta.json contains NaN"),
+    "Infinity": (
+        told(wall_seconds=0.5).replace(b"0.5", b"-Infinity"),
+        "meta.json contains -Infinity",
+    ),
+    "1e999": (
+        told(wall_seconds=0.5).replace(b"0.5", b"1e999"),
+        "contains 1e999, which is too large a number",
+    ),
+    "digits": (told(wall_seconds=0.5).replace(b"0.5", b"9" * 5000), "meta.json is not JSON: Value"),
     "a key twice": (with_text(b'"a", "algorithm": "b"'), "meta.json repeats a key"),
     "unknown field": (told(rank=1), "rank: Extra inputs are not permitted"),
     "RTL override": (told(algorithm="\u202egnp"), "has invisible characters (U+202E); remove them"),
     "10 kB name": (told(algorithm="A" * 10_000), "algorithm: Value error, has 10000 characters"),
     "only blanks": (told(algorithm=" \u3000"), "algorithm: Value error, has 0 characters"),
     "grows by NFC": (told(algorithm="\ufb2c" * 80), "algorithm: Value error, has 240 characters"),
-    "zalgo": (told(algorithm="a" + "\u0335" * 9), "stacks more than three marks on a letter"),
-    "javascript:": (told(url="javascript:alert(1)"), "url: Value error, is no https:// address"),
-    "data:": (told(code_url="data:text/html,x"), "code_url: Value error, is no https://"),
-    "link with a quote": (told(url='https://a.b/ "onclick'), "url: Value error, is no https://"),
+    "zalgo": (told(algorithm="a" + "\u0335" * 9), "puts more than three marks on a letter"),
+    "javascript:": (
+        told(url="javascript:alert(1)"),
+        "url: Value error, is not an https:// address",
+    ),
+    "data:": (told(code_url="data:text/html,x"), "code_url: Value error, is not an https://"),
+    "link with a quote": (
+        told(url='https://a.b/ "onclick'),
+        "url: Value error, is not an https://",
+    ),
     "a surrogate": (with_text(b'"\\ud800"'), "has invisible characters (U+D800); remove them"),
     "null": (with_text(b'"a\\u0000b"'), "has invisible characters (U+0000); remove them"),
-    "a raw null": (with_text(b'"a\x00b"'), "meta.json is no JSON: JSONDecodeError"),
-    "no UTF-8": (with_text(b'"\xff\xfe"'), "meta.json is no JSON: UnicodeDecodeError"),
-    "UTF-16": (told().decode().encode("utf-16"), "meta.json is no JSON: UnicodeDecodeError"),
-    "empty": (b"", "meta.json is no JSON: JSONDecodeError"),
+    "a raw null": (with_text(b'"a\x00b"'), "meta.json is not JSON: JSONDecodeError"),
+    "no UTF-8": (with_text(b'"\xff\xfe"'), "meta.json is not JSON: UnicodeDecodeError"),
+    "UTF-16": (told().decode().encode("utf-16"), "meta.json is not JSON: UnicodeDecodeError"),
+    "empty": (b"", "meta.json is not JSON: JSONDecodeError"),
     "a list": (b"[]", "meta.json: Input should be"),
     "no consent": (told(consent=False), "consent: Input should be True"),
     "unknown board": (told(env="../../etc"), "env: '../../etc' has no board; the boards are Safe/"),
@@ -91,7 +103,7 @@ METADATA = {
 
 class TestMetadata:
     @pytest.mark.parametrize("name", METADATA)
-    def test_bad_metadata_is_refused_soon(self, victim, name):
+    def test_bad_metadata_is_refused_quickly(self, victim, name):
         content, message = METADATA[name]
         start = time.process_time()
         answer = send(victim, form_with(content))
@@ -147,11 +159,16 @@ class TestMetadata:
 
 PART = ("policies", ("p.onnx", b"x", "application/octet-stream"))
 FORMS = {
-    "no meta": ([PART], 422, "the form has 0 parts 'meta'; send one"),
+    "no meta": ([PART], 422, "the form has 0 parts named 'meta'; send one"),
     "two metas": (
-        form_with(told(), ("meta", ("m", told(), "text/plain"))), 422, "the form has 2 parts 'meta'"
+        form_with(told(), ("meta", ("m", told(), "text/plain"))),
+        422,
+        "the form has 2 parts named 'meta'",
     ),
-    "no policies": (form_with(told())[:1], 422, "there are 0 policy files but metadata tells of 1"),
+    "no policies": (
+        form_with(told())[:1], 422,
+        "there are 0 policy files but the metadata lists 1",
+    ),
     "too many files": (form_with(told(), *[PART] * 20), 400, "Too many files"),
     "too many fields": (
         [(f"f{n}", (None, b"x")) for n in range(9)], 400, "Too many fields. Maximum number of"
@@ -193,7 +210,7 @@ class TestForms:
         assert message in sent.json()["detail"]
 
     @pytest.mark.parametrize("charset", ["unicode_escape", "idna", "punycode", "utf-7", "hex", "x"])
-    def test_character_sets_are_no_way_in(self, victim, charset):
+    def test_character_sets_do_not_bypass_the_checks(self, victim, charset):
         client, header, _ = victim
         kind = f"multipart/form-data; boundary=xyz; charset={charset}"
         for value in (b"\\ud800", b"xn--\xff", b"\x00", b"-" * 5000):
@@ -235,8 +252,8 @@ class TestForms:
                 assert connection.execute(kept).scalar_one() == given.policies[0]
 
 
-def spoilt_policies():
-    """Return files that are no policies, by what is wrong with them."""
+def spoiled_policies():
+    """Return files that are not policies, by what is wrong with them."""
     good = policy_for(QUICK)
     rng = random.Random(3)
     found = {
@@ -255,25 +272,25 @@ def spoilt_policies():
 
 
 class TestPolicies:
-    @pytest.mark.parametrize("name", spoilt_policies())
+    @pytest.mark.parametrize("name", spoiled_policies())
     def test_no_policy_no_submission(self, victim, name):
-        answer = self.submit(victim, spoilt_policies()[name])
+        answer = self.submit(victim, spoiled_policies()[name])
         assert answer.status_code == 422
         assert answer.json()["detail"].startswith("policy 0: ")
         assert len(answer.text) < 2000
 
-    def test_flipped_bits_are_refused_or_taken_and_nothing_breaks(self, victim):
+    def test_flipped_bits_are_refused_or_accepted_and_nothing_breaks(self, victim):
         good, rng = policy_for(QUICK, seed=50), random.Random(5)
         _, _, database = victim
         statuses = []
         for number in range(60):
-            spoilt = bytearray(good)
-            spoilt[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
+            spoiled = bytearray(good)
+            spoiled[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
             if number % 5 == 0:
                 with database.writing() as connection:
                     old = {"submitted_at": time.time() - DAY - 1}
                     connection.execute(sa.update(submission).values(**old))
-            statuses.append(self.submit(victim, bytes(spoilt)).status_code)
+            statuses.append(self.submit(victim, bytes(spoiled)).status_code)
         assert set(statuses) <= {202, 409, 422, 429}
         assert statuses.count(422) > 5
         assert victim[0].get("/health").status_code == 200

@@ -39,7 +39,7 @@ def answer_of(raw):
 
 
 class Endless:
-    """A body of a hundred chunks of a megabyte; tells how many were taken."""
+    """A body of a hundred chunks of a megabyte; counts how many were read."""
 
     def __init__(self, head, chunk_head=b"100000\r\n", chunk_end=b"\r\n"):
         self.head, self.chunk_head, self.chunk_end = head, chunk_head, chunk_end
@@ -61,11 +61,11 @@ class TestBodies:
         status, headers, content = answer_of(send_raw(port, body))
         assert status == 413
         assert json.loads(content) == {
-            "detail": "the body is larger than 1,048,576 bytes, which are allowed"
+            "detail": "the body is larger than the allowed 1,048,576 bytes"
         }
         assert headers["connection"] == "close"
         assert "content-security-policy" in headers
-        assert body.taken < 20  # two are read, the rest stands in the sockets' buffers
+        assert body.taken < 20  # two are read, the rest is in the sockets' buffers
 
     def test_a_declared_length_too_large_is_refused_at_once(self, server):
         port, token = server
@@ -74,18 +74,18 @@ class TestBodies:
         assert status == 413
         assert body.taken < 20
 
-    def test_a_length_that_lies_helps_nobody(self, server):
+    def test_a_false_length_does_not_help(self, server):
         port, token = server
         short = [head_of(token, FORM_TYPE, "Content-Length: 10"), FILE_HEAD * 100]
         status, _, content = answer_of(send_raw(port, short))  # the body ends after ten bytes
-        assert (status, b"the form has 0 parts 'meta'" in content) == (422, True)
+        assert (status, b"the form has 0 parts named 'meta'" in content) == (422, True)
         both = head_of(token, FORM_TYPE, "Content-Length: 5", "Transfer-Encoding: chunked")
         assert answer_of(send_raw(port, Endless(both)))[0] in (400, 413)
         for wrong in ("-1", "0x10", "1e3", "", "5, 6", "9" * 30):
             raw = send_raw(port, [head_of(token, FORM_TYPE, f"Content-Length: {wrong}")])
             assert answer_of(raw)[0] == 400, wrong
 
-    def test_a_slow_body_is_given_up(self, server):
+    def test_a_slow_body_is_abandoned(self, server):
         port, token = server
         start = time.monotonic()
 
@@ -99,12 +99,12 @@ class TestBodies:
         assert (status, json.loads(content)) == (408, {"detail": "the body took longer than 1 s"})
         assert time.monotonic() < start + 6
 
-    def test_a_body_that_stops_is_given_up(self, server):
+    def test_a_body_that_stops_is_abandoned(self, server):
         port, token = server
         parts = [head_of(token, FORM_TYPE, "Content-Length: 100000") + FILE_HEAD]
         assert answer_of(send_raw(port, parts))[0] == 408
 
-    def test_headers_that_do_not_end_are_given_up(self, server, monkeypatch):
+    def test_headers_that_do_not_end_are_abandoned(self, server, monkeypatch):
         monkeypatch.setattr("leaderboard.web.timed_protocol.HEADER_SECONDS", 0.3)
         start = time.monotonic()
 
@@ -131,7 +131,7 @@ class TestBodies:
         head = head_of(token, FORM_TYPE, f"Content-Encoding: {coding}", "Content-Length: 4")
         status, _, content = answer_of(send_raw(port, [head, b"\x1f\x8b\x08\x00"]))
         assert status == 415
-        assert json.loads(content)["detail"].startswith("compressed bodies are not taken")
+        assert json.loads(content)["detail"].startswith("compressed bodies are not accepted")
 
     def test_the_server_still_answers(self, server):
         raw = send_raw(server[0], [b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])

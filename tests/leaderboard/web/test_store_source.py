@@ -1,29 +1,29 @@
-"""The pages' data is what the store holds, and follows its changes."""
+"""The pages' data is the content of the store and follows its changes."""
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from leaderboard.boards.board import board_of, boards
-from leaderboard.evaluation.episodes import EpisodeSums
+from leaderboard.commands.export import site_paths
 from leaderboard.evaluation.evaluate import publish
 from leaderboard.scores.ranked_row import Feasibility, Tier
+from leaderboard.scores.scored_episodes import EpisodeSums
 from leaderboard.store.accounts import account_id_of
 from leaderboard.store.database import open_database
 from leaderboard.store.episode_store import keep_episodes
 from leaderboard.store.leases import MOST_ATTEMPTS, claim
 from leaderboard.store.seasons import (
     HIDDEN,
+    SeasonState,
     close_season,
     episode_seeds,
     open_season,
     reveal_season,
 )
-from leaderboard.store.submission_store import keep_submission, withdraw
+from leaderboard.store.submission_store import State, keep_submission, withdraw
 from leaderboard.store.tables import audit, policy, submission
-from leaderboard.web.page_data import SeasonState, State
 from leaderboard.web.pages import render
-from leaderboard.web.static_site import site_paths
 from leaderboard.web.store_source import StoreSource
 from tests.leaderboard.tabular_policies import (
     a_curve,
@@ -162,7 +162,7 @@ def test_every_path_of_the_site_has_a_page(store_url):
     database.close()
 
 
-def test_a_board_that_is_no_more_takes_no_page_down(store_url):
+def test_a_board_that_was_removed_breaks_no_page(store_url):
     database = open_database(store_url)
     open_season(database, "admin", SECRET)
     number = submit(database, SEA, (25, 2), 1)

@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "account",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -144,7 +144,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, with all they hold."""
+    """Drop the tables and their content."""
     op.drop_table("episode")
     op.drop_table("result")
     op.drop_table("policy")

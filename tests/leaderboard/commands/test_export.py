@@ -6,8 +6,8 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
-from leaderboard.web.page_data import SeasonState
-from leaderboard.web.static_site import site_paths, write_site
+from leaderboard.commands.export import site_paths, write_site
+from leaderboard.store.seasons import SeasonState
 from tests.leaderboard.page_examples import CLIFF, ExampleSource, a_season
 
 
