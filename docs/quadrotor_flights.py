@@ -1,8 +1,8 @@
-"""Write the moving pictures of the safety filter: `python docs/quadrotor_flights.py`.
+"""Write the animations of the safety filter: `python docs/quadrotor_flights.py`.
 
 images/quadrotor_filter.gif shows one scenario without and with the filter, drawn by MuJoCo, and
-images/quadrotor_metrics.gif the paths of two metrics in it, from above and from the side. They take
-a minute or two and need OpenGL, so `make docs` leaves them as they are.
+images/quadrotor_metrics.gif the paths with two metrics, from above and from the side. They take a
+minute or two and need OpenGL, so `make docs` does not rebuild them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 import safe_envs  # noqa: F401  registers the environments
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
-from safe_envs.quadrotor.rendering import Colour, Flown, draw_flights
+from safe_envs.quadrotor.rendering import Color, Flown, draw_flights
 from safe_envs.quadrotor.task import flight_task
 from safe_envs.rendering.frames import AGENT, BACKGROUND, HAZARD, INK
 from safe_envs.safety_filters import SafetyFilter, SphereZCBF
@@ -32,25 +32,25 @@ MARGIN = 0.03  # [m]
 PANEL = (480, 360)  # [pixels] of a flight drawn by MuJoCo
 STRIP = 52  # [pixels] of the labels
 FONT_SIZE = 19
-COLOURS = 255  # of a palette, which leaves one for what does not change between frames
+COLORS = 255  # in the palette; the last one is for pixels that do not change between frames
 EUCLIDEAN = (142, 68, 153)
 EUCLIDEAN_ROTOR = (213, 184, 219)
 
 
 class Moment(NamedTuple):
-    """What a flight is like after some steps."""
+    """A flight after some steps."""
 
     state: np.ndarray  # (13,)
     time: float  # on the reference [s]
     trail: list[np.ndarray]  # positions since the start, shared by all moments
-    centres: np.ndarray  # (obstacles, 3) [m]
+    centers: np.ndarray  # (obstacles, 3) [m]
     total: float  # of the rewards
     touches: int  # steps that ended in a sphere
     frame: np.ndarray | None  # drawn by MuJoCo
 
 
 def fly(metric: str | None, draws: bool = False) -> Iterator[Moment]:
-    """Yield the moments of one flight, the start included; without a metric it is not filtered."""
+    """Yield the moments of one flight, including the start; metric None means no filter."""
     options = {"render_mode": "rgb_array", "render_backend": "mujoco"} if draws else {}
     env = gym.make("Safe/Quadrotor-v0", disable_env_checker=True, **options)
     flight = env.unwrapped
@@ -85,8 +85,8 @@ def filter_frames() -> list[Image.Image]:
             picture.paste(panel, (left, STRIP))
             seconds = 0.01 * moment.touches
             write(picture, (left + 12, 4), name, INK)
-            colour = HAZARD if moment.touches else INK
-            write(picture, (left + 12, 26), f"{seconds:.2f} s inside spheres", colour)
+            color = HAZARD if moment.touches else INK
+            write(picture, (left + 12, 26), f"{seconds:.2f} s inside spheres", color)
         frames.append(picture)
     return frames
 
@@ -101,32 +101,32 @@ def metric_frames() -> list[Image.Image]:
             Flown(weighted.state, weighted.trail),
         ]
         target = task.reference.at(weighted.time).position
-        drawn = Image.fromarray(draw_flights(flights, weighted.centres, target, task))
+        drawn = Image.fromarray(draw_flights(flights, weighted.centers, target, task))
         picture = Image.new("RGB", (drawn.width, drawn.height + STRIP), BACKGROUND)
         picture.paste(drawn, (0, STRIP))
-        for moment, top, name, colour in (
+        for moment, top, name, color in (
             (euclidean, 4, "Euclidean metric", EUCLIDEAN),
             (weighted, 26, "weighted metric (lqr)", AGENT),
         ):
-            write(picture, (12, top), name, colour)
-            write(picture, (230, top), f"return {moment.total:.2f}", colour)
+            write(picture, (12, top), name, color)
+            write(picture, (230, top), f"return {moment.total:.2f}", color)
         frames.append(picture)
     return frames
 
 
-def write(picture: Image.Image, place: tuple[int, int], text: str, colour: Colour) -> None:
-    """Write a line of text into a picture."""
+def write(picture: Image.Image, place: tuple[int, int], text: str, color: Color) -> None:
+    """Draw a line of text into a picture."""
     font = ImageFont.load_default(FONT_SIZE)
-    ImageDraw.Draw(picture).text(place, text, fill=colour, font=font)
+    ImageDraw.Draw(picture).text(place, text, fill=color, font=font)
 
 
 def save(frames: list[Image.Image], file: Path) -> None:
-    """Write a GIF that repeats; one palette, taken from some of the frames, serves all."""
+    """Write a repeating GIF; all frames share one palette, taken from some of them."""
     shown = frames[:: max(len(frames) // 4, 1)] + frames[-1:]
     sample = Image.new("RGB", (frames[0].width, frames[0].height * len(shown)))
     for place, frame in enumerate(shown):
         sample.paste(frame, (0, place * frame.height))
-    palette = sample.quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
+    palette = sample.quantize(COLORS, method=Image.Quantize.FASTOCTREE)
     reduced = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     times = [FRAME_TIME] * (len(frames) - 1) + [LAST_FRAME_TIME]
     reduced[0].save(
@@ -135,7 +135,7 @@ def save(frames: list[Image.Image], file: Path) -> None:
 
 
 def main() -> None:
-    """Write both."""
+    """Write both animations."""
     save(filter_frames(), IMAGES / "quadrotor_filter.gif")
     save(metric_frames(), IMAGES / "quadrotor_metrics.gif")
 

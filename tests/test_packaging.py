@@ -23,5 +23,5 @@ def test_wheel_holds_safe_envs_alone(tmp_path):
     assert packed == {
         str(path.relative_to(ROOT))
         for path in (ROOT / "safe_envs").rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix in (".py", ".pyi") or path.name == "py.typed"
     }

@@ -1,14 +1,15 @@
 """What the double integrator offers the safety filter: its invariant set as a barrier.
 
-C_inf, the largest set of states that can be kept in the box for ever, is a polytope. With u = -1 in
-every step the position after k steps is least, x1 + k dt x2 - (k dt)^2 / 2, for every k at once.
-So a state can be kept left of x1 = 15 if and only if
+C_inf, the largest set of states that can be kept in the box forever, is a polytope. With u = -1 in
+every step the position after k steps is the least possible, x1 + k dt x2 - (k dt)^2 / 2, for every
+k at once. So a state can be kept left of x1 = 15 if and only if
 
     x1 + k dt x2 <= 15 + (k dt)^2 / 2   for k = 0, 1, 2, ...
 
-and by symmetry right of x1 = -15 if and only if the same holds for -x. Any u that keeps the rows of
-the one side leaves those of the other met, because no state of the box is near both sides, and the
-rows bound the speed by 7.75 m/s, less than the box. From k = 78 on the rows follow from the others.
+and, by symmetry, right of x1 = -15 if and only if -x satisfies the same rows. Inside the box they
+bound the speed by 7.75 m/s, so the box's bound on x2 never matters, and both sides can be met at
+once because the box is far wider than what one step changes. From k = 78 on the rows follow from
+the others. The tests confirm this polytope as the fixed point of backward reachability.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from safe_envs.safety_filters.barriers import AffineBarrier
 from safe_envs.safety_filters.filter_plant import FilterPlant, columns
 from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT
 
-LAST_ROW = 77  # the largest k whose row is met with equality by a state of the box
+LAST_ROW = 77  # the largest k whose row is not redundant
 STATE_MATRIX = np.array([[1.0, TIME_STEP], [0.0, 1.0]])
 INPUT_MATRIX = np.array([[HALF_SQUARE], [TIME_STEP]])
 STATE_MATRIX.setflags(write=False)
@@ -36,10 +37,10 @@ INPUT_MATRIX.setflags(write=False)
 
 
 def double_integrator_barrier(max_speed: float = 5.0, decay: float = 0.5) -> AffineBarrier:
-    """Return a barrier that keeps `Safe/DoubleIntegrator-v0` in its box, (6 rows).
+    """Return a simple barrier that keeps `Safe/DoubleIntegrator-v0` in its box, with 6 rows.
 
-    |x1| <= 15, |x1 + s x2| <= 15 and |x2| <= s for the speed s: at the second bound a braking of
-    x2 / s, at most 1, holds the state, so some action always meets all rows where the state
+    |x1| <= 15, |x1 + s x2| <= 15 and |x2| <= s for the speed s. On the second bound a deceleration
+    of x2 / s, at most 1, keeps the state there, so wherever the state meets all rows, some action
     does. States outside that polytope are brought back as far as the actions allow.
 
     Args:
@@ -55,9 +56,9 @@ def double_integrator_barrier(max_speed: float = 5.0, decay: float = 0.5) -> Aff
 
 @cache
 def invariant_set_barrier() -> AffineBarrier:
-    """Return the barrier of C_inf, (156 rows): the next state has to lie in C_inf.
+    """Return the barrier of C_inf, with 156 rows: the next state has to be in C_inf.
 
-    Its margin is what the filter's slack takes back: states of C_inf stay in it exactly.
+    Its margin covers the filter's slack, so that states of C_inf stay in it exactly.
     """
     ahead = TIME_STEP * np.arange(LAST_ROW + 1)  # k dt [s]
     side = np.stack([np.ones_like(ahead), ahead], axis=1)

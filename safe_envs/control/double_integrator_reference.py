@@ -154,10 +154,10 @@ def reaches_target(
 
 
 def in_controllable_set(states: np.ndarray, steps: int = 400) -> np.ndarray:
-    """Return (n,) bool: some control sequence keeps the state in the box for ever (C_inf).
+    """Return (n,) bool: braking as hard as possible stops the state inside the box (C_inf).
 
-    Braking is the extremal control of the double integrator: if it cannot stop inside the box,
-    nothing can.
+    With continuous time nothing else can if that cannot. In discrete time stopping exactly may need
+    up to dt^2 / 4 = 0.0025 m more; `double_integrator_plant` has the exact set.
     """
     inside = inside_box(states)
     x = np.array(states, dtype=np.float64)

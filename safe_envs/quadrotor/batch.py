@@ -1,4 +1,4 @@
-"""The quadrotor's task for many vehicles at a time, in NumPy operations over all of them."""
+"""The quadrotor's task for many vehicles at a time, in NumPy operations on all of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from safe_envs.quadrotor.task import (
     stage_cost,
 )
 
-# The rows of a batch, one column per vehicle; the stacks' places, three rows each, come last.
+# The rows of a batch, one column per vehicle; the stacks' positions, three rows each, are last.
 STATE = slice(0, STATE_SIZE)
 TIME, COS, SIN, STEPS = range(STATE_SIZE, STATE_SIZE + 4)
 GUST = slice(STEPS + 1, STEPS + 4)  # [N]
@@ -34,8 +34,8 @@ STACKS = STEPS + 8
 class QuadrotorBatch:
     """The task for many vehicles at a time.
 
-    States have shape (n, rows) as it wants them, but are views of arrays (rows, n), so that one
-    quantity of all vehicles is contiguous.
+    States have shape (n, rows), but are views of arrays (rows, n), so that each quantity is
+    contiguous over all vehicles.
     """
 
     def __init__(self, task: FlightTask, painter: FlightPainter) -> None:
@@ -105,7 +105,7 @@ class QuadrotorBatch:
         for row, target in enumerate(targets):
             np.subtract(target, rows[row], out=seen[STATE_SIZE + row])
         away = seen[19:].reshape(obstacles, 3, len(states))
-        np.subtract(centres_of(self.task, rows), rows[:3], out=away)
+        np.subtract(centers_of(self.task, rows), rows[:3], out=away)
         observation = np.empty((len(states), 19 + 4 * obstacles), dtype=np.float32)
         observation[:, : len(seen)] = seen.T
         observation[:, len(seen) :] = self.task.radii
@@ -116,13 +116,13 @@ class QuadrotorBatch:
         return np.ascontiguousarray(self._margins(states.T).T)
 
     def frame(self, state: np.ndarray) -> np.ndarray:
-        """Return the picture of one vehicle, without a trail."""
+        """Return the frame of one vehicle, without a trail."""
         rows = state[:, None]
-        centres = centres_of(self.task, rows)[:, :, 0].tolist()
+        centers = centers_of(self.task, rows)[:, :, 0].tolist()
         x, y, _, _, height = self._target(rows)
         target = (float(x[0]), float(y[0]), height)
         flown = state[STATE].tolist()
-        return self.painter.draw(flown, [flown[:3]], centres, target)
+        return self.painter.draw(flown, [flown[:3]], centers, target)
 
     def close(self) -> None:
         """Free what drawing needed."""
@@ -133,7 +133,7 @@ class QuadrotorBatch:
         rows = np.zeros((STACKS + 3 * len(task.scene.stacks), count))
         rows[STATE] = starts.states.T
         rows[TIME] = starts.times
-        # One by one, as the single form does: NumPy's own sine may round otherwise.
+        # One by one, as in the single form: NumPy's own sine may round differently.
         rows[[COS, SIN]] = np.array([task.reference.phase(t) for t in starts.times.tolist()]).T
         rows[THRUSTS] = task.vehicle.hover_thrust
         rows[STACKS:] = task.scene.anchors(starts.offsets).reshape(count, -1).T
@@ -174,17 +174,17 @@ class QuadrotorBatch:
 
     def _margins(self, rows: np.ndarray) -> np.ndarray:
         """Return radius - distance of every sphere, (obstacles, n) [m]."""
-        away = centres_of(self.task, rows) - rows[:3]
+        away = centers_of(self.task, rows) - rows[:3]
         away *= away
         distance = away[:, 0] + away[:, 1]
         distance += away[:, 2]
         return self.task.radii[:, None] - np.sqrt(distance, out=distance)
 
 
-def centres_of(task: FlightTask, rows: np.ndarray) -> np.ndarray:
-    """Return the spheres' centres, (obstacles, 3, n)."""
+def centers_of(task: FlightTask, rows: np.ndarray) -> np.ndarray:
+    """Return the spheres' centers, (obstacles, 3, n)."""
     anchors = rows[STACKS:].reshape(len(task.scene.stacks), 3, rows.shape[1])
-    return task.scene.centre_rows(anchors)
+    return task.scene.center_rows(anchors)
 
 
 def thrusts_of(actions: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@
     dq/dt = (1/2) q (0, w),   dw/dt = J^-1 (tau - w x J w),
 
 with rotor thrusts u (hence T and tau) and the wind's force F held over a step, by the classical
-Runge-Kutta method of fourth order; q is normalised after each substep. A state is position (3) [m],
+fourth-order Runge-Kutta method; q is normalized after each substep. A state is position (3) [m],
 velocity (3) [m/s], quaternion (w, x, y, z) from body to world, and body rates (3) [rad/s].
 
 Thrust and torques do not depend on p and v, so q and w are integrated by themselves, and the four
@@ -12,7 +12,7 @@ stages' thrust directions give v and p: with a_i the acceleration at stage i,
 
     v' = v + h/6 (a_1 + 2 a_2 + 2 a_3 + a_4),   p' = p + h v + h^2/6 (a_1 + a_2 + a_3).
 
-Both paths do the same operations in the same order, so that their results are equal.
+Both paths do the same operations in the same order, so their results are equal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
 
 STATE_SIZE = 13
-BLOCK = 1024  # columns advanced at a time, so that they stay in the processor's cache
+BLOCK = 1024  # columns advanced at a time, so that they stay in the CPU cache
 Force = tuple[float, float, float]
 CALM: Force = (0.0, 0.0, 0.0)
 
@@ -41,7 +41,7 @@ def step(
     """Return the state after dt, (13,).
 
     Args:
-        vehicle: what flies.
+        vehicle: the model.
         state: (13,) floats.
         u: rotor thrusts as shares of the largest, (4,).
         dt: [s].
@@ -150,7 +150,7 @@ def step_batch(
     """Return the states after dt, (13, N), one column each.
 
     Args:
-        vehicle: what flies.
+        vehicle: the model.
         states: (13, N) float64; rows contiguous for speed.
         u: rotor thrusts as shares of the largest, (4, N).
         dt: [s].

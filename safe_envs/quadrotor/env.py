@@ -25,13 +25,13 @@ class QuadrotorEnv(SingleEnv):
     """A quadrotor that flies a figure eight through spheres it must not touch.
 
     ## Description
-    A small quadrotor, steered by its four rotor thrusts at 100 Hz, should follow a figure eight
-    that leads through obstacles: it has to leave the reference to stay safe. A rigid body with
+    A small quadrotor, controlled by its four rotor thrusts at 100 Hz, should follow a figure eight
+    that leads through obstacles: to stay safe it has to leave the reference. A rigid body with
 
         dp/dt = v,  dv/dt = (T/m) R(q) e3 - g e3,  dq/dt = (1/2) q (0, w),
         dw/dt = J^-1 (tau - w x J w)
 
-    is integrated by two fourth-order Runge-Kutta steps of 5 ms with the thrusts held.
+    is integrated by two fourth-order Runge-Kutta steps of 5 ms with constant thrusts.
 
     - Crazyflie: m = 0.027 kg, J = diag(1.4, 1.4, 2.17) 1e-5 kg m^2, arm 0.0397 m, drag torque over
       thrust 0.0251 m, thrust-to-weight 2.25, radius 0.06 m (cf2x.urdf of gym-pybullet-drones, which
@@ -40,33 +40,33 @@ class QuadrotorEnv(SingleEnv):
       thrust 0.0244 m (hummingbird_params.py of rotorpy); thrust-to-weight 4 and the radius 0.27 m,
       arm plus propeller, are our choice.
 
-    The reference is (sin wt, 0.5 sin 2wt, 1) m with w = 2 pi / 6 s; for the Hummingbird twice as
-    long and wide, with w = 2 pi / 8.5 s. It, the obstacles and all weights below are our choice.
-    The setting, spheres as state constraints of a quadrotor that tracks a trajectory, is that of
-    arXiv 2602.12603.
+    The reference is (sin wt, 0.5 sin 2wt, 1) m with w = 2 pi / 6 s; for the Hummingbird it is
+    twice as long and wide, with w = 2 pi / 8.5 s. The reference, the obstacles and all weights
+    below are our choice. The setting, a quadrotor that tracks a trajectory with spheres as state
+    constraints, is that of arXiv 2602.12603.
 
     ## Action Space
     `Box(-1, 1, (4,), float32)`: thrusts u = (a + 1) / 2 of the rotors front right, rear right,
-    rear left and front left, as shares of the largest thrust; values outside are clipped. The
+    rear left and front left, as fractions of the largest thrust; values outside are clipped. The
     Crazyflie hovers at a = -0.111.
 
     ## Observation Space
     `Box(-inf, inf, (19 + 4 n,), float32)` for n spheres: position (3) [m], velocity (3) [m/s],
-    quaternion (w, x, y, z) with w >= 0, body rates (3) [rad/s], reference minus position (3) and
-    minus velocity (3), the spheres' centres minus position (3 n) [m], and their radii plus the
-    vehicle's (n) [m]. Safe/Quadrotor-v0 has 4 spheres, 35 entries; Safe/QuadrotorColumn-v0 has
-    42 spheres, 187 entries.
+    quaternion (w, x, y, z) with w >= 0, body rates (3) [rad/s], the reference's position and
+    velocity minus the vehicle's (6), the spheres' centers minus the position (3 n) [m], and their
+    radii plus the vehicle's (n) [m]. Safe/Quadrotor-v0 has 4 spheres and 35 entries,
+    Safe/QuadrotorColumn-v0 42 spheres and 187 entries.
 
     ## Rewards
-    -dt l with dt = 0.01 s, of the state after the step and the thrusts u commanded in it:
+    -dt l with dt = 0.01 s, for the state after the step and the thrusts u commanded in it:
     l = 10 |e_p|^2 + |e_v|^2 + 2 |q_v|^2 + 0.02 |w|^2 + 2 |u - u_h|^2, where e_p and e_v are the
-    errors to the reference, q_v the quaternion's vector part and u_h hovers. A step that
-    terminates after k steps adds -(600 - k) dt 40, as if the largest position error had lasted to
-    the end: ending early does not pay.
+    tracking errors, q_v is the quaternion's vector part and u_h the hover thrust. Termination
+    after k steps adds -(600 - k) dt 40, as if the largest position error had lasted to the end:
+    ending early does not pay.
 
     ## Costs
-    For every sphere 1 on a step that ends nearer to its centre than its radius plus the
-    vehicle's, else 0; `info["cost"]` is their sum and the limit on the episode's sum is 0.
+    For every sphere 1 on a step that ends closer to its center than its radius plus the vehicle's,
+    else 0; `info["cost"]` is their sum, and the limit on the episode's sum is 0.
     `per_constraint=True` declares one constraint per sphere. `info["constraint_values"]` holds
     radius - distance [m], one per sphere.
 
@@ -75,18 +75,18 @@ class QuadrotorEnv(SingleEnv):
     level and without rotation. Stacks of spheres are shifted by up to 0.06 m sideways and upwards.
     Time and noise are drawn again until every h = |p - c|^2 - (r + 0.03)^2 has h > 0.05,
     h' + 4 h > 0 and, without acceleration, h'' + 8 h' + 16 h > 0, so that no start is on an
-    unavoidable way into an obstacle. `reset(options={"time": t, "offsets": o})` fixes the time on
+    unavoidable collision course. `reset(options={"time": t, "offsets": o})` fixes the time on
     the reference [s] or the shifts (stacks, 2) [m]; with "state" x (13,) = (position, velocity,
     quaternion, body rates) the other two are 0 unless given. The native vector form takes
     `options={"state": x}` with x (N, 13), or with a dict of all three as x.
 
     ## Episode End
     Terminates more than 2 m from the reference, below 0.02 m, or tilted by more than 120 degrees;
-    truncates after 600 steps of 0.01 s, one round of the Crazyflie's reference.
+    truncates after 600 steps of 0.01 s, one lap of the Crazyflie's reference.
 
     ## Reference Optimum
-    None is known. Without regard to the spheres the best return is near 0: the controller of
-    `safe_envs.quadrotor.geometric_controller` follows the reference with an error of 0.003 m, and
+    None is known. If the spheres are ignored, the best return is near 0: the controller of
+    `safe_envs.quadrotor.geometric_controller` follows the reference with an error of 0.003 m and
     hits spheres in about half of all steps.
 
     ## Arguments
@@ -95,14 +95,14 @@ class QuadrotorEnv(SingleEnv):
     - `vehicle` ("crazyflie"): "crazyflie" or "hummingbird".
     - `wind` ((0, 0, 0)), `gust` (0): constant force and standard deviation of each component of a
       changing one [N], a first-order process with a time constant of 0.5 s that starts at 0.
-    - `mass_scale` (1): true mass over the mass that `vehicle` tells.
+    - `mass_scale` (1): true mass over the mass of `vehicle`'s model.
     - `motor_lag` (0): time constant of the rotors [s]; they start at the hover thrust.
     - `terminate_on_collision` (False): whether the first contact terminates the episode.
     - `cost_limits` (None), `per_constraint` (False): as above.
     - `render_mode` (None): "rgb_array" or "human".
     - `render_backend` ("drawing"): "drawing", the flight from above and from the side, or "mujoco",
-      the flight in space, which needs `pip install "safe-envs[mujoco]"` and OpenGL. MuJoCo only
-      draws; it simulates nothing. Both draw small vehicles larger than they are.
+      the flight in three dimensions, which needs `pip install "safe-envs[mujoco]"` and OpenGL;
+      MuJoCo does not simulate it. Both draw small vehicles larger than they are.
 
     ## Version History
     - v0: first version.
@@ -140,7 +140,7 @@ class QuadrotorEnv(SingleEnv):
 
     @property
     def reference(self) -> FigureEight:
-        """The trajectory to follow; the present point is `reference.at(time)`."""
+        """The trajectory to follow; the current point is `reference.at(time)`."""
         return self._task.reference
 
     @property
@@ -150,7 +150,7 @@ class QuadrotorEnv(SingleEnv):
 
     @property
     def time(self) -> float:
-        """The present time on the reference [s]."""
+        """The current time on the reference [s]."""
         return self._flight("the time").time
 
     @property

@@ -24,16 +24,16 @@ def make(
 ) -> SafetyFilter:
     """Return `QuadrotorEnv` with a `SafetyFilter` of `SphereZCBF` around its spheres.
 
-    Lin and Xu (arXiv 2602.12603), section V, have order 2; order 3 is this project's and keeps
-    clear of obstacles that cannot be passed over or under. The rows of order 3 leave out the
-    thrust's rate of change, which the margin has to cover.
+    Lin and Xu (arXiv 2602.12603), section V, use order 2. Order 3 is this project's; it also avoids
+    obstacles that cannot be passed over or under. The rows of order 3 neglect the thrust's rate of
+    change, which the margin has to cover.
 
     Args:
         order: of the barrier, 2 or 3.
-        gains: of the barrier [1/s]; (6, 6) or (6, 6, 10) if left out.
+        gains: of the barrier [1/s]; by default (6, 6) or (6, 6, 10).
         margin: added to the radii [m].
         metric: "lqr", "fqi", "euclidean", a matrix (4, 4), or a function of state and reference.
-        slack_weight: price of a broken row.
+        slack_weight: price of a violated row.
         flight: arguments of `QuadrotorEnv`, such as `scene="column"` or `render_mode`.
     """
     barrier = SphereZCBF(order, gains, margin)

@@ -1,4 +1,4 @@
-"""A tracking controller on the rotation group, which has no regard to obstacles.
+"""A tracking controller on the rotation group, which ignores obstacles.
 
 Source: Lee, Leok and McClamroch, "Geometric tracking control of a quadrotor UAV on SE(3)"
 (CDC 2010), with the desired rates from the reference's jerk.
@@ -32,12 +32,12 @@ class GeometricLaw:
 
         tau = -J (k_R e_R + k_w e_w) + w x J w,   u = clip(mixer^-1 (T, tau), 0, 1).
 
-    The Crazyflie follows its figure eight with a root mean square error of 2.5 mm.
+    The Crazyflie follows its figure eight with a root-mean-square error of 2.5 mm.
 
     Args:
         vehicle: the model.
-        reference: what to follow.
-        dt: time for which the thrusts are held [s].
+        reference: the trajectory to follow.
+        dt: time for which thrusts are held [s].
     """
 
     def __init__(self, vehicle: Vehicle, reference: FigureEight, dt: float) -> None:
@@ -99,12 +99,12 @@ def _wanted_attitude(
 ) -> tuple[Axes[Number], Vector[Number]]:
     """Return the axes whose z axis is along `push`, without yaw, and their rates in the world.
 
-    d3' = (a' - (a' . d3) d3) / |a| = w_d x d3, and w_d has no part along d3.
+    d3' = (a' - (a' . d3) d3) / |a| = w_d x d3, and w_d has no component along d3.
     """
     size = _dot(push, push) ** 0.5
     x, y, z = push[0] / size, push[1] / size, push[2] / size
     flat = (y * y + z * z) ** 0.5
-    d2 = (0.0 * flat, z / flat, -(y / flat))  # d3 x e1, normalised
+    d2 = (0.0 * flat, z / flat, -(y / flat))  # d3 x e1, normalized
     d1 = (flat, -(x * y) / flat, -(x * z) / flat)  # d2 x d3
     rate_1 = -(jerk_x * d2[0] + jerk_y * d2[1]) / size
     rate_2 = (jerk_x * d1[0] + jerk_y * d1[1]) / size

@@ -1,4 +1,4 @@
-"""The quadrotor in MuJoCo's XML: to fly it in another integrator, and to draw it."""
+"""The quadrotor in MuJoCo's XML, for drawing and for comparison with another integrator."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ def mujoco_text(vehicle: Vehicle, time_step: float, shape: str = "", scenery: st
     """Return the vehicle as a free body with one motor for each rotor, in MuJoCo's XML.
 
     qpos is (position, quaternion) and ctrl the thrusts u in [0, 1]; qvel is (velocity, body rates).
-    Motor i pushes with largest_thrust * u_i along the body's z axis at its rotor, and turns about
-    it with spin_i * torque_ratio times that.
+    Motor i applies the force largest_thrust * u_i along the body's z axis at its rotor, and
+    spin_i * torque_ratio times that as a torque about it.
 
     Args:
         vehicle: the model.
         time_step: of the Runge-Kutta integrator [s].
         shape: elements inside the body, such as geoms; its mass and inertia stay the vehicle's.
-        scenery: elements beside the body's <worldbody>.
+        scenery: elements next to the body's <worldbody>.
     """
     rotors = list(zip(vehicle.rotor_x, vehicle.rotor_y, vehicle.spin, strict=True))
     sites = [f'<site name="rotor{i}" pos="{x} {y} 0"/>' for i, (x, y, _) in enumerate(rotors)]

@@ -1,4 +1,4 @@
-"""The flight in space, drawn by MuJoCo, which is told positions and simulates nothing."""
+"""The flight in three dimensions, drawn by MuJoCo, which does not simulate it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safe_envs.quadrotor.rendering import (
     SPHERE,
     THRUST,
     Point,
-    sphere_colours,
+    sphere_colors,
 )
 from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import CONTROL_DT, FlightTask
@@ -43,15 +43,15 @@ GRID = (186, 190, 196)
 UPRIGHT = np.eye(3)
 UPRIGHT.setflags(write=False)
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 class FlightCamera:
-    """Draws the flight from a fixed place aslant above, 640 x 480.
+    """Draws the flight from a fixed camera above and to the side, 640 x 480.
 
     Small vehicles are drawn larger than they are, as in the two-view drawing: their arms are at
-    least 0.12 m long. Shadows are drawn as if light came from straight above. Nothing of OpenGL is
-    touched before the first frame, and copies open a context of their own.
+    least 0.12 m long. Shadows fall straight down. OpenGL is not used before the first frame, and
+    copies open a context of their own.
 
     Args:
         task: vehicle, reference and radii.
@@ -66,24 +66,24 @@ class FlightCamera:
         self._opened: _Offscreen | None = None
 
     def draw(
-        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+        self, state: Point, trail: Sequence[Point], centers: Sequence[Point], target: Point
     ) -> np.ndarray:
         """Return the frame, (480, 640, 3) uint8.
 
-        Spheres are red while they are touched and pale red once they have been.
+        Spheres are red while touched and pale red afterward.
 
         Args:
             state: (13,).
-            trail: positions since the start, the present one last.
-            centres: of the spheres.
-            target: the reference's present position.
+            trail: positions since the start, the current one last.
+            centers: of the spheres.
+            target: the reference's current position.
 
         Raises:
-            RuntimeError: if no OpenGL library can be used; it says what to install.
+            RuntimeError: if no OpenGL library can be used; the message says what to install.
         """
         if self._opened is None:
             self._opened = _Offscreen(self._task)
-        return self._opened.draw(state, trail, centres, target)
+        return self._opened.draw(state, trail, centers, target)
 
     def close(self) -> None:
         """Free the OpenGL context, if there is one."""
@@ -115,58 +115,58 @@ class _Offscreen:
         self._curve = curve.position.T  # (pieces + 1, 3)
 
     def draw(
-        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+        self, state: Point, trail: Sequence[Point], centers: Sequence[Point], target: Point
     ) -> np.ndarray:
         mujoco = self._mujoco
         self._data.qpos[:3], self._data.qpos[3:] = state[:3], state[6:10]
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
-        return self._scene.draw(self._data, lambda: self._add_flight(state, trail, centres, target))
+        return self._scene.draw(self._data, lambda: self._add_flight(state, trail, centers, target))
 
     def close(self) -> None:
         self._scene.close()
 
     def _add_flight(
-        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+        self, state: Point, trail: Sequence[Point], centers: Sequence[Point], target: Point
     ) -> None:
-        self._add_shadows(state, centres)
+        self._add_shadows(state, centers)
         self._add_path(self._curve, CURVE_WIDTH, GOAL)
         stride = max(TRAIL_STRIDE, math.ceil(len(trail) / LONGEST_TRAIL))
         self._add_path(np.array([*trail[:-1:stride], trail[-1]]), TRAIL_WIDTH, AGENT)
         self._add_sphere(target, 0.03 * self._scale, GOAL, 1.0)
-        colours = sphere_colours(trail, centres, self._task)
-        for centre, colour in zip(centres, colours, strict=True):
-            alpha = CALM_ALPHA if colour == SPHERE else TOUCHED_ALPHA
-            self._add_sphere(centre, SPHERE_RADIUS, colour, alpha)
+        colors = sphere_colors(trail, centers, self._task)
+        for center, color in zip(centers, colors, strict=True):
+            alpha = CALM_ALPHA if color == SPHERE else TOUCHED_ALPHA
+            self._add_sphere(center, SPHERE_RADIUS, color, alpha)
 
-    def _add_sphere(self, centre: Point, radius: float, colour: Colour, alpha: float) -> None:
-        self._add(self._mujoco.mjtGeom.mjGEOM_SPHERE, (radius,) * 3, centre, colour, alpha)
+    def _add_sphere(self, center: Point, radius: float, color: Color, alpha: float) -> None:
+        self._add(self._mujoco.mjtGeom.mjGEOM_SPHERE, (radius,) * 3, center, color, alpha)
 
-    def _add_shadows(self, state: Point, centres: Sequence[Point]) -> None:
+    def _add_shadows(self, state: Point, centers: Sequence[Point]) -> None:
         """Add a disc on the ground below the vehicle and each stack of spheres."""
         disc = self._mujoco.mjtGeom.mjGEOM_CYLINDER
         reach = 1.2 * _drawn_arm(self._task.vehicle)
-        spots = [(x, y, SPHERE_RADIUS) for x, y in np.unique(np.array(centres)[:, :2], axis=0)]
+        spots = [(x, y, SPHERE_RADIUS) for x, y in np.unique(np.array(centers)[:, :2], axis=0)]
         for x, y, radius in (*spots, (state[0], state[1], reach)):
             self._add(disc, (radius, 0.001, 0.0), (x, y, 0.002), INK, SHADOW_ALPHA)
 
-    def _add_path(self, points: np.ndarray, width: float, colour: Colour) -> None:
+    def _add_path(self, points: np.ndarray, width: float, color: Color) -> None:
         """Add a chain of thin boxes through points (n, 3): capsules are far slower."""
         box, half = self._mujoco.mjtGeom.mjGEOM_BOX, 0.5 * width * self._scale
         for size, middle, axes in zip(*_boxes(points, half), strict=True):
-            self._add(box, size, middle, colour, 1.0, axes)
+            self._add(box, size, middle, color, 1.0, axes)
 
     def _add(
         self,
         kind: Any,
         size: Sequence[float],
         place: Point,
-        colour: Colour,
+        color: Color,
         alpha: float,
         axes: np.ndarray = UPRIGHT,
     ) -> None:
-        self._scene.add(kind, size, place, axes, (*_share(colour), alpha))
+        self._scene.add(kind, size, place, axes, (*_share(color), alpha))
 
 
 def _mujoco() -> ModuleType:
@@ -193,7 +193,7 @@ def _drawn_arm(vehicle: Vehicle) -> float:
 
 
 def _shape(vehicle: Vehicle) -> str:
-    """Return what the vehicle looks like: a body with an orange nose, arms, motors and discs."""
+    """Return the vehicle's shape: a body with an orange nose, arms, motors and discs."""
     arm = _drawn_arm(vehicle)
     enlarged = arm / math.hypot(vehicle.rotor_x[0], vehicle.rotor_y[0])
     parts = [
@@ -204,23 +204,23 @@ def _shape(vehicle: Vehicle) -> str:
     disc = ROTOR_SHARE * arm
     for x, y in zip(vehicle.rotor_x, vehicle.rotor_y, strict=True):
         x, y = enlarged * x, enlarged * y
-        colour = THRUST if x > 0.0 else AGENT
+        color = THRUST if x > 0.0 else AGENT
         parts += [
             f'<geom type="capsule" fromto="0 0 0 {x} {y} 0" size="{0.05 * arm}" {_rgba(INK)}/>',
             f'<geom type="cylinder" pos="{x} {y} {0.08 * arm}" size="{0.09 * arm} {0.10 * arm}" '
             f"{_rgba(INK)}/>",
             f'<geom type="cylinder" pos="{x} {y} {0.2 * arm}" size="{disc} {0.015 * arm}" '
-            f"{_rgba(colour, 0.55)}/>",
+            f"{_rgba(color, 0.55)}/>",
         ]
     return "".join(parts)
 
 
 def _geom(
-    kind: str, size: Sequence[float], place: Sequence[float], colour: Colour, unit: float
+    kind: str, size: Sequence[float], place: Sequence[float], color: Color, unit: float
 ) -> str:
     sizes = " ".join(str(unit * x) for x in size)
     places = " ".join(str(unit * x) for x in place)
-    return f'<geom type="{kind}" pos="{places}" size="{sizes}" {_rgba(colour)}/>'
+    return f'<geom type="{kind}" pos="{places}" size="{sizes}" {_rgba(color)}/>'
 
 
 def _scenery(task: FlightTask) -> str:
@@ -242,10 +242,10 @@ def _scenery(task: FlightTask) -> str:
     <geom name="ground" type="plane" size="{size} {size} 0.1" material="grid"/></worldbody>"""
 
 
-def _share(colour: Colour) -> tuple[float, float, float]:
-    """Return a colour of bytes as numbers in [0, 1]."""
-    return colour[0] / 255.0, colour[1] / 255.0, colour[2] / 255.0
+def _share(color: Color) -> tuple[float, float, float]:
+    """Return a color of bytes as numbers in [0, 1]."""
+    return color[0] / 255.0, color[1] / 255.0, color[2] / 255.0
 
 
-def _rgba(colour: Colour, alpha: float = 1.0) -> str:
-    return f'rgba="{" ".join(map(str, (*_share(colour), alpha)))}"'
+def _rgba(color: Color, alpha: float = 1.0) -> str:
+    return f'rgba="{" ".join(map(str, (*_share(color), alpha)))}"'

@@ -1,4 +1,4 @@
-"""What the quadrotor's observations tell: state, time on the reference, and the spheres."""
+"""State, time on the reference and spheres, read from the quadrotor's observations."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def observed_flight(
     """Return the states (N, 13) and the times on the reference (N,) [s] in [0, period).
 
     An observation starts with the state and the reference's position and velocity minus the
-    vehicle's. As the reference's x is A sin wt and its velocity A w cos wt, both give wt. Exact up
-    to the rounding of float32 observations, about 1e-7.
+    vehicle's. The reference's x is A sin wt and its velocity A w cos wt, which together give wt.
+    Exact up to the rounding of float32 observations, about 1e-7.
 
     Args:
-        reference: what is followed.
+        reference: the trajectory to follow.
         observations: (N, n) with n >= 19.
 
     Raises:
@@ -39,14 +39,14 @@ def observed_flight(
 
 
 def observed_spheres(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spheres' centres (n, 3, N) and radii plus the vehicle's (n,) [m].
+    """Return the spheres' centers (n, 3, N) and radii plus the vehicle's (n,) [m].
 
-    The radii are the same in all observations of one environment; the first one's are read.
+    The radii are the same in all observations of one environment, so the first row is read.
 
     Args:
         observations: (N, 19 + 4 n).
     """
     count = (observations.shape[1] - STATE_SIZE - 6) // 4
     away = observations[:, STATE_SIZE + 6 : STATE_SIZE + 6 + 3 * count].reshape(-1, count, 3)
-    centres = observations[:, None, :3] + away
-    return np.ascontiguousarray(centres.transpose(1, 2, 0)), observations[0, -count:]
+    centers = observations[:, None, :3] + away
+    return np.ascontiguousarray(centers.transpose(1, 2, 0)), observations[0, -count:]

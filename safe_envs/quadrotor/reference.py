@@ -1,4 +1,4 @@
-"""The figure eight that the quadrotor should fly."""
+"""The figure eight that the quadrotor should follow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Number = TypeVar("Number", float, np.ndarray)
 
 
 class Reference(NamedTuple):
-    """A point of a trajectory and its derivatives by time, each (3,) or, batched, (3, N)."""
+    """A point of a trajectory and its time derivatives, each (3,) or, batched, (3, N)."""
 
     position: np.ndarray  # [m]
     velocity: np.ndarray  # [m/s]
@@ -25,7 +25,7 @@ class Reference(NamedTuple):
 class FigureEight:
     """A figure eight at constant height: p(t) = (A sin wt, B sin 2wt, height), w = 2 pi / period.
 
-    The defaults, our choice, ask for up to 1.48 m/s and 2.2 m/s^2.
+    The defaults, our choice, reach 1.48 m/s and 2.2 m/s^2.
 
     Args:
         length: A [m].
@@ -61,7 +61,7 @@ class FigureEight:
         )
 
     def planar(self, cos: Number, sin: Number) -> tuple[Number, Number, Number, Number]:
-        """Return x, y [m] and their velocities [m/s] where cos(wt) and sin(wt) are given.
+        """Return x, y [m] and their velocities [m/s] for given cos(wt) and sin(wt).
 
         By sin 2a = 2 sin a cos a and cos 2a = 1 - 2 sin^2 a.
         """

@@ -1,4 +1,4 @@
-"""What draws the flights: the two-view drawing, or MuJoCo's scene."""
+"""The ways to draw a flight: the two-view drawing, or MuJoCo's scene."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FlightPainter(Protocol):
     """Turns flights into frames."""
 
     def draw(
-        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+        self, state: Point, trail: Sequence[Point], centers: Sequence[Point], target: Point
     ) -> np.ndarray:
         """Return a frame, (height, width, 3) uint8, see `draw_flight`."""
 
@@ -37,21 +37,21 @@ class TwoViews:
         self._task = task
 
     def draw(
-        self, state: Point, trail: Sequence[Point], centres: Sequence[Point], target: Point
+        self, state: Point, trail: Sequence[Point], centers: Sequence[Point], target: Point
     ) -> np.ndarray:
         """Return the frame."""
-        return draw_flight(state, trail, centres, target, self._task)
+        return draw_flight(state, trail, centers, target, self._task)
 
     def close(self) -> None:
-        """Free nothing: the drawing keeps nothing."""
+        """Do nothing: there is nothing to free."""
 
 
 def flight_painter(render_backend: RenderBackend, task: FlightTask) -> FlightPainter:
-    """Return what draws the flights of a task.
+    """Return the painter of a task's flights.
 
     Raises:
         ValueError: if there is no backend of that name.
-        gym.error.DependencyNotInstalled: if mujoco is wanted and missing.
+        gym.error.DependencyNotInstalled: if mujoco is needed and missing.
     """
     if render_backend == "drawing":
         return TwoViews(task)
@@ -59,5 +59,5 @@ def flight_painter(render_backend: RenderBackend, task: FlightTask) -> FlightPai
         return FlightCamera(task)
     raise ValueError(
         f"render_backend is {render_backend!r}; pass 'drawing', the flight from above and from the "
-        "side, or 'mujoco', the flight in space"
+        "side, or 'mujoco', the flight in three dimensions"
     )

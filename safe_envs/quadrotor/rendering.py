@@ -29,16 +29,16 @@ TOUCHED = (236, 166, 181)
 GROUND = (233, 230, 222)
 ROTOR = (166, 199, 228)
 THRUST = (217, 95, 2)
-LEAST_DRAWN_ARM = 0.12  # [m]: small vehicles are drawn larger than they are
+LEAST_DRAWN_ARM = 0.12  # [m]; small vehicles are drawn larger than they are
 ROTOR_SHARE = 0.55  # of a rotor's distance from the middle
 _RANK = {SPHERE: 0, TOUCHED: 1, HAZARD: 2}
 
 Point = Sequence[float] | np.ndarray
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 class View(NamedTuple):
-    """A picture of the plane of x and another axis, at some height in the frame."""
+    """A drawing of the plane of x and another axis, in one part of the frame."""
 
     axis: int  # 1 for y, seen from above; 2 for z, seen from the side
     scale: float  # [pixels/m]
@@ -47,7 +47,7 @@ class View(NamedTuple):
     bottom: int  # [pixels]
 
     def pixel(self, point: Point) -> tuple[float, float]:
-        """Return where a point of space is drawn."""
+        """Return the pixel of a point in space."""
         right, up = point[0], point[self.axis]
         return self.zero[0] + right * self.scale, self.zero[1] - up * self.scale
 
@@ -56,62 +56,62 @@ class Flown(NamedTuple):
     """A flight so far."""
 
     state: Point  # (13,)
-    trail: Sequence[Point]  # positions since the start, the present one last
-    colour: Colour = AGENT  # of the trail
-    rotor_colour: Colour = ROTOR
+    trail: Sequence[Point]  # positions since the start, the current one last
+    color: Color = AGENT  # of the trail
+    rotor_color: Color = ROTOR
 
 
 def draw_flight(
     state: Point,
     trail: Sequence[Point],
-    centres: Sequence[Point],
+    centers: Sequence[Point],
     target: Point,
     task: FlightTask,
 ) -> np.ndarray:
     """Return the flight from above and from the side as a frame.
 
-    Spheres are red while they are touched and pale red once they have been.
+    Spheres are red while touched and pale red afterward.
 
     Args:
         state: (13,).
-        trail: positions since the start, the present one last.
-        centres: of the spheres.
-        target: the reference's present position.
+        trail: positions since the start, the current one last.
+        centers: of the spheres.
+        target: the reference's current position.
         task: vehicle, reference and radii.
     """
-    return draw_flights([Flown(state, trail)], centres, target, task)
+    return draw_flights([Flown(state, trail)], centers, target, task)
 
 
 def draw_flights(
-    flights: Sequence[Flown], centres: Sequence[Point], target: Point, task: FlightTask
+    flights: Sequence[Flown], centers: Sequence[Point], target: Point, task: FlightTask
 ) -> np.ndarray:
-    """Return flights past the same spheres, later ones on top, as a frame like `draw_flight`'s.
+    """Return a frame like `draw_flight`'s of flights past the same spheres, later ones on top.
 
     Args:
         flights: at least one.
-        centres: of the spheres.
-        target: the reference's present position.
+        centers: of the spheres.
+        target: the reference's current position.
         task: vehicle, reference and radii.
     """
     pygame = load_pygame()
     views = _views(task)
     surface = pygame.Surface((WIDTH * OVERSAMPLING, views[-1].bottom))
     surface.fill(BACKGROUND)
-    touched = [sphere_colours(flown.trail, centres, task) for flown in flights]
-    colours = [max(each, key=_RANK.__getitem__) for each in zip(*touched, strict=True)]
+    touched = [sphere_colors(flown.trail, centers, task) for flown in flights]
+    colors = [max(each, key=_RANK.__getitem__) for each in zip(*touched, strict=True)]
     for view in views:
         surface.set_clip(0, view.top, WIDTH * OVERSAMPLING, view.bottom - view.top)
         if view.axis == 2:
             ground = view.pixel((0.0, 0.0, 0.0))[1]
             pygame.draw.rect(surface, GROUND, (0, ground, WIDTH * OVERSAMPLING, WIDTH))
-        for i in _drawing_order(centres, colours, view):
-            _draw_sphere(surface, view, centres[i], colours[i])
+        for i in _drawing_order(centers, colors, view):
+            _draw_sphere(surface, view, centers[i], colors[i])
         curve = task.reference.at(np.linspace(0.0, task.reference.period, 200)).position.T
         pygame.draw.lines(surface, GOAL, False, [view.pixel(p) for p in curve], 2 * OVERSAMPLING)
         for flown in flights:
             if len(flown.trail) > 1:
                 points = [view.pixel(p) for p in flown.trail]
-                pygame.draw.lines(surface, flown.colour, False, points, 3 * OVERSAMPLING)
+                pygame.draw.lines(surface, flown.color, False, points, 3 * OVERSAMPLING)
         pygame.draw.circle(surface, GOAL, view.pixel(target), 5 * OVERSAMPLING)
         for flown in flights:
             _draw_vehicle(surface, view, flown, task)
@@ -135,27 +135,27 @@ def _views(task: FlightTask) -> tuple[View, View]:
     )
 
 
-def sphere_colours(
-    trail: Sequence[Point], centres: Sequence[Point], task: FlightTask
-) -> list[Colour]:
-    """Return the spheres' colours: HAZARD in contact, TOUCHED after one, SPHERE else."""
+def sphere_colors(
+    trail: Sequence[Point], centers: Sequence[Point], task: FlightTask
+) -> list[Color]:
+    """Return the spheres' colors: HAZARD in contact, TOUCHED after one, SPHERE otherwise."""
     flown = np.array(trail)[:, None]  # (steps, 1, 3)
-    inside = np.linalg.norm(flown - np.array(centres), axis=2) < task.radii
+    inside = np.linalg.norm(flown - np.array(centers), axis=2) < task.radii
     now, ever = inside[-1], inside.any(axis=0)
     return [HAZARD if n else TOUCHED if e else SPHERE for n, e in zip(now, ever, strict=True)]
 
 
-def _drawing_order(centres: Sequence[Point], colours: Sequence[Colour], view: View) -> list[int]:
+def _drawing_order(centers: Sequence[Point], colors: Sequence[Color], view: View) -> list[int]:
     """Return the spheres' numbers: untouched ones first, and of these the farthest first."""
-    nearness = [c[2] if view.axis == 1 else -c[1] for c in centres]
-    return sorted(range(len(centres)), key=lambda i: (_RANK[colours[i]], nearness[i]))
+    nearness = [c[2] if view.axis == 1 else -c[1] for c in centers]
+    return sorted(range(len(centers)), key=lambda i: (_RANK[colors[i]], nearness[i]))
 
 
-def _draw_sphere(surface: Any, view: View, centre: Point, colour: Colour) -> None:
+def _draw_sphere(surface: Any, view: View, center: Point, color: Color) -> None:
     pygame = load_pygame()
     radius = SPHERE_RADIUS * view.scale
-    pygame.draw.circle(surface, colour, view.pixel(centre), radius)
-    pygame.draw.circle(surface, SPHERE_EDGE, view.pixel(centre), radius, OVERSAMPLING)
+    pygame.draw.circle(surface, color, view.pixel(center), radius)
+    pygame.draw.circle(surface, SPHERE_EDGE, view.pixel(center), radius, OVERSAMPLING)
 
 
 def _draw_vehicle(surface: Any, view: View, flown: Flown, task: FlightTask) -> None:
@@ -172,8 +172,8 @@ def _draw_vehicle(surface: Any, view: View, flown: Flown, task: FlightTask) -> N
     start = view.pixel(middle)
     for arm in arms:
         rim = [view.pixel(middle + rotation @ (arm + offset)) for offset in disc]
-        pygame.draw.polygon(surface, flown.rotor_colour, rim)
-        pygame.draw.lines(surface, flown.colour, True, rim, OVERSAMPLING)
+        pygame.draw.polygon(surface, flown.rotor_color, rim)
+        pygame.draw.lines(surface, flown.color, True, rim, OVERSAMPLING)
     for arm in arms:
         pygame.draw.line(surface, INK, start, view.pixel(middle + rotation @ arm), 3 * OVERSAMPLING)
     tip = view.pixel(middle + rotation @ np.array([0.0, 0.0, 1.6 * reach]))

@@ -27,7 +27,7 @@ from safe_envs.quadrotor.task import (
 
 
 class FlightState(NamedTuple):
-    """Where one flight is."""
+    """The state of one flight."""
 
     state: tuple[float, ...]  # (13,)
     time: float  # on the reference [s]
@@ -43,9 +43,9 @@ class ScalarFlight:
     """`QuadrotorBatch` for one vehicle.
 
     Args:
-        task: what is asked.
+        task: the quadrotor's task.
         painter: draws the flight.
-        keeps_trail: whether the positions are kept for pictures.
+        keeps_trail: whether positions are kept for frames.
     """
 
     def __init__(self, task: FlightTask, painter: FlightPainter, keeps_trail: bool) -> None:
@@ -64,7 +64,7 @@ class ScalarFlight:
             state=state,
             time=time,
             phase=self._task.reference.phase(time),
-            centers=scene.centres(scene.anchors(starts.offsets))[0].tolist(),
+            centers=scene.centers(scene.anchors(starts.offsets))[0].tolist(),
             gust=CALM,
             thrusts=[self._task.vehicle.hover_thrust] * 4,
             steps=0,
@@ -117,7 +117,7 @@ class ScalarFlight:
         )
 
     def frame(self, state: FlightState) -> np.ndarray:
-        """Return the picture of the flight so far."""
+        """Return the frame of the flight so far."""
         x, y, _, _, height = self._target(state.phase)
         return self._painter.draw(state.state, state.trail, state.centers, (x, y, height))
 
@@ -144,7 +144,7 @@ class ScalarFlight:
         return [x + share * (y - x) for x, y in zip(thrusts, u, strict=True)]
 
     def _blow(self, gust: Force, rng: np.random.Generator) -> tuple[Force, Force]:
-        """Return the gust after it has changed, and the wind's whole force [N]."""
+        """Return the gust after it has changed, and the total force of the wind [N]."""
         if self._task.gust > 0.0:
             kept, fresh = self._task.gust_filter
             noise = rng.standard_normal(3).tolist()

@@ -1,4 +1,4 @@
-"""The spheres that stand in the way of the figure eight."""
+"""The spheres that obstruct the figure eight."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from safe_envs.quadrotor.reference import FigureEight
 
 SPHERE_RADIUS = 0.25  # [m]
-LARGEST_SHIFT = 0.06  # [m] of a stack, to either side and up or down, drawn for every episode
+LARGEST_SHIFT = 0.06  # [m] of a stack, sideways and up or down, drawn for every episode
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Spheres above each other, which move together from episode to episode.
+    """Spheres above each other, which shift together from episode to episode.
 
     Args:
-        phase: where on the reference, as a share of its period.
+        phase: position along the reference, as a fraction of its period.
         side: distance from the reference, to the left of its direction [m].
-        heights: of the centres above the reference [m].
+        heights: of the centers above the reference [m].
     """
 
     phase: float
@@ -34,7 +34,7 @@ class Scene:
 
     Args:
         stacks: the obstacles.
-        reference: what they stand in the way of.
+        reference: the trajectory that they obstruct.
     """
 
     stacks: tuple[Stack, ...]
@@ -53,15 +53,15 @@ class Scene:
         """Return where the shifted stacks stand, (N, stacks, 3) [m]."""
         return self._places + offsets[..., :1] * self._normals + offsets[..., 1:] * _UP
 
-    def centres(self, anchors: np.ndarray) -> np.ndarray:
-        """Return the spheres' centres, (N, obstacles, 3) [m], of stacks at (N, stacks, 3)."""
-        return np.moveaxis(self.centre_rows(np.moveaxis(anchors, 0, -1)), -1, 0)
+    def centers(self, anchors: np.ndarray) -> np.ndarray:
+        """Return the spheres' centers, (N, obstacles, 3) [m], of stacks at (N, stacks, 3)."""
+        return np.moveaxis(self.center_rows(np.moveaxis(anchors, 0, -1)), -1, 0)
 
-    def centre_rows(self, anchors: np.ndarray) -> np.ndarray:
-        """Return the spheres' centres, (obstacles, 3, N) [m], of stacks at (stacks, 3, N)."""
-        centres = anchors[self._stack_of]
-        centres[:, 2] += self._heights[:, None]
-        return centres
+    def center_rows(self, anchors: np.ndarray) -> np.ndarray:
+        """Return the spheres' centers, (obstacles, 3, N) [m], of stacks at (stacks, 3, N)."""
+        centers = anchors[self._stack_of]
+        centers[:, 2] += self._heights[:, None]
+        return centers
 
     @cached_property
     def _normals(self) -> np.ndarray:

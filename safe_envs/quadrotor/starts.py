@@ -1,4 +1,4 @@
-"""First states of episodes: near the reference, and not on the way into an obstacle."""
+"""First states of episodes: near the reference, and not on a collision course."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ POSITION_STD = 0.03  # [m] around the reference
 VELOCITY_STD = 0.05  # [m/s]
 CLEARANCE = 0.03  # [m] added to the radii
 LEAST_BARRIER = 0.05  # [m^2]
-DECAY = 4.0  # [1/s] at which a barrier may be used up
+DECAY = 4.0  # [1/s] at which a barrier may shrink
 LARGEST_TRIES = 2000  # for one start; about one draw in twenty is clear of all spheres
-CANDIDATES = 4096  # drawn at once for all starts
+CANDIDATES = 4096  # drawn at once, for all starts together
 CANDIDATES_EACH = 64
 
 
 class Starts(NamedTuple):
-    """How `count` episodes start."""
+    """The first states of `count` episodes."""
 
     states: np.ndarray  # (count, 13)
     times: np.ndarray  # (count,) on the reference [s]
@@ -29,9 +29,9 @@ class Starts(NamedTuple):
 
 
 def keeps_clear(
-    position: np.ndarray, velocity: np.ndarray, centres: np.ndarray, radii: np.ndarray
+    position: np.ndarray, velocity: np.ndarray, centers: np.ndarray, radii: np.ndarray
 ) -> np.ndarray:
-    """Return whether a free flight could still avoid all spheres, (n, tries).
+    """Return whether a flight could still avoid all spheres, (n, tries).
 
     With h = |p - c|^2 - (r + 0.03)^2 for every sphere, h > 0.05 and both
     h' + 4 h > 0 and h'' + 8 h' + 16 h > 0, where the acceleration in h'' is zero.
@@ -39,10 +39,10 @@ def keeps_clear(
     Args:
         position: (3, n, tries) [m].
         velocity: (3, n, tries) [m/s].
-        centres: (obstacles, 3, n) [m].
+        centers: (obstacles, 3, n) [m].
         radii: (obstacles,) [m].
     """
-    x, y, z = (position[i] - centres[:, i, :, None] for i in range(3))  # (obstacles, n, tries)
+    x, y, z = (position[i] - centers[:, i, :, None] for i in range(3))  # (obstacles, n, tries)
     u, v, w = velocity
     barrier = x * x + y * y + z * z - ((radii + CLEARANCE) ** 2)[:, None, None]
     rate = 2.0 * (x * u + y * v + z * w)
@@ -63,7 +63,7 @@ def draw_starts(
 
     Args:
         task: reference and obstacles.
-        rng: where the draws come from.
+        rng: source of the draws.
         count: number of episodes.
         time: on the reference [s]; None for uniform over its period.
         offsets: of the obstacles, (stacks, 2) [m]; None to draw them.
@@ -74,14 +74,14 @@ def draw_starts(
     shape = (count, len(task.scene.stacks), 2)
     shifts = task.scene.draw_offsets(rng, count) if offsets is None else np.array(offsets)
     shifts = np.broadcast_to(shifts, shape)
-    centres = task.scene.centre_rows(np.moveaxis(task.scene.anchors(shifts), 0, -1))
+    centers = task.scene.center_rows(np.moveaxis(task.scene.anchors(shifts), 0, -1))
     states, times = np.zeros((count, STATE_SIZE)), np.empty(count)
     states[:, 6] = 1.0
     pending, tried = np.arange(count), 0
     while len(pending) and tried < LARGEST_TRIES:
         tries = min(max(CANDIDATES // len(pending), 1), CANDIDATES_EACH)
         moment, position, velocity = _candidates(task, rng, (len(pending), tries), time)
-        clear = keeps_clear(position, velocity, centres[:, :, pending], task.radii)
+        clear = keeps_clear(position, velocity, centers[:, :, pending], task.radii)
         found, first = clear.any(axis=1), clear.argmax(axis=1)
         row, taken = np.flatnonzero(found), first[found]
         states[pending[row], :3] = position[:, row, taken].T
@@ -113,12 +113,12 @@ def _candidates(
 
 
 def given_starts(task: FlightTask, given: Any, count: int) -> Starts:
-    """Return starts that the user passed: `count` states, or a dict of states and what goes along.
+    """Return starts that the user passed: `count` states, or a dict with states and more.
 
     Args:
         task: the obstacles.
         given: (count, 13), or a dict with "state" (count, 13) and optionally "time" (count,) and
-            "offsets" (count, stacks, 2), which are else zero.
+            "offsets" (count, stacks, 2), zero by default.
         count: number of episodes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is asked of the quadrotor and under which conditions, shared by both forms."""
+"""The quadrotor's task and its conditions, shared by the single and the vector form."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LARGEST_ERROR = 2.0  # [m] from the reference
 LOWEST_HEIGHT = 0.02  # [m]
 LEAST_UPRIGHT = math.cos(math.radians(120.0))  # of the body's z axis
 LARGEST_STAGE_COST = POSITION_WEIGHT * LARGEST_ERROR * LARGEST_ERROR
-DIVERGED = 1e12  # a stage cost that only a failed integration has
-GUST_TIME = 0.5  # [s] over which a gust forgets itself, our choice
+DIVERGED = 1e12  # a stage cost that only a failed integration reaches
+GUST_TIME = 0.5  # [s] time constant of gusts, our choice
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FlightTask:
         gust: standard deviation of each component of the changing force [N].
         motor_lag: time constant of the rotors [s].
         terminate_on_collision: whether the first contact ends the episode.
-        constraints: what is declared.
+        constraints: the declared ones.
     """
 
     scene: Scene
@@ -64,12 +64,12 @@ class FlightTask:
 
     @cached_property
     def true_vehicle(self) -> Vehicle:
-        """What flies."""
+        """The model that flies, with its true mass."""
         return replace(self.vehicle, mass=self.mass_scale * self.vehicle.mass)
 
     @cached_property
     def radii(self) -> np.ndarray:
-        """How far the vehicle's centre has to stay from each sphere's, (obstacles,), read-only."""
+        """How far the vehicle's center has to stay from each sphere's, (obstacles,), read-only."""
         radii = np.full(self.scene.num_obstacles, SPHERE_RADIUS + self.vehicle.radius)
         radii.setflags(write=False)
         return radii
@@ -87,12 +87,12 @@ class FlightTask:
 
     @cached_property
     def motor_share(self) -> float:
-        """What share of the way to their commands the rotors go in one step."""
+        """The fraction of the way to their commands that the rotors move in one step."""
         return 1.0 if self.motor_lag == 0.0 else 1.0 - math.exp(-CONTROL_DT / self.motor_lag)
 
     @cached_property
     def turn(self) -> tuple[float, float]:
-        """Cosine and sine of the reference's angle covered in one step."""
+        """Cosine and sine of the angle that the reference advances in one step."""
         return self.reference.phase(CONTROL_DT)
 
     @cached_property
@@ -118,7 +118,7 @@ def flight_task(
     cost_limits: CostLimits,
     per_constraint: bool,
 ) -> FlightTask:
-    """Return the task that both forms' arguments describe.
+    """Return the task that the arguments of both forms describe.
 
     Raises:
         ValueError: if an argument is unknown or out of its range.

@@ -8,7 +8,7 @@ import numpy as np
 
 from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.vector_env import NativeVectorEnv
-from safe_envs.quadrotor.batch import STATE, TIME, centres_of, thrusts_of
+from safe_envs.quadrotor.batch import STATE, TIME, centers_of, thrusts_of
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.filtered.backup import FilteredFlight
 from safe_envs.quadrotor.filtered.flight_plant import flight_batch_plant
@@ -63,13 +63,13 @@ class QuadrotorVectorEnv(NativeVectorEnv):
 
     @property
     def times(self) -> np.ndarray:
-        """The present times on the reference, (N,) [s]."""
+        """The current times on the reference, (N,) [s]."""
         return self._rows("the times")[TIME].copy()
 
     @property
     def centres(self) -> np.ndarray:
-        """The spheres' centres, (obstacles, 3, N) [m]."""
-        return centres_of(self._task, self._rows("the centres"))
+        """The spheres' centers, (obstacles, 3, N) [m]."""
+        return centers_of(self._task, self._rows("the centers"))
 
     @property
     def radii(self) -> np.ndarray:

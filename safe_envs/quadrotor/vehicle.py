@@ -1,4 +1,4 @@
-"""Quadrotors with four fixed rotors, as numbers."""
+"""Parameters of quadrotors with four fixed rotors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Vehicle:
     Args:
         mass: [kg].
         inertia: about x, y and z, (3,) [kg m^2].
-        rotor_x: places of the rotors, (4,) [m].
-        rotor_y: places of the rotors, (4,) [m].
+        rotor_x: x positions of the rotors, (4,) [m].
+        rotor_y: y positions of the rotors, (4,) [m].
         spin: sign of each rotor's drag torque about z, (4,).
         torque_ratio: drag torque over thrust [m].
         largest_thrust: of one rotor [N].
-        radius: of the sphere around the body that has to keep clear of obstacles [m].
+        radius: of the sphere around the body that must stay clear of obstacles [m].
     """
 
     mass: float
@@ -57,7 +57,7 @@ class Vehicle:
 
     @cached_property
     def accelerations(self) -> tuple[tuple[float, ...], ...]:
-        """The mixer over mass and inertia, (4, 4): what u gives in m/s^2 and rad/s^2."""
+        """The mixer over mass and inertia, (4, 4): accelerations per unit of u [m/s^2, rad/s^2]."""
         divisors = np.array((self.mass, *self.inertia))
         return tuple(map(tuple, (self.mixer / divisors[:, None]).tolist()))
 
@@ -69,7 +69,7 @@ class Vehicle:
 
     @property
     def hover_thrust(self) -> float:
-        """The u_i at which four rotors carry the weight."""
+        """The u_i at which the four rotors carry the weight."""
         return self.mass * GRAVITY / (4.0 * self.largest_thrust)
 
 

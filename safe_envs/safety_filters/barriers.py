@@ -1,7 +1,7 @@
 """Barriers: the rows A u >= b under which an action keeps a system safe.
 
 `AffineBarrier` keeps a linear system in a polytope. A function `rows(state, reference) -> (A, b)`
-serves as well, and environments may have barriers of their own, see `filter_plant`.
+works as well, and environments may have barriers of their own, see `filter_plant`.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class CheckedRows:
 class AffineBarrier:
     """Barriers h = c - H x >= 0 of a linear system x' = A x + B u.
 
-    The rows ask for h(x') >= (1 - decay) h(x), a discrete exponential barrier: h may shrink by
-    the share `decay` in a step, and never below 0. 1 only asks that x' be safe.
+    The rows require h(x') >= (1 - decay) h(x), a discrete-time exponential barrier: in one step h
+    may shrink by the fraction `decay` and never below 0. decay = 1 only requires x' to be safe.
 
     Args:
         state_matrix: A, (n, n).
@@ -102,9 +102,10 @@ class AffineBarrier:
         normals: H, (k, n).
         offsets: c, (k,).
         decay: in (0, 1].
-        margin: by which every row is tightened, in units of u where the row has length one. The
-            filter's slack breaks rows by a little; 2 / `slack_weight` times the range of one
-            action covers that, and then states that start safe stay safe exactly.
+        margin: by how much every row is tightened, in units of u for a row of length one. The
+            filter's slack lets u violate an active row a little: by at most (high - low) /
+            `slack_weight` if u has one entry. With a margin of that size the original rows hold
+            exactly.
 
     Raises:
         ValueError: if the shapes do not fit, or decay or margin is out of its range.

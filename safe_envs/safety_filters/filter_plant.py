@@ -1,8 +1,8 @@
 """The port between the safety filter and an environment: `env.unwrapped.filter_plant()`.
 
-The filter works in a variable u, such as physical inputs, and knows the environment only as a
-`FilterPlant`. Without this method an environment is filtered in its actions, its state is the last
-observation, and the barrier has to be passed to the filter.
+The filter works in a variable u, such as physical inputs, and sees the environment only as a
+`FilterPlant`. For an environment without this method u is the action, the state is the last
+observation, and the user passes the barrier.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class BarrierRows(Protocol):
 
 @runtime_checkable
 class Barrier(Protocol):
-    """A rule that tells which actions keep a plant safe."""
+    """A rule for which actions keep a plant safe."""
 
     def rows_on(self, plant: FilterPlant) -> Callable[[], BarrierRows]:
         """Return a function that gives the rows in the present scene; a reset may change them.
@@ -52,7 +52,7 @@ class Barrier(Protocol):
 
 
 class MetricWeights(Protocol):
-    """A metric made ready for the filter's program."""
+    """A metric prepared for the filter's program."""
 
     @property
     def metric(self) -> object:
@@ -73,7 +73,7 @@ class PlantMetric(Protocol):
     """A metric made for one kind of plant, such as the curvature of a fitted value."""
 
     def weights_on(self, plant: FilterPlant, slack_weight: float) -> MetricWeights:
-        """Return the metric, ready for the program with this price of a broken row.
+        """Return the metric, prepared for the program with this price of a violated row.
 
         Raises:
             ValueError: if the metric is not made for this plant.
@@ -115,13 +115,12 @@ class FilterPlant:
         low: lower bound of u, (m,).
         high: upper bound of u, (m,).
         barrier: the environment's own; None if it has none.
-        metrics: names of the metrics that the environment knows, and functions that return them,
-            (m, m).
+        metrics: the environment's named metrics, as functions that return a matrix (m, m).
         state: from the last observation to the present state.
         decoded: from an action within its bounds to u.
         encoded: from u to the action that the environment takes.
         fit: from recorded data to an action value; None if none can be fitted.
-        system: what barriers and metrics made for this kind of environment read.
+        system: what the environment's own barriers and metrics read.
     """
 
     low: np.ndarray
@@ -137,10 +136,10 @@ class FilterPlant:
 
 @runtime_checkable
 class OffersFilterPlant(Protocol):
-    """An environment, single or in native vector form, that the filter knows how to handle."""
+    """An environment, single or in native vector form, that describes itself to the filter."""
 
     def filter_plant(self) -> FilterPlant:
-        """Return what the filter needs to know of it."""
+        """Return what the filter needs to know."""
         ...
 
 

@@ -22,7 +22,7 @@ from safe_envs.safety_filters.filter_plant import (
 from safe_envs.safety_filters.metrics import Metric, resolved_metric
 from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, solve
 
-CERTIFIED_SLACK = 1e-3  # a step with more slack than this broke a row and is not certified
+CERTIFIED_SLACK = 1e-3  # with more slack than this a step violates a row and is not certified
 Gradient = np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -31,22 +31,22 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
         u = argmin (u - u_ref)' W (u - u_ref)   over u with A u >= b, low <= u <= high
 
-    A and b come from the barrier, W is the metric; see `quadratic_program` for the slack. Source:
-    Lin and Xu, "Curvature-Guided Safety Filters" (arXiv 2602.12603), equation 5. An action that is
-    safe passes as it came.
+    A and b come from the barrier, and W is the metric; see `quadratic_program` for the slack. A
+    safe action passes unchanged. Source: Lin and Xu, "Curvature-Guided Safety Filters" (arXiv
+    2602.12603), equation 5.
 
     Costs, constraints and observations are those of the wrapped environment. Every step's info
     gains:
     - `"action_ref"`, `"action_safe"`: the action given (clipped into its bounds) and the one taken;
     - `"filter_active"`: whether they differ;
-    - `"filter_slack"`: by how much the worst row is broken, in units of u; above
-      `CERTIFIED_SLACK` (0.001) no action was found that the barrier certifies;
+    - `"filter_slack"`: by how much the worst row is violated, in units of u; above
+      `CERTIFIED_SLACK` (0.001) the barrier does not certify the action;
     - `"filter_correction"`: |u - u_ref|;
     - `"filter_status"`: "kept", "solved", "fallback" or "failed", see `quadratic_program.solve`;
     - `"filter_time"`: seconds spent in the filter.
 
     The filter is part of the environment: an agent that learns in it stores the action it chose,
-    `"action_ref"`, in its rollout or replay buffer, not the one that was taken.
+    `"action_ref"`, in its rollout or replay buffer, not the action taken.
 
     An environment that offers `env.unwrapped.filter_plant()` says what u and the state are, and has
     a barrier and metrics of its own, see `filter_plant.FilterPlant`. For any other environment u is
@@ -60,7 +60,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
             value fitted to the environment, for its mean curvature, or its metric of the state; or
             a function of state and reference. Eigenvalues below 0.1 of the largest are raised to
             it. See also `fit`.
-        slack_weight: rho, the price of a broken row.
+        slack_weight: rho, the price of a violated row.
         gradient: g of the action's value at the reference, (m,), or a function of state and
             reference; adds -g'(u - u_ref) to the program where the reference is unsafe.
             Experimental.

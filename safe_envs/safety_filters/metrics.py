@@ -1,6 +1,6 @@
 """Metrics of the filter: how much a change of each entry of u costs.
 
-A weighted projection is worth its name if W is minus the Hessian of the action's value at the
+The right weight W is minus the Hessian of the action's value at the
 reference (Lin and Xu, arXiv 2602.12603, equation 6). "euclidean" is the identity. Other names are
 those of metrics that the environment knows: by convention "lqr" is that Hessian in closed form,
 from a linear model and a quadratic reward, and "fqi" is that Hessian learned from recorded steps.
@@ -35,12 +35,12 @@ SMALLEST_SHARE = 0.1  # of the largest eigenvalue, to which smaller ones are rai
 def resolved_metric(
     metric: Metric, plant: FilterPlant, slack_weight: float = SLACK_WEIGHT
 ) -> MetricWeights:
-    """Return the metric, ready for the program.
+    """Return the metric, prepared for the program.
 
     Args:
         metric: a name, a matrix, a metric made for the plant, or a function of state and reference.
         plant: what is filtered.
-        slack_weight: rho, the price of a broken row.
+        slack_weight: rho, the price of a violated row.
 
     Raises:
         ValueError: if the name is unknown, the metric is made for another plant, the matrix has
@@ -71,7 +71,7 @@ class ConstantMetric:
         slack_weight: rho.
 
     Raises:
-        ValueError: if the matrix is not such a matrix.
+        ValueError: if it is not such a matrix.
     """
 
     metric: np.ndarray

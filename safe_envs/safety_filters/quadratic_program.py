@@ -1,13 +1,13 @@
 """The filter's quadratic program: the action nearest to a reference that meets linear rows.
 
-    minimise    1/2 (u - u_ref)' W (u - u_ref) - g'(u - u_ref) + 1/2 rho eps^2   over u, eps
+    minimize    1/2 (u - u_ref)' W (u - u_ref) - g'(u - u_ref) + 1/2 rho eps^2   over u, eps
     subject to  a_i'u / |a_i| + eps >= b_i / |a_i|,   low <= u <= high,   eps >= 0
 
 Source: Lin and Xu, "Curvature-Guided Safety Filters" (arXiv 2602.12603), equation 5 with the slack
 of its section V. One slack for all rows, rows of length one, trace(W) = m and the penalty rho are
-this project's choices; with them the program always has a solution, and one penalty serves
-rows of every scale. Where one row alone decides, the solution is a formula, `nearest_on_row`; else
-DAQP finds it (Arnstroem, Bemporad and Axehill, IEEE TAC 2022).
+this project's choices; with them the program always has a solution, and one penalty suits rows of
+any scale. Where one row alone decides, the solution is a formula, `nearest_on_row`; otherwise DAQP
+finds it (Arnstroem, Bemporad and Axehill, IEEE TAC 2022).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Projection(NamedTuple):
 
 
 class Assembled(NamedTuple):
-    """Minimise 1/2 z'Hz + f'z over z with lower <= (z, rows z) <= upper."""
+    """Minimize 1/2 z'Hz + f'z over z with lower <= (z, rows z) <= upper."""
 
     hessian: np.ndarray  # H, (n, n)
     linear: np.ndarray  # f, (n,)
@@ -53,7 +53,7 @@ class Assembled(NamedTuple):
 
 
 class Weight(NamedTuple):
-    """A metric made ready for the program."""
+    """A metric prepared for the program."""
 
     hessian: np.ndarray  # blockdiag(W, rho), (m + 1, m + 1), with trace(W) = m
     inverse: tuple[tuple[float, ...], ...]  # of W with trace m, (m, m)
@@ -61,11 +61,11 @@ class Weight(NamedTuple):
 
 
 def weight_of(metric: np.ndarray, slack_weight: float = SLACK_WEIGHT) -> Weight:
-    """Return the metric (m, m) with trace m, and the slack's weight beside it.
+    """Return the metric (m, m) with trace m, together with the slack weight.
 
     Raises:
-        ValueError: if the metric is no symmetric, positive definite matrix of finite numbers, or
-            the slack's weight is not positive.
+        ValueError: if the metric is not a symmetric, positive definite matrix of finite numbers, or
+            the slack weight is not positive.
     """
     matrix = np.asarray(metric, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
@@ -124,7 +124,8 @@ def project(
         The reference itself if it meets all rows and bounds, whatever the gradient.
 
     Raises:
-        ValueError: if an argument has the wrong shape, is not finite or makes no program.
+        ValueError: if an argument has the wrong shape or is not finite, the metric is not positive
+            definite, or a lower bound exceeds an upper one.
     """
     weight = weight_of(metric, slack_weight)
     count = len(weight.hessian) - 1
@@ -148,9 +149,9 @@ def solve(
     high: np.ndarray,
     gradient: np.ndarray | None = None,
 ) -> Projection:
-    """Return the solution of the module's program for arguments known to be good.
+    """Return the solution of the module's program for arguments that are already checked.
 
-    The status tells how it was found:
+    The status says how it was found:
     - "kept": the reference meets all rows and bounds and is returned;
     - "solved": the formula or DAQP found the optimum;
     - "fallback": DAQP reported a failure, and a non-negative least-squares solver found it;
@@ -179,10 +180,11 @@ def improve(
     high: np.ndarray,
     gradient: np.ndarray,
 ) -> Projection:
-    """Return the solution of the module's program also where the starting action is safe.
+    """Return the solution of the module's program even where the starting action is safe.
 
-    A Newton step of a value with this gradient and curvature, within rows and bounds. The
-    arguments are `solve`'s, and known to be good; statuses are `solve`'s without "kept".
+    This is a Newton step on a value with this gradient and curvature, within rows and bounds. The
+    arguments are those of `solve`, already checked; the statuses are those of `solve` without
+    "kept".
     """
     return _nearest(weight, start, rows, bounds - rows.dot(start), low, high, gradient)
 
@@ -252,7 +254,7 @@ def nearest_on_row(weight: Weight, row: list[Any], missing: Any) -> tuple[list[A
 
 
 def dot(first: Any, second: Any) -> Any:
-    """Return the sum of products from left to right; floats and arrays give equal bits."""
+    """Return the sum of products, added from left to right; floats and arrays give equal bits."""
     return reduce(add, map(mul, first, second))
 
 
@@ -270,8 +272,8 @@ def _nearest_if_one_row_decides(
 ) -> Projection | None:
     """Return the solution if it is that of the most broken row alone.
 
-    It is if it meets all other rows and the bounds: with fewer constraints no point is nearer.
-    In plain floats, which is faster than arrays of four numbers.
+    It is, if it meets all other rows and the bounds: adding constraints that it meets leaves no
+    point nearer. Plain floats are faster here than arrays of a few numbers.
 
     Args:
         weight: W and rho.
@@ -339,7 +341,7 @@ def solve_assembled(program: Assembled) -> tuple[np.ndarray | None, str]:
 def least_distance(
     hessian: np.ndarray, linear: np.ndarray, rows: np.ndarray, lower: np.ndarray, upper: np.ndarray
 ) -> np.ndarray:
-    """Return the minimiser of 1/2 z'Hz + f'z with lower <= (z, rows z) <= upper, slowly.
+    """Return the minimizer of 1/2 z'Hz + f'z with lower <= (z, rows z) <= upper, slowly.
 
     With H = L L', y = L'z + L^-1 f it is the shortest y with G y >= h, which is the residual of a
     non-negative least-squares problem (Lawson and Hanson, Solving Least Squares Problems, chapter
@@ -347,7 +349,7 @@ def least_distance(
 
     Raises:
         ArithmeticError: if no z meets the bounds.
-        RuntimeError: if the least-squares solver gives up.
+        RuntimeError: if the least-squares solver does not converge.
     """
     factor = np.linalg.cholesky(hessian)  # L
     shift = np.linalg.solve(factor, linear)  # L^-1 f

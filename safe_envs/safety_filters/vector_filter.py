@@ -35,7 +35,7 @@ except ImportError:  # Gymnasium < 1.0, whose vector API the native vector forms
         VectorEnvWrapper as VectorWrapper,
     )
 
-NEAR = 1e-6  # rows met by less are looked at one by one; above the rounding of their values
+NEAR = 1e-6  # rows met by less than this are checked one by one; well above rounding
 
 
 class ProjectionBatch(NamedTuple):
@@ -57,9 +57,9 @@ def filter_batch(
 ) -> ProjectionBatch:
     """Return the safe u nearest to the references in N states.
 
-    All states are screened together, and solved together where one row alone decides. Only where
-    several do, or rounding could matter, the program is that of a single state. The results are
-    equal bit by bit to `SafetyFilter`'s if the rows of a batch are equal to those of one state.
+    All states are screened together, and solved together where one row alone decides. Where
+    several rows do, or rounding could matter, each state is solved by itself. If the rows of a
+    batch are bit for bit those of single states, so are the results.
 
     Args:
         rows: of the barrier, in one scene or in N.
@@ -140,13 +140,13 @@ def _on_one_row(
 class VectorSafetyFilter(VectorWrapper):
     """`SafetyFilter` around the native vector form of an environment that offers `filter_plant()`.
 
-    Rows are equal to those of single environments. Infos hold the same keys as there, as arrays
-    (N, ...) with their masks; `"filter_time"` is the batch's time divided by N.
+    Each environment gets what a `SafetyFilter` around it would give. Infos hold the same keys, as
+    arrays (N, ...) with their masks; `"filter_time"` is the batch's time divided by N.
 
     Args:
         env: with a method `filter_plant`.
-        barrier: as for `SafetyFilter`, around the scenes of all environments; one that is a
-            function, not an object, is slower.
+        barrier: as for `SafetyFilter`, around the scenes of all environments; a plain function
+            is slower.
         metric: as for `SafetyFilter`; one that depends on the state is slower.
         slack_weight: rho.
 

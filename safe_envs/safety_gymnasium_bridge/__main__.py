@@ -50,10 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m safe_envs.safety_gymnasium_bridge",
         description="The tasks of the genuine safety-gymnasium 1.0.0 on this machine.",
-        epilog="Module `parity` of this package compares them with the packages of their time.",
+        epilog="Its module `parity` compares them with the original packages.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--sweep", action="store_true", help="try everything with every id")
+    what.add_argument("--sweep", action="store_true", help="run every check on every id")
     what.add_argument("--list", action="store_true", help="print the ids")
     parser.add_argument(
         "--ids", nargs="+", default=["*"], metavar="PATTERN", help='such as "SafetyPoint*"'

@@ -1,8 +1,8 @@
 """Robots divided among agents, as gymnasium-robotics 1.2.2 divided them for Safety-Gymnasium.
 
-The package asks for that release, which does not import on Gymnasium 1.x. Today's observes version
-5 of Gymnasium's robots, whose observations, rewards and physics are others, and a few entries
-differ; so bodies and entries of its time are put together here.
+The package needs that release, which does not import on Gymnasium 1.x. The current release uses
+version 5 of Gymnasium's robots, with different observations, rewards and physics, and a few entries
+differ; so the original bodies and entries are put together here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safe_envs.safety_gymnasium_bridge.runtime_fixes import with_unit_quaternion
 
 FREE_ROOT = ("Ant", "Humanoid")
 BODY_VERSION = "v4"
-LOCAL = {"Ant": [["qpos", "qvel"], ["qpos"]]}  # of version 4, which observes no contact forces
+LOCAL = {"Ant": [["qpos", "qvel"], ["qpos"]]}  # version 4 does not observe contact forces
 GLOBAL = {"Humanoid": ("qpos", "qvel", "cinert", "cvel", "qfrc_actuator", "cfrc_ext")}
 
 
@@ -42,7 +42,7 @@ def divided_robot(
     **arguments: Any,
 ) -> MultiAgentMujocoEnv:
     """Return a robot of version 4, divided; the package calls this in place of the class."""
-    old = gym.spec(f"{robot}-{BODY_VERSION}")  # making it by name would advise the next version
+    old = gym.spec(f"{robot}-{BODY_VERSION}")  # by name, Gymnasium would warn of a newer version
     body = gym.make(old, render_mode=render_mode, **arguments)
     if robot in FREE_ROOT:
         own: Any = body.unwrapped
@@ -59,7 +59,7 @@ def divided_robot(
 
 
 def _local_categories(robot: str, agent_obsk: int | None) -> list[list[str]] | None:
-    """Return what is seen of joints at each distance, None for gymnasium-robotics' own."""
+    """Return the observed quantities of joints at each distance; None for the package's default."""
     if robot not in LOCAL:
         return None
     near, far = LOCAL[robot]
@@ -67,9 +67,9 @@ def _local_categories(robot: str, agent_obsk: int | None) -> list[list[str]] | N
 
 
 def _factorization(robot: str, division: str) -> dict[str, Any]:
-    """Return which joints belong together, with the common entries of release 1.2.2."""
+    """Return the division into joints, with the common entries of release 1.2.2."""
     parts, edges, common = get_parts_and_edges(robot, division)
-    if robot == "Walker2d":  # the forward velocity twice, and no angle of the torso
+    if robot == "Walker2d":  # the forward velocity twice, no torso angle
         root_x, root_z, _ = common
         common = [root_x, root_x, root_z]
     if robot == "Humanoid":

@@ -1,4 +1,4 @@
-"""A task of the genuine package safety-gymnasium 1.0.0 as an environment of five values."""
+"""A task of the genuine package safety-gymnasium 1.0.0 as a five-value environment."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from safe_envs.safety_gymnasium_bridge.scene_files import sky
 from safe_envs.safety_gymnasium_bridge.snapshots import restored, snapshot
 from safe_envs.safety_gymnasium_bridge.task_ids import GenuineTask, find_task
 
-COST_LIMIT = 25.0  # the limit Safety-Gymnasium's baselines train with
-MOST_DRAWS = 100  # layouts that start in violation, one after another, before giving up
+COST_LIMIT = 25.0  # the limit in Safety-Gymnasium's baselines
+MOST_DRAWS = 100  # consecutive layouts that start in violation before an error
 VELOCITY = ("velocity",)
 LARGEST_SEED = 2**32 - 1  # of numpy.random.RandomState
 
@@ -37,16 +37,16 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
 
     ## Description
     A robot (Point, Car, Doggo, Racecar, Ant) reaches goals, presses buttons, pushes a box, circles,
-    runs or races among hazards. Physics, observations, rewards and costs are the package's own;
-    only what today's Python, NumPy, MuJoCo and Gymnasium broke is repaired, in memory.
+    runs or races among hazards. Physics, observations, rewards and costs are the package's own.
+    Only what newer releases of Python, NumPy, MuJoCo and Gymnasium broke is repaired, in memory.
 
     | group | ids | steps |
     |---|---|---|
     | navigation | `Safety{Robot}{Goal,Button,Push}{0,1,2}-v0` | 1000 |
     | | `Safety{Robot}Circle{0,1,2}-v0`, `Safety{Robot}Run0-v0` | 500 |
     | | `Safety{Robot}Fading{Easy,Hard}{0,1,2}-v0`: the goal fades from sight | 1000 |
-    | race | `Safety{Robot}Race{0,1,2}-v0`: a village, in flat colours | 500 |
-    | vision | all of these as `...Vision-v0`: observations hold a camera's picture | |
+    | race | `Safety{Robot}Race{0,1,2}-v0`: a village, in flat colors | 500 |
+    | vision | all of these as `...Vision-v0`: observations include a camera image | |
     | debug | all of these as `...Debug-v0`, for Point, Car, Racecar: steered by keys I, J, K, L | |
     | velocity | `Safety{Robot}Velocity-v0`; v1 by `safety_gymnasium_bridge.make` | 1000 |
 
@@ -55,21 +55,22 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
 
     ## Observation Space
     `Box(float64)`: sensors and lidars, flattened. Vision: a `Dict` of them, not flattened, with
-    the picture `vision` (256, 256, 3) uint8.
+    the image `vision` (256, 256, 3) uint8.
 
     ## Rewards
-    The package's: for most tasks the distance covered towards the goal, plus 1 for reaching it.
+    The package's: for most tasks the distance covered toward the goal, plus 1 for reaching it.
 
     ## Costs
-    `info["cost"]` is the package's own: 1 on a step that touches or enters anything it should not,
-    else 0; the limit on the episode's sum is 25. `info["cost_hazards"]` and its like tell the
-    hazard types apart. `per_constraint=True` declares one constraint per hazard type, each limited
-    by 25, and a step that violates two types at once costs 2. `env.unwrapped.hazard_types` names
-    them; tasks of level 0 of Goal, Button, Push, Circle and Fading have none, nor has Race0.
+    `info["cost"]` is the package's own: 1 on a step that touches or enters anything forbidden,
+    else 0; the limit on the episode's sum is 25. `info["cost_hazards"]` and similar entries give
+    the cost of each hazard type. `per_constraint=True` declares one constraint per hazard type,
+    each with the limit 25, and a step that violates two types at once costs 2.
+    `env.unwrapped.hazard_types` names the types; level 0 of Goal, Button, Push, Circle and Fading
+    and Race0 have none.
 
     ## Starting State
-    A random layout; `reset(seed=...)` draws the one the package draws. A layout that starts in
-    violation, at which the package stops with an error, is drawn again.
+    A random layout; `reset(seed=...)` draws the same one as the package. A layout that starts in
+    violation, for which the package raises an error, is drawn again.
 
     ## Episode End
     Truncates after the steps above. Ant terminates when its torso touches the ground, Race at the
@@ -81,15 +82,15 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
     ## Arguments
     - `task`: set by the id.
     - `cost_limits` (None), `per_constraint` (False): as above.
-    - `fast` (True): read each configuration file once, compute lidars and distances on plain
-      numbers, and choose a plain sky. Observations, rewards and costs are the same to the last bit.
-    - `plain_sky` (None): a sky of one gradient in place of six photographs, which the package
-      decodes at every reset, to 190 MB. Only pictures differ. None: plain, unless the task observes
-      pictures or `fast` is False.
-    - `render_mode` (None): "rgb_array", "depth_array" or "human"; Vision tasks only "rgb_array",
-      which is the picture they observe.
-    - `config` (None), `width`, `height`, `camera_id`, `camera_name`: as in the package; entries of
-      `config` come on top of the id's own.
+    - `fast` (True): read each configuration file once, compute lidars and distances in plain
+      floats, and use a plain sky. Observations, rewards and costs are the same to the last bit.
+    - `plain_sky` (None): one gradient as the sky instead of six photographs, which the package
+      decodes at every reset, to 190 MB. Only images differ. None: plain, unless the task observes
+      images or `fast` is False.
+    - `render_mode` (None): "rgb_array", "depth_array" or "human"; for Vision tasks only
+      "rgb_array", the image that they observe.
+    - `config` (None), `width`, `height`, `camera_id`, `camera_name`: as in the package; `config`
+      extends and overrides the id's own entries.
 
     ## Version History
     - v0, v1: the numbers are those of the package.
@@ -178,7 +179,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         return self._inner.render()
 
     def close(self) -> None:
-        """Close windows and free what pictures were drawn with."""
+        """Close windows and free rendering resources."""
         if not self._navigates:
             self._inner.close()
             return
@@ -198,7 +199,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
                 seed = None  # the next layout of the same stream
         raise RuntimeError(
             f"{MOST_DRAWS} layouts in a row started in violation of a constraint; leave out the "
-            "entries of config that made the scene so narrow"
+            "entries of config that made the scene so crowded"
         )
 
     def _with_costs(self, info: dict[str, Any], total: float) -> dict[str, Any]:
@@ -255,7 +256,7 @@ def _constraints(
 
 
 def _contiguous(observation: Any) -> Any:
-    """Return an observation whose pictures are no mirrored views of others."""
+    """Return the observation with contiguous images, not mirrored views."""
     if isinstance(observation, dict):
         return {name: np.ascontiguousarray(part) for name, part in observation.items()}
     return observation

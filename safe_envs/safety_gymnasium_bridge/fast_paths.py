@@ -1,4 +1,4 @@
-"""Whether the package computes as it always did, or on shorter paths to the same numbers."""
+"""Whether the package runs its own code, or faster code with the same results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _fast: ContextVar[bool] = ContextVar("fast", default=False)
 
 @contextmanager
 def fast_paths(taken: bool) -> Iterator[None]:
-    """Take the shorter paths in the block, in this thread, or not."""
+    """Use the faster code in this block and thread, or not."""
     token = _fast.set(taken)
     try:
         yield

@@ -45,9 +45,9 @@ class GenuinePackage:
 
 
 def load_genuine_package() -> GenuinePackage:
-    """Return the package, imported at the first call; threads wait for one another.
+    """Return the package, imported at the first call; safe to call from several threads.
 
-    After the import `sys.modules` holds the package, what it really uses (glfw, imageio, mujoco,
+    After the import `sys.modules` holds the package, what it actually uses (glfw, imageio, mujoco,
     xmltodict, yaml, modules of Gymnasium) and nothing else; `dataclasses.dataclass` and Gymnasium's
     registry are as before. The package's files are never written to.
 

@@ -1,4 +1,4 @@
-"""Which costs a genuine task reports, by the names of its `cost_...` entries."""
+"""The costs that a genuine task reports, by the names of its `cost_...` entries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from safe_envs.contract.cost_signal import CostSignalError
 
-ENTRIES = {  # name of a kind of object: the costs it reports, if it is constrained
+ENTRIES = {  # kind of object: the costs that it reports if it is constrained
     "hazards": ("hazards",),
     "sigwalls": ("out_of_boundary",),
     "pillars": ("pillars",),
@@ -34,8 +34,8 @@ def hazard_types_of(task: Any) -> tuple[str, ...]:
             continue
         if placed.name not in ENTRIES:
             raise CostSignalError(
-                f"{type(task).__name__} constrains {placed.name!r}, whose costs are not known; "
-                f"known are {', '.join(ENTRIES)}"
+                f"{type(task).__name__} constrains {placed.name!r}, whose costs are unknown; "
+                f"known kinds are {', '.join(ENTRIES)}"
             )
         names += ENTRIES[placed.name]
     if task._is_load_static_geoms and task.static_geoms_contact_cost:
@@ -52,6 +52,6 @@ def costs_by_type(info: dict[str, Any], names: tuple[str, ...]) -> np.ndarray:
     unknown = [key for key in info if key.startswith(PREFIX) and key[len(PREFIX) :] not in names]
     if unknown and unknown != [TOTAL]:
         raise CostSignalError(
-            f"the step's info holds {unknown}, but the task was taken to report only {names}"
+            f"the step's info holds {unknown}, but the task should report only {names}"
         )
     return np.array([float(info.get(PREFIX + name, 0.0)) for name in names])

@@ -1,4 +1,4 @@
-"""What safety-gymnasium 1.0.0 needs while it is imported; undone when the import is over."""
+"""Fixes that safety-gymnasium 1.0.0 needs during its import; undone afterward."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PACKAGE = "safety_gymnasium"
 
 @contextmanager
 def old_module_names() -> Iterator[None]:
-    """Offer modules under names that Gymnasium dropped in 1.0, and a stand-in for robotics.
+    """Provide modules under names that Gymnasium removed in 1.0, and a stand-in for robotics.
 
     Broken since Gymnasium 1.0: `gymnasium.wrappers.time_limit` and four more are gone. Always
-    broken: `gymnasium_robotics`, which only multi-agent tasks need, is imported in any case.
+    broken: `gymnasium_robotics` is imported even though only multi-agent tasks need it.
     """
     added = {name: module for name, module in _stand_ins().items() if name not in sys.modules}
     sys.modules.update(added)
@@ -40,8 +40,8 @@ def old_module_names() -> Iterator[None]:
 def mutable_defaults() -> Iterator[None]:
     """Accept arrays as defaults of dataclasses, one copy per instance.
 
-    Broken since Python 3.11: a default that cannot be hashed is refused. Dataclasses of other
-    packages, defined by another thread meanwhile, are left alone.
+    Broken since Python 3.11: a default that cannot be hashed is refused. Dataclasses that
+    another thread defines meanwhile, in other packages, are unaffected.
     """
     original: Any = dataclasses.dataclass
 
@@ -63,11 +63,11 @@ def mutable_defaults() -> Iterator[None]:
 def unchanged_registry() -> Iterator[list[dict[str, Any]]]:
     """Collect what the package registers, in place of Gymnasium's registry.
 
-    Broken since Gymnasium 1.0: its ids lead to six-tuple environments that `gymnasium.make` cannot
-    wrap, and would take the place of the five-tuple ones of the same name.
+    Broken since Gymnasium 1.0: the package's ids are six-tuple environments that `gymnasium.make`
+    cannot wrap, and they would replace the five-tuple ones of the same name.
 
     Yields:
-        A list that fills with the arguments of its calls of `register`.
+        A list that fills with the arguments of its `register` calls.
     """
     collected: list[dict[str, Any]] = []
     original = registration.register
@@ -96,13 +96,13 @@ def _copy_mutable_defaults(cls: type) -> None:
     for name in inspect.get_annotations(cls):
         default = own.get(name)
         mutable = default is not None and type(default).__hash__ is None
-        if mutable and not isinstance(default, list | dict | set):  # those are mistakes
+        if mutable and not isinstance(default, list | dict | set):  # those are errors, as usual
             copies = dataclasses.field(default_factory=partial(deepcopy, default))
             setattr(cls, name, copies)
 
 
 def _stand_ins() -> dict[str, ModuleType]:
-    """Return the modules that cannot be imported today, by name, each with what is asked of it."""
+    """Return stand-ins, by name, for modules that no longer exist, with what the package needs."""
     contents: dict[str, dict[str, Any]] = {"gymnasium_robotics": {}}
     contents["gymnasium_robotics.envs"] = {}
     contents["gymnasium_robotics.envs.multiagent_mujoco"] = {}
@@ -138,14 +138,14 @@ def _old_wrappers() -> dict[str, dict[str, Any]]:
 
 
 class NoCompatibilityLayer:
-    """Stands for a wrapper of environments older than Gymnasium 0.26, which no task is."""
+    """Replaces a wrapper for environments older than Gymnasium 0.26, which no task uses."""
 
 
 class NoMultiAgentEnv:
-    """Stands for gymnasium-robotics' multi-agent environment in the package's `make_ma`."""
+    """Replaces gymnasium-robotics' multi-agent environment in the package's `make_ma`."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         raise gym.error.DependencyNotInstalled(
-            "make_ma needs an older gymnasium-robotics; take make_multi_agent of "
-            "safe_envs.safety_gymnasium_bridge.multi_agent in its place"
+            "make_ma needs an older gymnasium-robotics; use make_multi_agent of "
+            "safe_envs.safety_gymnasium_bridge.multi_agent instead"
         )

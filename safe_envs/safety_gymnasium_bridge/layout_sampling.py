@@ -1,7 +1,7 @@
-"""Drawing a layout of objects that keep their distance, as the genuine package does, but faster.
+"""Sampling a layout of objects at their minimum distances, as the package does, but faster.
 
-Crowded scenes reject thousands of places at a reset. The same places are drawn from the same random
-stream and the same ones rejected; only the distances are computed on plain numbers.
+Crowded scenes reject thousands of places per reset. The same places are drawn from the same random
+stream and the same ones rejected; only the distances are computed in plain floats.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-MOST_TRIES = 100  # places for one object before the layout is begun anew
+MOST_TRIES = 100  # places for one object before the layout starts over
 
 
 def sample_layout(generator: Any) -> bool:

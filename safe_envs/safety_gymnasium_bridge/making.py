@@ -1,4 +1,4 @@
-"""Making a task of the genuine package by its id, those of native environments included."""
+"""Making a task of the genuine package by its id, including ids that are native here."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ENTRY_POINT = "safe_envs.safety_gymnasium_bridge.env:SafetyGymnasiumEnv"
 def make(task_id: str, **arguments: Any) -> gym.Env:
     """Return the genuine package's environment of an id, as a five-tuple environment.
 
-    `gymnasium.make(task_id)` does the same for every id but the six of velocity, version 1, which
-    are native environments there.
+    `gymnasium.make(task_id)` does the same for every id except the six of velocity, version 1,
+    which are native environments.
 
     Args:
         task_id: an id of safety-gymnasium 1.0.0, such as "SafetyAntVelocity-v1".

@@ -33,17 +33,17 @@ def make_multi_agent(
 ) -> MultiAgentVelocityEnv:
     """Return a robot whose joints are divided among agents, as a PettingZoo parallel environment.
 
-    All agents are rewarded for the robot's speed, and each is told the same cost: 1 on a step
-    faster than the threshold, else 0. There are no ids for these tasks, since Gymnasium's registry
-    holds environments of one agent. Safety-Gymnasium calls the function `make_ma`.
+    All agents are rewarded for the robot's speed, and each receives the same cost: 1 on a step
+    faster than the threshold, else 0. These tasks have no ids, since Gymnasium's registry is for
+    environments with one agent. Safety-Gymnasium calls the function `make_ma`.
 
     Args:
         robot: "Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer" or "Walker2d".
-        division: one of the robot's in `VELOCITY_THRESHOLDS`: "2x4" are two agents of four joints.
-        cost_limits: of each agent's episode cost; 25 if None.
+        division: one of the robot's in `VELOCITY_THRESHOLDS`; "2x4": two agents of four joints.
+        cost_limits: limit on each agent's episode cost; 25 if None.
         render_mode: None, "rgb_array", "depth_array" or "human".
         arguments: `agent_obsk`, `local_categories` and `global_categories` as in
-            gymnasium-robotics; others are for the robot's Gymnasium environment.
+            gymnasium-robotics; all others go to the robot's Gymnasium environment.
 
     Raises:
         ValueError: for an unknown robot or division.

@@ -1,4 +1,4 @@
-"""A robot divided among agents, with a cost on every agent's info."""
+"""A robot divided among agents, with a cost in every agent's info."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PerAgent = dict[str, Any]
 
 
 class MultiAgentVelocityEnv(ParallelEnv):
-    """A velocity task of several agents, scored by the genuine package; see `make_multi_agent`.
+    """A velocity task with several agents, scored by the genuine package; see `make_multi_agent`.
 
     `step` takes one action per agent and returns PettingZoo's five dictionaries. Every agent's info
-    holds `cost`, the same for all since the robot is one, and `episode_cost`; `constraints`
-    declares the limit that each agent's sum is held to.
+    holds `cost`, the same for all because they share one robot, and `episode_cost`; `constraints`
+    declares the limit on each agent's sum.
 
     Observations, rewards and costs are those of Safety-Gymnasium 1.0.0 with gymnasium-robotics
-    1.2.2: each agent sees its own joints, positions of the next ones and the torso.
+    1.2.2: each agent observes its own joints, positions of neighboring ones and the torso.
 
     Args:
         robot, division, cost_limits, render_mode, arguments: as for `make_multi_agent`.
@@ -69,11 +69,11 @@ class MultiAgentVelocityEnv(ParallelEnv):
         self._episode_cost = 0.0
 
     def observation_space(self, agent: str) -> gym.spaces.Box:
-        """Return what an agent sees."""
+        """Return the space of an agent's observations."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> gym.spaces.Box:
-        """Return the torques of an agent's joints."""
+        """Return the space of an agent's joint torques."""
         return self.action_spaces[agent]
 
     def reset(
@@ -92,7 +92,7 @@ class MultiAgentVelocityEnv(ParallelEnv):
 
         Raises:
             ResetNeeded: if no episode is running.
-            ValueError: if an agent has no action, or one of another shape or with a NaN. Values
+            ValueError: if an agent has no action, or an action has another shape or a NaN. Values
                 outside the space are clipped.
         """
         if not self.agents:
@@ -107,7 +107,7 @@ class MultiAgentVelocityEnv(ParallelEnv):
         return dict(observations), rewards, dict(terminated), dict(truncated), infos
 
     def state(self) -> np.ndarray:
-        """Return what an agent that moved all joints would see."""
+        """Return the observation of a single agent that controls all joints."""
         whole: np.ndarray = self._inner.state()
         return whole
 
@@ -122,7 +122,7 @@ class MultiAgentVelocityEnv(ParallelEnv):
         return self._inner.render()
 
     def close(self) -> None:
-        """Close windows and free what pictures were drawn with."""
+        """Close windows and free rendering resources."""
         self._inner.close()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What broke in safety-gymnasium 1.0.0 after its import: one function for each of the few places.
+"""Fixes of safety-gymnasium 1.0.0 after its import: one function for each broken place.
 
-Names in the package's modules are replaced, in memory only. `apply_all` runs once, after the
+They replace names in the package's modules, in memory only. `apply_all` runs once, after the
 import.
 """
 
@@ -38,22 +38,22 @@ def apply_all() -> None:
 
 
 def _fix_joint_sensors() -> None:
-    """MuJoCo 3 refuses `model.jnt(array)`, by which robots with joints find their sensors."""
+    """MuJoCo 3 rejects `model.jnt(array)`, which robots with joints use to find their sensors."""
     _module("bases.base_agent").BaseAgent._init_jnt_sensors = find_joint_sensors
 
 
 def _fix_joint_angles() -> None:
-    """NumPy 2.4 refuses `float` of an array with one entry, as joint angles are read."""
+    """NumPy 2.4 rejects `float` of an array with one entry, which is how joint angles are read."""
     _module("bases.base_agent").float = only_entry
 
 
 def _fix_action_bounds() -> None:
-    """Gymnasium 1.0 warns of an overflow where a float64 box is given float32 bounds."""
+    """Gymnasium 1.0 warns of an overflow when a float64 box gets float32 bounds."""
     _module("bases.base_agent").BaseAgent._build_action_space = action_space_of
 
 
 def _fix_offscreen_viewer() -> None:
-    """Gymnasium 1.0 made width and height of the off-screen viewer arguments without default."""
+    """Gymnasium 1.0 removed the defaults of the off-screen viewer's width and height."""
     _module("bases.underlying").OffScreenViewer = viewer_of_model_size
 
 
@@ -65,20 +65,20 @@ def _fix_scene_files() -> None:
 
 
 def _fix_slow_layouts() -> None:
-    """Nothing broke, but crowded scenes spend most of a reset on distances of pairs of numbers."""
+    """Not broken, but in crowded scenes most of a reset goes to distances between points."""
     generator = _module("utils.random_generator").RandomGenerator
     generator.sample_layout = _where_fast(sample_layout, generator.sample_layout)
 
 
 def _fix_slow_sensing() -> None:
-    """Nothing broke, but lidars read the robot's pose anew for every object."""
+    """Not broken, but lidars read the robot's pose again for every object."""
     task, agent = _module("bases.base_task").BaseTask, _module("bases.base_agent").BaseAgent
     task._obs_lidar_pseudo = _where_fast(lidar_readings, task._obs_lidar_pseudo)
     agent.dist_xy = _where_fast(distance_xy, agent.dist_xy)
 
 
 def _where_fast(short: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method that takes the short path where `is_fast()`, else the package's own."""
+    """Return a method that calls the faster function if `is_fast()`, otherwise the package's."""
 
     def method(self: Any, *arguments: Any) -> Any:
         return (short if is_fast() else original)(self, *arguments)
@@ -87,7 +87,7 @@ def _where_fast(short: Callable[..., Any], original: Callable[..., Any]) -> Call
 
 
 def _fix_root_quaternions() -> None:
-    """MuJoCo 3 leaves the noisy quaternion of a velocity task's reset as it is in `qpos`."""
+    """MuJoCo 3 does not normalize the noisy quaternion in `qpos` after a velocity task's reset."""
     for robot in ("ant", "humanoid"):
         module = _module(f"tasks.safe_velocity.safety_{robot}_velocity_v0")
         robot_class = vars(module)[f"Safety{robot.capitalize()}VelocityEnv"]
@@ -95,7 +95,7 @@ def _fix_root_quaternions() -> None:
 
 
 def _fix_registering() -> None:
-    """While it was imported the package took hold of a `register` that only collects."""
+    """During its import the package got a `register` that only collects."""
     _module("utils.registration").gymnasium_register = gym.register
     package = import_module(PACKAGE)
     package.gymnasium_register = gym.register  # type: ignore[attr-defined]
@@ -106,7 +106,7 @@ def _module(name: str) -> Any:
 
 
 def with_unit_quaternion(reset_model: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
-    """Return `reset_model` of a robot with a free root, followed by scaling its quaternion."""
+    """Return a `reset_model` that also normalizes the quaternion of a robot with a free root."""
 
     def reset(env: Any) -> np.ndarray:
         reset_model(env)
@@ -125,16 +125,16 @@ def only_entry(value: Any) -> float:
 
 
 def action_space_of(agent: Any) -> gym.spaces.Box:
-    """Return the box of a robot's motors, its bounds rounded to float32 as in the package."""
+    """Return the box of a robot's motors, with bounds rounded to float32 as in the package."""
     bounds = agent.engine.model.actuator_ctrlrange.astype(np.float32).astype(np.float64)
     return gym.spaces.Box(bounds[:, 0], bounds[:, 1], dtype=np.float64)
 
 
 def find_joint_sensors(agent: Any) -> None:
-    """Enter the sizes of a robot's sensors and the names of its joint sensors in its lists.
+    """Record the sizes of a robot's sensors and the names of its joint sensors.
 
     Raises:
-        ValueError: if the robot has a joint sensor of a kind that observations do not know.
+        ValueError: if the robot has a joint sensor of a kind that observations cannot include.
     """
     model, found = agent.engine.model, agent.sensor_info
     hinge, ball = int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_BALL)

@@ -1,4 +1,4 @@
-"""How a scene's configuration files are read: cached, and with plain textures where asked."""
+"""Reading a scene's configuration files: cached, and with plain textures if requested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from safe_envs.safety_gymnasium_bridge.fast_paths import is_fast
 
-SKY = {  # of a kind that MuJoCo draws itself, in place of six photographs of 24 MB
+SKY = {  # drawn by MuJoCo itself, instead of six photographs of 24 MB
     "@type": "skybox",
     "@builtin": "gradient",
     "@rgb1": "0.35 0.45 0.6",
@@ -19,7 +19,7 @@ SKY = {  # of a kind that MuJoCo draws itself, in place of six photographs of 24
     "@width": "32",
     "@height": "192",
 }
-COLOURS = {  # of the textures that the wheel of 1.0.0 lacks
+COLORS = {  # for the textures that the wheel of 1.0.0 lacks
     "village_floor": "0.75 0.70 0.58",
     "bush": "0.25 0.45 0.20",
     "flower_bush": "0.80 0.35 0.45",
@@ -33,9 +33,9 @@ _plain: ContextVar[bool] = ContextVar("plain", default=False)
 
 @contextmanager
 def sky(*, plain: bool) -> Iterator[None]:
-    """Say how the sky of scenes is drawn that are built in the block, in this thread.
+    """Choose the sky of scenes that are built in this block and thread.
 
-    It has no part in the physics nor in any observation but that of a camera.
+    It does not affect physics, nor any observation except camera images.
     """
     token = _plain.set(plain)
     try:
@@ -45,9 +45,9 @@ def sky(*, plain: bool) -> Iterator[None]:
 
 
 class SceneFiles:
-    """Stands for the module `yaml` where the genuine package reads its scenes.
+    """Replaces the module `yaml` where the genuine package reads its scenes.
 
-    Textures whose file is missing are replaced by flat colours.
+    Textures whose file is missing are replaced by flat colors.
     """
 
     def __init__(self, yaml: Any) -> None:
@@ -84,6 +84,6 @@ def _is_there(texture: dict[str, str], folder: Path) -> bool:
 
 
 def _flat(name: str) -> dict[str, str]:
-    colour = COLOURS.get(name, ROCK)
+    color = COLORS.get(name, ROCK)
     size = {"@width": "8", "@height": "8"}
-    return {"@name": name, "@type": "2d", "@builtin": "flat", "@rgb1": colour, **size}
+    return {"@name": name, "@type": "2d", "@builtin": "flat", "@rgb1": color, **size}

@@ -1,8 +1,8 @@
 """Lidars and distances of navigation tasks, as the genuine package computes them, but faster.
 
-They are two fifths of a step of SafetyPointGoal1-v0. The same operations on the same numbers give
+They take two fifths of a step of SafetyPointGoal1-v0. The same operations on the same numbers give
 the same readings to the last bit; but the robot's pose is read once for all objects of a lidar, and
-what needs no array is computed on plain numbers.
+plain floats replace arrays where possible.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def lidar_readings(task: Any, positions: Any) -> np.ndarray:
     """Return the closeness of the nearest object in each of a lidar's bins around the robot.
 
     Args:
-        task: genuine navigation task, for its robot and its `lidar_conf`.
+        task: genuine navigation task, with its robot and its `lidar_conf`.
         positions: of objects in the world [m], (n, 2) or (n, 3), or of one.
     """
     settings = task.lidar_conf
@@ -27,7 +27,7 @@ def lidar_readings(task: Any, positions: Any) -> np.ndarray:
     width = FULL_TURN / bins
     readings = [0.0] * bins
     for x, y in _seen_from(task.agent, np.array(positions, ndmin=2)):
-        distance = float(np.abs(complex(x, y)))  # of NumPy, as the last bit is the library's
+        distance = float(np.abs(complex(x, y)))  # NumPy's, for the same last bit
         angle = float(np.arctan2(y, x)) % FULL_TURN
         ahead = int(angle / width)
         if reach is None:
@@ -35,7 +35,7 @@ def lidar_readings(task: Any, positions: Any) -> np.ndarray:
         else:
             closeness = max(0.0, reach - distance) / reach
         readings[ahead] = max(readings[ahead], closeness)
-        if settings.alias:  # neighbouring bins read what lies near the edge
+        if settings.alias:  # neighboring bins share what is near the edge
             share = (angle - width * ahead) / width
             after, before = (ahead + 1) % bins, (ahead - 1) % bins
             readings[after] = max(readings[after], share * closeness)

@@ -1,7 +1,7 @@
-"""Genuine environments as bytes, in mid-episode too.
+"""Genuine environments as bytes, also in the middle of an episode.
 
-The package's own pickling forgets the task's name, and its classes cannot be imported by a process
-that has not applied the fixes; so the bytes are read after those.
+The package's own pickling loses the task's name, and a process that has not applied the fixes
+cannot import its classes; so the bytes are read after the fixes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The tasks of safety-gymnasium 1.0.0: their ids and what its package makes them with.
+"""The tasks of safety-gymnasium 1.0.0: their ids, and how the package makes them.
 
-The table is written down here so that ids exist before the package is imported.
+The table is kept here so that ids exist before the package is imported.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class GenuineTask:
     Args:
         id: as registered there, such as "SafetyPointGoal1-v0".
         group: one of `GROUPS`.
-        entry_point: module and class that the package makes it with.
+        entry_point: the package's module and class for it.
         max_episode_steps: as registered there.
         arguments: constructor arguments, as registered there.
-        native: the plain id belongs to an environment of this project.
+        native: whether the plain id is an environment of this project.
     """
 
     id: str
@@ -66,7 +66,7 @@ def find_task(task_id: str) -> GenuineTask:
     if task_id.startswith(("ShadowHand", "Freight", "Franka")):
         raise ValueError(
             f"{task_id!r} is a task for Isaac Gym, which is not bridged: it needs the proprietary "
-            "package isaacgym (not on PyPI, Python 3.8 at most, a CUDA graphics card); take one "
+            "package isaacgym (not on PyPI, Python 3.8 at most, a CUDA graphics card); use one "
             "of the MuJoCo tasks, such as 'SafetyPointGoal1-v0'"
         )
     closest = ", ".join(map(repr, difflib.get_close_matches(task_id, TASKS, n=3, cutoff=0.0)))

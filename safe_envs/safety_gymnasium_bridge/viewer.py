@@ -25,13 +25,13 @@ class SeparateViewer(OffScreenViewer):
     def render(
         self, render_mode: str | None, camera_id: int | None = None, segmentation: bool = False
     ) -> np.ndarray:
-        """Return a frame, drawn in the viewer's own context, whichever was used last."""
+        """Return a frame, drawn in the viewer's own context."""
         self.make_context_current()
         frame: Any = super().render(render_mode, camera_id, segmentation)
         return np.ascontiguousarray(frame)
 
     def free(self) -> None:
-        """Free what was drawn with, if it is of this process; a second call does nothing."""
+        """Free rendering resources that belong to this process; a second call does nothing."""
         if self.opengl_context is None or self._process != os.getpid() or sys.is_finalizing():
             return
         if self.con is not None:
@@ -45,14 +45,14 @@ def viewer_of_model_size(model: Any, data: Any) -> SeparateViewer:
     """Return a viewer with the frame size that the model asks for.
 
     Raises:
-        RuntimeError: if no OpenGL library can be used; it says what to install.
+        RuntimeError: if no OpenGL library can be used; the message says what to install.
     """
     frame = model.vis.global_
     return SeparateViewer(model, data, int(frame.offwidth), int(frame.offheight))
 
 
 def require_screen() -> None:
-    """Check that a window can be opened; without a screen GLFW would end the process.
+    """Check that a window can be opened; without a screen GLFW would kill the process.
 
     Raises:
         RuntimeError: if there is none.
@@ -61,15 +61,15 @@ def require_screen() -> None:
 
     if not glfw.init() or glfw.get_primary_monitor() is None:
         raise RuntimeError(
-            "render_mode='human' needs a screen, and this machine shows none; set DISPLAY, start "
+            "render_mode='human' needs a screen, and this machine has none; set DISPLAY, start "
             "the program with xvfb-run, or pass render_mode='rgb_array'"
         )
 
 
 def give_viewer(renderer: Any, mode: str) -> None:
-    """Give a velocity task's renderer such a viewer, unless it has one or draws in a window.
+    """Give a velocity task's renderer a separate viewer, unless it has one or draws in a window.
 
-    Its own tries GLFW first, which ends the process on a machine without a screen.
+    The default viewer tries GLFW first, which kills the process on a machine without a screen.
     """
     if mode != "human" and mode not in renderer._viewers:
         size = renderer.width, renderer.height

@@ -2,7 +2,7 @@
 
     Q(s, a) = theta' (phi(s, a) / feature_scales),   W(s) = -grad_aa Q(s, u_ref(s))
 
-with the features phi of `quadrotor_features`. `fitted_q.fit_q` fits one to flights. Source: Lin and
+with the features phi of `value_features`. `fitted_q.fit_q` fits one to flights. Source: Lin and
 Xu, "Curvature-Guided Safety Filters" (arXiv 2602.12603), equations 8 to 10.
 """
 
@@ -43,7 +43,7 @@ class FittedQ:
     """An action value Q(s, a) = theta' (phi(s, a) / feature_scales) of a quadrotor.
 
     Args:
-        vehicle: whose value it is, on its own reference.
+        vehicle: the vehicle, on its own reference.
         discount: gamma, per step.
         theta: coefficients, (features,), read-only.
         feature_scales: root mean squares of the features in the data, (features,), read-only.
@@ -93,7 +93,7 @@ class FittedQ:
         return self.features(errors, deviations) @ self.coefficients
 
     def hessian(self, states: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Return W, minus Q's Hessian by the thrusts at the reference's (equation 10), (N, 4, 4).
+        """Return W, minus Q's Hessian in the thrusts at u_ref (equation 10), (N, 4, 4).
 
         Args:
             states: (13, N).
@@ -106,12 +106,12 @@ class FittedQ:
     def metric(self) -> np.ndarray:
         """Return the mean of W over the states of the data, (4, 4), one matrix for all states.
 
-        The coefficients of phi2 = 1 alone would not do: the Gaussians have a share in W.
+        The coefficients of phi2 = 1 are not enough: the Gaussians contribute to W as well.
         """
         return self.mean_weight.copy()
 
     def weights_on(self, plant: FilterPlant, slack_weight: float) -> ConstantMetric:
-        """Return the mean of W, ready for the filter's program.
+        """Return the mean of W, prepared for the filter's program.
 
         Raises:
             ValueError: if the plant is another vehicle, or not a quadrotor.
@@ -124,7 +124,7 @@ class FittedQ:
         return StateMetric(self)
 
     def save(self, path: str | Path) -> None:
-        """Write the value to a file of NumPy's npz format, under exactly this path."""
+        """Write the value to a NumPy npz file at exactly this path."""
         with open(path, "wb") as file:
             np.savez(
                 file,
@@ -145,7 +145,7 @@ class FittedQ:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is another, or damaged.
+            ValueError: if the file is damaged or holds something else.
         """
         entries = _read(path)
         try:
@@ -163,15 +163,15 @@ class FittedQ:
                 features=features,
             )
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} is damaged, {error}; fit and save anew") from error
+            raise ValueError(f"{path} is damaged, {error}; fit and save it again") from error
 
 
 @dataclass(frozen=True, eq=False)
 class StateMetric:
     """The metric W(s) of a fitted value, made positive definite in every state.
 
-    Eigenvalues below 0.1 of the largest one of W's mean are raised to it. A share of W(s)'s own
-    largest eigenvalue would not do far from the data, where all may be negative.
+    Eigenvalues below 0.1 of the largest eigenvalue of W's mean are raised to that level. A fraction
+    of W(s)'s own largest eigenvalue would fail far from the data, where all may be negative.
 
     Args:
         value: whose curvature it is.
@@ -185,7 +185,7 @@ class StateMetric:
     def __post_init__(self) -> None:
         if not self._floor > 0.0:
             raise ValueError(
-                "the mean of W has no positive eigenvalue, the value is not concave in the action; "
+                "the mean of W has no positive eigenvalue: the value is not concave in the action; "
                 "fit it to more transitions, or with a psd_weight"
             )
 
@@ -209,7 +209,7 @@ class StateMetric:
         return (vectors * raised[:, None, :]) @ vectors.transpose(0, 2, 1)
 
     def weights_on(self, plant: FilterPlant, slack_weight: float) -> StateMetricInFlight:
-        """Return the metric at the plant's times on its reference, ready for the program.
+        """Return the metric at the plant's times on its reference, prepared for the program.
 
         Raises:
             ValueError: if the plant is another vehicle, or not a quadrotor.
@@ -224,7 +224,7 @@ class StateMetricInFlight:
     Args:
         metric: W(s).
         flight: where the time is read.
-        slack_weight: price of a broken row.
+        slack_weight: price of a violated row.
     """
 
     metric: StateMetric
@@ -264,7 +264,7 @@ def action_coordinates(
 
 
 def check_discount(discount: float) -> None:
-    """Refuse a discount out of its range.
+    """Check a discount.
 
     Raises:
         ValueError: if it is not in [0, 1).
@@ -277,14 +277,14 @@ def _read(path: str | Path) -> dict[str, np.ndarray]:
     """Return the file's entries.
 
     Raises:
-        ValueError: if it is no file of `FittedQ.save`.
+        ValueError: if `FittedQ.save` did not write the file.
     """
     advice = "pass a file that FittedQ.save wrote"
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             entries = {name: file[name] for name in ENTRIES if name in file.files}
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no readable npz file of arrays; {advice}") from error
+        raise ValueError(f"{path} is not a readable npz file of arrays; {advice}") from error
     missing = [name for name in ENTRIES if name not in entries]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; {advice}")

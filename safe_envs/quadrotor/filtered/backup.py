@@ -18,12 +18,12 @@ from safe_envs.safety_filters.vector_filter import filter_batch
 class FilteredFlight:
     """`GeometricLaw` behind a filter of order 3, as a function of observations.
 
-    A `safe_envs.BackupPolicy`: it follows the reference and keeps clear of the spheres, as measured
-    in 32 flights of either scene (worst clearance 0.022 m). No theorem says so.
+    A `safe_envs.BackupPolicy`: it follows the reference and keeps clear of the spheres. That is
+    measured in 32 flights of each scene (worst clearance 0.022 m), not proved.
 
     Args:
         vehicle: its nominal model.
-        reference: what to follow.
+        reference: the trajectory to follow.
         margin: added to the radii [m].
     """
 
@@ -47,7 +47,7 @@ class FilteredFlight:
         return (2.0 * safe.T - 1.0).reshape(*given.shape[:-1], 4)
 
     def unclipped(self, observation: np.ndarray) -> np.ndarray:
-        """Return the same: safe thrusts lie within their bounds."""
+        """Return the same: safe thrusts are already within their bounds."""
         return self(observation)
 
     def residual_share(self, observation: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@
     L2 = sum_j |theta3_j| B_j,   R_3 = L2^2                                   (16), (17)
 
 Source: Lin and Xu, "Curvature-Guided Safety Filters" (arXiv 2602.12603). The first raises mu, the
-smallest eigenvalue of the metric, the second lowers L2, which bounds how fast the metric changes
-with the action; the paper's theorem on when the weighted filter is the better one asks for both.
+smallest eigenvalue of the metric; the second lowers L2, which bounds how fast the metric changes
+with the action. The paper's theorem on when the weighted filter is better needs both.
 They are added to a fit as
 
     theta = argmin (theta - theta_0)' H (theta - theta_0) + lambda_p R_psd + lambda_3 R_3
@@ -19,10 +19,10 @@ projected Bellman error (Sutton et al., "Fast gradient-descent methods", ICML 20
 Differs from the paper:
 - it adds the penalties to the regression on fixed targets (12), where H = G, and repeats that with
   new targets. Here they are weighed against the error of the fixed point: one convex program, with
-  no iteration over targets. With the discount 0 both are the same;
-- below eps the logarithm goes on as its tangent, which keeps R_psd convex and sloping upwards where
-  W_q is not positive definite; with the logarithm held constant the slope would end there;
-- the grid of states is that of the data, at most 2000 of them in R_psd.
+  no iteration over targets. With discount 0 both are the same;
+- below eps the logarithm continues as its tangent, which keeps R_psd convex with a nonzero slope
+  where W_q is not positive definite; a constant would have slope 0 there;
+- the grid consists of states in the data, at most 2000 of them in R_psd.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from safe_envs.quadrotor.filtered.value_features import (
 
 BARRIER_WEIGHT = 0.1  # beta; this and the following numbers are our choice
 STABILITY = 1e-4  # eps, in the unit of W: reward
-RADIUS = 0.3  # D, of deviations of the thrusts: three times the noise of the flights
+RADIUS = 0.3  # D, for deviations of the thrusts: three times the noise of the flights
 GRID_STATES = 2000
 PEAKS = np.sqrt(3.0 + np.array([-1.0, 1.0]) * np.sqrt(6.0))
 """Where `_steepness` has its two local maxima, 1.3801 at 0.742 and 0.3733 at 2.334."""
-MINIMISER = {"maxiter": 20_000, "maxfun": 40_000, "maxcor": 50, "ftol": 0.0, "gtol": 1e-6}
-ACCEPTED_GRADIENT = 1e-3  # at the end, of the gradient at the start
+MINIMIZER = {"maxiter": 20_000, "maxfun": 40_000, "maxcor": 50, "ftol": 0.0, "gtol": 1e-6}
+ACCEPTED_GRADIENT = 1e-3  # at the end, as a fraction of the gradient at the start
 
 
 class PenaltyWeights(NamedTuple):
-    """How much each penalty counts, beside the square of a reward; all >= 0."""
+    """Weights of the penalties relative to the square of a reward; all >= 0."""
 
     psd: float = 0.0  # lambda_p
     barrier: float = BARRIER_WEIGHT  # beta, within R_psd
@@ -70,11 +70,11 @@ def quadratic_weights(curvatures: np.ndarray, factors: np.ndarray) -> np.ndarray
 def definiteness_penalty(
     curvatures: np.ndarray, factors: np.ndarray, barrier_weight: float = BARRIER_WEIGHT
 ) -> tuple[float, np.ndarray]:
-    """Return R_psd (equation 14) and its gradient by the curvatures, (P, 10).
+    """Return R_psd (equation 14) and its gradient in the curvatures, (P, 10).
 
     R_psd is the mean of sum_k f(w_k) over the eigenvalues w_k of W_q, with
-    f(w) = max(-w, 0)^2 - beta log(w + eps), convex as f is; its derivative by W_q = U diag(w) U' is
-    U diag(f'(w)) U'.
+    f(w) = max(-w, 0)^2 - beta log(w + eps), and convex because f is; its derivative in
+    W_q = U diag(w) U' is U diag(f'(w)) U'.
 
     Args:
         curvatures: theta2, (P, 10), of the features as they are.
@@ -100,7 +100,7 @@ def third_derivative_bounds(
 
     A Gaussian's third derivative by d along a unit vector v, at x = (d - c_d) / s_d, is
     (3 x'v - (x'v)^3) exp(-|x|^2 / 2) / s_d^3 times the factor exp(-|e - c_e|^2 / (2 s_e^2)) of the
-    state. Nowhere is it above 1.3801 / s_d^3.
+    state. It never exceeds 1.3801 / s_d^3.
 
     Args:
         features: phi.
@@ -109,9 +109,9 @@ def third_derivative_bounds(
     """
     away = errors[:, None, :] - features.error_centres
     nearest = np.einsum("sgi,sgi->sg", away, away).min(axis=0)
-    centres = np.linalg.norm(features.deviation_centres, axis=1)
-    low = np.maximum(centres - radius, 0.0) / DEVIATION_WIDTH
-    high = (centres + radius) / DEVIATION_WIDTH
+    centers = np.linalg.norm(features.deviation_centres, axis=1)
+    low = np.maximum(centers - radius, 0.0) / DEVIATION_WIDTH
+    high = (centers + radius) / DEVIATION_WIDTH
     candidates = [low, high, *(np.clip(peak, low, high) for peak in PEAKS)]
     steepest = np.max([_steepness(distance) for distance in candidates], axis=0)
     return steepest * np.exp(-0.5 * nearest / ERROR_WIDTH**2) / DEVIATION_WIDTH**3
@@ -125,7 +125,7 @@ def _steepness(distances: np.ndarray) -> np.ndarray:
 
 
 def third_order_penalty(magnitudes: np.ndarray, bounds: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return R_3 = L2^2 (equations 16 and 17) and its gradient by the magnitudes, (G,).
+    """Return R_3 = L2^2 (equations 16 and 17) and its gradient in the magnitudes, (G,).
 
     Args:
         magnitudes: |theta3|, (G,), of the features as they are.
@@ -135,7 +135,7 @@ def third_order_penalty(magnitudes: np.ndarray, bounds: np.ndarray) -> tuple[flo
     return lipschitz * lipschitz, 2.0 * lipschitz * bounds
 
 
-def penalised_theta(
+def penalized_theta(
     theta: np.ndarray,
     hessian: np.ndarray,
     feature_scales: np.ndarray,
@@ -145,9 +145,8 @@ def penalised_theta(
 ) -> np.ndarray:
     """Return theta of the module's program, (features,); theta itself if both weights are 0.
 
-    The coefficients that no penalty touches are eliminated. The heights of the Gaussians are
-    differences of two numbers >= 0, whose sum replaces |theta3|, so that L-BFGS-B sees a smooth
-    function.
+    The coefficients without a penalty are eliminated. Each height of a Gaussian is a difference of
+    two numbers >= 0, whose sum replaces |theta3|, so that the function is smooth for L-BFGS-B.
 
     Args:
         theta: theta_0, the solution without penalties, (features,).
@@ -192,8 +191,8 @@ def _grid_factors(features: ActionValueFeatures, errors: np.ndarray) -> np.ndarr
 class _Program:
     """The module's program in the coefficients theta2 and theta3 alone.
 
-    Its variables are (theta2, theta3_+, theta3_-). For the minimiser they are scaled such that the
-    data's term has the second derivative 2 in each and the gradient is 1 at the start.
+    Its variables are (theta2, theta3_+, theta3_-). For the minimizer they are scaled so that the
+    data term has second derivative 2 in each and the gradient is 1 at the start.
     """
 
     def __init__(
@@ -218,7 +217,7 @@ class _Program:
         """Return (theta2, theta3).
 
         Raises:
-            ArithmeticError: if the minimiser stops where the gradient is not small.
+            ArithmeticError: if the minimizer stops before the gradient is small.
         """
         size = float(np.abs(self._slopes(self._start)).max())
         if size == 0.0:
@@ -235,7 +234,7 @@ class _Program:
             jac=True,
             method="L-BFGS-B",
             bounds=[(None, None)] * self._split + [(0.0, None)] * (2 * len(self._bounds)),
-            options=MINIMISER,
+            options=MINIMIZER,
         )
         parts = found.x * units
         left = float(np.abs(self._slopes(parts)).max()) / size
@@ -248,7 +247,7 @@ class _Program:
         return self._joined(parts)
 
     def _slopes(self, parts: np.ndarray) -> np.ndarray:
-        """Return the gradient by the scaled variables, 0 where a bound holds against it."""
+        """Return the gradient in the scaled variables, 0 where a bound blocks it."""
         slopes = self._objective(parts)[1] * self._units
         held = parts <= 0.0
         held[: self._split] = False
@@ -261,7 +260,7 @@ class _Program:
         return joined
 
     def _objective(self, parts: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the program's value and gradient by (theta2, theta3_+, theta3_-)."""
+        """Return the program's value and gradient in (theta2, theta3_+, theta3_-)."""
         split = self._split
         theta = self._joined(parts)
         change = theta - self._theta

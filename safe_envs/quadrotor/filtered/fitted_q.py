@@ -1,4 +1,4 @@
-"""The learnt metric: minus the Hessian of an action value fitted to flights.
+"""The learned metric: minus the Hessian of an action value fitted to flights.
 
     y_i = r_i + gamma Q_theta(s'_i, a'_i)                                          (11)
     theta = argmin (1/N) sum_i (theta'phi_i - y_i)^2 + ridge |theta|^2
@@ -7,21 +7,21 @@
 
 Source: Lin and Xu, "Curvature-Guided Safety Filters" (arXiv 2602.12603), equations 7 to 17.
 
-Differs from the paper: its target has the maximum over the next action a', this one the reference's
-action u_ref(s'). Both agree where the reference is optimal, as the paper supposes. Then the targets
-are linear in theta, and the fixed point of fitting, taking new targets and fitting again is the
-solution of one linear system (LSTD-Q, Lagoudakis and Parr, "Least-Squares Policy Iteration", JMLR
-2003), which needs no iteration that could diverge:
+Differs from the paper: its target takes the maximum over the next action a', this one the
+reference's action u_ref(s'). Both agree where the reference is optimal, as the paper assumes. Then
+the targets are linear in theta, and the fixed point of fitted Q iteration is the solution of one
+linear system (LSTD-Q, Lagoudakis and Parr, "Least-Squares Policy Iteration", JMLR 2003), so there
+is no iteration that could diverge:
 
     ((1/N) sum_i phi_i (phi_i - gamma phi'_i)' + ridge I) theta = (1/N) sum_i phi_i r_i.
 
-The maximum is there as target="max", see `maximum_target`; with the discount 0.99 it diverges on
-these flights, whose noise of 0.1 hardly reaches the corners where the maximum is sought.
+The maximum is available as target="max", see `maximum_target`; with the discount 0.99 it diverges
+on these flights, whose noise of 0.1 hardly reaches the corners where the maximum is searched.
 
 The penalties R_psd and R_3 keep the fit concave and its third derivatives small, see
-`curvature_penalties` for their equations and for how they are weighed. Their default weights suit
-the quadrotors' rewards. Without them the mean of W is positive definite, W itself not in all states
-of the data. R_psd alone does not serve: the Gaussians make up for the curvature that it adds.
+`curvature_penalties` for their equations and weighting. Their default weights suit the quadrotors'
+rewards. Without them the mean of W is positive definite, but W is not in all states of the data.
+R_psd alone does not help: the Gaussians undo the curvature that it adds.
 
     python -m safe_envs.quadrotor.filtered.fitted_q --out value.npz
 
@@ -46,7 +46,7 @@ from safe_envs.quadrotor.filtered.action_value import (
 from safe_envs.quadrotor.filtered.curvature_penalties import (
     BARRIER_WEIGHT,
     PenaltyWeights,
-    penalised_theta,
+    penalized_theta,
 )
 from safe_envs.quadrotor.filtered.maximum_target import best_deviations
 from safe_envs.quadrotor.filtered.transitions import Transitions, collect_transitions
@@ -79,7 +79,7 @@ def fit_q(
     third_weight: float = THIRD_WEIGHT,
     target: Target = "controller",
 ) -> FittedQ:
-    """Return the action value of the reference's controller, or of the best actions.
+    """Return the action value of the reference controller, or of the best actions.
 
     Args:
         transitions: as from `collect_transitions`.
@@ -89,12 +89,12 @@ def fit_q(
         psd_weight: lambda_p, >= 0, of the penalty R_psd on curvature that is not concave.
         barrier_weight: beta, >= 0, of R_psd's logarithmic barrier.
         third_weight: lambda_3, >= 0, of the penalty R_3 on third derivatives.
-        target: the next action: "controller" for the reference's, "max" for the best one.
+        target: the next action: "controller" for the reference controller's, "max" for the best.
 
     Raises:
         ValueError: if an argument is out of its range, or there are fewer transitions than
             features.
-        ArithmeticError: if the target "max" diverges, or the penalties allow no minimum.
+        ArithmeticError: if the target "max" diverges, or no minimum with the penalties is found.
     """
     features = action_value_features(state_dependent)
     rewards = transitions.rewards
@@ -115,7 +115,7 @@ def fit_q(
     then = features(following, chosen) / scales
     theta = least_squares_value(now, then, rewards, discount, ridge)
     hessian = _projected_error_hessian(now, then, discount, ridge)
-    theta = penalised_theta(theta, hessian, scales, features, errors, weights)
+    theta = penalized_theta(theta, hessian, scales, features, errors, weights)
     mean_weight = -features.hessians(theta / scales, errors, at_reference).mean(axis=0)
     return FittedQ(transitions.vehicle, discount, theta, scales, mean_weight, features)
 
@@ -163,8 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to write, .npz")
     parser.add_argument("--vehicle", choices=sorted(VEHICLES), default="crazyflie")
     parser.add_argument("--episodes", type=int, default=60)
-    parser.add_argument("--steps", type=int, default=300, help="of 0.01 s, per episode")
-    parser.add_argument("--noise", type=float, default=0.1, help="of each thrust")
+    parser.add_argument("--steps", type=int, default=300, help="steps of 0.01 s per episode")
+    parser.add_argument(
+        "--noise", type=float, default=0.1, help="standard deviation for each thrust"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--psd-weight", type=float, default=PSD_WEIGHT, help="of R_psd")
     parser.add_argument("--third-weight", type=float, default=THIRD_WEIGHT, help="of R_3")

@@ -31,13 +31,13 @@ class Flight:
     time: Callable[[], Any]
 
     def check_flown_by(self, name: str) -> None:
-        """Refuse what was fitted to another vehicle's flights.
+        """Check what was fitted to flights.
 
         Args:
-            name: of the vehicle that flew.
+            name: the vehicle that flew.
 
         Raises:
-            ValueError: if it is another one, or another time step.
+            ValueError: if it was another vehicle or another time step.
         """
         if (self.vehicle, self.time_step) != (VEHICLES[name], CONTROL_DT):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 Both are minus the Hessian of the action's value (Lin and Xu, arXiv 2602.12603, equation 6). "lqr"
 is that of the quadrotor linearized at hover, which is this project's choice: it needs no data and
-serves every state. "fqi" is a constant that `fitted_q` learned, after the paper.
+is used in every state. "fqi" is a constant that `fitted_q` learned, after the paper.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def hover_metric(vehicle: Vehicle, time_step: float, discount: float = DISCOUNT)
         Q(x, u) = -(u'R u + x+'C x+) + discount V(x+),   x+ = A x + B u
         W = 2 (R + B'M B),   M = DARE(sqrt(g) A, sqrt(g) B, C, g R)
 
-    x+'M x+ is the cost of the state reached and of all that follows under the best control. C and
-    R are the reward's weights times the time step, since the reward is of the state reached.
+    x+'M x+ is the cost of the state reached and of all that follows under optimal control. C and R
+    are the reward's weights times the time step; the reward depends on the state reached.
 
     Args:
-        vehicle: what hovers.
+        vehicle: the hovering vehicle.
         time_step: for which thrusts are held [s].
         discount: g, per step.
     """
@@ -74,8 +74,7 @@ def hover_metric(vehicle: Vehicle, time_step: float, discount: float = DISCOUNT)
 def hover_dynamics(vehicle: Vehicle, time_step: float) -> tuple[np.ndarray, np.ndarray]:
     """Return A (12, 12) and B (12, 4) of the state (p, v, angles, rates) around hover.
 
-    The continuous dynamics dv = g (angle_y, -angle_x, 0) + T e3 / m, with thrusts held over the
-    time step.
+    They discretize dv = g (angle_y, -angle_x, 0) + T e3 / m with thrusts held over the time step.
     """
     continuous = np.zeros((16, 16))  # of (state, thrusts)
     continuous[0:3, 3:6] = np.eye(3)

@@ -24,9 +24,9 @@ from safe_envs.quadrotor.filtered.value_features import (
 
 LARGEST_DEVIATION = 0.3
 CANDIDATES = LARGEST_DEVIATION * np.array(list(itertools.product((0.0, -1.0, 1.0), repeat=ROTORS)))
-SWEEPS = 5000  # the discount 0.99 shrinks a change 1e21-fold in these
-TOLERANCE = 1e-9  # of the largest coefficient
-LARGEST_GROWTH = 1e6  # of the largest coefficient since the first sweep, which has gamma = 0
+SWEEPS = 5000  # enough for the discount 0.99 to shrink a change 1e21-fold
+TOLERANCE = 1e-9  # relative to the largest coefficient
+LARGEST_GROWTH = 1e6  # of the largest coefficient since the first sweep, where gamma = 0
 
 
 def best_deviations(
@@ -43,7 +43,7 @@ def best_deviations(
     Args:
         features: phi.
         now: phi / feature_scales of states and actions, (N, features).
-        feature_scales: what phi was divided by, (features,).
+        feature_scales: divisors of phi, (features,).
         following: e of the next states, (N, 12).
         rewards: (N,).
         discount: gamma.
@@ -77,7 +77,7 @@ def best_deviations(
 
 
 def _candidate_factors(features: ActionValueFeatures) -> np.ndarray:
-    """Return what of Q depends on d: 1, d, quad(d) and the Gaussians' ratios, (15 + G, C).
+    """Return Q's factors in d: 1, d, quad(d) and the Gaussians' ratios, (15 + G, C).
 
     A Gaussian's ratio to its value at d = 0 is exp((2 d'c_d - |d|^2) / (2 s_d^2)).
     """

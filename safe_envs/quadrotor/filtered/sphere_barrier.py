@@ -15,32 +15,32 @@ from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
 from safe_envs.safety_filters.filter_plant import FilterPlant, Rows
 
 DEFAULT_GAINS = {2: (6.0, 6.0), 3: (6.0, 6.0, 10.0)}  # [1/s]
-MARGIN = 0.03  # [m], which the rows of order 3 need
+MARGIN = 0.03  # [m], enough for the rows of order 3
 
 
 @dataclass(frozen=True)
 class SphereZCBF:
     """Exponential barriers h_i = |p - c_i|^2 - (r_i + margin)^2 of a quadrotor among spheres.
 
-    Order 2, as in section V of Lin and Xu (arXiv 2602.12603), asks for
+    Order 2, as in section V of Lin and Xu (arXiv 2602.12603), requires
         h'' + (l1 + l2) h' + l1 l2 h >= 0.
-    h'' depends on the rotors through their total thrust alone. So the filter has no authority
-    where an obstacle is level with a level vehicle, and on a symmetric vehicle the metric makes
-    next to no difference.
+    h'' depends on the rotors only through their total thrust. So the filter has no authority when
+    a level vehicle is at the height of the obstacle, and on a symmetric vehicle the metric makes
+    almost no difference.
 
-    Order 3 asks for
+    Order 3 requires
         h''' + (l1 + l2 + l3) h'' + (l1 l2 + l1 l3 + l2 l3) h' + l1 l2 l3 h >= 0,
         h'' = 2 |v|^2 + 2 r.a,   h''' = 6 v.a + 2 r.j,   r = p - c_i,
         a = f z - g e3,   j = f (w_y x - w_x y),   f = thrust / mass,
-    with x, y, z the body's axes and w = (w_x, w_y, w_z) the body rates at the end of the step,
-    which roll and pitch torques move. The products f w are linearised at the reference.
+    where x, y, z are the body's axes and w = (w_x, w_y, w_z) the body rates at the end of the step,
+    which roll and pitch torques change. The products f w are linearized at the reference.
 
-    Differs from the paper: order 3, the gains and the margin are this project's. Order 3 leaves
-    out the thrust's own rate of change, so it is no proof of invariance: keep a margin.
+    Differs from the paper: order 3, the gains and the margin are this project's. Order 3
+    neglects the thrust's own rate of change, so it does not prove invariance: keep a margin.
 
     Args:
         order: 2 or 3.
-        gains: l1, l2 (and l3) [1/s], all positive; (6, 6) and (6, 6, 10) if left out.
+        gains: l1, l2 (and l3) [1/s], all positive; by default (6, 6) or (6, 6, 10).
         margin: added to the radii [m].
 
     Raises:
@@ -64,17 +64,17 @@ class SphereZCBF:
         object.__setattr__(self, "gains", gains)
 
     def around(
-        self, vehicle: Vehicle, time_step: float, centres: np.ndarray, radii: np.ndarray
+        self, vehicle: Vehicle, time_step: float, centers: np.ndarray, radii: np.ndarray
     ) -> SphereRows:
-        """Return the rows for spheres of these centres (n, 3) and radii (n,) [m].
+        """Return the rows for spheres of these centers (n, 3) and radii (n,) [m].
 
         Args:
             vehicle: its mass, inertia and mixer are used.
             time_step: for which an action is held [s].
-            centres: [m]; (n, 3, N) for batches in which every state has its own spheres.
+            centers: [m]; (n, 3, N) for batches in which every state has its own spheres.
             radii: [m], the vehicle's own included.
         """
-        places = np.array(centres, dtype=np.float64)
+        places = np.array(centers, dtype=np.float64)
         grown = np.asarray(radii, dtype=np.float64) + self.margin
         if places.ndim == 3:
             places = np.ascontiguousarray(places.transpose(2, 0, 1))  # (N, n, 3)
@@ -112,8 +112,8 @@ class SphereRows:
     A state is (p, v, q, w) with 13 entries: position [m], velocity [m/s], unit quaternion
     (w, x, y, z) from body to world, body rates [rad/s]. Actions are rotor thrusts in [0, 1].
 
-    The barrier's sum is affine in the thrust and the torques, and apart from a constant of each
-    sphere its factors are affine in the centre c: with r = p - c,
+    The barrier's sum is affine in the thrust and the torques, and, apart from one constant per
+    sphere, its factors are affine in the center c: with r = p - c,
 
         a.r + a_0 + c_0 (|r|^2 - R^2) = (a + 2 c_0 p).(-c) + (a.p + a_0 + c_0 |p|^2)
                                         - c_0 (R^2 - |c|^2).
@@ -135,8 +135,8 @@ class SphereRows:
     def batch(self, states: np.ndarray, references: np.ndarray) -> Rows:
         """Return A (N, n, 4) and b (N, n) at states (13, N) and references (4, N).
 
-        Products of stacked matrices are those of single ones, so that each state's rows are equal
-        bit by bit to a call's.
+        Stacked matrix products give the same bits as single ones, so each state's rows are bit for
+        bit those of a single call.
         """
         mixer = self.vehicle.mixer
         count = states.shape[1]

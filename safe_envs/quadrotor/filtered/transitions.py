@@ -13,7 +13,7 @@ from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import CONTROL_DT, LARGEST_ERROR, VehicleName, stage_cost
 from safe_envs.quadrotor.vehicle import VEHICLES
 
-POSITION_NOISE = 0.1  # [m] of the starts; this and the velocity's are our choice
+POSITION_NOISE = 0.1  # [m] at the start; this and the velocity's are our choice
 VELOCITY_NOISE = 0.3  # [m/s]
 
 
@@ -22,11 +22,11 @@ class Transitions:
     """Recorded steps (s, a, r, s'), equation 7 of Lin and Xu (arXiv 2602.12603).
 
     Args:
-        vehicle: what flew, on its own reference.
+        vehicle: the vehicle that flew, on its own reference.
         states: s, (13, N).
         times: on the reference at s, (N,) [s].
         thrusts: a, (4, N) in [0, 1].
-        rewards: r, (N,), as the quadrotor environments give them before an end.
+        rewards: r, (N,), as in the quadrotor environments, without the terminal penalty.
         next_states: s', (13, N), 0.01 s later.
     """
 
@@ -47,16 +47,16 @@ def collect_transitions(
 ) -> Transitions:
     """Return the transitions of noisy flights without obstacles, episodes * steps of them.
 
-    The thrusts are those of `GeometricLaw` plus N(0, noise^2), clipped to [0, 1]. A flight
-    starts level at a uniform time on the reference, with N(0, 0.1 m) and N(0, 0.3 m/s) added to its
-    position and velocity. The defaults are this project's.
+    The thrusts are those of `GeometricLaw` plus N(0, noise^2), clipped to [0, 1]. A flight starts
+    level at a uniform time on the reference, with N(0, 0.1 m) and N(0, 0.3 m/s) added to its
+    position and velocity. The defaults are this project's choice.
 
     Args:
-        episodes: flights, all flown together.
-        steps: of 0.01 s each.
-        noise: standard deviation of every thrust.
-        seed: of starts and noise.
-        vehicle: what flies.
+        episodes: number of flights, all flown together.
+        steps: per flight, of 0.01 s each.
+        noise: standard deviation, for every thrust.
+        seed: for starts and noise.
+        vehicle: the vehicle that flies.
 
     Raises:
         ValueError: if an argument is out of its range, or a flight leaves the task.
@@ -95,8 +95,8 @@ def _check(episodes: int, steps: int, noise: float, vehicle: str) -> None:
         raise ValueError(f"episodes is {episodes} and steps is {steps}; pass numbers >= 1")
     if not 0.0 < noise < math.inf:
         raise ValueError(
-            f"noise is {noise}; pass a number > 0, without which no action but the reference's is "
-            "ever seen"
+            f"noise is {noise}; pass a number > 0, because without noise the flights contain only "
+            "the reference's actions"
         )
 
 

@@ -7,8 +7,8 @@ with e the scaled tracking error of the state, d = a - u_ref(s) the deviation fr
 thrusts, and (x) the Kronecker product. Equations 8 to 10 of Lin and Xu, "Curvature-Guided Safety
 Filters" (arXiv 2602.12603).
 
-Differs from the paper: features are of e and d, not of the state and the action, so that the
-reference is d = 0 in every state; the choice of phi0 to phi3 and all scales are this project's.
+Differs from the paper: features depend on e and d, not on the state and the action, so that the
+reference is d = 0 in every state; phi0 to phi3 and all scales are this project's choice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RATE_SCALE = 1.0  # [rad/s]
 GAUSSIANS = 20
 ERROR_WIDTH = 4.0  # s_e
 DEVIATION_WIDTH = 0.4  # s_d
-DEVIATION_SPREAD = 0.1  # of the Gaussians' centres
+DEVIATION_SPREAD = 0.1  # of the Gaussians' centers
 CENTRES_SEED = 0
 
 _FIRST, _SECOND = np.triu_indices(ROTORS)
@@ -65,15 +65,15 @@ def quad(deviations: np.ndarray) -> np.ndarray:
 
 
 def tracking_error(states: np.ndarray, times: np.ndarray, reference: FigureEight) -> np.ndarray:
-    """Return the scaled tracking error e, (N, 12), zero in hover on a reference at rest.
+    """Return the scaled tracking error e, (N, 12), zero when hovering on a reference at rest.
 
     (p - p_d) / 0.1 m, (v - v_d) / 0.3 m/s, (z - z_d)_xy / 0.1, 2 q_w q_z / 0.1, w / (1 rad/s), with
-    z the body's z axis and z_d the direction of the thrust that the reference asks for.
+    z the body's z axis and z_d the direction of the thrust that the reference requires.
 
     Args:
         states: (13, N).
         times: on the reference, (N,) [s].
-        reference: what is followed.
+        reference: the trajectory to follow.
     """
     wanted = reference.at(times)
     q0, q1, q2, q3 = states[6:10]
@@ -107,15 +107,15 @@ class ActionValueFeatures:
     - phi0: all monomials of e up to degree 2, 91;
     - phi1 (x) d with phi1 = (1, e), 52;
     - phi2 (x) quad(d) with phi2 = 1, 10, or, if state_dependent, phi2 = (1, e), 130;
-    - phi3: Gaussians exp(-|e - c_e|^2 / (2 s_e^2) - |d - c_d|^2 / (2 s_d^2)), one per centre.
+    - phi3: Gaussians exp(-|e - c_e|^2 / (2 s_e^2) - |d - c_d|^2 / (2 s_d^2)), one per center.
 
     Args:
         error_centres: c_e, (G, 12), read-only.
         deviation_centres: c_d, (G, 4), read-only.
-        state_dependent: whether the curvature of phi2 changes with the state.
+        state_dependent: whether the curvature of phi2 depends on the state.
 
     Raises:
-        ValueError: if the centres do not fit, or are not finite.
+        ValueError: if the centers do not fit, or are not finite.
     """
 
     error_centres: np.ndarray
@@ -131,7 +131,7 @@ class ActionValueFeatures:
 
     @property
     def curvature(self) -> slice:
-        """Where the features phi2 (x) quad(d) are; the first 10 belong to phi2's 1."""
+        """The slice of the features phi2 (x) quad(d); the first 10 belong to phi2 = 1."""
         start = 1 + ERRORS + len(_ERROR_FIRST) + (1 + ERRORS) * ROTORS
         return slice(start, start + (1 + ERRORS if self.state_dependent else 1) * len(BASIS))
 
@@ -161,7 +161,7 @@ class ActionValueFeatures:
     def hessians(
         self, coefficients: np.ndarray, errors: np.ndarray, deviations: np.ndarray
     ) -> np.ndarray:
-        """Return the Hessians of coefficients' phi by the action (equation 10), (N, 4, 4).
+        """Return the Hessians of coefficients' phi in the action (equation 10), (N, 4, 4).
 
         sum_ik theta2_ik phi2_i S_k + sum_j theta3_j phi3_j ((d - c)(d - c)' / s_d^4 - I / s_d^2)
 
@@ -191,7 +191,7 @@ class ActionValueFeatures:
 def action_value_features(state_dependent: bool = False) -> ActionValueFeatures:
     """Return features with 20 Gaussians, 173 or 293 in all.
 
-    Their centres are drawn once and for all: c_e from N(0, I), c_d from N(0, 0.1^2 I).
+    Their centers are fixed draws: c_e from N(0, I), c_d from N(0, 0.1^2 I).
     """
     rng = np.random.default_rng(CENTRES_SEED)
     error_centres = rng.standard_normal((GAUSSIANS, ERRORS))
@@ -204,7 +204,7 @@ def _affine(errors: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones((len(errors), 1)), errors], axis=1)
 
 
-def _square_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _square_distances(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Return |x_n - c_g|^2, (N, G)."""
-    away = points[:, None, :] - centres
+    away = points[:, None, :] - centers
     return np.einsum("ngi,ngi->ng", away, away)

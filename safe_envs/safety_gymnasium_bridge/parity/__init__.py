@@ -1,1 +1,1 @@
-"""The bridge held against the original packages: rollouts, figures, and a sweep of all ids."""
+"""Comparing the bridge with the original packages: rollouts, figures, and a sweep of all ids."""

@@ -1,4 +1,4 @@
-"""How far two sides' rollouts of one task are apart: pure functions of arrays."""
+"""Differences between two sides' rollouts of one task: pure functions of arrays."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from safe_envs.safety_gymnasium_bridge.parity.rollout_policies import Arrays
 
-TOLERANCE = 1e-6  # of an observation's entries, beyond which trajectories have parted
+TOLERANCE = 1e-6  # in an observation's entries; beyond it trajectories have diverged
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """How two episodes with the same seed and actions part.
+    """How two episodes with the same seed and actions diverge.
 
     Args:
         at_reset: largest difference of the first observations.
@@ -22,7 +22,7 @@ class Divergence:
         reward_at_first_step: difference of the first rewards.
         parted: first step after which observations differ by more than the tolerance, or only one
             of the episodes is over; None if there is none.
-        steps: steps that both took.
+        steps: steps taken by both.
         mismatches_before: steps before `parted` at which costs differ.
         mismatches: steps of both at which costs differ.
     """
@@ -37,7 +37,7 @@ class Divergence:
 
 
 def divergence(ours: Arrays, theirs: Arrays, row: int, tolerance: float = TOLERANCE) -> Divergence:
-    """Return how the episodes in `row` of two sides' trajectories part.
+    """Return how the episodes in `row` of two sides' trajectories diverge.
 
     Raises:
         ValueError: if observations have different shapes.
@@ -71,8 +71,8 @@ def divergence(ours: Arrays, theirs: Arrays, row: int, tolerance: float = TOLERA
 def z_of_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Return z = (mean(ours) - mean(theirs)) / sqrt(var(ours) / n + var(theirs) / m).
 
-    This is the statistic of Welch's test, large if the means differ by more than chance. It is 0
-    for equal means and infinite for different ones if neither side varies.
+    This is the statistic of Welch's test, large if the means differ by more than chance. If neither
+    side varies, it is 0 for equal means and infinite for different ones.
     """
     difference = float(np.mean(ours) - np.mean(theirs))
     return _quotient(

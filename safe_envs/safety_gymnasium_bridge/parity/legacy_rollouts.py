@@ -1,10 +1,10 @@
-"""Rollouts of the genuine packages; a script for the interpreter of their own time.
+"""Rollouts of the original packages; a script for an interpreter of their time.
 
     python3.10 -I legacy_rollouts.py --versions
     python3.10 -I legacy_rollouts.py JOB.json
 
-It prints the versions it found as JSON, or does one job and writes its arrays. It imports nothing
-of this project but `rollout_policies.py`, by the path that the job names.
+It prints the versions that it finds as JSON, or does one job and writes its arrays. From this
+project it imports only `rollout_policies.py`, by the path given in the job.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def found_versions() -> dict[str, str | None]:
 
 
 def do_job(job: dict[str, Any]) -> None:
-    """Roll out what the job asks for and write the arrays where it says."""
+    """Roll out the job and write its arrays to the job's file."""
     import numpy as np
 
     spec = importlib.util.spec_from_file_location("rollout_policies", job["policies"])
@@ -65,11 +65,11 @@ def do_job(job: dict[str, Any]) -> None:
 
 
 def main(argument: str) -> None:
-    """Print versions or do the job of a file."""
+    """Print versions, or do the job in a file."""
     if argument == "--versions":
         print(json.dumps(found_versions()))
         return
-    warnings.simplefilter("ignore")  # of packages that will not change any more
+    warnings.simplefilter("ignore")  # from packages that no longer change
     with open(argument, encoding="utf-8") as file:
         do_job(json.load(file))
 

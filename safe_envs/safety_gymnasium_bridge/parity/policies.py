@@ -1,4 +1,4 @@
-"""Which policies the parity command compares a task with, as plain numbers."""
+"""The policies with which the parity command compares a task, as plain numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from safe_envs.safety_gymnasium_bridge.parity.rollout_policies import Definition
 from safe_envs.safety_gymnasium_bridge.task_ids import VELOCITY_MODULES
 
-WEIGHT_SEEDS = {  # of 30 draws the one with the largest return over two other episodes
+WEIGHT_SEEDS = {  # the best of 30 draws by the return over two other episodes
     "HalfCheetah": 18,
     "Hopper": 16,
     "Swimmer": 21,
@@ -19,12 +19,16 @@ WEIGHT_SEEDS = {  # of 30 draws the one with the largest return over two other e
     "Ant": 6,
     "Humanoid": 8,
 }
-LIDARS = ("push_box_lidar", "goal_lidar", "circle_lidar")  # the first that a task has is followed
-DRIVING: dict[str, dict[str, Any]] = {  # wheels and joints as in the robots' scenes
+LIDARS = (
+    "push_box_lidar",
+    "goal_lidar",
+    "circle_lidar",
+)  # a policy follows the first one that a task has
+DRIVING: dict[str, dict[str, Any]] = {  # wheels and joints as in the robots' models
     "Point": {"bearing": 0.0, "gain": 5.0, "forward": [0.5, 0.0], "left": [0.0, 1.0]},
     "Car": {"bearing": -math.pi / 2, "gain": 0.5, "forward": [0.5, 0.5], "left": [1.0, -1.0]},
 }
-CIRCLING = 1.2  # bearing of the middle of a circle, a little ahead of the left [rad]
+CIRCLING = 1.2  # bearing of the circle's center: left and slightly ahead [rad]
 
 
 def random_definition(env: gym.Env) -> Definition:
@@ -35,8 +39,8 @@ def random_definition(env: gym.Env) -> Definition:
 def seeking_definition(task_id: str, env: gym.Env) -> Definition:
     """Return the definition of the policy that seeks reward.
 
-    Point and Car steer towards the goal, the button or the box, or around the circle. Robots with
-    legs act by tanh of a fixed matrix times the observation.
+    Point and Car steer toward the goal, the button or the box, or around the circle. Legged robots
+    take the tanh of a fixed matrix times the observation.
     """
     robot = next((r for r in DRIVING if task_id.startswith(f"Safety{r}")), None)
     bins = _followed_bins(env)

@@ -1,18 +1,18 @@
-"""The bridge against the genuine packages of their own time, by the same seeds and actions.
+"""Compare the bridge with the original packages, with the same seeds and actions.
 
     python3.10 -m venv legacy
     legacy/bin/pip install safety-gymnasium==1.0.0 gymnasium-robotics==1.2.2 "numpy<1.24"
     python -m safe_envs.safety_gymnasium_bridge.parity --legacy-python legacy/bin/python
 
-prints two tables. The first compares trajectories with given actions: largest differences of the
-observations after reset and after one step, the step at which they have parted by more than 1e-6
-(numbers of another MuJoCo are rounded otherwise, and contacts are chaotic), and the steps with
-different costs. The second compares return, cost and length over episodes of a random policy and of
-one that seeks reward, with standard deviations in brackets, and z of the difference: Welch's, of
-which none should be beyond 3, and the paired one, which is sharper, but large as well where all
-episodes differ by nothing but the same rounding.
+prints two tables. The first compares trajectories with given actions: the largest differences of
+observations after reset and after one step, the step at which they differ by more than 1e-6
+(versions of MuJoCo round differently, and contacts are chaotic), and the steps with different
+costs. The second compares return, cost and length over episodes of a random policy and of one that
+seeks reward, with standard deviations in parentheses, and z of the difference. No Welch's z should
+exceed 3. The paired z is more sensitive, but it is also large where all episodes differ by the same
+rounding alone.
 
-With `--out FOLDER` results are kept in files, ten episodes each, and a second call does only what
+With `--out FOLDER` results are kept in files of ten episodes each, and a second call only does what
 is missing.
 """
 
@@ -64,7 +64,7 @@ DEFAULT_TASKS = (
 POLICIES = {"random": lambda task_id, env: random_definition(env), "seeking": seeking_definition}
 TRAJECTORIES = "trajectories"
 SIDES = ("genuine", "bridge")
-EPISODES_AT_A_TIME = 10  # more get lost if the command is stopped
+EPISODES_AT_A_TIME = 10  # at most these are lost if the command is stopped
 LARGEST_Z = 3.0
 Comparison = dict[str, Any]  # what a file of `--out` holds
 
@@ -107,12 +107,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--legacy-python", required=True, metavar="PATH", help="python3.10 of the genuine packages"
+        "--legacy-python",
+        required=True,
+        metavar="PATH",
+        help="python3.10 of the original packages",
     )
     parser.add_argument("--tasks", nargs="+", default=DEFAULT_TASKS, metavar="ID")
     parser.add_argument("--seeds", type=_count, default=5, help="trajectories per task (5)")
     parser.add_argument("--episodes", type=_count, default=50, help="per policy (50)")
-    parser.add_argument("--steps", type=_count, help="at most, per episode (those of the task)")
+    parser.add_argument("--steps", type=_count, help="at most, per episode (the task's)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep and reuse results here")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything here")
     return parser
@@ -159,7 +162,7 @@ def _job(task_id: str, kind: str, env: gym.Env, seeds: list[int], steps: int | N
 
 
 def _part(job: Job, kind: str, file: Path | None, legacy: LegacySide) -> Comparison:
-    """Return the comparison of a job, from its file if that was made with the same settings."""
+    """Return the comparison of a job, from its file if the settings are the same."""
     settings = {
         "task": job.task_id,
         "kind": kind,
@@ -237,7 +240,7 @@ def _totals(comparison: Comparison) -> tuple[dict[str, np.ndarray], dict[str, np
 
 
 def _all_z(comparisons: list[Comparison]) -> list[tuple[str, float]]:
-    """Return what was compared, and its z, for returns and costs of all policies."""
+    """Return a name and the z of every comparison of returns and costs."""
     found = []
     for comparison in comparisons:
         if comparison["settings"]["kind"] != TRAJECTORIES:
@@ -251,7 +254,7 @@ def _all_z(comparisons: list[Comparison]) -> list[tuple[str, float]]:
 def _verdict(comparisons: list[Comparison]) -> list[str]:
     found = _all_z(comparisons)
     if not found:
-        return ["no distribution was compared"]
+        return ["no distributions were compared"]
     name, largest = max(found, key=lambda entry: abs(entry[1]))
     beyond = [f"{name} ({z:.2f})" for name, z in found if abs(z) > LARGEST_Z]
     return [

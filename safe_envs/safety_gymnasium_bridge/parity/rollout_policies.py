@@ -1,7 +1,7 @@
 """Policies and rollouts of the parity command, run unchanged by both of its interpreters.
 
-This file needs NumPy alone and no other file of the project, so that an old interpreter can execute
-it by its path. A policy is a dict of plain numbers, which travels as JSON.
+This file needs only NumPy and no other file of the project, so that an old interpreter can run it
+by its path. A policy is a dict of plain numbers, which is passed as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Side(Protocol):
-    """An environment as both interpreters know it."""
+    """An environment as both interpreters see it."""
 
     def reset(self, seed: int) -> np.ndarray:
         """Start an episode and return its first observation, (d,)."""
@@ -44,17 +44,17 @@ def linear_policy(low: np.ndarray, high: np.ndarray, weights: np.ndarray) -> Act
 def lidar_policy(
     bins: np.ndarray, bearing: float, gain: float, forward: np.ndarray, left: np.ndarray
 ) -> Act:
-    """Return a policy that steers until the object of a lidar lies at a bearing.
+    """Return a policy that steers until the object seen by a lidar is at a bearing.
 
     The object's angle is that of the sum of the directions of the bins, weighted by their readings.
     With the error e, an angle in (-pi, pi], a = max(cos e, 0) forward + clip(gain e, -1, 1) left.
 
     Args:
         bins: start and stop of the lidar in the observation, (2,).
-        bearing: where the object shall lie, counter-clockwise from the first bin's start. [rad]
+        bearing: the object's desired angle, counterclockwise from the first bin's start. [rad]
         gain: of the steering. [1/rad]
-        forward: the action that drives straight on, (actions,).
-        left: the action that turns counter-clockwise, (actions,).
+        forward: the action that drives straight ahead, (actions,).
+        left: the action that turns counterclockwise, (actions,).
     """
     start, stop = bins
     count = stop - start
@@ -72,7 +72,7 @@ def lidar_policy(
 
 
 def given_policy(actions: np.ndarray) -> Act:
-    """Return a policy that takes the actions (T, actions) one after another."""
+    """Return a policy that takes the actions (T, actions) in order."""
     return lambda observation, step: actions[step]
 
 
@@ -99,7 +99,7 @@ def policy_of(definition: Definition, seed: int) -> Act:
 def roll_out(side: Side, seed: int, act: Act, steps: int) -> Arrays:
     """Return one episode of at most `steps` T: observations (T + 1, d), rewards and costs (T,).
 
-    Actions are rounded to float32, whatever a side computes with, so that both get the same.
+    Actions are rounded to float32, so that both sides get the same ones.
     """
     observations = [np.array(side.reset(seed), dtype=np.float64)]
     rewards: list[float] = []

@@ -1,4 +1,4 @@
-"""The two sides of the parity command: the bridge here, the genuine packages in another Python."""
+"""The two sides of the parity command: the bridge here, the originals in another Python."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ HOW_TO_MAKE = (
     "and pass --legacy-python legacy/bin/python"
 )
 SCRIPT = Path(__file__).with_name("legacy_rollouts.py")
-LAST_LINES = 12  # of a failed rollout's error
+LAST_LINES = 12  # of a failed rollout's output
 
 
 class LegacySideError(RuntimeError):
-    """The genuine packages' interpreter is missing, is another one, or failed in a rollout."""
+    """The original packages' interpreter is missing, is the wrong one, or failed in a rollout."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What both sides roll out.
+    """A rollout for both sides.
 
     Args:
         task_id: the task.
-        seeds: of the episodes.
-        steps: of the longest episode T.
+        seeds: one per episode.
+        steps: the length of the longest episode, T.
         policy: a definition of `rollout_policies`; None if actions are given.
         actions: (seeds, T, actions); None if a policy is given.
     """
@@ -53,7 +53,7 @@ class Job:
 
 
 class BridgedSide:
-    """A bridged environment as `rollout_policies` knows it."""
+    """A bridged environment as `rollout_policies` sees it."""
 
     def __init__(self, env: gym.Env) -> None:
         self._env = env
@@ -70,7 +70,7 @@ class BridgedSide:
 
 
 def bridged_rollouts(job: Job) -> Arrays:
-    """Return what the job asks for, rolled out with the bridge."""
+    """Return the job's arrays, rolled out with the bridge."""
     env = make(job.task_id, disable_env_checker=True)
     side = BridgedSide(env)
     if job.policy is not None:
@@ -95,24 +95,24 @@ class LegacySide:
         python: path of the interpreter.
 
     Raises:
-        LegacySideError: if it cannot be run or its packages are of other versions.
+        LegacySideError: if it cannot be run or its packages have other versions.
     """
 
     def __init__(self, python: str) -> None:
         self._python = python
         self.versions: dict[str, str] = json.loads(self._run("--versions"))
         wrong = [
-            f"{name} {self.versions[name] or '(not installed)'} in place of {expected}"
+            f"{name} {self.versions[name] or '(not installed)'} instead of {expected}"
             for name, expected in GENUINE_VERSIONS.items()
             if self.versions[name] != expected
         ]
         if not self.versions["python"].startswith(GENUINE_PYTHON):
-            wrong.append(f"Python {self.versions['python']} in place of {GENUINE_PYTHON}x")
+            wrong.append(f"Python {self.versions['python']} instead of {GENUINE_PYTHON}x")
         if wrong:
             raise LegacySideError(f"{python} has {', '.join(wrong)}; {HOW_TO_MAKE}")
 
     def rollouts(self, job: Job) -> Arrays:
-        """Return what the job asks for, rolled out with the genuine packages.
+        """Return the job's arrays, rolled out with the original packages.
 
         Raises:
             LegacySideError: if a rollout fails; the message holds the end of its output.
@@ -136,7 +136,7 @@ class LegacySide:
                 return dict(arrays)
 
     def _run(self, argument: str, folder: str | None = None, task_id: str = "") -> str:
-        """Return what the script printed; `-I` keeps this folder and variables out of its way."""
+        """Return what the script printed; `-I` isolates it from this folder and from variables."""
         command = [self._python, "-I", str(SCRIPT), argument]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -149,7 +149,7 @@ class LegacySide:
             what = f"rolling out {task_id}" if task_id else "asking for versions"
             raise LegacySideError(
                 f"{what} with {self._python} failed with exit code {done.returncode}; try "
-                "another task by --tasks, or repair that environment. The end of its output:\n"
+                "another task with --tasks, or repair that environment. The end of its output:\n"
                 + "\n".join(lines)
             )
         return done.stdout

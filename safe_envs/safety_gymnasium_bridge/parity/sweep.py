@@ -1,4 +1,4 @@
-"""Whether every id of the genuine package works here: one row per id, one column per question."""
+"""Whether every id of the genuine package works here: one row per id, one column per check."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from safe_envs.safety_gymnasium_bridge.task_ids import TASKS, GenuineTask
 
 COLUMNS = ("constructs", "resets", "steps", "deterministic", "check", "renders")
 STEPS = 200
-VISION_STEPS = 10  # every step draws a picture
-COMPARED_STEPS = 80  # of the question whether it is deterministic
+VISION_STEPS = 10  # every step draws an image
+COMPARED_STEPS = 80  # when checking determinism
 CHECK = {"steps": 15, "num_envs": 2}
 CHECKED_EPISODE = 6  # steps; several episodes end within a check
 VISION_CHECK = {"steps": 4, "num_envs": 2}
@@ -30,14 +30,14 @@ VISION_CHECKED_EPISODE = 2
 
 @dataclass(frozen=True)
 class SweepRow:
-    """What works with one id.
+    """The results for one id.
 
     Args:
         id: the id.
         group: its group.
-        passed: those of `COLUMNS` that hold.
+        passed: the `COLUMNS` that hold.
         note: the first error; empty if there was none.
-        seconds: time it took.
+        seconds: time taken.
     """
 
     id: str
@@ -48,26 +48,26 @@ class SweepRow:
 
 
 def sweep_task(task_id: str) -> SweepRow:
-    """Try everything with one id; what fails is noted, not raised."""
+    """Return the results for one id; failures are recorded, not raised."""
     task = TASKS[task_id]
     passed: list[str] = []
     notes: list[str] = []
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Gymnasium's advice on spaces and on old versions
-        for column, holds in _questions(task).items():
+        for column, holds in _checks_of(task).items():
             try:
                 if holds():
                     passed.append(column)
                 else:
                     notes.append(f"{column}: no")
-            except Exception as error:  # whatever a package of others raises is a result
+            except Exception as error:  # whatever the foreign package raises is a result
                 notes.append(f"{column}: {type(error).__name__}: {error}")
     note = notes[0] if notes else ""
     return SweepRow(task_id, task.group, tuple(passed), note, time.perf_counter() - began)
 
 
-def _questions(task: GenuineTask) -> dict[str, Callable[[], bool]]:
+def _checks_of(task: GenuineTask) -> dict[str, Callable[[], bool]]:
     answers = (_constructs, _resets, _steps, _deterministic, _checks, _renders)
     return {c: partial(answer, task) for c, answer in zip(COLUMNS, answers, strict=True)}
 
@@ -92,7 +92,7 @@ def _steps(task: GenuineTask) -> bool:
 
 
 def _deterministic(task: GenuineTask) -> bool:
-    """Compare two environments, the first of which has been used before."""
+    """Compare two environments; the first has been used before."""
     steps = min(_length(task), COMPARED_STEPS)
     used, fresh = _made(task), _made(task)
     rollout(used, seed=5, steps=3)
@@ -115,9 +115,9 @@ def _checks(task: GenuineTask) -> bool:
 
 @contextmanager
 def _without_fork() -> Iterator[None]:
-    """Start processes anew in the block.
+    """Start processes in the block without fork.
 
-    Forked children of a process that has drawn a frame hang when they draw one themselves.
+    After the parent has drawn a frame, forked children hang when they draw one.
     """
     before = multiprocessing.get_start_method(allow_none=True)
     others = [m for m in multiprocessing.get_all_start_methods() if m != "fork"]
@@ -130,7 +130,7 @@ def _without_fork() -> Iterator[None]:
 
 
 def _renders(task: GenuineTask) -> bool:
-    """Draw a frame, or observe one with the photographed sky."""
+    """Draw a frame; Vision tasks observe one, with the photographed sky."""
     env = make(task.id, render_mode="rgb_array")
     env.reset(seed=3)
     env.step(env.action_space.sample())
@@ -140,7 +140,7 @@ def _renders(task: GenuineTask) -> bool:
 
 
 def _made(task: GenuineTask, **options: Any) -> gym.Env:
-    """Return the environment; where each has to load the photographs of its sky, without them."""
+    """Return the environment, for Vision tasks without the photographs of its sky."""
     sky = {"plain_sky": True} if task.group == "vision" else {}
     return make(task.id, **sky, **options)
 

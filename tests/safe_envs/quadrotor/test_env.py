@@ -142,12 +142,12 @@ def test_starts_are_clear_of_the_obstacles(scene, vehicle):
     env = QuadrotorEnv(scene=scene, vehicle=vehicle)
     for seed in range(25):
         env.reset(seed=seed)
-        x, centres = env.state, env.centres
+        x, centers = env.state, env.centres
         np.testing.assert_array_equal(x[6:], LEVEL)
 
-        def barrier(t, x=x, centres=centres):
+        def barrier(t, x=x, centers=centers):
             position = x[:3] + t * x[3:6]
-            return ((position - centres) ** 2).sum(axis=1) - (env.radii + 0.03) ** 2
+            return ((position - centers) ** 2).sum(axis=1) - (env.radii + 0.03) ** 2
 
         h = 1e-4
         rate = (barrier(h) - barrier(-h)) / (2 * h)
@@ -163,8 +163,8 @@ def test_starts_without_the_condition_would_collide():
     """What the redraws leave out: a state that flies at a sphere half a metre ahead."""
     position, velocity = np.zeros((3, 1, 2)), np.zeros((3, 1, 2))
     velocity[0] = [[1.5, -1.5]]
-    centres, radii = np.array([[[0.5], [0.0], [0.0]]]), np.array([0.31])
-    assert keeps_clear(position, velocity, centres, radii).tolist() == [[False, True]]
+    centers, radii = np.array([[[0.5], [0.0], [0.0]]]), np.array([0.31])
+    assert keeps_clear(position, velocity, centers, radii).tolist() == [[False, True]]
 
 
 def test_options_of_reset():
@@ -180,7 +180,7 @@ def test_options_of_reset():
         velocity = env.reference.at(share * 6.0).velocity
         assert normal @ velocity == pytest.approx(0, abs=1e-12)
         assert np.cross(velocity, normal)[2] > 0  # to the left
-    np.testing.assert_array_equal(env.state[6:10], [-1, 0, 0, 0])  # normalised
+    np.testing.assert_array_equal(env.state[6:10], [-1, 0, 0, 0])  # normalized
     assert env.time == 0.0
     env.reset(seed=0, options={"time": 2.75})
     assert env.time == 2.75

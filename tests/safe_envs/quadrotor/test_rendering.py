@@ -72,9 +72,9 @@ def test_the_vehicle_is_drawn_where_it_is(place):
 def test_contact_turns_spheres_red_in_space(scene):
     env = make(scene=scene)
     env.reset(seed=0)
-    centre = min(env.centres, key=lambda c: abs(c[2] - 1.0))
+    center = min(env.centres, key=lambda c: abs(c[2] - 1.0))
     red = []
-    for place in ((1.2, 1.2, 2.0), centre):
+    for place in ((1.2, 1.2, 2.0), center):
         frame = frame_at(env, place)
         red.append(((frame[..., 0] > 120) & (frame[..., 1:].max(axis=2) < 90)).sum())
     assert red[0] < 50
@@ -160,21 +160,21 @@ def test_the_shape_adds_no_mass(vehicle):
 def test_two_flights_in_one_drawing():
     pytest.importorskip("pygame")
     task = flight_task("spheres", "crazyflie", (0.0, 0.0, 0.0), 0.0, 1.0, 0.0, False, None, False)
-    centres = np.array([[1.0, 0.0, 1.0]] * 4)
+    centers = np.array([[1.0, 0.0, 1.0]] * 4)
     paths = {
         name: [(x, y, 1.0) for x in np.linspace(-1.0, end, 20)]
         for name, y, end in (("clear", 0.8, 0.0), ("touching", -0.8, 0.0))
     }
     paths["touching"] += [(1.0, 0.0, 1.0)]
     clear, touching = (
-        Flown([*path[-1], 0, 0, 0, *LEVEL], path, colour)
-        for path, colour in zip(paths.values(), (AGENT, PURPLE), strict=True)
+        Flown([*path[-1], 0, 0, 0, *LEVEL], path, color)
+        for path, color in zip(paths.values(), (AGENT, PURPLE), strict=True)
     )
-    alone = draw_flights([clear], centres, centres[0], task)
+    alone = draw_flights([clear], centers, centers[0], task)
     np.testing.assert_array_equal(
-        alone, draw_flight(clear.state, clear.trail, centres, centres[0], task)
+        alone, draw_flight(clear.state, clear.trail, centers, centers[0], task)
     )
-    both = draw_flights([clear, touching], centres, centres[0], task)
+    both = draw_flights([clear, touching], centers, centers[0], task)
     counts = [[(f == c).all(axis=2).sum() for c in (AGENT, PURPLE, HAZARD)] for f in (alone, both)]
     assert counts[0][0] > 200
     assert counts[0][1:] == [0, 0]

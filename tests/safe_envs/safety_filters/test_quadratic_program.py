@@ -31,7 +31,7 @@ def random_program(rng, count=4, rows=4, spread=2.0):
 
 
 def by_hand(p):
-    """Return the normalised metric, rows and bounds."""
+    """Return the normalized metric, rows and bounds."""
     metric = p["metric"] * len(p["metric"]) / np.trace(p["metric"])
     lengths = np.linalg.norm(p["rows"], axis=1)
     return metric, p["rows"] / lengths[:, None], p["bounds"] / lengths
@@ -87,7 +87,7 @@ def test_agrees_with_clarabel():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 12))
-def test_the_solution_is_feasible_and_no_neighbour_is_better(seed, count, rows):
+def test_the_solution_is_feasible_and_no_neighbor_is_better(seed, count, rows):
     rng = np.random.default_rng(seed)
     p = random_program(rng, count, rows)
     found = project(**p)
@@ -131,7 +131,7 @@ def test_without_rows_the_reference_is_clipped():
     assert found.slack == 0.0
 
 
-def test_the_gradient_moves_the_unconstrained_maximiser():
+def test_the_gradient_moves_the_unconstrained_maximizer():
     rng = np.random.default_rng(1)
     p = random_program(rng, rows=1) | {"low": -1e6, "high": 1e6}
     gradient = rng.normal(size=4)

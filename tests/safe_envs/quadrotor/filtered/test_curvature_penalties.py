@@ -9,7 +9,7 @@ from safe_envs.quadrotor.filtered.curvature_penalties import (
     STABILITY,
     PenaltyWeights,
     definiteness_penalty,
-    penalised_theta,
+    penalized_theta,
     quadratic_weights,
     third_derivative_bounds,
     third_order_penalty,
@@ -98,9 +98,9 @@ def test_the_bounds_are_the_largest_third_derivatives(radius):
     # The largest is on the line through 0 and c_d, for a direction at some angle to it.
     line, angle = np.meshgrid(np.linspace(-radius, radius, 400), np.linspace(0.0, np.pi / 2, 30))
     for j in range(3):
-        centre = FEATURES.deviation_centres[j]
-        bump = ActionValueFeatures(FEATURES.error_centres[j : j + 1], centre[None])
-        along = centre / np.linalg.norm(centre)
+        center = FEATURES.deviation_centres[j]
+        bump = ActionValueFeatures(FEATURES.error_centres[j : j + 1], center[None])
+        along = center / np.linalg.norm(center)
         across = np.linalg.svd(along[None])[2][1]
         deviations = line.reshape(-1, 1) * along
         directions = np.cos(angle).reshape(-1, 1) * along + np.sin(angle).reshape(-1, 1) * across
@@ -134,7 +134,7 @@ def test_the_second_penalty_alone_shrinks_heights_by_a_common_threshold():
     theta, curvature = np.zeros(SMALL.count), np.ones(SMALL.count)
     heights, stiffness = np.array([1.0, -2.0, 0.1]), np.array([1.0, 3.0, 2.0])
     theta[-3:], curvature[-3:] = heights, stiffness
-    found = penalised_theta(
+    found = penalized_theta(
         theta, np.diag(curvature), np.ones(SMALL.count), SMALL, errors, PenaltyWeights(third=weight)
     )
 
@@ -157,7 +157,7 @@ def test_the_first_penalty_alone_raises_the_curvature_to_the_barriers_balance():
     for before in (1.0, 0.05):
         theta[SMALL.curvature] = before * IDENTITY
         arguments = (np.eye(SMALL.count), np.ones(SMALL.count), SMALL, np.zeros((1, 12)))
-        found = penalised_theta(theta, *arguments, weights)
+        found = penalized_theta(theta, *arguments, weights)
         w = np.roots([2.0, 2.0 * (STABILITY - before), -2.0 * before * STABILITY - 0.1]).max()
         np.testing.assert_allclose(found[SMALL.curvature], w * IDENTITY, atol=1e-6)
 

@@ -301,7 +301,7 @@ def test_files_that_hold_no_value_are_refused(fitted, tmp_path):
     fitted.save(path)
     good = dict(np.load(path))
     content = path.read_bytes()
-    not_a_file = "is no readable npz file .*; pass a file that FittedQ.save wrote"
+    not_a_file = "is not a readable npz file .*; pass a file that FittedQ.save wrote"
     for wrong in (b"", b"words", content[: len(content) // 2]):
         path.write_bytes(wrong)
         with pytest.raises(ValueError, match=not_a_file):
@@ -320,13 +320,13 @@ def test_files_that_hold_no_value_are_refused(fitted, tmp_path):
         ({"format": np.array("other")}, "has format 'other', not 'safe-envs fitted"),
         ({"vehicle": np.array("glider")}, "is damaged, vehicle is 'glider'; pass one of"),
         ({"discount": np.array(1.5)}, "is damaged, discount is 1.5; pass a number"),
-        ({"discount": np.zeros(2)}, "is damaged, .*; fit and save anew"),
+        ({"discount": np.zeros(2)}, "is damaged, .*; fit and save it again"),
         ({"theta": good["theta"][1:]}, r"theta has shape \(172,\); pass .* \(173,\)"),
         ({"theta": np.full(173, np.nan)}, "theta .* holds NaN"),
         ({"feature_scales": np.zeros(173)}, "feature_scales has entries <= 0"),
         ({"mean_weight": np.eye(3)}, "mean_weight has shape"),
         ({"error_centres": np.zeros((19, 12))}, "deviation_centres has shape"),
-        ({"error_centres": np.array("none")}, "is damaged, .*; fit and save anew"),
+        ({"error_centres": np.array("none")}, "is damaged, .*; fit and save it again"),
     ):
         np.savez(path, **(good | changed))
         with pytest.raises(ValueError, match=message):
@@ -371,7 +371,7 @@ def test_the_shipped_metric_is_used_for_the_crazyflie_alone():
         resolved_metric("fqi", DoubleIntegratorEnv().filter_plant())
 
 
-def test_the_filter_flies_without_cost_in_the_learnt_metric(fitted):
+def test_the_filter_flies_without_cost_in_the_learned_metric(fitted):
     for metric in ("fqi", fitted.metric()):
         env = SafetyFilter(QuadrotorEnv(), SphereZCBF(margin=0.03), metric)
         env.reset(seed=0)
@@ -386,7 +386,7 @@ def test_the_filter_flies_without_cost_in_the_learnt_metric(fitted):
 
 
 def test_another_vehicle_gets_a_metric_of_its_own():
-    learnt = fit_q(collect_transitions(vehicle="hummingbird")).metric()
+    learned = fit_q(collect_transitions(vehicle="hummingbird")).metric()
     closed_form = hover_metric(HUMMINGBIRD, CONTROL_DT)
-    learnt, closed_form = learnt / learnt.trace(), closed_form / closed_form.trace()
-    assert spectral_error(learnt, closed_form) < 0.25
+    learned, closed_form = learned / learned.trace(), closed_form / closed_form.trace()
+    assert spectral_error(learned, closed_form) < 0.25

@@ -42,7 +42,7 @@ def fitted(transitions):
 
 
 @pytest.fixture(scope="module")
-def penalised(transitions):
+def penalized(transitions):
     return fit_q(transitions, state_dependent=True, psd_weight=1e-8, third_weight=1e-6)
 
 
@@ -65,10 +65,10 @@ def test_a_filter_fits_its_metric_to_flights(transitions, fitted):
     assert np.array_equal(env.metric, floored(fitted.metric()))
     given = SafetyFilter(QuadrotorEnv(), BARRIER, fitted)
     matrix = SafetyFilter(QuadrotorEnv(), BARRIER, fitted.metric())
-    learnt = flight(env, 200)[0]
+    learned = flight(env, 200)[0]
     for other in (given, matrix, pickle.loads(pickle.dumps(env))):
-        assert np.array_equal(flight(other, 200)[0], learnt)
-    assert not np.array_equal(euclidean, learnt)
+        assert np.array_equal(flight(other, 200)[0], learned)
+    assert not np.array_equal(euclidean, learned)
 
 
 def test_a_fitted_metric_is_part_of_the_spec(transitions):
@@ -90,11 +90,11 @@ def test_the_vector_form_takes_a_fitted_value(fitted):
     assert np.array_equal(*taken)
 
 
-def test_a_metric_of_the_state_is_the_floored_curvature(transitions, penalised):
-    metric = penalised.state_metric()
+def test_a_metric_of_the_state_is_the_floored_curvature(transitions, penalized):
+    metric = penalized.state_metric()
     states, times = transitions.states[:, :50], transitions.times[:50]
-    weights, found = penalised.hessian(states, times), metric.batch(states, times)
-    floor = SMALLEST_SHARE * np.linalg.norm(penalised.metric(), 2)
+    weights, found = penalized.hessian(states, times), metric.batch(states, times)
+    floor = SMALLEST_SHARE * np.linalg.norm(penalized.metric(), 2)
     definite = np.linalg.eigvalsh(weights).min(axis=1) > floor
     assert definite.any()
     np.testing.assert_allclose(found[definite], weights[definite], atol=1e-14)
@@ -103,15 +103,15 @@ def test_a_metric_of_the_state_is_the_floored_curvature(transitions, penalised):
     )
     for n in range(50):
         np.testing.assert_allclose(metric.at(states[:, n], times[n]), found[n], atol=1e-14)
-    convex = replace(penalised, theta=-penalised.theta).state_metric().batch(states, times)
+    convex = replace(penalized, theta=-penalized.theta).state_metric().batch(states, times)
     flat = np.tile(floor * np.eye(4), (definite.sum(), 1, 1))
     np.testing.assert_allclose(convex[definite], flat, atol=1e-14)
-    with pytest.raises(ValueError, match="no positive eigenvalue, .*; fit it to more transitions"):
-        StateMetric(replace(penalised, mean_weight=-penalised.mean_weight))
+    with pytest.raises(ValueError, match="no positive eigenvalue: .*; fit it to more transitions"):
+        StateMetric(replace(penalized, mean_weight=-penalized.mean_weight))
 
 
-def test_the_filter_flies_without_cost_in_the_metric_of_the_state(penalised):
-    metric = penalised.state_metric()
+def test_the_filter_flies_without_cost_in_the_metric_of_the_state(penalized):
+    metric = penalized.state_metric()
     env = SafetyFilter(QuadrotorEnv(), BARRIER, metric)
     scene = env.unwrapped
     env.reset(seed=0)

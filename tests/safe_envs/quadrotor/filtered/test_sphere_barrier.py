@@ -22,18 +22,18 @@ def random_spheres(rng, count=3):
     return rng.normal(size=(count, 3)), rng.uniform(0.2, 0.5, count)
 
 
-def barrier_values(state, centres, radii):
-    away = np.asarray(state)[:3] - centres
+def barrier_values(state, centers, radii):
+    away = np.asarray(state)[:3] - centers
     return (away * away).sum(axis=1) - radii**2
 
 
-def time_derivatives(vehicle, state, u, centres, radii):
+def time_derivatives(vehicle, state, u, centers, radii):
     """Return h, h', h'', h''' of every sphere by a polynomial through h along the flight."""
     times = np.linspace(-4.0, 4.0, 9) * 2e-3
     values = []
     for time in times:
         reached = step(vehicle, state.tolist(), u.tolist(), float(time), 4)
-        values.append(barrier_values(reached, centres, radii))
+        values.append(barrier_values(reached, centers, radii))
     powers = np.polynomial.polynomial.polyfit(times, np.array(values), 8)
     return powers[:4] * np.array([1.0, 1.0, 2.0, 6.0])[:, None]
 
@@ -48,10 +48,10 @@ def left_side(rows, state, reference, u):
 def test_order_2_is_the_sum_of_the_barriers_true_derivatives(vehicle):
     rng = np.random.default_rng(0)
     for _ in range(10):
-        state, (centres, radii) = random_state(rng), random_spheres(rng)
-        rows = SphereZCBF(2, gains=(2.0, 5.0)).around(vehicle, TIME_STEP, centres, radii)
+        state, (centers, radii) = random_state(rng), random_spheres(rng)
+        rows = SphereZCBF(2, gains=(2.0, 5.0)).around(vehicle, TIME_STEP, centers, radii)
         u = rng.uniform(0.1, 0.9, 4)
-        h, first, second, _ = time_derivatives(vehicle, state, u, centres, radii)
+        h, first, second, _ = time_derivatives(vehicle, state, u, centers, radii)
         expected = second + 7.0 * first + 10.0 * h
         np.testing.assert_allclose(
             left_side(rows, state, rng.uniform(size=4), u), expected, rtol=1e-6, atol=1e-5
@@ -62,10 +62,10 @@ def test_order_2_is_the_sum_of_the_barriers_true_derivatives(vehicle):
 def test_order_3_is_the_sum_of_the_barriers_true_derivatives_if_the_step_is_short(vehicle):
     rng = np.random.default_rng(1)
     for _ in range(10):
-        state, (centres, radii) = random_state(rng), random_spheres(rng)
-        rows = SphereZCBF(3, gains=(1.0, 2.0, 4.0)).around(vehicle, 0.0, centres, radii)
+        state, (centers, radii) = random_state(rng), random_spheres(rng)
+        rows = SphereZCBF(3, gains=(1.0, 2.0, 4.0)).around(vehicle, 0.0, centers, radii)
         u = rng.uniform(0.1, 0.9, 4)
-        h, first, second, third = time_derivatives(vehicle, state, u, centres, radii)
+        h, first, second, third = time_derivatives(vehicle, state, u, centers, radii)
         expected = third + 7.0 * second + 14.0 * first + 8.0 * h
         np.testing.assert_allclose(left_side(rows, state, u, u), expected, rtol=1e-4, atol=1e-2)
 
@@ -76,8 +76,8 @@ def rotation(q):
     return np.eye(3) + 2.0 * w * cross + 2.0 * cross @ cross
 
 
-def third_order_sum(vehicle, state, u, centres, radii, gains):
-    """Return h''' + c2 h'' + c1 h' + c0 h with the rates at the end of the step, not linearised."""
+def third_order_sum(vehicle, state, u, centers, radii, gains):
+    """Return h''' + c2 h'' + c1 h' + c0 h with the rates at the end of the step, not linearized."""
     inertia, wrench = np.array(vehicle.inertia), vehicle.mixer @ u
     velocity, rates = state[3:6], state[10:]
     turn = wrench[1:] - np.cross(rates, inertia * rates)
@@ -86,26 +86,26 @@ def third_order_sum(vehicle, state, u, centres, radii, gains):
     push = wrench[0] / vehicle.mass
     acceleration = push * attitude[:, 2] - [0.0, 0.0, GRAVITY]
     jerk = push * attitude @ np.cross(rates, [0.0, 0.0, 1.0])
-    away = state[:3] - centres
+    away = state[:3] - centers
     first = 2.0 * away @ velocity
     second = 2.0 * velocity @ velocity + 2.0 * away @ acceleration
     third = 6.0 * velocity @ acceleration + 2.0 * away @ jerk
     a, b, c = gains
-    lower = (a * b + a * c + b * c) * first + a * b * c * barrier_values(state, centres, radii)
+    lower = (a * b + a * c + b * c) * first + a * b * c * barrier_values(state, centers, radii)
     return third + (a + b + c) * second + lower
 
 
 @VEHICLES
-def test_order_3_is_the_linearisation_of_the_barriers_sum(vehicle):
+def test_order_3_is_the_linearization_of_the_barriers_sum(vehicle):
     rng = np.random.default_rng(2)
     gains = (6.0, 6.0, 10.0)
     for _ in range(10):
-        state, (centres, radii) = random_state(rng), random_spheres(rng)
-        rows = SphereZCBF(3, margin=0.02).around(vehicle, TIME_STEP, centres, radii)
+        state, (centers, radii) = random_state(rng), random_spheres(rng)
+        rows = SphereZCBF(3, margin=0.02).around(vehicle, TIME_STEP, centers, radii)
         reference = rng.uniform(0.2, 0.8, 4)
 
-        def exact(u, state=state, centres=centres, grown=radii + 0.02):
-            return third_order_sum(vehicle, state, u, centres, grown, gains)
+        def exact(u, state=state, centers=centers, grown=radii + 0.02):
+            return third_order_sum(vehicle, state, u, centers, grown, gains)
 
         matrix, bounds = rows(state, reference)
         np.testing.assert_allclose(matrix @ reference - bounds, exact(reference), rtol=1e-9)
@@ -120,8 +120,8 @@ def test_batches_are_equal_to_single_rows(order, shared):
     rng = np.random.default_rng(3)
     states = np.stack([random_state(rng) for _ in range(20)], axis=1)
     references = rng.uniform(size=(4, 20))
-    centres = rng.normal(size=(5, 3) if shared else (5, 3, 20))
-    rows = SphereZCBF(order).around(CRAZYFLIE, TIME_STEP, centres, np.full(5, 0.3))
+    centers = rng.normal(size=(5, 3) if shared else (5, 3, 20))
+    rows = SphereZCBF(order).around(CRAZYFLIE, TIME_STEP, centers, np.full(5, 0.3))
     matrices, bounds = rows.batch(states, references)
     assert matrices.shape == (20, 5, 4)
     assert bounds.shape == (20, 5)
@@ -135,9 +135,9 @@ def differences_of_the_metrics(order, rng, count=50):
     """Return max |u_E - u_W| for rows that random references break, no action bound active."""
     metric = hover_metric(CRAZYFLIE, TIME_STEP)
     for _ in range(count):
-        state, (centres, radii) = random_state(rng), random_spheres(rng, 4)
+        state, (centers, radii) = random_state(rng), random_spheres(rng, 4)
         reference = rng.uniform(size=4)
-        rows, _ = SphereZCBF(order).around(CRAZYFLIE, TIME_STEP, centres, radii)(state, reference)
+        rows, _ = SphereZCBF(order).around(CRAZYFLIE, TIME_STEP, centers, radii)(state, reference)
         rows = rows[rows.sum(axis=1) > 0.0][:2]  # such that one direction of thrust serves all
         missing = rng.uniform(0.05, 0.3, len(rows)) * np.linalg.norm(rows, axis=1)
         euclidean, weighted = (

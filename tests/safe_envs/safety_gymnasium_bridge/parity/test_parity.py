@@ -122,10 +122,10 @@ def test_a_failed_rollout_is_told_and_the_others_go_on(stand_in, tmp_path, capsy
     command = ["--legacy-python", python, "--tasks", TASK, "--steps", "5", "--episodes", "2"]
     assert main(command) == 1
     told = capsys.readouterr()
-    assert told.err.count("failed with exit code 3; try another task by --tasks") == 3
+    assert told.err.count("failed with exit code 3; try another task with --tasks") == 3
     assert f"{TASK} random: rolling out {TASK} with" in told.err
     assert "no such scene" in told.err
-    assert told.out.endswith("no distribution was compared\n")
+    assert told.out.endswith("no distributions were compared\n")
 
 
 def test_wrong_versions_are_refused(stand_in):
@@ -133,8 +133,8 @@ def test_wrong_versions_are_refused(stand_in):
     with pytest.raises(LegacySideError) as caught:
         LegacySide(stand_in(**wrong))
     message = str(caught.value)
-    assert "safety-gymnasium (not installed) in place of 1.0.0" in message
-    assert "mujoco 3.2.0 in place of 2.3.3, Python 3.12.1 in place of 3.10.x" in message
+    assert "safety-gymnasium (not installed) instead of 1.0.0" in message
+    assert "mujoco 3.2.0 instead of 2.3.3, Python 3.12.1 instead of 3.10.x" in message
     assert "legacy/bin/pip install safety-gymnasium==1.0.0" in message
 
 

@@ -35,7 +35,7 @@ def test_the_old_interpreter_finds_all_that_is_imported(module):
     assert imported <= STANDARD | {"numpy"}  # and the genuine package, by its name
 
 
-def test_a_definition_that_travelled_gives_the_same_actions(make_env):
+def test_a_definition_that_traveled_gives_the_same_actions(make_env):
     """As on the other side: the file executed by its path, the definition read from JSON."""
     spec = importlib.util.spec_from_file_location("elsewhere", rollout_policies.__file__)
     elsewhere = importlib.util.module_from_spec(spec)
@@ -54,8 +54,8 @@ def test_a_definition_that_travelled_gives_the_same_actions(make_env):
 
 
 @pytest.mark.parametrize("angle", [0.3, 1.5, -0.4, -2.9])
-def test_steers_towards_what_the_lidar_sees(angle):
-    """The package spreads an object over the bin it lies in and, in parts, both neighbours."""
+def test_steers_toward_what_the_lidar_sees(angle):
+    """The package spreads an object over the bin it lies in and, in parts, both neighbors."""
     width = 2 * math.pi / 16
     inside, part = divmod(angle % (2 * math.pi), width)
     part /= width
