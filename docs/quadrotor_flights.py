@@ -63,7 +63,7 @@ def fly(metric: str | None, draws: bool = False) -> Iterator[Moment]:
     for step in range(STEPS + 1):
         if step % STRIDE == 0:
             frame = env.render() if draws else None
-            moment = (flight.state, flight.time, trail[:], flight.centres, total, touches)
+            moment = (flight.state, flight.time, trail[:], flight.centers, total, touches)
             yield Moment(*moment, frame)
         _, reward, _, _, info = env.step(flight.action_of(pilot(flight.state, flight.time)))
         total += float(reward)

@@ -113,7 +113,7 @@ def random_programs(count: int, weight: Weight, seed: int = 0) -> dict[str, list
     while min(map(len, found.values())) < count:
         flight.reset(seed=int(rng.integers(2**31)))
         states, references = random_states(rng, flight), rng.random((4, flight.num_envs))
-        rows = barrier.around(CRAZYFLIE, CONTROL_DT, flight.centres, flight.radii)
+        rows = barrier.around(CRAZYFLIE, CONTROL_DT, flight.centers, flight.radii)
         for i, (matrix, bounds) in enumerate(zip(*rows.batch(states, references), strict=True)):
             program = Program(np.ascontiguousarray(references[:, i]), matrix, bounds)
             kind = kind_of(program, weight)
@@ -134,7 +134,7 @@ def random_states(rng: np.random.Generator, flight: QuadrotorVectorEnv) -> np.nd
     away = rng.standard_normal((3, count))
     away *= (flight.radii[sphere] + rng.uniform(0.0, 0.5, count)) / np.linalg.norm(away, axis=0)
     states = rng.standard_normal((13, count))
-    states[:3] = flight.centres[sphere, :, np.arange(count)].T + away
+    states[:3] = flight.centers[sphere, :, np.arange(count)].T + away
     states[6] = 1.0
     states[7:10] *= 0.15
     states[6:10] /= np.linalg.norm(states[6:10], axis=0)

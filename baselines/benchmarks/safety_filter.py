@@ -128,7 +128,7 @@ def flown_states(
     for step in range(steps):
         u = controller.batch(flight.states, flight.times)
         if step % every == 0:
-            kept.append((flight.states, u, flight.centres))
+            kept.append((flight.states, u, flight.centers))
         env.step(flight.actions_of(u))
     states, references, centers = (
         np.concatenate(part, axis=-1) for part in zip(*kept, strict=True)

@@ -318,7 +318,7 @@ def first_centers(scene: str, seed: int, scenarios: int) -> np.ndarray:
     names: dict[str, SceneName] = {"spheres": "spheres", "column": "column"}
     env = QuadrotorVectorEnv(scenarios, None, scene=names[scene])
     env.reset(seed=seed)
-    return env.centres[:, :, 0]
+    return env.centers[:, :, 0]
 
 
 def _draw_paths(

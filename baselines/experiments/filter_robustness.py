@@ -26,7 +26,7 @@ from baselines.report.plots import write_png
 from safe_envs.quadrotor.task import SceneName
 
 CONDITIONS: Mapping[str, Mapping[str, Any]] = {
-    "as modelled": {},
+    "as modeled": {},
     "wind 0.02 N": {"wind": (0.0, 0.02, 0.0)},  # 8 % of the Crazyflie's weight
     "wind 0.05 N": {"wind": (0.0, 0.05, 0.0)},
     "gusts of 0.02 N": {"gust": 0.02},

@@ -154,7 +154,7 @@ class QuadrotorEnv(SingleEnv):
         return self._flight("the time").time
 
     @property
-    def centres(self) -> np.ndarray:
+    def centers(self) -> np.ndarray:
         """The spheres' centers, (obstacles, 3) [m]."""
         return np.array(self._flight("the centers").centers)
 

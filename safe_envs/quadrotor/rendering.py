@@ -194,7 +194,7 @@ def _rotation(state: Point) -> np.ndarray:
 
 
 def _draw_labels(surface: Any, views: tuple[View, View]) -> None:
-    """Name the views, part them by a line, and draw a metre to measure by."""
+    """Name the views, part them by a line, and draw a meter to measure by."""
     pygame = load_pygame()
     pygame.font.init()
     font = pygame.font.Font(None, 20 * OVERSAMPLING)

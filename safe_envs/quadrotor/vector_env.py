@@ -67,7 +67,7 @@ class QuadrotorVectorEnv(NativeVectorEnv):
         return self._rows("the times")[TIME].copy()
 
     @property
-    def centres(self) -> np.ndarray:
+    def centers(self) -> np.ndarray:
         """The spheres' centers, (obstacles, 3, N) [m]."""
         return centers_of(self._task, self._rows("the centers"))
 

@@ -67,7 +67,7 @@ def test_equals_the_natural_gradient_of_a_softmax_table():
     """Every action of every state once, under the uniform policy: F^-1 g is A itself.
 
     g = (A - mean_a A) / (S k) and F = (I - 11'/k) / (S k) for logits of a table (S, k), so the
-    logits change by length A, A centerd in each state, with length = sqrt(2 delta / g . A).
+    logits change by length A, A centered in each state, with length = sqrt(2 delta / g . A).
     """
     states, actions, max_kl = 4, 3, 1e-5
     policy = make_policy(Discrete(actions), Discrete(states), hidden=())
@@ -90,12 +90,12 @@ def test_equals_the_natural_gradient_of_a_softmax_table():
         policy, batch, advantage, 1.0
     )
     table = advantage.view(states, actions)
-    centerd = table - table.mean(1, keepdim=True)
-    length = math.sqrt(2 * max_kl / float(centerd.square().mean()))
+    centered = table - table.mean(1, keepdim=True)
+    length = math.sqrt(2 * max_kl / float(centered.square().mean()))
     with torch.no_grad():
         distribution = policy.get_distribution(torch.arange(states)).distribution
     logits = distribution.logits - distribution.logits.mean(1, keepdim=True)
-    expected = report["step_fraction"] * length * centerd
+    expected = report["step_fraction"] * length * centered
     torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-5)
 
 

@@ -169,7 +169,7 @@ def _value_optimal(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return thrusts (the best safe ones where the controller's are unsafe), slack, and where."""
     rows = _barrier(VALUE_OPTIMAL, margin).around(
-        flight.vehicle, flight.control_dt, flight.centres, flight.radii
+        flight.vehicle, flight.control_dt, flight.centers, flight.radii
     )
     matrices, bounds = rows.batch(flight.states, u)
     unsafe = ((matrices @ u.T[:, :, None])[:, :, 0] < bounds).any(axis=1)
@@ -225,7 +225,7 @@ def one_step_degradation(
     for step in range(steps):
         states, times = flight.states, flight.times
         u = controller.batch(states, times)
-        rows = barrier.around(flight.vehicle, flight.control_dt, flight.centres, flight.radii)
+        rows = barrier.around(flight.vehicle, flight.control_dt, flight.centers, flight.radii)
         found = {name: filter_batch(rows, weight, states, u) for name, weight in weights.items()}
         euclidean = next(iter(found.values()))
         chosen = np.flatnonzero(euclidean.active)

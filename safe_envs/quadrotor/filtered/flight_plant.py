@@ -61,7 +61,7 @@ def _fit(flight: Flight, transitions: Transitions) -> FittedQ:
 
 
 def _spheres(env: QuadrotorEnv | QuadrotorVectorEnv) -> tuple[np.ndarray, np.ndarray]:
-    return env.centres, env.radii
+    return env.centers, env.radii
 
 
 def _state(env: QuadrotorEnv, observation: Any) -> np.ndarray:

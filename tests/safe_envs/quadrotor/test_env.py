@@ -96,14 +96,14 @@ def test_reward_costs_and_observation_from_the_state(scene):
             loss += 2 * ((u - 4 / 9) ** 2).sum()
             expected = -0.01 * loss - (terminated * (600 - k) * 0.01 * 40)
             assert reward == pytest.approx(expected, rel=1e-9, abs=1e-12)
-            distances = np.linalg.norm(x[:3] - env.centres, axis=1)
+            distances = np.linalg.norm(x[:3] - env.centers, axis=1)
             np.testing.assert_allclose(info["constraint_values"], 0.31 - distances, atol=1e-12)
             np.testing.assert_array_equal(info["costs"], distances < env.radii)
             assert info["cost"] == info["costs"].sum()
             episode_cost += info["cost"]
             assert info["episode_cost"] == episode_cost
             seen = [x[:6], x[6:10] * np.copysign(1, x[6]), x[10:], -e_p, -e_v]
-            seen = np.concatenate([*seen, (env.centres - x[:3]).ravel(), env.radii])
+            seen = np.concatenate([*seen, (env.centers - x[:3]).ravel(), env.radii])
             np.testing.assert_allclose(observation, seen, rtol=1e-6, atol=1e-6)
             if terminated:
                 break
@@ -142,7 +142,7 @@ def test_starts_are_clear_of_the_obstacles(scene, vehicle):
     env = QuadrotorEnv(scene=scene, vehicle=vehicle)
     for seed in range(25):
         env.reset(seed=seed)
-        x, centers = env.state, env.centres
+        x, centers = env.state, env.centers
         np.testing.assert_array_equal(x[6:], LEVEL)
 
         def barrier(t, x=x, centers=centers):
@@ -160,7 +160,7 @@ def test_starts_are_clear_of_the_obstacles(scene, vehicle):
 
 
 def test_starts_without_the_condition_would_collide():
-    """What the redraws leave out: a state that flies at a sphere half a metre ahead."""
+    """What the redraws leave out: a state that flies at a sphere half a meter ahead."""
     position, velocity = np.zeros((3, 1, 2)), np.zeros((3, 1, 2))
     velocity[0] = [[1.5, -1.5]]
     centers, radii = np.array([[[0.5], [0.0], [0.0]]]), np.array([0.31])
@@ -171,9 +171,9 @@ def test_options_of_reset():
     env = QuadrotorEnv(scene="column")
     shifts = np.array([[0.05, -0.02], [-0.06, 0.06]])
     env.reset(seed=0, options={"offsets": shifts})
-    shifted = env.centres
+    shifted = env.centers
     env.reset(options={"state": [0, 0, 1, 0, 0, 0, -2, 0, 0, 0, 0, 0, 0], "offsets": 0 * shifts})
-    moved = shifted - env.centres
+    moved = shifted - env.centers
     normals = np.array([moved[0] - [0, 0, -0.02], moved[21] - [0, 0, 0.06]]) / shifts[:, :1]
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0)
     for normal, share in zip(normals, (0.1, 0.6), strict=True):

@@ -72,7 +72,7 @@ def test_the_vehicle_is_drawn_where_it_is(place):
 def test_contact_turns_spheres_red_in_space(scene):
     env = make(scene=scene)
     env.reset(seed=0)
-    center = min(env.centres, key=lambda c: abs(c[2] - 1.0))
+    center = min(env.centers, key=lambda c: abs(c[2] - 1.0))
     red = []
     for place in ((1.2, 1.2, 2.0), center):
         frame = frame_at(env, place)

@@ -39,7 +39,7 @@ def test_many_rows_equal_many_environments(options):
     for i, env in enumerate(singles):
         single, _ = env.reset(seed=0, options={name: part[i] for name, part in given.items()})
         np.testing.assert_array_equal(single, seen[i])
-        np.testing.assert_array_equal(env.centres, venv.centres[:, :, i])
+        np.testing.assert_array_equal(env.centers, venv.centers[:, :, i])
     running, compared = list(range(N)), 0
     for _ in range(150):
         actions = np.clip(rng.normal(-0.1, 0.15, size=(N, 4)), -1, 1)

@@ -41,7 +41,7 @@ def test_the_value_optimal_thrusts_are_those_of_a_general_solver():
     env.reset(seed=0)
     pilot = controller_of(env)
     value = ActionValue(pilot, steps=30)
-    rows = SphereZCBF(margin=0.03).around(env.vehicle, env.control_dt, env.centres, env.radii)
+    rows = SphereZCBF(margin=0.03).around(env.vehicle, env.control_dt, env.centers, env.radii)
     states, times = env.states, env.times
     states[3:6] *= 1.5  # some are too fast for what is ahead
     u = pilot.batch(states, times)

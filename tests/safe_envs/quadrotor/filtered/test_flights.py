@@ -77,7 +77,7 @@ def test_the_native_form_refuses_what_it_cannot_do():
 def test_a_thousand_states_are_filtered_in_one_call():
     env = QuadrotorVectorEnv(1024)
     env.reset(seed=0)
-    rows = SphereZCBF().around(env.vehicle, env.control_dt, env.centres, env.radii)
+    rows = SphereZCBF().around(env.vehicle, env.control_dt, env.centers, env.radii)
     references = np.random.default_rng(0).uniform(0.3, 0.6, (4, 1024))
     weight = weight_of(hover_metric(env.vehicle, env.control_dt))
     states = env.states

@@ -115,7 +115,7 @@ def test_the_filter_flies_without_cost_in_the_metric_of_the_state(penalized):
     env = SafetyFilter(QuadrotorEnv(), BARRIER, metric)
     scene = env.unwrapped
     env.reset(seed=0)
-    rows = BARRIER.around(scene.vehicle, scene.control_dt, scene.centres, scene.radii)
+    rows = BARRIER.around(scene.vehicle, scene.control_dt, scene.centers, scene.radii)
     active = 0
     for _ in range(600):
         state, now = scene.state, scene.time
