@@ -38,6 +38,7 @@ matrix: $(INSTALLED)
 
 benchmark: $(INSTALLED)
 	$(RUN) -m baselines.benchmarks.environments
+	$(RUN) -m baselines.benchmarks.learner_step
 	$(RUN) -m baselines.benchmarks.bridged_tasks
 	$(RUN) -m baselines.benchmarks.tabular
 	$(RUN) -m baselines.benchmarks.projection

@@ -26,7 +26,7 @@ COUNTS = (64, 1024)  # environments
 
 
 @dataclass(frozen=True)
-class Arguments:
+class LearnerStepArguments:
     """Print the time of a step alone and as a learner reads it, and their ratio."""
 
     env: str = "Safe/DoubleIntegrator-v0"
@@ -79,7 +79,7 @@ def table(env_id: str, measured: dict[int, Times]) -> Table:
     return found
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: LearnerStepArguments) -> None:
     """Measure and print."""
     with threadpool_limits(1):
         measured = {n: measure(arguments.env, n, arguments.steps) for n in COUNTS}
@@ -87,4 +87,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments))
+    main(tyro.cli(LearnerStepArguments))
