@@ -87,4 +87,4 @@ def main(arguments: LearnerStepArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(LearnerStepArguments))
+    main(tyro.cli(LearnerStepArguments, prog="python -m baselines.benchmarks.learner_step"))
