@@ -1,8 +1,8 @@
 """Write the generated part of the documentation: `make docs`.
 
 Environment pages come from the classes' docstrings and declared constraints, solver pages from
-the solvers' docstrings, pictures from the environments themselves, and the figure of the README
-from the comparison that `make demo` runs.
+the solvers' docstrings, signatures of deep agents from their parts, pictures from the environments
+themselves, and the figure of the README from the comparison that `make demo` runs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rich.console import Console
 
 import agents.tabular
 import safe_envs  # noqa: F401  registers the environments
+from agents import stub_writer
 from baselines.commands.demo import DemoOptions, demo
 from baselines.names.agents import SOLVERS
 from safe_envs.quadrotor.env import QuadrotorEnv
@@ -160,6 +161,7 @@ def draw_readme_figure() -> None:
 
 def main() -> None:
     """Write everything."""
+    stub_writer.PATH.write_text(stub_writer.stub_text())
     for path, text in pages().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

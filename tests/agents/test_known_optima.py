@@ -10,7 +10,8 @@ import agents
 from agents.gymnasium_vec_env import GymnasiumVecEnv
 from agents.tabular import linear_program
 from safe_envs import ConstraintSpec
-from safe_envs.contract.vector_env import BatchStep, NativeVectorEnv
+from safe_envs.contract.dynamics import BatchStep
+from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.tabular.deep_sea_treasure import deep_sea_treasure_model
 
 LINEAR = {"net_arch": {"pi": [], "vf": []}}
@@ -25,6 +26,7 @@ class QuadraticBandit:
 
     target = np.array([1.0, 0.5])
     offset = 5.0
+    render_fps = 30
 
     def __init__(self, slopes, active_at):
         self.slopes, self.active_at = np.array(slopes), np.array(active_at)
@@ -46,10 +48,10 @@ class QuadraticBandit:
     def initial_states(self, rng, count):
         return np.ones(count)
 
-    def draws(self, rng, count):
+    def noise(self, rng, count):
         return np.empty((count, 0))
 
-    def step(self, states, actions, draws):
+    def step(self, states, actions, noise):
         rewards = -np.square(actions - self.target).sum(1)
         costs = actions @ self.slopes.T + self.offset
         return BatchStep(states.copy(), rewards, costs, np.ones(len(states), bool), None)
@@ -59,6 +61,12 @@ class QuadraticBandit:
 
     def margins(self, states):
         return None
+
+    def frame(self, state):
+        return np.zeros((1, 1, 3), np.uint8)
+
+    def close(self):
+        pass
 
 
 ONE = QuadraticBandit([[1.0, 1.0]], [0.5])

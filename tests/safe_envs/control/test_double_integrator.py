@@ -136,7 +136,7 @@ def test_costs_and_margins_at_the_sides():
     [
         ({"reward": "dense"}, "reward is 'dense'; pass one of 'lqr', 'imitation'"),
         ({"expert_noise_std": -1.0}, "expert_noise_std is -1.0; pass a number >= 0"),
-        ({"cost_limits": [0.0, 1.0]}, "pass 1 numbers"),
+        ({"cost_limits": [0.0, 1.0]}, "pass 1 number"),
         ({"cost_limits": 0.0, "per_constraint": True}, "'position_high'.* pass 4 numbers"),
     ],
 )

@@ -50,7 +50,7 @@ def test_mines_are_charged_apart():
         ({"mines": [(0, 2), (0, 2)]}, "none of them twice"),
         ({"mines": [(5, 2)]}, r"no cell for a mine at \(5, 2\); columns go from 0 to 4"),
         ({"mines": [(1, 0)]}, "rows from 1 to 4 .row 0 ends the episode."),
-        ({"cost_limits": [0.1, 0.2]}, "pass 1 numbers"),
+        ({"cost_limits": [0.1, 0.2]}, "pass 1 number"),
     ],
 )
 def test_refuses_impossible_arguments(arguments, message):

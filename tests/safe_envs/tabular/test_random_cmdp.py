@@ -60,7 +60,7 @@ def test_branching_is_the_number_of_successors(branching):
         ({"actions": 1}, "actions is 1; pass a whole number >= 2"),
         ({"constraints": 0}, "constraints is 0; pass a whole number >= 1"),
         ({"branching": 50}, "branching is 50; pass a number from 1 to 20, or None"),
-        ({"cost_limits": [1.0, 2.0]}, "pass 1 numbers"),
+        ({"cost_limits": [1.0, 2.0]}, "pass 1 number"),
     ],
 )
 def test_refuses_impossible_arguments(arguments, message):
