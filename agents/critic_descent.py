@@ -76,7 +76,7 @@ class CriticDescent:
         """
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
-                f"the loss is {loss.item()}; lower learning_rate, or look at the scale of rewards "
+                f"the loss is {loss.item()}; lower learning_rate, or check the scale of rewards "
                 "and observations (VecNormalize)"
             )
         policy.optimizer.zero_grad()

@@ -18,7 +18,7 @@ from safe_envs.contract.row_infos import RowInfos
 
 
 class GymnasiumVecEnv(VecEnv):
-    """A Gymnasium vector environment that keeps the cost contract, as a VecEnv.
+    """A Gymnasium vector environment that follows the cost contract, as a VecEnv.
 
     Infos hold "cost" (and "costs" for several constraints) on every step. At the end of an episode
     they also hold "terminal_observation", "TimeLimit.truncated" and Monitor's "episode". They are

@@ -53,8 +53,8 @@ def checked_signals(
         sound = np.isfinite(costs) & (costs >= 0.0)
         row = int(np.flatnonzero(~sound.all(axis=1))[0])
         raise CostSignalError(
-            f"environment {row}, {where}: the cost is {costs[row].tolist()}; costs are finite, "
-            ">= 0, and bad"
+            f"environment {row}, {where}: the cost is {costs[row].tolist()}; costs must be "
+            "finite and >= 0"
         )
     return signals
 

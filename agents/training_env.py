@@ -93,7 +93,7 @@ def as_vec_env(
         return GymnasiumVecEnv(env)
     if isinstance(env, VecEnv):
         if env.num_envs < 1:
-            raise ValueError("the VecEnv holds no environment; give it at least one")
+            raise ValueError("the VecEnv has no environments; pass one with at least one")
         return env
     if undeclared and not env.has_wrapper_attr("constraints"):
         return ConstrainedWrapper(env, undeclared)

@@ -1,4 +1,4 @@
-"""The pages of the deep agents, from the docstrings of the parts they are made of."""
+"""The pages of the deep agents, generated from the docstrings of their parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def deep_agent_page(name: str) -> str:
         "agent.learn(1_000_000)",
         "```",
         "",
-        "## What it is made of",
+        "## Its parts",
         "",
     ]
     texts = [_module_text(part) for part in parts]
@@ -45,7 +45,7 @@ def deep_agent_page(name: str) -> str:
         if text in texts[:number]:  # one module, two parts
             text = without_arguments(inspect.getdoc(part) or "")
         lines += [f"### {part.__name__}", "", "```text", text, "```", ""]
-    lines += ["## Arguments of its own", "", "| argument | default | meaning and origin |"]
+    lines += ["## Its own arguments", "", "| argument | default | meaning and origin |"]
     lines += ["|---|---|---|"]
     lines += _rows(agent.recipe.arguments(), parts)
     lines += ["", f"## {OWN_ARGUMENTS}", "", "```text", inspect.getdoc(ConstrainedAgent) or ""]
@@ -77,7 +77,7 @@ def _tuned(name: str) -> list[str]:
     if not path.exists():
         return ["None: the runner uses the defaults above."]
     return [
-        f"`python -m baselines train --agent {name}` uses these, each with where it comes from:",
+        f"`python -m baselines train --agent {name}` uses these; comments give their origin:",
         "",
         "```toml",
         path.read_text().strip(),

@@ -155,7 +155,7 @@ def draw_readme_figure() -> None:
     """Run the demo and keep its figure of the cliff world."""
     with tempfile.TemporaryDirectory() as folder:
         if demo(DemoOptions(out=Path(folder)), Console()) != 0:
-            raise RuntimeError("the demo failed; its output above tells why")
+            raise RuntimeError("the demo failed; see its output above")
         shutil.copy(Path(folder) / "plots" / README_FIGURE, DOCS / "images" / "demo.png")
 
 

@@ -1,7 +1,7 @@
 """Draws docs/images/leaderboard.png: `make demo`, then `python docs/leaderboard_picture.py`.
 
 It submits the deep agents of the demo to a temporary leaderboard with a fixed season secret and
-takes a picture of the board in Chromium.
+takes a screenshot of the board in Chromium.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Write the animations of the safety filter: `python docs/quadrotor_flights.py`.
 
-images/quadrotor_filter.gif shows one scenario without and with the filter, drawn by MuJoCo, and
-images/quadrotor_metrics.gif the paths with two metrics, from above and from the side. They take a
-minute or two and need OpenGL, so `make docs` does not rebuild them.
+images/quadrotor_filter.gif shows one scenario without and with the filter, drawn by MuJoCo.
+images/quadrotor_metrics.gif shows the paths with two metrics, from above and from the side. Both
+take a minute or two and need OpenGL, so `make docs` does not rebuild them.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ def register_forms(
     Args:
         env_id: Gymnasium id.
         forms: "module:Name" of the classes NameEnv and NameVectorEnv.
-        max_episode_steps: steps after which an episode is truncated; None if it ends by itself.
-        **kwargs: arguments of the environment that the id stands for.
+        max_episode_steps: steps after which an episode is truncated; None for no limit.
+        **kwargs: the environment's arguments under this id.
     """
     register(
         id=env_id,
@@ -95,7 +95,7 @@ register_forms("SafetyHopperVelocity-v1", _VELOCITY, 1000, robot="Hopper")
 register_forms("SafetyHumanoidVelocity-v1", _VELOCITY, 1000, robot="Humanoid")
 register_forms("SafetySwimmerVelocity-v1", _VELOCITY, 1000, robot="Swimmer")
 register_forms("SafetyWalker2dVelocity-v1", _VELOCITY, 1000, robot="Walker2d")
-for _task in TASKS.values():  # of the genuine safety-gymnasium, which is imported when one is made
+for _task in TASKS.values():  # of the original safety-gymnasium, imported when one of them is made
     if not _task.native:
         register(
             id=_task.id,

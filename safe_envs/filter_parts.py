@@ -1,7 +1,7 @@
-"""Where those parts of the safety filter live that are made for one environment.
+"""Modules of the safety filter's parts that are specific to one environment.
 
-`safe_envs.safety_filters` exports them by these names and imports their modules when they are first
-asked for; it knows no environment itself. Type checkers read the stub beside this file.
+`safe_envs.safety_filters` exports them under these names and imports their modules on first access;
+it does not depend on any environment itself. Type checkers read the stub next to this file.
 """
 
 HOMES = {

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 HAND_WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
-# Third-party packages, slow to import, are in memory; of the repository nothing is. Each script
-# runs in a fork of its own, and its exit code comes back.
+# Third-party packages, which are slow to import, are preloaded; nothing of the repository is. Each
+# script runs in its own fork, which returns its exit code.
 INTERPRETER = """
 import os, runpy, sys
 import gymnasium, stable_baselines3, torch._dynamo
@@ -32,7 +32,7 @@ for line in sys.stdin:
 
 
 def snippets():
-    """Every distinct text once; some stand on two pages."""
+    """Every distinct text once; some are on two pages."""
     places = {}
     for page in HAND_WRITTEN:
         blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
@@ -56,7 +56,7 @@ def interpreter():
 
 
 @pytest.mark.parametrize("snippet", snippets())
-def test_snippets_run_as_they_stand(snippet, interpreter, tmp_path):
+def test_snippets_run_as_written(snippet, interpreter, tmp_path):
     script = tmp_path / "snippet.py"
     script.write_text(snippet)
     print(script, file=interpreter.stdin, flush=True)

@@ -1,4 +1,4 @@
-"""Imports go downwards only, and the environments need no learning framework."""
+"""Imports only go downward, and the environments need no learning framework."""
 
 import ast
 import re
@@ -17,8 +17,8 @@ ALLOWED = {  # the checker tries Stable-Baselines3, inside a function, if it is 
 }
 
 
-# The folders of each package, from the ground up: a folder may use those before it. Agents' files
-# and folders stand on each other in no fixed order; they form no circle.
+# The folders of each package, from the bottom up: a folder may use those before it. Agents' files
+# and folders have no fixed order, but no import cycles.
 FLOORS = {
     "safe_envs": (
         "rendering", "contract", "safety_filters", "tabular", "control", "velocity", "quadrotor",
@@ -44,7 +44,7 @@ def is_for_type_checkers(node):
 
 
 def imported_names(node):
-    """Dotted names of all imports, late ones included, without those for type checkers."""
+    """Dotted names of all imports, including late ones, without those for type checkers."""
     if is_for_type_checkers(node):
         return
     if isinstance(node, ast.Import):
@@ -57,7 +57,7 @@ def imported_names(node):
 
 
 def file_of(name):
-    """The file of a module or of the module that a name is in."""
+    """The file of a module, or of the module that contains a name."""
     for parts in (name.split("."), name.split(".")[:-1]):
         path = ROOT.joinpath(*parts)
         for file in (path.with_suffix(".py"), path / "__init__.py"):
@@ -82,7 +82,7 @@ def imported_roots(path):
 
 
 @pytest.mark.parametrize("package", [p for p in ORDER if (ROOT / p).is_dir()])
-def test_imports_go_downwards(package):
+def test_imports_go_downward(package):
     above = set(ORDER[ORDER.index(package) + 1 :])
     files = modules_of(package)
     assert files
@@ -91,8 +91,8 @@ def test_imports_go_downwards(package):
 
 
 @pytest.mark.parametrize("package", ORDER)
-def test_no_folder_has_a_circle(package):
-    """The files and subfolders of a folder, each taken as one, import each other in no circle."""
+def test_no_folder_has_an_import_cycle(package):
+    """The files and subfolders of a folder, each taken as one, have no import cycle."""
     arrows = arrows_in(package)
     assert arrows
     for folder in {file.parent for file in modules_of(package)}:
@@ -102,11 +102,11 @@ def test_no_folder_has_a_circle(package):
                 one, other = (f.relative_to(folder).parts[0] for f in (file, target))
                 if one != other:
                     graph.setdefault(one, set()).add(other)
-        TopologicalSorter(graph).prepare()  # CycleError names the circle
+        TopologicalSorter(graph).prepare()  # CycleError names the cycle
 
 
 @pytest.mark.parametrize("package", FLOORS)
-def test_no_arrow_goes_upwards(package):
+def test_no_import_goes_upward(package):
     floors = FLOORS[package]
     assert set(floors) == {
         path.name
@@ -144,7 +144,7 @@ def test_no_learning_framework_is_imported(folder):
 
 
 def test_environments_and_tabular_agents_load_without_torch():
-    """A fresh interpreter in which importing a framework fails."""
+    """In a fresh interpreter where importing a framework fails."""
     script = (
         "import sys\n"
         "for name in ('torch', 'stable_baselines3', 'sb3_contrib', 'matplotlib'):\n"

@@ -56,7 +56,7 @@ def controlled_env(controller: str, env: Env, *families: tuple[type, ...]) -> An
     ):
         if given != own:
             raise ValueError(
-                f"a wrapper in {env} makes the space {own} into {given}; {controller} needs the "
+                f"a wrapper in {env} changes the space {own} to {given}; {controller} needs the "
                 "environment's own observations and actions, so leave that wrapper out"
             )
     return inner

@@ -68,8 +68,8 @@ def load_casadi() -> Any:
         return import_module("casadi")
     except ModuleNotFoundError as error:
         raise ImportError(
-            "the solver 'ipopt' needs casadi, which is not installed; pip install "
-            "'safe-envs[mpc]', in a clone pip install -e '.[mpc]', or use solver='rti'"
+            "the solver 'ipopt' needs casadi, which is not installed; run pip install "
+            "'safe-envs[mpc]' (in a clone: pip install -e '.[mpc]'), or use solver='rti'"
         ) from error
 
 

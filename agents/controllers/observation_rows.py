@@ -40,7 +40,7 @@ def observation_rows(controller: str, observation: Any, width: int) -> Rows:
         )
     if not np.isfinite(values).all():
         raise ValueError(
-            f"the observation holds NaN or infinite entries: {values.tolist()}; {controller} "
+            f"the observation contains NaN or infinite entries: {values.tolist()}; {controller} "
             "takes finite numbers, so reset the environment"
         )
     return Rows(np.atleast_2d(values), values.ndim == 1)

@@ -110,7 +110,7 @@ class TrustRegionStep:
         gradients = surrogate_gradients(policy, batch, advantages)
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
             raise NonFiniteLossError(
-                "the surrogate's gradient is not finite; look at the scale of rewards, costs and "
+                "the surrogate's gradient is not finite; check the scale of rewards, costs and "
                 "observations (VecNormalize)"
             )
         seen = rows(batch.observations, slice(None, None, self.fisher_every))

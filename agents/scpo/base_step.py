@@ -46,8 +46,8 @@ class BaseStep:
         held = {p for group in optimizer.param_groups for p in group["params"]}
         if held != set(parameters):
             raise ValueError(
-                f"the optimizer holds {len(held)} parameters and {len(set(parameters))} were "
-                "given, and they are not the same; make it from the given ones"
+                f"the optimizer has {len(held)} parameters, but not the {len(set(parameters))} "
+                "that were given; create it with the given parameters"
             )
         self.optimizer = optimizer
         self._parameters = parameters

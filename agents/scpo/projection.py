@@ -177,7 +177,7 @@ class WeightSpaceProjection:
         theta, memory, before = flat_values(self._parameters), self._base.state(), self.evaluations
         if not torch.equal(theta, self.last_safe):
             raise ValueError(
-                "the parameters were changed since the last step, so nothing is known of their "
+                "the parameters were changed since the last step, so nothing is known about their "
                 "constraints; set them back to last_safe, or make a new WeightSpaceProjection"
             )
         outcome = None
@@ -358,7 +358,7 @@ def _gradients(
             return flat_gradient(closure(), parameters)[None]
         count = sum(len(index) for index in groups)
         if count == 0:
-            raise ValueError("the groups hold no sample; pass index tensors that part the samples")
+            raise ValueError("the groups are empty; pass index tensors that partition the samples")
         filled = [index for index in groups if len(index)]
         losses = (closure(index=index) * (len(index) / count) for index in filled)
         return torch.stack([flat_gradient(loss, parameters) for loss in losses])

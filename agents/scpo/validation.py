@@ -82,7 +82,7 @@ class StateRollouts:
     def _margins(self, info: dict[str, Any]) -> np.ndarray:
         if "constraint_values" not in info:
             raise ValueError(
-                f"{self._venv} gives no info['constraint_values']; measure episode costs instead "
+                f"{self._venv} reports no info['constraint_values']; measure episode costs instead "
                 "(SeededEpisodes, or measure='costs')"
             )
         return np.asarray(info["constraint_values"], dtype=np.float64).max(axis=1)

@@ -42,8 +42,8 @@ def linear_program(cmdp: TabularCMDP) -> Optimum:
     if solution.status == 2:
         least = [_highs(cost.ravel(), flow, start).fun for cost in cmdp.costs]
         raise ValueError(
-            f"no policy meets the limits {cmdp.limits.tolist()}: the least each cost can be by "
-            f"itself is {[round(float(c), 6) for c in least]}; raise the limits"
+            f"no policy meets the limits {cmdp.limits.tolist()}: the smallest value of each "
+            f"cost alone is {[round(float(c), 6) for c in least]}; raise the limits"
         )
     if not solution.success:
         raise ValueError(f"HiGHS did not solve the occupancy program: {solution.message}")

@@ -125,7 +125,7 @@ class StallAlarm:
                 f"the multipliers have grown to {np.round(multipliers, 3).tolist()} and the "
                 f"violation stays at {worst:.3g}: every feasible policy would do better, so the "
                 "steps have stalled or the features hold no feasible policy; lower step_size or "
-                "penalty, or pass features that tell more states apart",
+                "penalty, or pass features that distinguish more states",
                 MultiplierGrowthWarning,
                 stacklevel=3,
             )

@@ -3,7 +3,7 @@
 `python -m baselines.benchmarks.bridged_tasks --legacy-python legacy/bin/python`. CPU time of a
 reset and of a step, by random actions: the bridge, the package's own code on today's stack
 (`fast=False`), and the package's own stack, if an interpreter with it is given. First a
-trajectory of the former two is compared bit by bit. Then copies in wall time: `SyncVectorEnv`
+trajectory of the former two is compared bit for bit. Then copies in wall time: `SyncVectorEnv`
 against `ThreadedVectorEnv`, which needs idle processors.
 """
 

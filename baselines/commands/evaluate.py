@@ -61,11 +61,11 @@ def evaluated_again(folder: Path, episodes: int, seed: int) -> EpisodicResult:
     job = episodic_job_from(read_config(folder))
     if job is None:
         raise ValueError(
-            f"{folder} holds no run of a deep agent or a controller; pass the folder that the "
+            f"{folder} has no run of a deep agent or a controller; pass the folder that the "
             "command train wrote"
         )
     outcome = job.outcome(folder)
     if outcome.result is None:
-        raise ValueError(f"{folder} holds no finished run: {outcome.reason}; train it first")
+        raise ValueError(f"{folder} has no finished run: {outcome.reason}; train it first")
     again = job.evaluate(folder, episodes, seed)
     return replace(outcome.result, **again._asdict())

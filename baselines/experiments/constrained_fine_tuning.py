@@ -1,6 +1,6 @@
 """Fine-tuning a classifier that must not forget: a black-box constraint outside of RL.
 
-A network that has learned to tell two moons apart is fine-tuned on rotated moons. Its accuracy on
+A network that has learned to classify two moons is fine-tuned on rotated moons. Its accuracy on
 a safety set of the old ones must never fall below 95 percent of what it was:
 
     g(theta) = 0.95 accuracy(theta_0) - accuracy(theta) <= 0

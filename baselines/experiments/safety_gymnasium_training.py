@@ -101,7 +101,7 @@ def peer_curve(progress_csv: Path, seed: int) -> LearningCurve:
     with progress_csv.open(newline="", encoding="utf-8") as file:
         table = [[float(row[c]) for c in PEER_COLUMNS] for row in csv.DictReader(file)]
     if not table:
-        raise ValueError(f"{progress_csv} holds no epoch yet; let OmniSafe train for longer")
+        raise ValueError(f"{progress_csv} has no epoch yet; let OmniSafe train for longer")
     steps, *values = np.array(table).T
     returns, lengths, costs = (_trailing_mean(each, PEER_WINDOW) for each in values)
     return LearningCurve(PEER, seed, steps, returns, costs[:, None], lengths)

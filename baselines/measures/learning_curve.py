@@ -36,7 +36,7 @@ class LearningCurve:
         if self.episode_cost.ndim != 2 or [(k,), (k, shapes[1][1]), (k,)] != shapes:
             raise ValueError(
                 f"episode_return, episode_cost and episode_length have shapes {shapes} beside {k} "
-                "timesteps; allowed are (k,), (k, m) and (k,); pass one entry per timestep"
+                "timesteps; allowed: (k,), (k, m) and (k,); pass one entry per timestep"
             )
         if k == 0 or (np.diff(self.timesteps) <= 0).any():
             raise ValueError(

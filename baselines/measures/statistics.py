@@ -77,7 +77,7 @@ def stratified_bootstrap_interval(
     matrix = _matrix("scores", scores)
     _at_least_two_seeds(len(matrix), "an interval")
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence is {confidence}; it lies between 0 and 1; pass 0.95")
+        raise ValueError(f"confidence is {confidence}; it must be between 0 and 1; pass 0.95")
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; at least 1 is needed; pass 2000")
     draws = [
@@ -195,7 +195,7 @@ def cost_tails(costs: np.ndarray, cvar_level: float = 0.9) -> CostTails:
     """
     values = np.sort(_finite("costs", costs, "(seeds,) or (seeds, episodes)", (1, 2)), axis=None)
     if not 0.0 <= cvar_level < 1.0:
-        raise ValueError(f"cvar_level is {cvar_level}; it lies in [0, 1); pass 0.9")
+        raise ValueError(f"cvar_level is {cvar_level}; it must be in [0, 1); pass 0.9")
     weights = np.clip((1.0 - cvar_level) * values.size - np.arange(values.size), 0.0, 1.0)
     p90, p95 = np.percentile(values, [90.0, 95.0])
     return CostTails(
@@ -233,11 +233,11 @@ def _finite(name: str, values: np.ndarray, shape: str, dimensions: tuple[int, ..
     array = np.asarray(values, dtype=np.float64)
     if array.ndim not in dimensions:
         raise ValueError(
-            f"{name} has shape {array.shape}; allowed is {shape}; reshape or select accordingly"
+            f"{name} has shape {array.shape}; allowed: {shape}; reshape or select accordingly"
         )
     if array.size == 0:
         raise ValueError(
-            f"{name} is empty, shape {array.shape}; allowed is {shape} with at least one entry; "
+            f"{name} is empty, shape {array.shape}; allowed: {shape} with at least one entry; "
             "pass the values of a finished seed"
         )
     if not np.isfinite(array).all():

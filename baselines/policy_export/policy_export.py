@@ -95,7 +95,7 @@ def check_parity(content: bytes, model: ConstrainedAgent, venv: VecEnv) -> None:
     worst = max(float(np.abs(ours - theirs.numpy()).max()) for ours, theirs in pairs)
     if not worst <= TOLERANCE:
         raise ParityError(
-            f"the exported policy differs from the original by {worst:.1e}; allowed is "
+            f"the exported policy differs from the original by {worst:.1e}; allowed: "
             f"{TOLERANCE:.0e}; check the scale of the observations"
         )
 

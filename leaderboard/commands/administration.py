@@ -24,7 +24,7 @@ class CreateTokenOptions:
     account: Annotated[str, tyro.conf.Positional]
     """Name of the account; it is created if there is none."""
     scope: Scope = Scope.SUBMIT
-    """submit, or admin, which may also withdraw anybody's submissions."""
+    """submit, or admin, which may also withdraw any account's submissions."""
     db: str = embedded_url()
     """Store."""
 

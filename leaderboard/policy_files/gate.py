@@ -106,7 +106,7 @@ def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: 
         try_out(policy, observation_space, action_space)
     except PolicyFailed as failure:
         raise PolicyRefused(
-            f"{failure}; allowed are finite numbers of the declared shapes for all observations of "
+            f"{failure}; allowed: finite numbers of the declared shapes for all observations of "
             f"{observation_space}, infinite bounds taken as {LARGEST_PROBE:.0e}; try it on such "
             "observations"
         ) from None
@@ -185,7 +185,7 @@ def _possible_sets(action_space: Space) -> tuple[frozenset[str], ...]:
 def _parsed(model_bytes: bytes) -> ModelProto:
     if len(model_bytes) > LARGEST_MODEL:
         raise PolicyRefused(
-            f"the file has {len(model_bytes):,} bytes; allowed are {LARGEST_MODEL:,}; submit a "
+            f"the file has {len(model_bytes):,} bytes; the limit is {LARGEST_MODEL:,}; submit a "
             "smaller network"
         )
     model = ModelProto()
@@ -204,7 +204,7 @@ def _parsed(model_bytes: bytes) -> ModelProto:
 
 
 def _check_input(inputs: Sequence[ValueInfoProto], size: int) -> None:
-    allowed = f"allowed is one float32 input of shape (batch, {size})"
+    allowed = f"allowed: one float32 input of shape (batch, {size})"
     if len(inputs) != 1:
         raise PolicyRefused(
             f"the graph has {len(inputs)} inputs; {allowed}; turn the others into constants"
@@ -228,7 +228,7 @@ def _check_output(value: ValueInfoProto, output: PolicyOutput) -> None:
     if found.elem_type not in types:
         raise PolicyRefused(
             f"the output {output.name!r} has the element type {type_name(found.elem_type)}; "
-            f"allowed is {' or '.join(map(type_name, types))}; cast it"
+            f"allowed: {' or '.join(map(type_name, types))}; cast it"
         )
     if not found.HasField("shape"):
         return  # the trial shows it
@@ -236,7 +236,7 @@ def _check_output(value: ValueInfoProto, output: PolicyOutput) -> None:
     wide = len(shape) == 2 and shape[1] in (None, output.width)
     if not (wide or (output.whole and len(shape) == 1)) or shape[0] not in (None, 1):
         raise PolicyRefused(
-            f"the output {output.name!r} has the shape {_written(shape)}; allowed is (batch, "
+            f"the output {output.name!r} has the shape {_written(shape)}; allowed: (batch, "
             f"{output.width}){' or (batch,)' if output.whole else ''}; reshape it"
         )
 

@@ -92,7 +92,7 @@ def _check_no_unknown_fields(model: ModelProto) -> None:
     model.DiscardUnknownFields()
     if model.ByteSize() != size:
         raise PolicyRefused(
-            "the file has fields that ONNX does not define; allowed is plain ONNX; export it again"
+            "the file has fields that ONNX does not define; allowed: plain ONNX; export it again"
         )
 
 
@@ -100,7 +100,7 @@ def _check_fields(message: _Message, allowed: frozenset[str], what: str) -> None
     for field, _ in message.ListFields():
         if field.name not in allowed:
             raise PolicyRefused(
-                f"{what} has {field.name!r}; allowed are {listed(allowed)}; export a plain graph "
+                f"{what} has {field.name!r}; allowed: {listed(allowed)}; export a plain graph "
                 "with all numbers in the file"
             )
 
@@ -112,7 +112,7 @@ def _check_opset(model: ModelProto) -> None:
             f"{shortened(domain)!r} version {version}" for domain, version in found[:5]
         )
         raise PolicyRefused(
-            f"the operator sets are {named or 'none'}; allowed is ONNX's own, version {OPSETS[0]} "
+            f"the operator sets are {named or 'none'}; allowed: ONNX's own, version {OPSETS[0]} "
             f"to {OPSETS[-1]}; export with one of these opsets and remove other imports"
         )
 
@@ -121,7 +121,7 @@ def _check_metadata(entries: Sequence[StringStringEntryProto]) -> None:
     size = sum(entry.ByteSize() for entry in entries)
     if size > LARGEST_METADATA:
         raise PolicyRefused(
-            f"metadata_props has {size:,} bytes; allowed are {LARGEST_METADATA:,}; shorten it"
+            f"metadata_props has {size:,} bytes; the limit is {LARGEST_METADATA:,}; shorten it"
         )
 
 
@@ -133,7 +133,7 @@ def _check_counts(graph: GraphProto) -> None:
     ):
         if count > most:
             raise PolicyRefused(
-                f"the graph has {count:,} {name}; allowed are {most:,}; submit a smaller network"
+                f"the graph has {count:,} {name}; the limit is {most:,}; submit a smaller network"
             )
 
 
@@ -142,11 +142,11 @@ def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
     if node.domain not in ("", "ai.onnx"):
         raise PolicyRefused(
             f"{what} is {shortened(node.op_type)!r} of the domain {shortened(node.domain)!r}; "
-            "allowed are ONNX's own operators; export without custom operators"
+            "allowed: ONNX's own operators; export without custom operators"
         )
     if node.op_type not in OPERATORS:
         raise PolicyRefused(
-            f"{what} is the operator {shortened(node.op_type)!r}; allowed are "
+            f"{what} is the operator {shortened(node.op_type)!r}; allowed: "
             f"{listed(OPERATORS)}; build the policy from these"
         )
     _check_fields(node, _NODE_FIELDS, what)
@@ -160,7 +160,7 @@ def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
         cast = node.op_type == "Cast" and attribute.name == "to"
         if text or (cast and attribute.i not in ITEM_SIZES):
             raise PolicyRefused(
-                f"{what} makes a tensor of another type; allowed are "
+                f"{what} makes a tensor of another type; allowed: "
                 f"{type_names(ITEM_SIZES)}; use these"
             )
     return [attribute.t for attribute in node.attribute if attribute.HasField("t")]
@@ -169,6 +169,6 @@ def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
 def _check_tensor_type(value: ValueInfoProto) -> None:
     if value.type.WhichOneof("value") not in (None, "tensor_type"):
         raise PolicyRefused(
-            f"{shortened(value.name)!r} is not a tensor; allowed are tensors; export without "
+            f"{shortened(value.name)!r} is not a tensor; export without "
             "sequences, maps and optional values"
         )

@@ -51,23 +51,23 @@ def _checked_bytes(tensor: TensorProto, what: str) -> int:
     """Check that a tensor's numbers are all there and return its size."""
     if tensor.external_data or tensor.data_location != TensorProto.DEFAULT:
         raise PolicyRefused(
-            f"{what} is in another file; allowed is one file with all numbers in it; export with "
+            f"{what} is in another file; allowed: one file with all numbers in it; export with "
             "external_data=False"
         )
     for field, _ in tensor.ListFields():
         if field.name not in _FIELDS:
             raise PolicyRefused(
-                f"{what} has {field.name!r}; allowed are {listed(_FIELDS)}; store plain numbers"
+                f"{what} has {field.name!r}; allowed: {listed(_FIELDS)}; store plain numbers"
             )
     item_size = ITEM_SIZES.get(tensor.data_type)
     if item_size is None:
         raise PolicyRefused(
-            f"{what} has the element type {type_name(tensor.data_type)}; allowed are "
+            f"{what} has the element type {type_name(tensor.data_type)}; allowed: "
             f"{type_names(ITEM_SIZES)}; convert it"
         )
     if len(tensor.dims) > _MOST_DIMENSIONS or any(size < 0 for size in tensor.dims):
         raise PolicyRefused(
-            f"{what} has an impossible shape; allowed are up to {_MOST_DIMENSIONS} "
+            f"{what} has an impossible shape; allowed: up to {_MOST_DIMENSIONS} "
             "sizes >= 0; export it again"
         )
     count = math.prod(tensor.dims)
@@ -84,7 +84,7 @@ def _counted_numbers(tensor: TensorProto, item_size: int, what: str) -> int:
     filled = [field.name for field, _ in tensor.ListFields() if field.name.endswith("_data")]
     if [name for name in filled if name not in (named, "raw_data")] or len(filled) > 1:
         raise PolicyRefused(
-            f"{what} holds {listed(filled)}; allowed is raw_data or {named}; keep one"
+            f"{what} holds {listed(filled)}; allowed: raw_data or {named}; keep one"
         )
     if tensor.HasField("raw_data"):
         whole, rest = divmod(len(tensor.raw_data), item_size)
@@ -108,7 +108,7 @@ def _check_no_nan(tensor: TensorProto, what: str) -> None:
     else:
         numbers = np.array([*tensor.float_data, *tensor.double_data])
     if np.isnan(numbers).any():
-        raise PolicyRefused(f"{what} holds NaN; allowed are numbers; train the policy again")
+        raise PolicyRefused(f"{what} contains NaN; train the policy again")
 
 
 def type_name(number: int) -> str:

@@ -25,7 +25,7 @@ class Scope(str, Enum):
     """What a token allows."""
 
     SUBMIT = "submit"
-    ADMIN = "admin"  # also withdraw anybody's submissions
+    ADMIN = "admin"  # may also withdraw any account's submissions
 
 
 @dataclass(frozen=True)

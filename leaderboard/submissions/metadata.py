@@ -66,7 +66,7 @@ class _Kept:
         normal = self.form(text)
         if not self.shortest <= len(normal) <= self.longest:
             raise ValueError(
-                f"has {len(normal)} characters; allowed are {self.shortest} to {self.longest}"
+                f"has {len(normal)} characters; allowed: {self.shortest} to {self.longest}"
             )
         return normal
 
@@ -145,7 +145,7 @@ def parse_metadata(content: bytes) -> Metadata:
     """
     if len(content) > LARGEST_METADATA:
         raise MetadataRefused(
-            f"meta.json has {len(content):,} bytes; allowed are {LARGEST_METADATA:,}; shorten it"
+            f"meta.json has {len(content):,} bytes; the limit is {LARGEST_METADATA:,}; shorten it"
         )
     try:
         metadata = Metadata.model_validate(_parse_json(content))

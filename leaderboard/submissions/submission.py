@@ -139,7 +139,7 @@ def parse_curves(content: bytes) -> tuple[SubmittedCurve, ...]:
     """
     if len(content) > LARGEST_CURVES:
         raise SubmissionRefused(
-            f"curves.json has {len(content):,} bytes; allowed are {LARGEST_CURVES:,}"
+            f"curves.json has {len(content):,} bytes; the limit is {LARGEST_CURVES:,}"
         )
     try:
         data = json.loads(content)
@@ -195,6 +195,6 @@ def check_size(count: int) -> None:
     """Raise SubmissionRefused if a policy file of this many bytes is too large."""
     if count > LARGEST_MODEL:
         raise SubmissionRefused(
-            f"a policy file has {count:,} bytes; allowed are {LARGEST_MODEL:,}; submit a "
+            f"a policy file has {count:,} bytes; the limit is {LARGEST_MODEL:,}; submit a "
             "smaller network"
         )

@@ -197,7 +197,7 @@ async def submit(
 def withdraw_submission(
     number: Number, service: Served, identity: Annotated[Identity, Depends(authenticated)]
 ) -> dict[str, Any]:
-    """Withdraw one's own submission, or as an administrator anybody's."""
+    """Withdraw your own submission, or as an administrator any submission."""
     found = stored_submission(service.database, number)
     if found is None:
         raise HTTPException(404, f"there is no submission {number}")
@@ -246,8 +246,7 @@ async def _parts_of(form: FormData) -> _Parts:
     unknown = sorted(set(form) - {"meta", "policies", "curves"})
     if unknown:
         raise SubmissionRefused(
-            f"the form has parts {json.dumps(unknown[:5])[:200]}; allowed are meta, policies, "
-            "curves"
+            f"the form has parts {json.dumps(unknown[:5])[:200]}; allowed: meta, policies, curves"
         )
     meta = await _only_part(form, "meta", LARGEST_METADATA)
     policies = []
@@ -272,7 +271,7 @@ async def _only_part(form: FormData, name: str, largest: int) -> bytes:
         raise SubmissionRefused(f"the form has {len(parts)} parts named {name!r}; send one")
     content = await _content(parts[0])
     if len(content) > largest:
-        raise SubmissionRefused(f"{name} has {len(content):,} bytes; allowed are {largest:,}")
+        raise SubmissionRefused(f"{name} has {len(content):,} bytes; the limit is {largest:,}")
     return content
 
 

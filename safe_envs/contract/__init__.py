@@ -1,1 +1,1 @@
-"""The cost contract, the environment forms that keep it, and the check that they do."""
+"""The cost contract, the environment forms that follow it, and the conformance check."""

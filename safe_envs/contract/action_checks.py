@@ -1,4 +1,4 @@
-"""What environments do with actions outside their action space."""
+"""Checks of actions: how environments handle actions outside their action space."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def checked_discrete(action: Any, space: Discrete) -> int:
 
 
 def checked_box(action: Any, space: Box) -> np.ndarray:
-    """Return the action as a float64 array of the space's shape, clipped into its bounds.
+    """Return the action as a float64 array of the space's shape, clipped to its bounds.
 
     Raises:
-        ValueError: if the shape is wrong, the entries are no numbers, or one of them is NaN.
+        ValueError: if the shape is wrong, or an entry is NaN or not a number.
     """
     return _checked_numbers(action, space.shape, space.low, space.high)
 
 
 def checked_batch(actions: Any, space: Space, num_envs: int) -> np.ndarray:
-    """Return a batch of actions, one row per environment, checked as single actions are.
+    """Return a batch of actions, one row per environment, checked like single actions.
 
     Raises:
-        ValueError: if the batch has another shape or a row is no action of the space.
+        ValueError: if the shape of the batch is wrong or a row is not in the space.
         TypeError: if the space is neither Discrete nor Box.
     """
     if isinstance(space, Discrete):
@@ -48,8 +48,8 @@ def checked_batch(actions: Any, space: Space, num_envs: int) -> np.ndarray:
         first = int(space.start)
         if array.shape != (num_envs,) or array.dtype.kind not in "iu":
             raise ValueError(
-                f"actions of shape {array.shape} and type {array.dtype} are no batch of {space}; "
-                f"pass {num_envs} whole numbers, shape ({num_envs},)"
+                f"actions of shape {array.shape} and type {array.dtype} are not a batch of "
+                f"{space}; pass {num_envs} whole numbers, shape ({num_envs},)"
             )
         if array.min() < first or array.max() >= first + int(space.n):
             row = int(np.argmax((array < first) | (array >= first + int(space.n))))
@@ -74,7 +74,7 @@ def action_check(space: Space) -> Callable[[Any, Any], Any]:
 
 
 def whole_actions(space: Space) -> tuple[int, int]:
-    """Return (first, end): ints from first to end - 1 are actions; (0, 0) if no int is one."""
+    """Return (first, end): ints from first to end - 1 are actions; (0, 0) if none are."""
     if isinstance(space, Discrete):
         return int(space.start), int(space.start + space.n)
     return 0, 0
@@ -86,10 +86,12 @@ def _checked_numbers(
     try:
         array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"action {given!r} holds entries that are not numbers") from None
+        raise ValueError(f"action {given!r} has entries that are not numbers") from None
     if array.shape != shape:
         raise ValueError(f"action has shape {array.shape}; pass an array of shape {shape}")
     total = np.add.reduce(array, axis=None)  # NaN if an entry is; faster than looking at each
     if total != total and np.isnan(array).any():
-        raise ValueError(f"action {given!r} holds NaN; pass numbers (they are clipped to bounds)")
+        raise ValueError(
+            f"action {given!r} contains NaN; pass numbers (they are clipped to bounds)"
+        )
     return np.minimum(np.maximum(array, low), high)

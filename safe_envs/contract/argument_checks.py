@@ -1,4 +1,4 @@
-"""Checks of arguments, with errors that say what came, what is allowed, and what to pass."""
+"""Argument checks, with errors that state the given value, what is allowed, and what to pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-MANY = 60  # of more known names only the closest are listed
+MANY = 60  # above this number of known names, only the closest are listed
 LISTED_OF_MANY = 10
 
 
@@ -62,10 +62,10 @@ def checked_array(name: str, given: Any, shape: tuple[int, ...], meaning: str = 
     """Return a new float64 array of the shape with finite entries.
 
     Args:
-        name: of the argument.
-        given: what came.
-        shape: what is allowed.
-        meaning: what its entries are, such as "position and velocity"; part of the error.
+        name: name of the argument.
+        given: the value.
+        shape: the allowed shape.
+        meaning: meaning of the entries, such as "position and velocity"; part of the error.
 
     Raises:
         ValueError: if it is not such an array.
@@ -78,7 +78,7 @@ def checked_array(name: str, given: Any, shape: tuple[int, ...], meaning: str = 
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; pass {wanted}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} {array.tolist()} holds NaN or infinite entries; pass {wanted}")
+        raise ValueError(f"{name} {array.tolist()} contains NaN or infinite entries; pass {wanted}")
     return array
 
 
@@ -91,7 +91,7 @@ def closest_hint(name: Any, known: Iterable[str]) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Return "unknown KIND 'NAME'; did you mean ...? Known: ...".
 
-    If very many names are known, only the closest are listed.
+    If there are many known names, only the closest are listed.
     """
     names = sorted(known)
     by_lower = {known_name.lower(): known_name for known_name in names}

@@ -21,15 +21,15 @@ class BackupPolicy(Protocol):
     def unclipped(self, observation: np.ndarray) -> np.ndarray:
         """Return the controller's law before it is clipped to the actions' bounds, (..., a).
 
-        A learner adds to this and clips the sum: where the law saturates far beyond the bound, a
-        small addition then changes nothing, and the controller keeps its margin.
+        A learner adds to this and clips the sum. Where the law is far beyond the bound, a small
+        addition then changes nothing, and the controller keeps its margin.
         """
         ...
 
     def residual_share(self, observation: np.ndarray) -> np.ndarray:
-        """Return what share of a learner's addition is let through, (...,), from 0 to 1.
+        """Return the share of a learner's addition that is applied, (...,), from 0 to 1.
 
-        0 where the controller has to act alone, such as at the point it stabilises.
+        0 where the controller has to act alone, such as at the point it stabilizes.
         """
         ...
 
@@ -37,14 +37,14 @@ class BackupPolicy(Protocol):
 class LinearFeedback:
     """The controller clip(-K x, low, high) of a state x, which is the observation.
 
-    A learner's addition is let through in proportion to the distance from the origin up to a
-    radius, so that the closed loop still rests at the origin.
+    A learner's addition is scaled with the distance from the origin, up to a radius, so that the
+    origin remains an equilibrium of the closed loop.
 
     Args:
         gain: K, (a, n).
         low: lower bound of the actions.
         high: upper bound of the actions.
-        full_share_radius: from this |x| on an addition is let through as a whole; 0 always does.
+        full_share_radius: additions are applied in full from this |x|; 0 for everywhere.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class LinearFeedback:
 
 
 class PlainController:
-    """A function of observations as a `BackupPolicy` that lets every addition through."""
+    """A function of observations as a `BackupPolicy` that applies every addition in full."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller

@@ -1,4 +1,4 @@
-"""The conformance check of the cost contract, for environments of anybody."""
+"""The conformance check of the cost contract, for any environment."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from safe_envs.contract.vector_env import AutoresetMode
 
 @dataclass(frozen=True)
 class ContractReport:
-    """What `check_constrained_env` looked at; everything in `passed` holds."""
+    """The checks that `check_constrained_env` ran; all in `passed` succeeded."""
 
     environment: str
     passed: tuple[str, ...]
     skipped: tuple[str, ...]  # each with its reason
 
     def __str__(self) -> str:
-        lines = [f"{self.environment} keeps the cost contract:"]
+        lines = [f"{self.environment} follows the cost contract:"]
         lines += [f"  passed   {name}" for name in self.passed]
         lines += [f"  skipped  {name}" for name in self.skipped]
         return "\n".join(lines)
@@ -40,22 +40,22 @@ class ContractReport:
 def check_constrained_env(
     id_or_factory: str | EnvFactory, *, steps: int = 200, num_envs: int = 3, **kwargs: Any
 ) -> ContractReport:
-    """Check that an environment keeps the cost contract, and return what was checked.
+    """Check that an environment follows the cost contract, and return what was checked.
 
     Runs Gymnasium's own `check_env`, then the rules of `safe_envs.contract.cost_signal` on random
-    rollouts, determinism under a seed, refusal of bad actions, and whether every cost, terminal
-    ones included, arrives through SyncVectorEnv and AsyncVectorEnv in both autoreset modes,
-    through the environment's native vector form if it has one, and through
+    rollouts, determinism under a seed, and rejection of bad actions. It also checks that every
+    cost, including terminal ones, arrives through SyncVectorEnv and AsyncVectorEnv in both
+    autoreset modes, through the environment's native vector form if it has one, and through
     Stable-Baselines3's DummyVecEnv if that package is installed.
 
     Args:
         id_or_factory: a registered id, or a function without arguments that makes the environment.
-        steps: length of each rollout; choose it so that episodes end within it.
+        steps: length of each rollout; choose it long enough for episodes to end.
         num_envs: copies in the vector environments.
-        kwargs: arguments for `gymnasium.make`, with an id only.
+        kwargs: arguments for `gymnasium.make`; only with an id.
 
     Raises:
-        CostSignalError: at the first rule that does not hold, naming rule, step and value.
+        CostSignalError: at the first violated rule; the message names the rule, step and value.
         Exception: whatever Gymnasium's `check_env` raises.
     """
     name, make, has_native = _resolve(id_or_factory, kwargs)
@@ -97,9 +97,13 @@ def _resolve(
         make = partial(gym.make, id_or_factory, **kwargs)
         return id_or_factory, make, spec.vector_entry_point is not None
     if not callable(id_or_factory):
-        raise TypeError(f"{id_or_factory!r} is neither an id nor a function that makes an env")
+        raise TypeError(
+            f"{id_or_factory!r} is neither an id nor a function that makes an environment"
+        )
     if kwargs:
-        raise TypeError(f"{sorted(kwargs)} only go with an id; put them into the function")
+        raise TypeError(
+            f"{sorted(kwargs)} can only be passed with an id; set them inside the function"
+        )
     return str(id_or_factory()), id_or_factory, False
 
 
@@ -111,7 +115,7 @@ def _check_declaration(env: gym.Env) -> tuple[ConstraintSpec, ...]:
         f"constraints is {constraints!r}; declare a tuple of ConstraintSpec",
     )
     names = [c.name for c in constraints]
-    require(len(set(names)) == len(names), f"constraint names {names} are not all different")
+    require(len(set(names)) == len(names), f"constraint names {names} are not unique")
     try:
         space, discount = inner.cost_space, inner.reward_discount
     except AttributeError as error:
@@ -120,7 +124,7 @@ def _check_declaration(env: gym.Env) -> tuple[ConstraintSpec, ...]:
         isinstance(space, gym.spaces.Box) and space.shape == (len(constraints),),
         f"cost_space is {space}; declare a Box of shape ({len(constraints)},)",
     )
-    require(0.0 < discount <= 1.0, f"reward_discount is {discount}; it lies in (0, 1]")
+    require(0.0 < discount <= 1.0, f"reward_discount is {discount}; it has to be in (0, 1]")
     return constraints
 
 
@@ -136,7 +140,7 @@ def _check_determinism(first: list[Transition], second: list[Transition]) -> Non
 
 
 def _check_bad_actions(env: gym.Env) -> None:
-    """Require ValueError for actions that mean nothing; other kinds of spaces are not checked."""
+    """Require ValueError for invalid actions; only Discrete and Box spaces are checked."""
     space = env.action_space
     bad: list[Any] = []
     if isinstance(space, gym.spaces.Discrete):
@@ -149,5 +153,5 @@ def _check_bad_actions(env: gym.Env) -> None:
             env.step(action)
         except ValueError:
             continue
-        raise CostSignalError(f"the action {action!r} was taken; it has to raise ValueError")
+        raise CostSignalError(f"the action {action!r} was accepted; it has to raise ValueError")
     env.close()

@@ -14,7 +14,7 @@ from safe_envs.contract.cost_signal import CostSignalError, declared_constraints
 
 @dataclass(frozen=True)
 class Transition:
-    """One step as a single environment took it, or its reset (then action is None)."""
+    """One step of a single environment, or its reset (then action is None)."""
 
     action: Any
     observation: Any
@@ -25,7 +25,7 @@ class Transition:
 
 
 def require(holds: bool, message: str | Callable[[], str]) -> None:
-    """Raise CostSignalError with the message unless the rule holds.
+    """Raise CostSignalError with the message if the rule is violated.
 
     Messages that are slow to build, such as those with arrays in them, are passed as functions.
     """
@@ -71,7 +71,7 @@ def checked_rollout(env: gym.Env, seed: int, steps: int) -> list[Transition]:
 def _checked_costs(
     info: dict[str, Any], count: int, space: gym.spaces.Box, episode_cost: float, when: str
 ) -> np.ndarray:
-    """Return the costs (m,) in an info that keeps the rules of the contract."""
+    """Return the costs (m,) in an info, checked against the rules of the contract."""
     for key in ("cost", "episode_cost", *(("costs",) if count > 1 else ())):
         require(key in info, f"{when}: info has no {key!r}, it has {sorted(info)}")
     cost = info["cost"]

@@ -1,4 +1,4 @@
-"""A wrapper that makes any Gymnasium environment keep the cost contract, checked at each step."""
+"""A wrapper that makes any Gymnasium environment follow the cost contract, with checks."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ CostFunction = Callable[[Any, Any, Any, float, dict[str, Any]], float | Sequence
 
 
 class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
-    """Any environment as one with constraints, checked at every step.
+    """Adds constraints to any environment, checked at every step.
 
     The cost of a step comes from `cost_fn(obs, action, next_obs, reward, info)` if given, else
     from the third of six values if `step` returns six (as in Safety-Gymnasium), else from
     `info["costs"]` or `info["cost"]`. Declares `constraints`, `reward_discount` and `cost_space`
     on `env.unwrapped`.
 
-    Actions: Box actions out of range are clipped; NaN, a wrong shape and an invalid Discrete
-    action raise ValueError.
+    Out-of-range Box actions are clipped; NaN, a wrong shape and an invalid Discrete action raise
+    ValueError.
 
     Args:
         env: the environment to wrap.
@@ -90,7 +90,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start an episode; its info carries the cost 0.0."""
+        """Start an episode; the cost in its info is 0.0."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._steps, self._episode_cost = 0, 0.0
         self._check_finite("observation", observation)
@@ -98,7 +98,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return observation, self._with_cost(info, np.zeros(len(self.constraints)))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take one step and check what came back."""
+        """Take one step and check its result."""
         action = checked_action(action, self.action_space)
         outcome = self.env.step(action)
         self._steps += 1
@@ -140,7 +140,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
             names = ", ".join(repr(c.name) for c in self.constraints)
             raise CostSignalError(
                 f"{where}, of shape {costs.shape}; there are {len(self.constraints)} constraints "
-                f"({names}): return one number each"
+                f"({names}): return one number for each"
             )
         if not np.isfinite(costs).all():
             raise CostSignalError(f"{where}; it has to be finite")
@@ -167,10 +167,10 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
 def checked_action(action: Any, space: gym.Space) -> Any:
     """Return the action for the environment: clipped if Box, an int if Discrete.
 
-    A Box action within its bounds is returned as it came, with its own precision.
+    A Box action within its bounds is returned unchanged, in its own precision.
 
     Raises:
-        ValueError: if it holds NaN, has the wrong shape or is not in the space.
+        ValueError: if it contains NaN, has the wrong shape or is not in the space.
     """
     if isinstance(space, gym.spaces.Discrete):
         return checked_discrete(action, space)
@@ -182,7 +182,7 @@ def checked_action(action: Any, space: gym.Space) -> Any:
                 f"of shape {space.shape}"
             )
         if np.isnan(array).any():
-            raise ValueError(f"action {action!r} holds NaN; pass numbers (they are clipped)")
+            raise ValueError(f"action {action!r} contains NaN; pass numbers (they are clipped)")
         inside = (array >= space.low).all() and (array <= space.high).all()
         return array if inside else np.clip(array, space.low, space.high).astype(space.dtype)
     if not space.contains(action):

@@ -1,10 +1,10 @@
 """The cost contract: how environments declare constraints and how costs are read.
 
 `step` returns Gymnasium's five values. `info["cost"]` is the step's total cost, a float >= 0, on
-every step, the last one of an episode included, and 0.0 after reset. With m > 1 constraints
-`info["costs"]` holds one cost each, shape (m,), and sums to `info["cost"]`. `info["episode_cost"]`
-is the undiscounted sum since reset. `info["constraint_values"]`, where an environment has signed
-margins, holds one number per margin, <= 0 if satisfied.
+every step, including the last one of an episode, and 0.0 after reset. With m > 1 constraints,
+`info["costs"]` holds one cost for each, shape (m,), and sums to `info["cost"]`.
+`info["episode_cost"]` is the undiscounted sum since reset. If an environment has signed margins,
+`info["constraint_values"]` holds one number per margin, <= 0 if satisfied.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CostSignalError(RuntimeError):
 
 
 class NonFiniteEnvError(RuntimeError):
-    """An environment returned NaN or an infinity as observation or reward."""
+    """An environment returned NaN or infinity as observation or reward."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def with_limits(
     Args:
         constraints: m of them.
         cost_limits: one number per constraint; a single number if m = 1.
-        argument: name of the argument that the limits came in, for the error.
+        argument: name of the argument with the limits, for the error.
 
     Raises:
         ValueError: if there is not exactly one limit per constraint.
@@ -87,7 +87,7 @@ def with_limits(
 def declare_constraints(
     limits: Mapping[str, float], discount: float, cost_limits: CostLimits
 ) -> tuple[ConstraintSpec, ...]:
-    """Return one constraint per name with its default limit, or with `cost_limits` in its place.
+    """Return one constraint per name with its default limit, or with `cost_limits` instead.
 
     Raises:
         ValueError: if `cost_limits` does not have one entry per constraint.
@@ -127,13 +127,13 @@ def read_costs(
 ) -> np.ndarray:
     """Return the costs of the step just taken, shape (num_envs, num_constraints), float64.
 
-    Reads what Gymnasium's vector environments return (a dict of arrays, both autoreset modes), a
-    list of infos as from Stable-Baselines3, and `RowInfos`, whose array it takes. Under SAME_STEP
-    autoreset an ended row's `info` belongs to the next episode; its last cost is in `final_info`,
-    which is read first. A row whose mask is False was reset by this step and cost nothing.
+    Reads the infos of Gymnasium's vector environments (a dict of arrays, both autoreset modes), a
+    list of infos as in Stable-Baselines3, and the array of `RowInfos`. With SAME_STEP autoreset, an
+    ended row's `info` belongs to the next episode; its last cost is in `final_info`, which is read
+    first. A row whose mask is False was only reset by this step and has no cost.
 
     Raises:
-        CostSignalError: if a row that was stepped has no cost, or one of another shape.
+        CostSignalError: if a stepped row has no cost, or one of the wrong shape.
     """
     key = "cost" if num_constraints == 1 else "costs"
     if type(infos) is RowInfos and infos.costs.shape == (num_envs, num_constraints):

@@ -1,9 +1,9 @@
-"""What an environment writes: its dynamics, once, for many states at a time.
+"""The dynamics of an environment, written once for many states at a time.
 
-`NativeVectorEnv` and `SingleEnv` turn them into Gymnasium's two forms: both own seeding, reset
-options, autoreset or time limits, cost sums and infos. Where one state alone is stepped much faster
-in plain floats, an environment adds `ScalarDynamics`; the tests of the registry hold both equal,
-bit by bit. Without them `OneRow` steps a batch of one.
+`NativeVectorEnv` and `SingleEnv` turn them into Gymnasium's two forms and take care of seeding,
+reset options, autoreset or time limits, cost sums and infos. If a single state is much faster to
+step in plain floats, an environment adds `ScalarDynamics`; the registry-wide tests check that both
+are equal bit for bit. Without them, `OneRow` steps a batch of one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class BatchStep(NamedTuple):
 
 
 class BatchDynamics(Protocol):
-    """A problem on arrays of states; the states' first axis counts environments."""
+    """A problem on arrays of states; the first axis of the states is the environments."""
 
     constraints: tuple[ConstraintSpec, ...]
     reward_discount: float
@@ -46,11 +46,11 @@ class BatchDynamics(Protocol):
         ...
 
     def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draw the random numbers that one step of `count` environments consumes, (count, ...)."""
+        """Draw the random numbers for one step of `count` environments, (count, ...)."""
         ...
 
     def step(self, states: np.ndarray, actions: np.ndarray, noise: np.ndarray) -> BatchStep:
-        """Return one step of all states, in fresh arrays; no randomness but `noise`."""
+        """Return one step of all states, in new arrays; `noise` is the only randomness."""
         ...
 
     def observe(self, states: np.ndarray) -> np.ndarray:
@@ -58,7 +58,7 @@ class BatchDynamics(Protocol):
         ...
 
     def margins(self, states: np.ndarray) -> np.ndarray | None:
-        """Return the (n, k) signed margins of states just reset, None if there are none."""
+        """Return the (n, k) signed margins of states after reset, None if there are none."""
         ...
 
     def frame(self, state: Any) -> np.ndarray:
@@ -66,11 +66,11 @@ class BatchDynamics(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what stepping or drawing needed."""
+        """Free the resources used for stepping or drawing."""
         ...
 
 
-# What travels from scalar dynamics is a plain tuple, since making it must cost next to nothing.
+# Scalar dynamics return plain tuples, because these cost almost nothing to create.
 # Margins are (k,) or None if there are none; costs are (m,), or None for one constraint; details
 # are further entries of the info, or None.
 #   ScalarStart: state, observation, margins, details
@@ -87,7 +87,7 @@ class ScalarDynamics(Protocol):
         """Return a first state: the one in `options["state"]`, else a drawn one.
 
         Raises:
-            ValueError: if an option is not possible.
+            ValueError: if an option is invalid.
         """
         ...
 

@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Episode:
-    """What one episode came to."""
+    """The totals of one episode."""
 
     value: float  # discounted sum of the reward
     costs: np.ndarray  # (m,) discounted sum of each cost
@@ -29,13 +29,13 @@ class EndedEpisode(NamedTuple):
 
 
 class EpisodeTotals:
-    """Adds up rewards and costs of N environments, one episode at a time in each.
+    """Sums the rewards and costs of N environments, one episode at a time in each.
 
         value = sum_t discount^t reward_t,   costs_i = sum_t discount_i^t cost_{t,i}
 
     Args:
         num_envs: number of environments N.
-        reward_discount: of the return.
+        reward_discount: discount of the return.
         cost_discounts: one per constraint, (m,).
     """
 
@@ -49,7 +49,7 @@ class EpisodeTotals:
         self._lengths = np.zeros(num_envs, dtype=np.int64)
 
     def add(self, signals: np.ndarray, ended: np.ndarray) -> list[EndedEpisode]:
-        """Add one step of every environment and return the episodes that it ended, row by row.
+        """Add one step of every environment and return the episodes that ended, by row.
 
         Args:
             signals: reward and costs, (N, 1 + m).
@@ -64,7 +64,7 @@ class EpisodeTotals:
         return self.close(rows) if len(rows) else []
 
     def close(self, rows: np.ndarray) -> list[EndedEpisode]:
-        """End the episodes in the rows with these numbers and return what they came to so far."""
+        """End the episodes in the given rows and return their totals so far."""
         closed = []
         for row in rows.tolist():
             sums, plain = self._sums[row].copy(), self._plain[row].copy()

@@ -13,11 +13,11 @@ Info = dict[str, Any]
 class RowInfos(Sequence[Info]):
     """One dict per environment, as Stable-Baselines3 expects, created on demand.
 
-    A row's dict holds "cost", the total, and, for several constraints, "costs". Once created it is
-    kept, so that callers may add entries to it. Copies and pickles are plain lists.
+    A row's dict has "cost", the total, and with several constraints also "costs". It is kept once
+    created, so callers may add entries to it. Copies and pickles are plain lists.
 
     Args:
-        costs: of the step, (N, m) float64.
+        costs: costs of the step, (N, m) float64.
     """
 
     __slots__ = ("_totals", "costs", "made")

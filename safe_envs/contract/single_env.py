@@ -1,4 +1,4 @@
-"""One environment from its dynamics: seeding, reset options, costs, infos, time limit, frames."""
+"""A single environment from dynamics: seeding, reset options, costs, infos, time limit, frames."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from safe_envs.rendering.frames import FrameRenderer
 
 
 class SingleEnv(gym.Env[Any, Any]):
-    """An environment that keeps the cost contract; equal to a native vector form of one row.
+    """An environment that follows the cost contract; equal to a native vector form of one row.
 
-    Infos hold "cost", "episode_cost", with several constraints "costs", with signed margins
-    "constraint_values", and what the scalar dynamics add.
+    Infos have "cost" and "episode_cost", with several constraints also "costs", with signed margins
+    also "constraint_values", and the entries that the scalar dynamics add.
 
     Args:
         dynamics: the problem.
         render_mode: None, "rgb_array" or "human".
         scalar: the same problem for one state at a time; None steps a batch of one.
         max_episode_steps: steps after which an episode is truncated; None for no limit.
-            `gymnasium.make` puts the registered limit around the environment itself.
+            `gymnasium.make` applies the registered limit with a wrapper.
 
     Raises:
         ValueError: if an argument is out of its range.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 30}
-    _np_random: Any  # Gymnasium's generator; reset() sees to it that there is one
+    _np_random: Any  # Gymnasium's generator; reset() creates it if needed
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class SingleEnv(gym.Env[Any, Any]):
         self._check, self._action_space = action_check(self.action_space), self.action_space
 
     def current_state(self, purpose: str) -> Any:
-        """Return the state; ResetNeeded, naming the purpose, before the first reset."""
+        """Return the state; before the first reset, raise ResetNeeded with the purpose."""
         if self._state is None:
             raise gym.error.ResetNeeded(f"call reset() before {purpose}")
         return self._state
@@ -89,7 +89,7 @@ class SingleEnv(gym.Env[Any, Any]):
         return seen, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take one step; the class says when reward and cost are charged."""
+        """Take one step; the class docstring says when reward and cost are charged."""
         state = self._state
         if state is None:
             raise gym.error.ResetNeeded("call reset() before step()")
@@ -117,7 +117,7 @@ class SingleEnv(gym.Env[Any, Any]):
         return self._renderer.render(lambda: self._scalar.frame(state))
 
     def close(self) -> None:
-        """Close the window and free what the dynamics hold, if there is anything."""
+        """Close the window and free the resources of the dynamics."""
         self._renderer.close()
         self.dynamics.close()
 

@@ -1,4 +1,4 @@
-"""Copies of an environment stepped side by side in threads of one process."""
+"""Copies of an environment that are stepped in threads of one process."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from safe_envs.contract.vector_env import AutoresetMode, rows_to_reset
 
 
 class RowError(RuntimeError):
-    """An environment of a threaded vector environment raised an exception; its cause is kept."""
+    """An environment of a threaded vector environment raised an exception, which is the cause."""
 
 
 class RowStep(NamedTuple):
-    """What one environment did in a step of all; `final` holds the end of its episode, if any."""
+    """The result of one environment's step; `final` holds the end of its episode, if any."""
 
     observation: Any
     reward: float
@@ -35,25 +35,25 @@ class RowStep(NamedTuple):
 class ThreadedVectorEnv(VectorEnv):
     """N environments in threads; equal, row by row, to `gymnasium.vector.SyncVectorEnv`.
 
-    MuJoCo computes outside Python's global lock, everything else inside it, and only a part of a
-    step is physics: a quarter for SafetyPointGoal1-v0, half for SafetyDoggoPush1-v0, two thirds for
-    SafetyAntVelocity-v1. On two cores their 8 rows took 1.1, 0.8 and 0.65 times as long as in
-    `SyncVectorEnv` while the cores were free, and as long as there when they were not. So this form
-    is for robots with legs and cores to spare, and `gymnasium.make_vec` does not choose it.
+    MuJoCo releases Python's global lock; everything else holds it. Physics is only part of a step:
+    a quarter for SafetyPointGoal1-v0, half for SafetyDoggoPush1-v0, two thirds for
+    SafetyAntVelocity-v1. On two free cores their 8 rows took 1.1, 0.8 and 0.65 times as long as in
+    `SyncVectorEnv`, and on busy cores the same time. So this form is for legged robots and machines
+    with free cores, and `gymnasium.make_vec` does not use it.
 
-    A row's environment is made, stepped, drawn and closed by the same thread, as OpenGL demands.
-    Costs of terminal steps are where `safe_envs.read_costs` finds them, in every autoreset mode.
+    Each environment is made, stepped, drawn and closed by the same thread, as OpenGL requires.
+    `safe_envs.read_costs` finds the costs of terminal steps in every autoreset mode.
 
         make = functools.partial(gymnasium.make, "SafetyDoggoPush1-v0")
         venv = ThreadedVectorEnv([make] * 8, autoreset_mode="SameStep")
 
     Args:
-        env_fns: functions that make an environment each, all with the same spaces.
-        num_threads: at most this many; None for as many as there are processors and environments.
+        env_fns: functions that each make an environment; all must have the same spaces.
+        num_threads: largest number of threads; None for one per processor. Never more than N.
         autoreset_mode: an `AutoresetMode` or its value: "NextStep", "SameStep" or "Disabled".
 
     Raises:
-        ValueError: if there is no environment, no thread, or spaces differ.
+        ValueError: if there are no environments or threads, or the spaces differ.
         RowError: if an environment cannot be made.
         RuntimeError: on Gymnasium releases without autoreset modes (before 1.1).
     """
@@ -70,7 +70,9 @@ class ThreadedVectorEnv(VectorEnv):
                 "use gymnasium.vector.SyncVectorEnv or upgrade: pip install -U gymnasium"
             )
         if not env_fns:
-            raise ValueError("env_fns is empty; pass at least one function that makes one")
+            raise ValueError(
+                "env_fns is empty; pass at least one function that makes an environment"
+            )
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"num_threads is {num_threads}; pass a whole number >= 1 or None")
         self.num_envs = len(env_fns)
@@ -96,8 +98,8 @@ class ThreadedVectorEnv(VectorEnv):
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
         if seeds is not None and len(seeds) != self.num_envs:
             raise ValueError(
-                f"{len(seeds)} seeds were given for {self.num_envs} environments; pass as many, "
-                "one whole number, or None"
+                f"{len(seeds)} seeds were given for {self.num_envs} environments; pass one each, a "
+                "single whole number, or None"
             )
         own = dict(options or {})
         mask = own.pop("reset_mask", None)
@@ -119,7 +121,7 @@ class ThreadedVectorEnv(VectorEnv):
         return self._batched(observations), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step all rows; what happens to ended rows is the autoreset mode's to say."""
+        """Step all rows; the autoreset mode determines what happens to ended rows."""
         if self._observations is None:
             raise gym.error.ResetNeeded("call reset() before step()")
         if self._ended.any() and self.autoreset_mode == AutoresetMode.DISABLED:
@@ -129,7 +131,7 @@ class ThreadedVectorEnv(VectorEnv):
             )
         each = list(iterate(self.action_space, actions))
         if len(each) != self.num_envs:
-            raise ValueError(f"{len(each)} actions for {self.num_envs} environments; pass as many")
+            raise ValueError(f"{len(each)} actions for {self.num_envs} environments; pass one each")
         self._observations = None
         rows = range(self.num_envs)
         results: list[RowStep] = self._in_threads(
@@ -148,7 +150,7 @@ class ThreadedVectorEnv(VectorEnv):
         return self._batched(self._observations), reward, terminated, truncated, infos
 
     def render(self) -> tuple[Any, ...]:
-        """Return what each row draws."""
+        """Return the frame of each row."""
         rows = range(self.num_envs)
         return tuple(self._in_threads("drawing", [env.render for env in self.envs], rows))
 
@@ -174,7 +176,7 @@ class ThreadedVectorEnv(VectorEnv):
     def _in_threads(
         self, doing: str, calls: Sequence[Callable[[], Any]], rows: Sequence[int]
     ) -> list[Any]:
-        """Return the calls' results, each from its row's thread, after all have come to an end."""
+        """Return the calls' results, each from its row's thread, after all have ended."""
         threads = self._threads
         futures: list[Future[Any]] = [
             threads[row % len(threads)].submit(call) for row, call in zip(rows, calls, strict=True)
@@ -194,7 +196,7 @@ class ThreadedVectorEnv(VectorEnv):
             given = (env.observation_space, env.action_space)
             if given != (first.observation_space, first.action_space):
                 raise ValueError(
-                    f"environment {row} has the observation and action spaces {given}, others than "
+                    f"environment {row} has the observation and action spaces {given}, unlike "
                     "environment 0; pass functions that make environments with equal spaces"
                 )
         self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}

@@ -40,7 +40,7 @@ def check_vector_forms(
 def check_native_form(
     name: str, kwargs: dict[str, Any], rollout: Rollout, num_constraints: int
 ) -> list[str]:
-    """Replay one rollout through the native vector form with N = 1; all values have to be equal.
+    """Replay one rollout through the native vector form with N = 1 and require equal values.
 
     Returns:
         The names of the checks, all of which passed.
@@ -101,7 +101,7 @@ def _replay(
 
 
 def _same_step_rows(rollouts: Sequence[Rollout]) -> list[tuple[Transition, ...]]:
-    """Return the rollouts' steps side by side without the resets, which take no step here."""
+    """Return the rollouts' steps side by side, without the resets, which are not steps here."""
     stepped = [[t for t in rollout if t.action is not None] for rollout in rollouts]
     return list(zip(*stepped, strict=False))
 

@@ -16,15 +16,15 @@ from safe_envs.contract.dynamics import BatchDynamics
 
 try:
     from gymnasium.vector import AutoresetMode
-except ImportError:  # Gymnasium < 1.1 has no autoreset modes, nor a vector API these could keep
+except ImportError:  # Gymnasium < 1.1 has neither autoreset modes nor a compatible vector API
     AutoresetMode = None  # type: ignore[assignment,misc]
 
 
 class NativeVectorEnv(VectorEnv):
     """A batch of environments stepped together; equal to the single form step by step.
 
-    `info["cost"]` is the (N,) cost of the step just taken, terminal steps included, in every
-    autoreset mode; rows that were only reset have the mask `_cost` False. Under SAME_STEP the
+    `info["cost"]` is the (N,) cost of the step just taken, including terminal steps, in every
+    autoreset mode; the mask `_cost` is False for rows that were only reset. With SAME_STEP, the
     last observation and infos of ended episodes are also in "final_obs" and "final_info".
 
     Args:
@@ -40,7 +40,7 @@ class NativeVectorEnv(VectorEnv):
     """
 
     dynamics: BatchDynamics
-    _made = False  # Gymnasium closes even what was never made
+    _made = False  # Gymnasium closes even environments whose __init__ failed
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class NativeVectorEnv(VectorEnv):
         self._made = True
 
     def current_states(self, purpose: str) -> np.ndarray:
-        """Return the states; ResetNeeded, naming the purpose, before the first reset."""
+        """Return the states; before the first reset, raise ResetNeeded with the purpose."""
         if self._states is None:
             raise gym.error.ResetNeeded(f"call reset() before {purpose}")
         return self._states
@@ -96,8 +96,8 @@ class NativeVectorEnv(VectorEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start new episodes, in all rows or in those of `options["reset_mask"]` (N,) bool.
 
-        `options={"state": states}` starts them in the given states, one per row reset. One
-        generator serves all rows, so `seed` is one whole number.
+        `options={"state": states}` starts them in the given states, one for each row reset. All
+        rows share one generator, so `seed` is a single whole number.
         """
         if isinstance(seed, list):
             raise ValueError("a native vector environment takes one seed, not a list; pass an int")
@@ -115,7 +115,7 @@ class NativeVectorEnv(VectorEnv):
     def step(
         self, actions: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Advance all rows; what happens to ended rows is the autoreset mode's to say."""
+        """Step all rows; the autoreset mode determines what happens to ended rows."""
         states = self.current_states("step()")
         actions = checked_batch(actions, self.single_action_space, self.num_envs)
         ended = np.flatnonzero(self._ended)
@@ -153,12 +153,12 @@ class NativeVectorEnv(VectorEnv):
         return tuple(self.dynamics.frame(state) for state in self._states)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Free what the dynamics hold."""
+        """Free the resources of the dynamics."""
         if self._made:
             self.dynamics.close()
 
     def _noise_of_running_rows(self, ended: int) -> np.ndarray:
-        """Draw for the rows that really step, so that a row's reset does not shift the others."""
+        """Draw for running rows only, so that a reset does not change the other rows' noise."""
         drawn = self.dynamics.noise(self.np_random, self.num_envs - ended)
         if not ended:
             return drawn
@@ -167,7 +167,7 @@ class NativeVectorEnv(VectorEnv):
         return noise
 
     def _start(self, rows: np.ndarray, given: Any = None) -> None:
-        """Start new episodes in the rows with these numbers, from given or drawn states."""
+        """Start new episodes in the given rows, from given or drawn states."""
         if given is None:
             fresh = self.dynamics.initial_states(self.np_random, len(rows))
         else:
@@ -180,7 +180,7 @@ class NativeVectorEnv(VectorEnv):
         self._episode_cost[rows] = 0.0
 
     def _finish(self, rows: np.ndarray, info: dict[str, Any]) -> None:
-        """Keep the last observation and infos of the ended rows, then start them anew."""
+        """Keep the last observation and infos of the ended rows, then restart these rows."""
         if len(rows) == 0:
             return
         assert self._states is not None
@@ -220,7 +220,7 @@ def rows_to_reset(mask: Any, num_envs: int, is_first: bool) -> np.ndarray:
 
     Raises:
         ValueError: if the mask is not a bool array (num_envs,) with at least one True.
-        gym.error.ResetNeeded: if the first reset of all leaves rows out.
+        gym.error.ResetNeeded: if the very first reset leaves out rows.
     """
     if mask is None:
         return np.arange(num_envs)

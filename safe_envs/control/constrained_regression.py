@@ -1,4 +1,4 @@
-"""Regression as a one-step problem whose answer may not leave a band.
+"""Regression as a one-step problem whose answer must stay in a band.
 
 Source: SCPO (arXiv 2512.13788), section VI-A: learn f(x) = sin x + sin 3x + sin 7x for x ~ N(0, 1)
 with |y| <= 1.4 on |x| <= 3.
@@ -22,7 +22,7 @@ from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.control.plane_drawing import draw_regression
 
 BOUND = 1.4  # of |y|
-CONSTRAINED = 3.0  # the bound holds where |x| <= this
+CONSTRAINED = 3.0  # the bound applies where |x| <= this
 COST_LIMIT = 0.05
 LARGEST_ACTION = 4.0
 
@@ -35,9 +35,9 @@ def target(x: np.ndarray) -> np.ndarray:
 def optimal_loss(cost_limit: float = 0.0) -> float:
     """Return the least E[(f(x) - y)^2] with E[cost] <= cost_limit.
 
-    Leaving the band at x gains max(|f(x)| - 1.4, 0)^2 and costs the probability of x, so the best
+    Leaving the band at x gains max(|f(x)| - 1.4, 0)^2 and costs the probability of x. So the best
     policy leaves it where the gain is largest until the limit is used up (a fractional knapsack).
-    0.04545 at limit 0. By quadrature on 24,001 points of [-6, 6].
+    The loss at limit 0 is 0.04545. Computed by quadrature on 24,001 points of [-6, 6].
 
     Raises:
         ValueError: if cost_limit is negative.
@@ -58,9 +58,9 @@ class ConstrainedRegressionEnv(SingleEnv):
     """Regression with a bounded answer, as episodes of one step.
 
     ## Description
-    The observation is x ~ N(0, 1), the action y answers with a guess of
-    f(x) = sin x + sin 3x + sin 7x. Where |x| <= 3 the answer has to stay within |y| <= 1.4, which
-    f does not.
+    The observation is x ~ N(0, 1), and the action y is a prediction of
+    f(x) = sin x + sin 3x + sin 7x. Where |x| <= 3, the answer must stay within |y| <= 1.4, which f
+    itself does not.
 
     ## Action Space
     `Box(-4, 4, (1,), float32)`: y; values outside are clipped.
@@ -74,7 +74,7 @@ class ConstrainedRegressionEnv(SingleEnv):
     ## Costs
     1 where |x| <= 3 and |y| > 1.4, else 0. The limit on its mean is 0.05, which a stochastic
     policy can meet. `info["constraint_values"]` holds the signed margin |y| - 1.4; where
-    |x| > 3 nothing is constrained and it is at most 0. After reset it is that of y = 0.
+    |x| > 3 nothing is constrained, and it is at most 0. After reset it is the margin of y = 0.
 
     ## Starting State
     x ~ N(0, 1); `reset(options={"state": x})` asks about x.
@@ -83,8 +83,8 @@ class ConstrainedRegressionEnv(SingleEnv):
     Terminates after one step.
 
     ## Reference Optimum
-    `optimal_loss(cost_limit)`: 0.04545 if the band is never left, less if it may be left at the
-    limit. The policy y = 0 has the loss 1.56767.
+    `optimal_loss(cost_limit)`: 0.04545 if the band is never left, less if the limit allows
+    leaving it. The policy y = 0 has a loss of 1.56767.
 
     ## Arguments
     - `cost_limits` (None): another limit.

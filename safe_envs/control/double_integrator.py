@@ -1,4 +1,4 @@
-"""The double integrator in a box, with a quadratic reward or an expert that leads out of it.
+"""The double integrator in a box, with a quadratic reward or an expert that leaves the box.
 
 Source: SCPO (arXiv 2512.13788), section VI-B; dynamics and reference sets are in
 `safe_envs.control.double_integrator_reference`.
@@ -43,11 +43,11 @@ SIDES = ("position_high", "position_low", "velocity_high", "velocity_low")
 EXPERT_NOISE_STD = 0.4
 COST_LIMIT = 0.0
 STATE_MEANING = "position and velocity"
-FULL_SHARE_RADIUS = 0.5  # from here on a learner may add to the safe controller what it likes
+FULL_SHARE_RADIUS = 0.5  # beyond it, a learner's additions are not scaled down
 
 
 class DoubleIntegratorEnv(SingleEnv):
-    """The double integrator that has to stay in a box.
+    """The double integrator that must stay in a box.
 
     ## Description
     A unit mass on a line is pushed by a bounded force. Its state x = (position, velocity) should
@@ -58,7 +58,7 @@ class DoubleIntegratorEnv(SingleEnv):
     `Box(-1, 1, (1,), float32)`: the force; values outside are clipped.
 
     ## Observation Space
-    `Box(-inf, inf, (2,), float64)`: position [m] and velocity [m/s]. The box may be left.
+    `Box(-inf, inf, (2,), float64)`: position [m] and velocity [m/s], also outside the box.
 
     ## Rewards
     - `"lqr"`: -(x'x + u^2) of the state before the step; the best controller near the origin is
@@ -69,12 +69,12 @@ class DoubleIntegratorEnv(SingleEnv):
     ## Costs
     1 on every step that ends outside the box, else 0; the limit on the episode's sum is 0.
     `per_constraint=True` declares one constraint per side, and a step outside two sides at once
-    charges each with 1/2. `info["constraint_values"]` holds the four signed margins in meters and
+    costs 1/2 for each. `info["constraint_values"]` holds the four signed margins in meters and
     meters per second: position - 15, -position - 15, velocity - 15, -velocity - 15.
 
     ## Starting State
-    Uniform over R_safe, the states that the safe controller clip(-K x, -1, 1) brings to the
-    origin inside the box; `reset(options={"state": x})` starts in x.
+    Uniform over R_safe, the states from which the safe controller clip(-K x, -1, 1) reaches
+    the origin inside the box; `reset(options={"state": x})` starts in x.
 
     ## Episode End
     Never terminates; truncates after 150 steps of 0.1 s.
@@ -230,7 +230,7 @@ class ScalarDoubleIntegrator:
     def step(
         self, state: tuple[float, float], action: np.ndarray, rng: np.random.Generator
     ) -> ScalarStep:
-        """Push for 0.1 s; reward of the state left, cost of the state reached."""
+        """Push for 0.1 s; the reward is for the old state, the cost for the new one."""
         force = float(action[0])
         position, velocity = state
         if self._imitates:
@@ -263,8 +263,8 @@ def _margins(position: float, velocity: float) -> np.ndarray:
 def _backup_policy() -> LinearFeedback:
     """Return the safe controller.
 
-    Additions are let through in full from |x| = 0.5 on. SCPO's paper has the safe controller
-    alone within |x| <= 0.01, a disc that no point of its grid lies in or near.
+    Additions are applied in full from |x| = 0.5. SCPO's paper uses the safe controller alone
+    within |x| <= 0.01, a disk that no point of its grid is in or near.
     """
     gain = linear_quadratic_regulator().gain[None]
     return LinearFeedback(gain, -MAX_ACTION, MAX_ACTION, FULL_SHARE_RADIUS)

@@ -1,15 +1,15 @@
 """What the double integrator offers the safety filter: its invariant set as a barrier.
 
 C_inf, the largest set of states that can be kept in the box forever, is a polytope. With u = -1 in
-every step the position after k steps is the least possible, x1 + k dt x2 - (k dt)^2 / 2, for every
-k at once. So a state can be kept left of x1 = 15 if and only if
+every step, the position after k steps is the smallest possible, x1 + k dt x2 - (k dt)^2 / 2, for
+every k at once. So a state can be kept left of x1 = 15 if and only if
 
     x1 + k dt x2 <= 15 + (k dt)^2 / 2   for k = 0, 1, 2, ...
 
 and, by symmetry, right of x1 = -15 if and only if -x satisfies the same rows. Inside the box they
 bound the speed by 7.75 m/s, so the box's bound on x2 never matters, and both sides can be met at
-once because the box is far wider than what one step changes. From k = 78 on the rows follow from
-the others. The tests confirm this polytope as the fixed point of backward reachability.
+once because the box is far wider than the change in one step. From k = 78 the rows follow from
+the others. The tests confirm that this polytope is the fixed point of backward reachability.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def double_integrator_barrier(max_speed: float = 5.0, decay: float = 0.5) -> Aff
 
     |x1| <= 15, |x1 + s x2| <= 15 and |x2| <= s for the speed s. On the second bound a deceleration
     of x2 / s, at most 1, keeps the state there, so wherever the state meets all rows, some action
-    does. States outside that polytope are brought back as far as the actions allow.
+    does. States outside the polytope are brought back as far as the actions allow.
 
     Args:
-        max_speed: s [m/s], up to 15; also the time ahead for which the speed counts [s].
-        decay: of `AffineBarrier`; 0.1 or more keeps the rows compatible.
+        max_speed: s [m/s], up to 15; also the time over which the position is extrapolated [s].
+        decay: decay of `AffineBarrier`; 0.1 or more keeps the rows compatible.
     """
     if not 0.0 < max_speed <= BOX:
         raise ValueError(f"max_speed is {max_speed}; pass a number in (0, {BOX}]")
@@ -90,7 +90,7 @@ def double_integrator_batch_plant() -> FilterPlant:
 
 
 def value_curvature() -> np.ndarray:
-    """Return minus the Hessian of the best action value by u, 2 (R + B'P B), (1, 1), with R = 1."""
+    """Return minus the optimal action value's Hessian in u, 2 (R + B'P B), (1, 1), with R = 1."""
     value = linear_quadratic_regulator().value_matrix
     return 2.0 * (np.eye(1) + INPUT_MATRIX.T @ value @ INPUT_MATRIX)
 

@@ -20,7 +20,7 @@ TIME_STEP = 0.1  # [s]
 HALF_SQUARE = 0.5 * TIME_STEP**2
 BOX = 15.0  # bound of position and velocity
 MAX_ACTION = 1.0
-ROUNDING = 1e-12  # how far outside the box still counts as inside
+ROUNDING = 1e-12  # distance outside the box that still counts as inside
 TARGET_RADIUS = 0.01  # of the target set around the origin
 EXPERT_GAIN = 2.0
 
@@ -56,7 +56,7 @@ def next_states(states: np.ndarray, actions: np.ndarray) -> np.ndarray:
 
 
 def safe_controller(states: np.ndarray) -> np.ndarray:
-    """Return clip(-K x, -1, 1), shape (n,): the stabilising controller SCPO starts from."""
+    """Return clip(-K x, -1, 1), shape (n,): the stabilizing controller from which SCPO starts."""
     k1, k2 = linear_quadratic_regulator().gain.tolist()
     return np.minimum(np.maximum(-(k1 * states[:, 0] + k2 * states[:, 1]), -1.0), 1.0)
 
@@ -156,8 +156,8 @@ def reaches_target(
 def in_controllable_set(states: np.ndarray, steps: int = 400) -> np.ndarray:
     """Return (n,) bool: braking as hard as possible stops the state inside the box (C_inf).
 
-    With continuous time nothing else can if that cannot. In discrete time stopping exactly may need
-    up to dt^2 / 4 = 0.0025 m more; `double_integrator_plant` has the exact set.
+    In continuous time, no other action can if braking cannot. In discrete time, an exact stop may
+    need up to dt^2 / 4 = 0.0025 m more; `double_integrator_plant` has the exact set.
     """
     inside = inside_box(states)
     x = np.array(states, dtype=np.float64)

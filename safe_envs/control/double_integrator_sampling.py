@@ -1,8 +1,8 @@
 """Uniform first states of the double integrator, drawn from R_safe almost without rejection.
 
-A grid of cells covers R_safe. A candidate is uniform over the covering cells; it is taken at once
-in a cell well inside R_safe and checked by a rollout in a cell near its boundary. One row of
-three uniform numbers per candidate serves the single and the batched form alike.
+A grid of cells covers R_safe. A candidate is uniform over the covering cells. It is accepted at
+once in a cell well inside R_safe, and checked by a rollout in a cell near the boundary. The single
+and the batched form both use one row of three uniform numbers per candidate.
 """
 
 from __future__ import annotations

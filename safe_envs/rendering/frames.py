@@ -18,7 +18,7 @@ HAZARD = (197, 27, 60)
 
 
 def load_pygame() -> ModuleType:
-    """Return the module pygame; ImportError with the pip line if it is missing."""
+    """Return the module pygame; if it is missing, raise an error with the pip command."""
     try:
         import pygame
     except ImportError as error:
@@ -35,7 +35,7 @@ def frame_of(surface: Any) -> np.ndarray:
 
 
 class FrameRenderer:
-    """Gives frames as arrays ("rgb_array") or shows them in a window ("human").
+    """Returns frames as arrays ("rgb_array") or shows them in a window ("human").
 
     Raises:
         ValueError: if the render mode is not one of the environment's.

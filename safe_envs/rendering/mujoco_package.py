@@ -11,7 +11,7 @@ def load_mujoco(wanted_by: str = "this environment", alternative: str = "") -> M
     """Return the module mujoco, imported when it is first needed.
 
     Args:
-        wanted_by: what needs it; part of the error.
+        wanted_by: what needs it, for the error.
         alternative: what to do without it, such as ", or pass another argument"; ends the error.
 
     Raises:

@@ -14,20 +14,20 @@ BACKENDS = ("egl", "glfw")  # tried in this order unless MuJoCo's variable MUJOC
 
 
 class OffscreenScene:
-    """Draws states of one model as frames, with geoms of one's own among the model's.
+    """Draws states of one model as frames, with additional geoms.
 
-    `options` and `camera` are MuJoCo's, to be set by whoever draws. Shadows and reflections are
-    off: without them a processor draws four to six times as fast.
+    `options` and `camera` are MuJoCo's, to be set by the caller. Shadows and reflections are off:
+    without them a processor draws four to six times as fast.
 
     Args:
         mujoco: the module.
-        model: what is drawn.
+        model: the model to draw.
         width: of a frame [px].
         height: of a frame [px].
-        max_geoms: room for the model's geoms and one's own.
+        max_geoms: room for the model's and the additional geoms.
 
     Raises:
-        RuntimeError: if no OpenGL library can be used; it says what to install.
+        RuntimeError: if no OpenGL library can be used; the message says what to install.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class OffscreenScene:
         """Return the frame of a state, (height, width, 3) uint8.
 
         Args:
-            data: MuJoCo's, with places computed.
+            data: MuJoCo's data, with positions computed.
             add_geoms: called once the model's geoms are in the scene; calls `add`.
         """
         mujoco = self._mujoco
@@ -73,7 +73,7 @@ class OffscreenScene:
         return np.ascontiguousarray(frame[::-1])  # OpenGL's first line is the lowest
 
     def add(self, kind: Any, size: Any, place: Any, axes: np.ndarray, color: Any) -> None:
-        """Put a geom into the scene, if there is room.
+        """Add a geom to the scene, if there is room.
 
         Args:
             kind: MuJoCo's mjtGeom.
@@ -100,10 +100,10 @@ class OffscreenScene:
 
 
 def open_context(width: int, height: int) -> Any:
-    """Return an OpenGL context from the first library that gives one.
+    """Return an OpenGL context from the first library that works.
 
     Raises:
-        RuntimeError: if none does; it says what to install.
+        RuntimeError: if none works; the message says what to install.
     """
     chosen = os.environ.get("MUJOCO_GL", "").lower()
     reasons = []
@@ -113,7 +113,7 @@ def open_context(width: int, height: int) -> Any:
         except Exception as error:  # each library fails in its own way
             reasons.append(f"{backend}: {type(error).__name__}: {error}")
     raise RuntimeError(
-        f"no OpenGL library draws frames here ({'; '.join(reasons)}). On Debian and Ubuntu install "
-        "one: 'apt-get install libegl1' for EGL, or 'apt-get install libosmesa6' and "
+        f"no OpenGL library can draw frames here ({'; '.join(reasons)}). On Debian and Ubuntu "
+        "install one: 'apt-get install libegl1' for EGL, or 'apt-get install libosmesa6' and "
         "MUJOCO_GL=osmesa for drawing without a graphics card"
     )

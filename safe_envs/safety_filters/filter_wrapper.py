@@ -181,5 +181,5 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
 def _checked_space(env: gym.Env) -> gym.spaces.Box:
     space = env.action_space
     if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
-        raise TypeError(f"the filter needs a Box action space of one axis, this is {space}")
+        raise TypeError(f"the filter needs a Box action space with one axis; this one is {space}")
     return space

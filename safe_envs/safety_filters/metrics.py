@@ -144,7 +144,7 @@ def floored(metric: np.ndarray, share: float = SMALLEST_SHARE) -> np.ndarray:
     eigenvalues, vectors = np.linalg.eigh(0.5 * (metric + metric.T))
     if not eigenvalues[-1] > 0.0:
         raise ValueError(
-            f"the metric has no positive eigenvalue, they are {eigenvalues.tolist()}; pass minus "
+            f"the metric has no positive eigenvalue: {eigenvalues.tolist()}; pass minus "
             "the Hessian of the value, not the Hessian"
         )
     raised = np.maximum(eigenvalues, share * eigenvalues[-1])

@@ -71,7 +71,7 @@ def weight_of(metric: np.ndarray, slack_weight: float = SLACK_WEIGHT) -> Weight:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise ValueError(f"the metric has shape {matrix.shape}; pass a square matrix (m, m)")
     if not np.isfinite(matrix).all():
-        raise ValueError(f"the metric holds NaN or infinite entries: {matrix.tolist()}")
+        raise ValueError(f"the metric contains NaN or infinite entries: {matrix.tolist()}")
     if np.abs(matrix - matrix.T).max() > SYMMETRY_TOLERANCE * np.abs(matrix).max():
         raise ValueError(
             f"the metric is not symmetric: {matrix.tolist()}; pass (W + W.T) / 2 if that is meant"
@@ -317,7 +317,7 @@ def checked_rows(rows: Any, bounds: Any, count: int) -> tuple[np.ndarray, np.nda
         )
     if not (np.isfinite(matrix).all() and np.isfinite(vector).all()):
         raise ValueError(
-            f"rows {matrix.tolist()} or bounds {vector.tolist()} hold NaN or infinite entries; "
+            f"rows {matrix.tolist()} or bounds {vector.tolist()} contain NaN or infinite entries; "
             "leave out rows that never bind"
         )
     return matrix, vector

@@ -1,8 +1,8 @@
-"""The constrained cliff: the short way to the goal runs along an edge one may slip over.
+"""The constrained cliff: the shortest path to the goal runs along a slippery edge.
 
 A 21-state cliff world after Sutton and Barto, "Reinforcement Learning" (2018), example 6.6, in
 the layout of Vaswani et al. (2021, "A general class of surrogate functions for stable and
-efficient reinforcement learning"); `slip=0, chasm_reward=-100` is that public problem. The slip,
+efficient reinforcement learning"); `slip=0, chasm_reward=-100` is that published problem. The slip,
 the cost and the limit make the constraint active and the optimum stochastic.
 """
 
@@ -23,8 +23,10 @@ MOVES = ((0, -1), (0, 1), (-1, 0), (1, 0))  # down, up, left, right as (column, 
 CHASM, GOAL, TERMINAL = (1, 2, 3), 4, 20  # states; state = 5 column + row, then the terminal one
 NUM_STATES, NUM_ACTIONS = 21, 4
 DISCOUNT = 0.9
-COST_LIMIT = 0.175  # between the least cost, 0.1613, and that of the best return, 0.1927
-CELL_LIMITS = (0.0654, 0.0548, 0.0548)  # of each chasm cell; their sum is the limit above
+COST_LIMIT = (
+    0.175  # between the least possible cost, 0.1613, and the cost at the best return, 0.1927
+)
+CELL_LIMITS = (0.0654, 0.0548, 0.0548)  # for each chasm cell; they sum to the limit above
 
 _PICTURE = GridPicture(
     columns=COLUMNS,
@@ -55,7 +57,7 @@ class CliffWorldEnv(TabularEnv):
 
     ## Costs
     1 on the step taken from a chasm cell, else 0. The limit, 0.175, bounds the expected sum of
-    costs discounted by 0.9 and averaged over uniformly drawn first states: an undiscounted
+    costs discounted by 0.9 and averaged over uniformly drawn first states. An undiscounted
     episode cost is a different number. `per_constraint=True` declares one constraint per chasm
     cell, with limits 0.0654, 0.0548 and 0.0548.
 
@@ -157,7 +159,7 @@ def _problem(
 
 
 def _intended_successors() -> np.ndarray:
-    """Return (S, A) the state that each action leads to when nobody slips."""
+    """Return (S, A) the state that each action leads to without slipping."""
     moved = np.empty((NUM_STATES, NUM_ACTIONS), dtype=np.int64)
     for state in range(NUM_STATES):
         column, row = divmod(state, ROWS)

@@ -38,7 +38,7 @@ class DeepSeaTreasureEnv(TabularEnv):
     column to the left or right. The treasure lies in the bottom left corner; mines lie above it.
 
     ## Action Space
-    `Discrete(2)`: 0 left, 1 right; moves into a wall only sink.
+    `Discrete(2)`: 0 left, 1 right; a move into a wall only sinks.
 
     ## Observation Space
     `Discrete(size * size)`: state = size column + row, row 0 is the bottom.
@@ -48,9 +48,9 @@ class DeepSeaTreasureEnv(TabularEnv):
 
     ## Costs
     1 on the step taken from a mined cell, else 0. The limit, 0.15, bounds the expected sum of
-    costs discounted by 0.9 and averaged over uniformly drawn first states: an undiscounted
+    costs discounted by 0.9 and averaged over uniformly drawn first states. An undiscounted
     episode cost is a different number. `per_constraint=True` declares one constraint per mine and
-    shares the limit equally.
+    divides the limit equally among them.
 
     ## Starting State
     Uniform over all cells; `reset(options={"state": s})` starts in state s.
@@ -110,7 +110,7 @@ def deep_sea_treasure_model(
     """Return deep-sea treasure as a `TabularCMDP`; arguments as in `DeepSeaTreasureEnv`.
 
     Raises:
-        ValueError: if the size, a mine or the number of limits is impossible.
+        ValueError: if the size, a mine or the number of limits is invalid.
     """
     return _problem(size, mines, cost_limits, per_constraint)[0]
 
@@ -156,7 +156,7 @@ def _checked_mines(size: int, mines: Cells) -> tuple[tuple[int, int], ...]:
         raise ValueError(f"size is {size}; pass a whole number >= 2")
     mined = tuple((int(column), int(row)) for column, row in mines)
     if not mined or len(set(mined)) < len(mined):
-        raise ValueError(f"mines is {mined}; pass at least one cell, none of them twice")
+        raise ValueError(f"mines is {mined}; pass at least one cell, and no cell twice")
     for column, row in mined:
         if not (0 <= column < size and 1 <= row < size):
             raise ValueError(

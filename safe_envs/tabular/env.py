@@ -19,7 +19,7 @@ FRAMES_PER_SECOND = 8
 
 
 class TransitionTables:
-    """A CMDP as tables that one uniform number per step looks up.
+    """A CMDP as lookup tables that need one uniform number per step.
 
     The successor of (s, a) is the first entry whose cumulative probability exceeds the number.
     """
@@ -51,7 +51,7 @@ def absorbing_states(model: TabularCMDP) -> np.ndarray:
 
 
 class TabularEnv(SingleEnv):
-    """One environment that samples a CMDP; reward and cost are those of the state left.
+    """One environment that samples a CMDP; reward and cost are for the state before the step.
 
     An episode terminates on entering an absorbing state, which is exact: nothing is earned there.
 
@@ -94,7 +94,7 @@ class ScalarTabular:
         return state, state, None, None
 
     def step(self, state: int, action: int, rng: np.random.Generator) -> ScalarStep:
-        """Look one transition up."""
+        """Look up one transition."""
         cumulative, successors, reward, cost = self._rows[state][action]
         reached = successors[bisect_right(cumulative, rng.random())]
         costs = None if self._costs is None else self._costs[state, action].copy()
@@ -111,7 +111,7 @@ class TabularBatch:
     Args:
         model: the problem.
         constraints: its declared constraints, in the order of `model.costs`.
-        draw: draws a state.
+        draw: returns the frame of a state.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class TabularBatch:
         width = self.tables.successors.shape[2]
         self._actions = model.num_actions
         self._pairs = model.num_states * model.num_actions
-        # Column by column: entry k of the pair p stands at k * pairs + p.
+        # Column by column: entry k of the pair p is at index k * pairs + p.
         self._successors = self.tables.successors.reshape(-1, width).T.reshape(-1).copy()
         self._boundaries = self.tables.cumulative.reshape(-1, width).T[: width - 1].copy()
         self._reward = self.tables.reward.reshape(-1)
@@ -147,7 +147,9 @@ class TabularBatch:
         """Return `count` states given by the user."""
         array = np.asarray(states)
         if array.shape != (count,):
-            raise ValueError(f"state has shape {array.shape}; pass one state each, ({count},)")
+            raise ValueError(
+                f"state has shape {array.shape}; pass one state per environment, shape ({count},)"
+            )
         return np.array([checked_state(s, len(self.tables.absorbing)) for s in array])
 
     def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -155,7 +157,7 @@ class TabularBatch:
         return rng.random(count)
 
     def step(self, states: np.ndarray, actions: np.ndarray, noise: np.ndarray) -> BatchStep:
-        """Look all transitions up."""
+        """Look up all transitions."""
         pairs = states * self._actions + actions
         entries = pairs
         for boundary in self._boundaries:
@@ -173,7 +175,7 @@ class TabularBatch:
         return states.copy()
 
     def margins(self, states: np.ndarray) -> None:
-        """Return None: costs of a table have no signed margins."""
+        """Return None: tabular costs have no signed margins."""
 
     def frame(self, state: Any) -> np.ndarray:
         """Return the picture of one state."""
@@ -184,7 +186,7 @@ class TabularBatch:
 
 
 def checked_state(state: Any, num_states: int) -> int:
-    """Return a state number given by the user; ValueError if there is no such state."""
+    """Return a state number given by the user; raise ValueError if there is no such state."""
     array = np.asarray(state)
     if array.shape == () and np.issubdtype(array.dtype, np.integer) and 0 <= array < num_states:
         return int(array)

@@ -1,4 +1,4 @@
-"""Pictures of grid worlds, and of states without a place."""
+"""Pictures of grid worlds, and of states without a position."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Cell = tuple[int, int]  # column, row; row 0 is drawn at the bottom
 
 @dataclass(frozen=True)
 class GridPicture:
-    """What stands where in a grid world."""
+    """The layout of a grid world."""
 
     columns: int
     rows: int
     hazards: tuple[Cell, ...]
     goals: tuple[Cell, ...]
-    places: tuple[Cell | None, ...]  # the cell of each state; None has no place and is not drawn
+    places: tuple[Cell | None, ...]  # the cell of each state; None is not drawn
 
     def draw(self, state: int) -> np.ndarray:
         """Return the frame with the agent in a state, (height, width, 3) uint8."""
@@ -57,7 +57,7 @@ class GridPicture:
 
 
 def draw_ring(state: int, count: int) -> np.ndarray:
-    """Return `count` states without a place as dots on a circle, the current one marked."""
+    """Return `count` states without a position as dots on a circle, with the current one marked."""
     pygame = load_pygame()
     surface = pygame.Surface((RING_SIZE, RING_SIZE))
     surface.fill(BACKGROUND)

@@ -44,7 +44,7 @@ class PolicyEvaluation(NamedTuple):
         return self._priced(self._exchange(prices))
 
     def priced_advantage(self, prices: np.ndarray) -> np.ndarray:
-        """Return `priced_q` less its state value, shape (S, A)."""
+        """Return `priced_q` minus its state value, shape (S, A)."""
         exchange = self._exchange(prices)
         return self._priced(exchange) - (self.state_values @ exchange)[:, None]
 
@@ -53,7 +53,7 @@ class PolicyEvaluation(NamedTuple):
         return (self.q.reshape(-1, signals) @ exchange).reshape(states, actions)
 
     def _exchange(self, prices: np.ndarray) -> np.ndarray:
-        """Return what the reward and each cost count for; the extra signal counts for nothing."""
+        """Return the weights of the reward and each cost; the extra signal has weight 0."""
         exchange = np.zeros(self.q.shape[2])
         exchange[0] = 1.0
         exchange[1 : 1 + len(self.costs)] = -prices
@@ -74,7 +74,7 @@ class TabularCMDP:
         initial: (S,) distribution of the first state.
         discount: discount of reward and costs, in [0, 1).
         limits: (m,) upper bounds of the expected discounted cost sums.
-        constraint_names: m names; "cost_0", "cost_1", ... when empty.
+        constraint_names: m names; "cost_0", "cost_1", ... if empty.
         coordinates: (S, k) position of each state, used by tile coding; None if states have none.
 
     Raises:
@@ -132,13 +132,13 @@ class TabularCMDP:
         return np.full((self.num_states, self.num_actions), 1.0 / self.num_actions)
 
     def evaluate(self, policy: np.ndarray, extra: np.ndarray | None = None) -> PolicyEvaluation:
-        """Return values, action values and occupancy of a policy, by one factorisation.
+        """Return values, action values and occupancy of a policy, with one factorization.
 
         Solves (I - discount P_pi) V = f_pi for the reward and all costs together, and
         (I - discount P_pi)^T mu = initial for the occupancy.
 
         Args:
-            policy: (S, A) action probabilities; rows are taken as they are.
+            policy: (S, A) action probabilities; rows are not normalized.
             extra: (S, A) one more signal to evaluate, such as the entropy bonus -log policy.
 
         Raises:
@@ -198,19 +198,19 @@ class TabularCMDP:
                     f"{shape}"
                 )
             if not np.isfinite(array).all():
-                raise ValueError(f"{name} holds values that are not finite; pass finite numbers")
+                raise ValueError(f"{name} has values that are not finite; pass finite numbers")
         for name, rows in (("P", self.P), ("initial", self.initial)):
             if not ((rows >= 0).all() and np.allclose(rows.sum(-1), 1.0, rtol=0, atol=1e-9)):
                 raise ValueError(
-                    f"{name} holds no probability distributions; its entries have to be >= 0 and "
-                    "to sum to 1 along the last axis"
+                    f"{name} does not hold probability distributions; its entries must be >= 0 and "
+                    "sum to 1 along the last axis"
                 )
         if not 0.0 <= self.discount < 1.0:
             raise ValueError(f"discount is {self.discount}; pass a number in [0, 1)")
         if self.constraint_names and len(self.constraint_names) != constraints:
             raise ValueError(
                 f"constraint_names has {len(self.constraint_names)} entries but there are "
-                f"{constraints} constraints; pass one name each"
+                f"{constraints} constraints; pass one name for each"
             )
         if self.coordinates is not None and (
             self.coordinates.ndim != 2 or len(self.coordinates) != states

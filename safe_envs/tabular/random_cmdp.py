@@ -1,4 +1,4 @@
-"""Random CMDPs, strictly feasible by construction, so that nothing is tuned to two grids."""
+"""Random CMDPs, strictly feasible by construction, to avoid tuning to two grid worlds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safe_envs.tabular.grid_drawing import draw_ring
 from safe_envs.tabular.model import TabularCMDP
 
 DISCOUNT = 0.9
-SLACK = 0.3  # share of the way from the cheapest policy's costs to the best return's
+SLACK = 0.3  # position of the limits, from the cheapest policy's costs (0) to the best return's (1)
 
 
 def random_cmdp(
@@ -31,9 +31,9 @@ def random_cmdp(
 
     Transition rows and the initial distribution are Dirichlet(1, ..., 1), reward and costs
     uniform on [0, 1]. One policy has the least sum of costs, another the best return regardless
-    of costs, both found by policy iteration. Each limit lies above the first policy's cost by
-    `slack` times the way to the second one's cost (at least 0.1 of that cost's largest value if
-    the way is shorter), so the first policy is a Slater point.
+    of costs, both found by policy iteration. Each limit exceeds the first policy's cost by
+    `slack` times the distance to the second one's cost (taken as at least 0.1), so the first
+    policy is a Slater point.
 
     Args:
         states: number of states, at least 2.
@@ -42,7 +42,7 @@ def random_cmdp(
         seed: the model's own seed; equal arguments give equal models.
         branching: successors of each state and action; None for all states (dense).
         discount: discount of reward and costs, in [0, 1).
-        slack: where the limits lie, in (0, 1].
+        slack: position of the limits, in (0, 1].
         cost_limits: m other limits, feasible or not.
 
     Raises:
@@ -69,8 +69,8 @@ class RandomCMDPEnv(TabularEnv):
     """A random CMDP, strictly feasible by construction, as an environment.
 
     ## Description
-    Transitions, rewards and costs are drawn once from `model_seed`; see `random_cmdp`. It serves
-    to test constrained agents on problems nobody tuned them for.
+    Transitions, rewards and costs are drawn once from `model_seed`; see `random_cmdp`. It tests
+    constrained agents on problems that they were not tuned for.
 
     ## Action Space
     `Discrete(actions)`.

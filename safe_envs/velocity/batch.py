@@ -14,7 +14,7 @@ from safe_envs.velocity.camera import TrackingCamera
 from safe_envs.velocity.physics import RobotPhysics
 from safe_envs.velocity.simulators import fastest_simulator
 
-COST_LIMIT = 25.0  # the limit Safety-Gymnasium's baselines train with
+COST_LIMIT = 25.0  # the limit that Safety-Gymnasium's baselines are trained with
 
 
 class VelocityBatch:
@@ -23,7 +23,7 @@ class VelocityBatch:
     Args:
         physics: the robot.
         cost_limits: limit of the episode's cost; None for 25.
-        num_threads: threads that simulate; the caller's is one of them.
+        num_threads: threads that simulate, including the caller's.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Pictures of the velocity tasks: the robot, and a ball above it that turns red when it speeds."""
+"""Pictures of the velocity tasks: the robot, and a ball above it that is red if it is too fast."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FAST_COLOR = (0.8, 0.0, 0.0, 0.5)
 
 
 class TrackingCamera:
-    """Draws rows of one robot, seen by the camera of its model that follows the robot.
+    """Draws rows of one robot, seen by its model's tracking camera.
 
-    Nothing of OpenGL is touched before the first frame.
+    OpenGL is not used before the first frame.
     """
 
     def __init__(self, physics: RobotPhysics) -> None:
@@ -30,7 +30,7 @@ class TrackingCamera:
         """Return the frame of a row, (480, 480, 3) uint8.
 
         Raises:
-            RuntimeError: if no OpenGL library can be used; it says what to install.
+            RuntimeError: if no OpenGL library can be used; the message says what to install.
         """
         if self._opened is None:
             self._opened = _Offscreen(self._physics)

@@ -21,12 +21,12 @@ from safe_envs.velocity.physics import Outcome, RobotPhysics, robot_physics
 
 
 class SafetyVelocityEnv(SingleEnv):
-    """A robot of Gymnasium's MuJoCo environments that should run, but not too fast.
+    """A robot from Gymnasium's MuJoCo environments that should run, but not too fast.
 
     ## Description
-    The robot is paid for moving along x. Every step on which it is faster than its threshold
-    costs 1. Observations, rewards and terminations are those of Gymnasium's version 4 of the robot,
-    costs those of version 1 of Safety-Gymnasium's velocity task.
+    The robot is rewarded for moving along x. Every step on which it exceeds its threshold costs 1.
+    Observations, rewards and terminations are those of Gymnasium's version 4 of the robot. Costs
+    are those of version 1 of Safety-Gymnasium's velocity task.
 
     | robot | threshold [m/s] | limited velocity | step [s] | qpos, qvel |
     |---|---|---|---|---|
@@ -50,24 +50,24 @@ class SafetyVelocityEnv(SingleEnv):
     ## Rewards
     x velocity (Humanoid: times 1.25), minus the weighted sum of squared actions (weight Ant 0.5,
     HalfCheetah and Humanoid 0.1, Hopper and Walker2d 0.001, Swimmer 0.0001), plus the healthy
-    reward (1; Humanoid 5; HalfCheetah and Swimmer 0) on every step, the terminal one included.
+    reward (1; Humanoid 5; HalfCheetah and Swimmer 0) on every step, including the terminal one.
 
     ## Costs
     1 on a step whose velocity is greater than the threshold, else 0; the limit on the episode's sum
-    is 25. Where the velocity along x is limited it has a sign: moving backwards costs nothing.
+    is 25. A limited velocity along x is signed: moving backward costs nothing.
     `info["constraint_values"]` holds velocity - threshold [m/s].
 
     ## Starting State
     The standing pose with noise, as in Gymnasium's version 4; the root's quaternion is normalized.
-    `reset(options={"state": x})` starts in x, which is qpos and qvel concatenated.
-    `env.unwrapped.state` is such an x.
+    `reset(options={"state": x})` starts in x, which is qpos and qvel concatenated, as in
+    `env.unwrapped.state`.
 
     ## Episode End
     Terminates when the robot falls (HalfCheetah and Swimmer: never); truncates after 1000 steps.
 
     ## Reference Optimum
-    None is known. A robot that stays just below its threshold for 1000 steps gets about the
-    threshold times 1000, plus the healthy reward: some 1,740 for Hopper.
+    Unknown. A robot that stays just below its threshold for 1000 steps gets about 1000 times the
+    threshold, plus the healthy reward: about 1,740 for Hopper.
 
     ## Arguments
     - `robot` ("HalfCheetah"): set by the id.
@@ -76,7 +76,7 @@ class SafetyVelocityEnv(SingleEnv):
       processor. The results do not depend on it.
 
     ## Version History
-    - v1: first version here; the number is that of the Safety-Gymnasium task it equals.
+    - v1: first version here; numbered like the Safety-Gymnasium task that it equals.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class SafetyVelocityEnv(SingleEnv):
 
 
 class ScalarVelocity:
-    """The velocity task for one robot, whose infos have Gymnasium's own entries as well."""
+    """The velocity task for one robot; its infos also have Gymnasium's own entries."""
 
     def __init__(self, physics: RobotPhysics) -> None:
         self._physics = physics
@@ -120,7 +120,7 @@ class ScalarVelocity:
         return row, physics.observe(row), physics.excess(row), self._details(row, None)
 
     def step(self, state: np.ndarray, action: np.ndarray, rng: np.random.Generator) -> ScalarStep:
-        """Simulate one environment step; cost of the velocity the robot had on average."""
+        """Simulate one environment step; the cost is for the average velocity."""
         physics = self._physics
         reached = np.empty_like(state)
         physics.advance(self._data, state, action, reached)

@@ -1,13 +1,13 @@
-"""A robot's simulation as a function of one row of numbers, and what is read off such rows.
+"""A robot's simulation as a function of one row of numbers, and quantities computed from rows.
 
 A row holds MuJoCo's integration state (time, qpos, qvel, warm start, controls, ...), the robot's
-velocity over the last step, and whatever else the step after it or its observation needs.
-Simulating from a row gives what simulating on in one MjData gives, bit by bit, so an MjData is
-scratch space: rows can be copied, pickled, and divided among threads.
+velocity over the last step, and everything else that the next step or the observation needs.
+Simulating from a row gives the same result, bit for bit, as continuing in one MjData. So an MjData
+is scratch space, and rows can be copied, pickled, and divided among threads.
 
 A trap: after `mj_step` with the Runge-Kutta integrator, body positions (xpos, xipos) are those of
 its last stage, not of the new qpos. Gymnasium takes the velocities of Ant and Humanoid from them,
-so they are kept in the row and not computed anew from qpos.
+so they are kept in the row and not recomputed from qpos.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNIT_NORM_TOLERANCE = 1e-15  # as in MuJoCo's mju_normalize4: closer to 1 counts
 
 
 class Outcome(NamedTuple):
-    """What one step from a row to the next brought; leading axes as those of the rows."""
+    """The result of one step from a row to the next; leading axes as in the rows."""
 
     velocity: np.ndarray  # (..., 2) along x and y [m/s]
     forward_reward: np.ndarray  # (...)
@@ -43,9 +43,9 @@ def robot_physics(name: str) -> RobotPhysics:
     """Return the physics of a robot, compiled once per process and shared: it is never changed.
 
     Raises:
-        ValueError: if there is no robot of that name.
+        ValueError: if there is no robot with that name.
         gym.error.DependencyNotInstalled: if mujoco is missing.
-        RuntimeError: if MuJoCo does not take the model that Gymnasium ships.
+        RuntimeError: if MuJoCo cannot compile Gymnasium's model.
     """
     return RobotPhysics(name)
 
@@ -54,14 +54,14 @@ class RobotPhysics:
     """One robot's compiled model and the layout of its rows.
 
     Args:
-        name: of the robot. Copies and pickles are the shared object of `robot_physics`.
+        name: name of the robot. Copies and pickles are the shared object of `robot_physics`.
 
     Attributes:
         robot: its row of the table.
         model: MuJoCo's model.
         width: numbers in a row.
-        state_columns: where MuJoCo's integration state stands in a row.
-        place_columns: where the x and y stand whose change is the velocity.
+        state_columns: columns of MuJoCo's integration state in a row.
+        place_columns: columns of the x and y whose change is the velocity.
         positions: entries of qpos.
         velocities: entries of qvel.
         body: number of the torso.
@@ -164,8 +164,8 @@ class RobotPhysics:
         """Return what the step that reached the rows brought.
 
         Args:
-            actions: what was done, (..., nu).
-            reached: where it ended, (..., width).
+            actions: actions of the step, (..., nu).
+            reached: rows after the step, (..., width).
         """
         robot = self.robot
         velocity = reached[..., self._velocity]
@@ -249,7 +249,7 @@ class RobotPhysics:
 
 
 def _compile(mujoco: ModuleType, path: Path) -> Any:
-    """Compile a model without the notes on old attributes that would go into MUJOCO_LOG.TXT."""
+    """Compile a model without writing warnings about old attributes to MUJOCO_LOG.TXT."""
     handler = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda message: None)
     try:

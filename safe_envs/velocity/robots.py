@@ -25,8 +25,8 @@ class HealthyRange:
         height_joint: number of the height in qpos.
         closed: whether the two heights themselves are healthy.
         angle: lowest and highest healthy torso angle qpos[2] [rad], both excluded; None for any.
-        bound: the entries of (qpos, qvel) have to be smaller in magnitude; None for any.
-        bounded_from: number of the first entry that has to be.
+        bound: upper bound on the magnitude of entries of (qpos, qvel); None for any.
+        bounded_from: number of the first entry with this bound.
     """
 
     height: tuple[float, float]
@@ -39,23 +39,23 @@ class HealthyRange:
 
 @dataclass(frozen=True)
 class Robot:
-    """What tells one robot's task from another's.
+    """The numbers that distinguish one robot's task from another's.
 
     Args:
         model_file: name of the model among Gymnasium's assets.
         threshold: largest velocity that costs nothing [m/s].
         frame_skip: simulation steps per environment step.
         reset_noise: half width of the uniform noise on qpos at reset.
-        normal_velocity_noise: whether the noise on qvel is normal with this scale, or uniform too.
+        normal_velocity_noise: whether the noise on qvel is normal with this scale, or also uniform.
         control_cost_weight: weight of the sum of squared actions.
         hidden_positions: leading entries of qpos that the observation leaves out.
-        position: where the robot is: its first two joints, its torso or its mass center.
+        position: source of the robot's position: its first two joints, torso or mass center.
         planar: whether it moves in the x-z plane, so that there is no y.
         total_speed: whether the norm of the xy velocity is limited, or the signed x velocity.
         reward_names: what Gymnasium's info calls the forward reward, the control cost and the
             healthy reward; "" where it has no such entry.
         forward_weight: weight of the x velocity.
-        healthy_reward: reward of every step, the terminal one included.
+        healthy_reward: reward of every step, including the terminal one.
         healthy: the healthy states; None if episodes never terminate.
         velocity_clip: largest magnitude of the observed velocities.
         observes_forces: whether inertias, body velocities, actuator and contact forces are seen.
@@ -170,7 +170,7 @@ def robot_named(name: str) -> Robot:
     """Return a row of the table.
 
     Raises:
-        ValueError: if there is no robot of that name.
+        ValueError: if there is no robot with that name.
     """
     check_choice("robot", name, sorted(ROBOTS))
     return ROBOTS[name]

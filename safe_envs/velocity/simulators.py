@@ -1,6 +1,6 @@
-"""Two ways of simulating many rows with several threads, equal bit by bit.
+"""Two ways of simulating many rows with several threads, equal bit for bit.
 
-A row's result depends on nothing but that row, hence not on the way nor on the number of threads.
+A row's result depends only on that row, so neither on the simulator nor on the number of threads.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Simulator(Protocol):
 
 
 class BatchSimulator:
-    """MuJoCo's own batch of simulations, whose threads never wait for Python.
+    """MuJoCo's own batch of simulations, whose threads never wait for Python's lock.
 
     Args:
         physics: the robot; one whose observation needs no contact forces.
-        num_threads: threads that simulate; the caller's is one of them.
+        num_threads: threads that simulate, including the caller's.
     """
 
     def __init__(self, physics: RobotPhysics, num_threads: int) -> None:
@@ -62,11 +62,11 @@ class BatchSimulator:
 
 
 class ThreadSimulator:
-    """Python threads that share the rows out; `mj_step` releases Python's global lock.
+    """Python threads, each with a part of the rows; `mj_step` releases Python's global lock.
 
     Args:
         physics: the robot.
-        num_threads: threads that simulate; the caller's is one of them.
+        num_threads: threads that simulate, including the caller's.
     """
 
     def __init__(self, physics: RobotPhysics, num_threads: int) -> None:
@@ -75,7 +75,7 @@ class ThreadSimulator:
         self._pool = ThreadPoolExecutor(num_threads - 1) if num_threads > 1 else None
 
     def advance(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> None:
-        """Write the rows reached from `rows`, a stretch of neighbors per thread."""
+        """Write the rows reached from `rows`; each thread simulates a block of adjacent rows."""
         advance, threads = self._physics.advance, len(self._scratch)
 
         def advance_stretch(thread: int) -> None:
@@ -98,7 +98,7 @@ class ThreadSimulator:
 
 
 def fastest_simulator(physics: RobotPhysics, num_threads: int) -> Simulator:
-    """Return MuJoCo's own batch where it exists (from version 4) and gives all that is needed."""
+    """Return MuJoCo's own batch if it exists (from version 4) and provides all that is needed."""
     load_mujoco()
     if physics.robot.observes_forces or importlib.util.find_spec("mujoco.batch") is None:
         return ThreadSimulator(physics, num_threads)

@@ -66,7 +66,7 @@ def training(env, policy="MlpPolicy", **settings):
     [
         (float("nan"), r"the cost is \[nan\]"),
         (float("inf"), r"the cost is \[inf\]"),
-        (-0.5, r"the cost is \[-0.5\]; costs are finite, >= 0, and bad"),
+        (-0.5, r"the cost is \[-0.5\]; costs must be finite and >= 0"),
         (None, "has no 'cost'"),
         (np.zeros(2), "expected 1 cost each|inhomogeneous"),
     ],
@@ -184,7 +184,7 @@ def test_no_environments():
         agents.PPOLag("MlpPolicy", "Safe/DeepSeaTreasure-v0", n_envs=0)
     empty = DummyVecEnv([BreaksAtStep])
     empty.num_envs = 0
-    with pytest.raises(ValueError, match="the VecEnv holds no environment"):
+    with pytest.raises(ValueError, match="the VecEnv has no environments"):
         agents.PPOLag("MlpPolicy", empty)
 
 

@@ -41,9 +41,9 @@ class Flight:
         """
         if (self.vehicle, self.time_step) != (VEHICLES[name], CONTROL_DT):
             raise ValueError(
-                f"the value or the transitions are of the vehicle {name!r} at {CONTROL_DT} s and "
-                "the environment's is another; pass those of collect_transitions(vehicle=...) "
-                "with its own"
+                f"the value or the transitions are for the vehicle {name!r} at {CONTROL_DT} s, "
+                "which the environment does not use; pass those of "
+                "collect_transitions(vehicle=...) with its vehicle"
             )
 
 

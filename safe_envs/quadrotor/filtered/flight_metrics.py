@@ -40,8 +40,8 @@ def learned_metric(vehicle: Vehicle, time_step: float) -> np.ndarray:
     """
     if (vehicle, time_step) != (CRAZYFLIE, CONTROL_DT):
         raise ValueError(
-            "metric 'fqi' was learned with the Crazyflie and this is another vehicle; pass 'lqr', "
-            "or fit_q(collect_transitions(vehicle=...)).metric() with the functions of "
+            "metric 'fqi' was learned with the Crazyflie, and this is a different vehicle; pass "
+            "'lqr', or fit_q(collect_transitions(vehicle=...)).metric() with the functions of "
             "safe_envs.quadrotor.filtered.fitted_q and .transitions"
         )
     return np.array(LEARNED_CRAZYFLIE)

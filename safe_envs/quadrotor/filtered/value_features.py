@@ -31,7 +31,7 @@ GAUSSIANS = 20
 ERROR_WIDTH = 4.0  # s_e
 DEVIATION_WIDTH = 0.4  # s_d
 DEVIATION_SPREAD = 0.1  # of the Gaussians' centers
-CENTRES_SEED = 0
+CENTERS_SEED = 0
 
 _FIRST, _SECOND = np.triu_indices(ROTORS)
 _ERROR_FIRST, _ERROR_SECOND = np.triu_indices(ERRORS)
@@ -193,7 +193,7 @@ def action_value_features(state_dependent: bool = False) -> ActionValueFeatures:
 
     Their centers are fixed draws: c_e from N(0, I), c_d from N(0, 0.1^2 I).
     """
-    rng = np.random.default_rng(CENTRES_SEED)
+    rng = np.random.default_rng(CENTERS_SEED)
     error_centres = rng.standard_normal((GAUSSIANS, ERRORS))
     deviation_centres = DEVIATION_SPREAD * rng.standard_normal((GAUSSIANS, ROTORS))
     return ActionValueFeatures(error_centres, deviation_centres, state_dependent)

@@ -182,9 +182,9 @@ def test_following_changes_nothing_of_an_optimizer_without_momentum():
 
 def test_an_optimizer_over_other_parameters_is_refused():
     parameters = make_parameters()
-    with pytest.raises(ValueError, match="holds 1 parameters and 2 were given"):
+    with pytest.raises(ValueError, match="has 1 parameters, but not the 2 that were given"):
         BaseStep(parameters, torch.optim.SGD(parameters[:1], 0.1), "auto")
-    with pytest.raises(ValueError, match="holds 2 parameters and 2 were given.* not the same"):
+    with pytest.raises(ValueError, match="has 2 parameters, but not the 2 that were given"):
         BaseStep(parameters, torch.optim.SGD(make_parameters(), 0.1), "auto")
 
 

@@ -130,7 +130,7 @@ def test_a_gradient_that_is_not_finite(problem):
 
 
 def test_groups_without_samples(problem):
-    assert_refused(problem, ValueError, "the groups hold no sample", groups=[torch.arange(0)])
+    assert_refused(problem, ValueError, "the groups are empty", groups=[torch.arange(0)])
 
 
 def test_a_loss_without_gradient():
@@ -249,5 +249,5 @@ def test_settings_out_of_range_are_named(name, value):
 
 def test_an_optimizer_over_other_parameters():
     theta, other = (torch.nn.Parameter(torch.zeros(3)) for _ in range(2))
-    with pytest.raises(ValueError, match="make it from the given ones"):
+    with pytest.raises(ValueError, match="create it with the given parameters"):
         WeightSpaceProjection([theta], torch.optim.SGD([other], 0.1), lambda: np.array([-1.0]))

@@ -330,7 +330,7 @@ def test_train_refuses_before_it_writes(arguments, message, tmp_path, capsys):
 
 def test_evaluate_refuses_what_is_no_run(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path)]) == 2
-    assert "holds no run of a deep agent" in capsys.readouterr().out
+    assert "has no run of a deep agent" in capsys.readouterr().out
 
 
 def test_evaluate_writes_every_episode(box, tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_refused_files(tmp_path):
 
 @pytest.mark.parametrize("cost", [np.zeros(3), np.zeros((2, 1)), np.zeros((3, 1, 1))])
 def test_arrays_must_fit_together(cost):
-    with pytest.raises(ValueError, match=r"beside 3 timesteps; allowed are \(k,\), \(k, m\)"):
+    with pytest.raises(ValueError, match=r"beside 3 timesteps; allowed: \(k,\), \(k, m\)"):
         LearningCurve("CPO", 0, np.arange(3.0), np.zeros(3), cost, np.zeros(3))
 
 

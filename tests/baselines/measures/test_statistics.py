@@ -251,11 +251,11 @@ def test_seed_means_hide_the_tail_of_the_episodes():
     ],
 )
 def test_bad_arrays_are_refused_by_all(call):
-    with pytest.raises(ValueError, match=r"is empty, shape \(0,\); allowed is .*; pass"):
+    with pytest.raises(ValueError, match=r"is empty, shape \(0,\); allowed: .*; pass"):
         call(np.zeros(0))
     with pytest.raises(ValueError, match=r"2 entries .* index \(1,\); .* finite; leave"):
         call(np.array([1.0, np.nan, 2.0, np.inf]))
-    with pytest.raises(ValueError, match=r"has shape \(1, 1, 2\); allowed is .*; reshape"):
+    with pytest.raises(ValueError, match=r"has shape \(1, 1, 2\); allowed: .*; reshape"):
         call(np.zeros((1, 1, 2)))
 
 
@@ -265,11 +265,11 @@ def test_other_refusals():
         stratified_bootstrap_interval(np.zeros((1, 4)), np.mean, rng=rng)
     with pytest.raises(ValueError, match=r"there is 1 seed; a standard deviation needs"):
         normal_half_width(np.zeros(1))
-    with pytest.raises(ValueError, match=r"confidence is 95; it lies between 0 and 1"):
+    with pytest.raises(ValueError, match=r"confidence is 95; it must be between 0 and 1"):
         stratified_bootstrap_interval(np.zeros(3), np.mean, rng=rng, confidence=95)
     with pytest.raises(ValueError, match=r"resamples is 0; at least 1"):
         stratified_bootstrap_interval(np.zeros(3), np.mean, rng=rng, resamples=0)
     with pytest.raises(ValueError, match=r"first has 2 tasks and second 1; both need"):
         probability_of_improvement(np.zeros((3, 2)), np.zeros(3))
-    with pytest.raises(ValueError, match=r"cvar_level is 1.0; it lies in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"cvar_level is 1.0; it must be in \[0, 1\)"):
         cost_tails(np.zeros(3), cvar_level=1.0)

@@ -89,26 +89,26 @@ def test_our_own_exports_pass(env):
 STATIC_ATTACKS = {
     "external data beside it": (
         models.external_data("secret.bin"),
-        r"tensor 'evil' is in another file; allowed is one file with all numbers in it; export "
+        r"tensor 'evil' is in another file; allowed: one file with all numbers in it; export "
         "with external_data=False",
     ),
     "external data above it": (models.external_data("../att/x"), "is in another file"),
     "external data, absolute": (models.external_data("/etc/passwd"), "is in another file"),
     "constant of 80 GB": (
         models.constant_of_shape(),
-        r"node 0 is the operator 'ConstantOfShape'; allowed are Abs, Add, .*; build the policy",
+        r"node 0 is the operator 'ConstantOfShape'; allowed: Abs, Add, .*; build the policy",
     ),
-    "expand to 80 GB": (models.expand(), "node 1 is the operator 'Expand'; allowed are"),
-    "loop": (models.endless_loop(), "node 0 is the operator 'Loop'; allowed are"),
+    "expand to 80 GB": (models.expand(), "node 1 is the operator 'Expand'; allowed:"),
+    "loop": (models.endless_loop(), "node 0 is the operator 'Loop'; allowed:"),
     "custom operator": (
         models.custom_domain(),
-        r"the operator sets are '' version 20, 'evil.example' version 1; allowed is ONNX's own",
+        r"the operator sets are '' version 20, 'evil.example' version 1; allowed: ONNX's own",
     ),
     "contributed operator": (
         models.contributed_operator(),
-        r"the operator sets are '' version 20, 'com.microsoft' version 1; allowed is ONNX's own",
+        r"the operator sets are '' version 20, 'com.microsoft' version 1; allowed: ONNX's own",
     ),
-    "random operator": (models.random_operator(), "the operator 'RandomNormalLike'; allowed are"),
+    "random operator": (models.random_operator(), "the operator 'RandomNormalLike'; allowed:"),
     "lying dimensions": (
         models.lying_dimensions(),
         r"tensor 'evil' declares 1,152,921,504,606,846,976 numbers but holds a different number",
@@ -117,7 +117,7 @@ STATIC_ATTACKS = {
         models.chain(20_000),
         "the file is malformed: more than 50,000 parts, or more than 20 levels; submit an ONNX",
     ),
-    "513 nodes": (models.chain(513), "the graph has 513 nodes; allowed are 512; submit a smaller"),
+    "513 nodes": (models.chain(513), "the graph has 513 nodes; the limit is 512; submit a smaller"),
     "garbage": (b"\xde\xad\xbe\xef" * 100, "the file is malformed: .*; submit an ONNX file"),
     "text": (b"<html>404</html>", "the file is malformed: .*; submit an ONNX file"),
     "empty": (b"", "the file is malformed: it has no graph; submit an ONNX file"),
@@ -126,11 +126,11 @@ STATIC_ATTACKS = {
     "zip": (b"PK\x03\x04" + bytes(100), "the file is malformed: .*; submit an ONNX file"),
     "5 MB and one byte": (
         bytes(5 * 1024 * 1024 + 1),
-        "the file has 5,242,881 bytes; allowed are 5,242,880; submit a smaller network",
+        "the file has 5,242,881 bytes; the limit is 5,242,880; submit a smaller network",
     ),
     "subgraph in an attribute": (
         models.with_subgraph(),
-        r"an attribute of node 0 has 'g'; allowed are doc_string, f, floats, i, ints, name, s, t",
+        r"an attribute of node 0 has 'g'; allowed: doc_string, f, floats, i, ints, name, s, t",
     ),
 }
 
@@ -166,24 +166,24 @@ FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
         (
             {"action": (FLOAT, ["b", 3])},
             ACTIONS,
-            r"the output 'action' has the shape \(\?, 3\); allowed is \(batch, 2\); reshape it",
+            r"the output 'action' has the shape \(\?, 3\); allowed: \(batch, 2\); reshape it",
         ),
-        ({"action": (FLOAT, [7, 2])}, ACTIONS, r"has the shape \(7, 2\); allowed is"),
-        ({"action": (FLOAT, [])}, ACTIONS, r"has the shape \(\); allowed is"),
+        ({"action": (FLOAT, [7, 2])}, ACTIONS, r"has the shape \(7, 2\); allowed:"),
+        ({"action": (FLOAT, [])}, ACTIONS, r"has the shape \(\); allowed:"),
         (
             {"action": (INT64, ["b", 2])},
             ACTIONS,
-            "the output 'action' has the element type INT64; allowed is FLOAT or DOUBLE; cast it",
+            "the output 'action' has the element type INT64; allowed: FLOAT or DOUBLE; cast it",
         ),
         (
             {"action": (FLOAT, ["b"])},
             CHOICES,
-            "the output 'action' has the element type FLOAT; allowed is INT64 or INT32; cast it",
+            "the output 'action' has the element type FLOAT; allowed: INT64 or INT32; cast it",
         ),
         (
             {"action": (INT64, ["b", 2])},
             CHOICES,
-            r"has the shape \(\?, 2\); allowed is \(batch, 1\) or \(batch,\); reshape it",
+            r"has the shape \(\?, 2\); allowed: \(batch, 1\) or \(batch,\); reshape it",
         ),
     ],
 )
@@ -204,21 +204,21 @@ def test_an_output_twice_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.graph.input.add(name="y"), "the graph has 2 inputs; allowed is one float32"),
-        (lambda m: m.graph.ClearField("input"), "the graph has 0 inputs; allowed is one float32"),
+        (lambda m: m.graph.input.add(name="y"), "the graph has 2 inputs; allowed: one float32"),
+        (lambda m: m.graph.ClearField("input"), "the graph has 0 inputs; allowed: one float32"),
         (
             lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 11),
-            r"the input has the element type DOUBLE; allowed is one float32 input of shape "
+            r"the input has the element type DOUBLE; allowed: one float32 input of shape "
             r"\(batch, 4\); cast it",
         ),
         (
             lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 7),
-            r"the input has the shape \(\?, 7\); allowed is one float32 input of shape \(batch, 4\)"
+            r"the input has the shape \(\?, 7\); allowed: one float32 input of shape \(batch, 4\)"
             "; flatten observations with gymnasium.spaces.flatten",
         ),
         (
             lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 32),
-            r"the input has the shape \(32, 4\); allowed is",
+            r"the input has the shape \(32, 4\); allowed:",
         ),
     ],
 )
@@ -255,7 +255,7 @@ TRIAL_ATTACKS = {
     ),
     "unfit weights": (
         changed(models.box_policy(), lambda m: setattr(m.graph.node[0], "op_type", "And")),
-        "the policy cannot be loaded by ONNX Runtime; allowed are finite numbers",
+        "the policy cannot be loaded by ONNX Runtime; allowed: finite numbers",
     ),
 }
 
@@ -274,7 +274,7 @@ def test_discrete_action_that_does_not_exist_is_refused():
     content = changed(content, lambda m: m.graph.output.__delitem__(0))
     assert check_policy(content, OBSERVATIONS, spaces.Discrete(7)).names == ("action",)
     said = refusal(content, actions=spaces.Discrete(1), check=check_policy)
-    assert re.search("the policy answered an action outside 0 to 0; allowed are finite", said)
+    assert re.search("the policy answered an action outside 0 to 0; allowed: finite", said)
 
 
 def test_probes_are_flat_observations_of_the_space():

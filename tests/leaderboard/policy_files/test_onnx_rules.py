@@ -47,33 +47,33 @@ def big_tensor(found):
 
 
 FIELDS = {
-    "functions": (with_function, "the model has 'functions'; allowed are doc_string, domain"),
-    "training": (lambda m: m.training_info.add(), "the model has 'training_info'; allowed are"),
+    "functions": (with_function, "the model has 'functions'; allowed: doc_string, domain"),
+    "training": (lambda m: m.training_info.add(), "the model has 'training_info'; allowed:"),
     "sparse": (
         lambda m: m.graph.sparse_initializer.add(),
-        "the graph has 'sparse_initializer'; allowed are doc_string, initializer",
+        "the graph has 'sparse_initializer'; allowed: doc_string, initializer",
     ),
     "quantization": (
         lambda m: m.graph.quantization_annotation.add(),
-        "the graph has 'quantization_annotation'; allowed are",
+        "the graph has 'quantization_annotation'; allowed:",
     ),
     "strings": (
         lambda m: m.graph.initializer.add(
             name="s", data_type=TensorProto.STRING, dims=[1], string_data=[b"a"]
         ),
-        "tensor 's' has 'string_data'; allowed are",
+        "tensor 's' has 'string_data'; allowed:",
     ),
     "string type": (
         lambda m: m.graph.initializer.add(name="s", data_type=TensorProto.STRING, dims=[0]),
-        "tensor 's' has the element type STRING; allowed are FLOAT, DOUBLE, INT32, INT64, BOOL",
+        "tensor 's' has the element type STRING; allowed: FLOAT, DOUBLE, INT32, INT64, BOOL",
     ),
     "unknown type": (
         lambda m: m.graph.initializer.add(name="s", data_type=999, dims=[0]),
-        "tensor 's' has the element type 999, which ONNX does not define; allowed are",
+        "tensor 's' has the element type 999, which ONNX does not define; allowed:",
     ),
     "segment": (
         lambda m: m.graph.initializer[0].segment.SetInParent(),
-        "tensor 'w0' has 'segment'; allowed are",
+        "tensor 'w0' has 'segment'; allowed:",
     ),
     "small on disk, large in memory": (
         big_tensor,
@@ -81,13 +81,13 @@ FIELDS = {
     ),
     "two kinds of data": (
         lambda m: m.graph.initializer[0].float_data.append(1.0),
-        "tensor 'w0' holds float_data, raw_data; allowed is raw_data or float_data; keep one",
+        "tensor 'w0' holds float_data, raw_data; allowed: raw_data or float_data; keep one",
     ),
     "data of another type": (
         lambda m: m.graph.initializer.add(
             name="s", data_type=TensorProto.FLOAT, dims=[1], int64_data=[1]
         ),
-        "tensor 's' holds int64_data; allowed is raw_data or float_data; keep one",
+        "tensor 's' holds int64_data; allowed: raw_data or float_data; keep one",
     ),
     "half a number": (
         lambda m: m.graph.initializer.add(
@@ -97,34 +97,34 @@ FIELDS = {
     ),
     "negative dimension": (
         lambda m: m.graph.initializer.add(name="s", data_type=TensorProto.FLOAT, dims=[-1]),
-        "tensor 's' has an impossible shape; allowed are up to 8 sizes >= 0",
+        "tensor 's' has an impossible shape; allowed: up to 8 sizes >= 0",
     ),
     "nine dimensions": (
         lambda m: m.graph.initializer.add(name="s", data_type=TensorProto.FLOAT, dims=[0] * 9),
-        "tensor 's' has an impossible shape; allowed are up to 8 sizes >= 0",
+        "tensor 's' has an impossible shape; allowed: up to 8 sizes >= 0",
     ),
     "NaN": (
         lambda m: m.graph.initializer.add(
             name="s", data_type=TensorProto.FLOAT, dims=[1], float_data=[float("nan")]
         ),
-        "tensor 's' holds NaN; allowed are numbers; train the policy again",
+        "tensor 's' contains NaN; train the policy again",
     ),
     "metadata": (
         lambda m: m.metadata_props.add(key="k", value="v" * 70_000),
-        "metadata_props has 70,0.. bytes; allowed are 65,536; shorten it",
+        "metadata_props has 70,0.. bytes; the limit is 65,536; shorten it",
     ),
     "old opset": (
         lambda m: setattr(m.opset_import[0], "version", 9),
-        "the operator sets are '' version 9; allowed is ONNX's own, version 13 to 23; export with",
+        "the operator sets are '' version 9; allowed: ONNX's own, version 13 to 23; export with",
     ),
-    "no opset": (lambda m: m.ClearField("opset_import"), "the operator sets are none; allowed is"),
+    "no opset": (lambda m: m.ClearField("opset_import"), "the operator sets are none; allowed:"),
     "two opsets": (
         lambda m: m.opset_import.add(domain="ai.onnx", version=14),
-        "the operator sets are '' version 20, 'ai.onnx' version 14; allowed is",
+        "the operator sets are '' version 20, 'ai.onnx' version 14; allowed:",
     ),
     "domain of a node": (
         lambda m: setattr(m.graph.node[0], "domain", "com.microsoft"),
-        "node 0 is 'Gemm' of the domain 'com.microsoft'; allowed are ONNX's own operators",
+        "node 0 is 'Gemm' of the domain 'com.microsoft'; allowed: ONNX's own operators",
     ),
     "many inputs of a node": (
         lambda m: m.graph.node[0].input.extend(["x"] * 65),
@@ -132,22 +132,22 @@ FIELDS = {
     ),
     "sequence": (
         lambda m: m.graph.value_info.add(name="v").type.sequence_type.SetInParent(),
-        "'v' is not a tensor; allowed are tensors; export without sequences",
+        "'v' is not a tensor; export without sequences",
     ),
     "reference to a function's attribute": (
         lambda m: m.graph.node[0].attribute.add(name="alpha", ref_attr_name="a"),
-        "an attribute of node 0 has 'ref_attr_name'; allowed are",
+        "an attribute of node 0 has 'ref_attr_name'; allowed:",
     ),
     "constant of text": (
         lambda m: m.graph.node.add(op_type="Constant", output=["c"]).attribute.append(
             helper.make_attribute("value_string", "text")
         ),
-        "node 3 makes a tensor of another type; allowed are FLOAT, DOUBLE, INT32, INT64, BOOL; "
+        "node 3 makes a tensor of another type; allowed: FLOAT, DOUBLE, INT32, INT64, BOOL; "
         "use these",
     ),
     "cast to text": (
         lambda m: m.graph.node.append(helper.make_node("Cast", ["x"], ["c"], to=8)),
-        "node 3 makes a tensor of another type; allowed are FLOAT, DOUBLE, INT32, INT64, BOOL; "
+        "node 3 makes a tensor of another type; allowed: FLOAT, DOUBLE, INT32, INT64, BOOL; "
         "use these",
     ),
     "external data in a node": (
@@ -157,11 +157,11 @@ FIELDS = {
                 TensorProto(name="t", data_type=1, data_location=TensorProto.EXTERNAL),
             )
         ),
-        "tensor 't' is in another file; allowed is one file",
+        "tensor 't' is in another file; allowed: one file",
     ),
     "name of control characters": (
         lambda m: setattr(m.graph.node[0], "op_type", "\x1b[31m\u202e" + "A" * 100),
-        r"node 0 is the operator '\?\[31m\?A{54}\.\.\.'; allowed are",
+        r"node 0 is the operator '\?\[31m\?A{54}\.\.\.'; allowed:",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The threaded form is tested on a task of the genuine package, if that is installed."""
+"""The threaded form is tested on a task of the original package, if that is installed."""
 
 import importlib.util
 

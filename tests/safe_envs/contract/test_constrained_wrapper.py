@@ -17,7 +17,7 @@ SPEED = ConstraintSpec("speed", limit=1.0, discount=0.99)
 
 
 class Scripted(gym.Env):
-    """Replies with what the test hands in: observation, reward, info or a sixth value."""
+    """Returns what the test passes in: observation, reward, info or a sixth value."""
 
     observation_space = gym.spaces.Box(-10, 10, (2,), np.float64)
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
@@ -139,7 +139,7 @@ def test_box_actions_are_clipped_and_bad_ones_refused():
     action = np.array([0.1], dtype=np.float64)
     env.step(action)
     assert inner.taken is action
-    with pytest.raises(ValueError, match="holds NaN"):
+    with pytest.raises(ValueError, match="contains NaN"):
         env.step(np.array([np.nan]))
     with pytest.raises(ValueError, match=r"has shape \(2,\) .* of shape \(1,\)"):
         env.step(np.zeros(2))
@@ -213,7 +213,7 @@ class LosesTheLastCost(gym.Env):
         ("gives an int", "info\\['cost'\\] is 1 of type int; report a float >= 0"),
         ("leaves the cost space", "are not in cost_space"),
         ("does not add up", "the costs since reset sum to 1.0"),
-        ("takes any action", "was taken; it has to raise ValueError"),
+        ("takes any action", "was accepted; it has to raise ValueError"),
     ],
 )
 def test_the_checker_finds(fault, message):
@@ -230,10 +230,10 @@ def test_the_checker_passes_the_same_environment_without_fault():
     assert "passed   terminal costs" in str(report)
 
 
-def test_the_checker_refuses_what_is_no_environment():
+def test_the_checker_refuses_what_is_not_an_environment():
     with pytest.raises(TypeError, match="neither an id nor a function"):
         check_constrained_env(3)
-    with pytest.raises(TypeError, match="only go with an id"):
+    with pytest.raises(TypeError, match="can only be passed with an id"):
         check_constrained_env(Scripted, size=3)
     with pytest.raises(CostSignalError, match="declares no constraints"):
         check_constrained_env(Scripted)

@@ -1,4 +1,4 @@
-"""Sums over episodes against the definition, over episodes cut out of the whole by hand."""
+"""Sums over episodes against the definition, with episodes cut out of the whole by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""No cost is lost between an environment and whoever reads the infos of many."""
+"""No cost is lost between environments and code that reads the infos of many."""
 
 import gymnasium as gym
 import numpy as np

@@ -1,4 +1,4 @@
-"""The infos of a step behave as the list of dicts that they stand for."""
+"""The infos of a step behave like the list of dicts that they represent."""
 
 import copy
 import pickle
@@ -71,7 +71,7 @@ def test_copies_are_lists(copied, shares_dicts):
     assert ("episode" not in infos[1]) == shares_dicts
 
 
-def test_only_the_rows_that_were_asked_for_are_made():
+def test_only_requested_rows_are_created():
     infos = RowInfos(COSTS)
     np.testing.assert_array_equal(read_costs(infos, 3, 2), COSTS)
     assert not infos.made

@@ -1,4 +1,4 @@
-"""The single form: its scalar dynamics against a batch of one, its time limit, its refusals."""
+"""The single form: scalar dynamics against a batch of one, the time limit, invalid arguments."""
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ STEPS = 150
 
 
 def same(ours, theirs):
-    """Equal bit by bit; what only scalar dynamics add to an info does not count."""
+    """Equal bit for bit; entries that only scalar dynamics add to an info are ignored."""
     *ours, info = ours
     *theirs, expected = theirs
     assert np.array_equal(ours[0], theirs[0])
@@ -22,7 +22,7 @@ def same(ours, theirs):
 
 
 def test_scalar_dynamics_equal_a_batch_of_one(env_case):
-    """Every registered environment, its variants included: the same seed, the same actions."""
+    """Every registered environment and its variants, with the same seed and actions."""
     env_id, kwargs = env_case
     ours = gym.make(env_id, disable_env_checker=True, **kwargs).unwrapped
     theirs = SingleEnv(ours.dynamics)

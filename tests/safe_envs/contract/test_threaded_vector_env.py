@@ -13,7 +13,7 @@ from safe_envs.contract.threaded_vector_env import RowError, ThreadedVectorEnv
 
 MODES = ["NextStep", "SameStep"]
 TASK = "SafetyPointGoal2-v0"
-STRAIGHT_ON = np.array([1.0, 0.2])  # soon among the hazards
+STRAIGHT_ON = np.array([1.0, 0.2])  # soon reaches the hazards
 SEED = 34  # drives into a hazard soon
 ROWS = 2
 LONG_STEPS = {"config": {"sim_conf.frameskip_binom_n": 40}}  # in place of 10
@@ -21,7 +21,7 @@ LONG_STEPS = {"config": {"sim_conf.frameskip_binom_n": 40}}  # in place of 10
 
 @pytest.fixture(scope="module")
 def steps_to_cost():
-    """Count the steps of a straight drive up to and with the first that costs, row 0's."""
+    """Count the steps of a straight drive through the first one with a cost, in row 0."""
     env = gym.make(TASK, disable_env_checker=True, **LONG_STEPS)
     env.reset(seed=SEED)
     for step in range(1, 200):
@@ -47,7 +47,7 @@ def make_vector(form, options, mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("form", ["sync", "async", "threads"])
 def test_terminal_costs_are_kept(make_env, form, mode, steps_to_cost):
-    """Episodes are cut at the step that costs, so that a lost terminal cost is seen."""
+    """Episodes are cut at the step that costs, so that a lost terminal cost is noticed."""
     options = {"max_episode_steps": steps_to_cost, "per_constraint": True, **LONG_STEPS}
     singles = [make_env(TASK, **options) for _ in range(ROWS)]
     for row, env in enumerate(singles):
@@ -123,7 +123,7 @@ def test_several_constraints_and_what_the_environments_declare():
 
 
 class Odd(gym.Wrapper):
-    """Fails at a given action; notes in which threads it was used."""
+    """Fails at a given action; records the threads in which it was used."""
 
     def __init__(self, threads, name="Safe/CliffWorld-v0"):
         super().__init__(gym.make(name, disable_env_checker=True))
@@ -171,7 +171,7 @@ def test_a_row_stays_in_its_thread_and_threads_end():
     assert threading.active_count() == before
 
 
-def test_what_cannot_be_made_leaves_no_threads():
+def test_a_failed_construction_leaves_no_threads():
     before = threading.active_count()
     with pytest.raises(RowError, match="making environment 1 of 2 failed with NameNotFound"):
         ThreadedVectorEnv([lambda: Odd([]), lambda: Odd([], "Safe/Nowhere-v0")])
@@ -195,7 +195,7 @@ def test_bad_arguments_are_refused():
     venv.close()
 
 
-def test_an_ended_row_waits_for_its_reset_where_autoreset_is_disabled():
+def test_an_ended_row_needs_a_reset_if_autoreset_is_disabled():
     make = partial(gym.make, "Safe/CliffWorld-v0", max_episode_steps=2, disable_env_checker=True)
     venv = ThreadedVectorEnv([make] * 2, autoreset_mode="Disabled")
     venv.reset(seed=0)

@@ -1,4 +1,4 @@
-"""The native vector form against single environments that are fed the same draws."""
+"""The native vector form against single environments that get the same draws."""
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +14,7 @@ N = 5
 
 
 class SharedDraws:
-    """Hands the columns of a table of draws to single environments, and rows to a batch.
+    """Gives the columns of a table of draws to single environments, and rows to a batch.
 
     A batch asks for n draws at once where n environments ask for one each.
     """
@@ -189,7 +189,7 @@ def test_declares_what_the_single_form_declares(env_id):
         (np.array([0, 4, 0]), r"action .*4.* is not in Discrete\(4\)"),
         (np.array([0, -1, 0]), "pass one whole number from 0 to 3"),
         (np.zeros(2, dtype=int), r"pass 3 whole numbers, shape \(3,\)"),
-        (np.zeros(3), "float64 are no batch"),
+        (np.zeros(3), "float64 are not a batch"),
     ],
 )
 def test_refuses_wrong_discrete_batches(actions, message):
@@ -203,7 +203,7 @@ def test_refuses_wrong_discrete_batches(actions, message):
     ("actions", "message"),
     [
         (np.zeros(3), r"shape \(3,\); pass an array of shape \(3, 1\)"),
-        (np.full((3, 1), np.nan), "holds NaN"),
+        (np.full((3, 1), np.nan), "contains NaN"),
     ],
 )
 def test_refuses_wrong_box_batches(actions, message):
@@ -236,7 +236,7 @@ def test_refuses_impossible_resets():
         venv.reset(options={"reset_mask": np.array([True, False])})
     with pytest.raises(ValueError, match="takes one seed, not a list"):
         venv.reset(seed=[1, 2])
-    with pytest.raises(ValueError, match=r"pass one state each, \(2,\)"):
+    with pytest.raises(ValueError, match=r"pass one state per environment, shape \(2,\)"):
         venv.reset(options={"state": 3})
     venv.reset(seed=0)
     for mask in (np.array([1, 0]), np.array([False, False]), np.array([True])):

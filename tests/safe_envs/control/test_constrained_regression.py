@@ -69,10 +69,10 @@ def test_costs_and_margins(x, y, cost, margin):
 
 def test_refusals():
     env = ConstrainedRegressionEnv()
-    with pytest.raises(ValueError, match=r"state \[nan\] holds NaN .* shape \(1,\): x"):
+    with pytest.raises(ValueError, match=r"state \[nan\] contains NaN .* shape \(1,\): x"):
         env.reset(options={"state": [np.nan]})
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="holds NaN"):
+    with pytest.raises(ValueError, match="contains NaN"):
         env.step([np.nan])
     with pytest.raises(ValueError, match="cost_limit is -0.1; pass a number >= 0"):
         optimal_loss(-0.1)

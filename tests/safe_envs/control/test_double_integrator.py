@@ -136,7 +136,7 @@ def test_costs_and_margins_at_the_sides():
     [
         ({"reward": "dense"}, "reward is 'dense'; pass one of 'lqr', 'imitation'"),
         ({"expert_noise_std": -1.0}, "expert_noise_std is -1.0; pass a number >= 0"),
-        ({"cost_limits": [0.0, 1.0]}, "pass 1 number"),
+        ({"cost_limits": [0.0, 1.0]}, "pass 1 number$"),
         ({"cost_limits": 0.0, "per_constraint": True}, "'position_high'.* pass 4 numbers"),
     ],
 )
@@ -148,13 +148,13 @@ def test_refuses_impossible_arguments(arguments, message):
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        ([np.nan], "holds NaN"),
+        ([np.nan], "contains NaN"),
         ([0.0, 0.0], r"shape \(2,\); pass an array of shape \(1,\)"),
         (0.5, r"shape \(\); pass an array of shape \(1,\)"),
         (["left"], "not numbers"),
     ],
 )
-def test_refuses_actions_that_mean_nothing(action, message):
+def test_refuses_invalid_actions(action, message):
     env = DoubleIntegratorEnv()
     env.reset(seed=0)
     with pytest.raises(ValueError, match=message):
@@ -162,6 +162,6 @@ def test_refuses_actions_that_mean_nothing(action, message):
 
 
 @pytest.mark.parametrize("state", [[1.0], [np.inf, 0.0], [[0.0, 0.0]]])
-def test_refuses_states_that_mean_nothing(state):
+def test_refuses_invalid_states(state):
     with pytest.raises(ValueError, match=r"state .* shape \(2,\): position and velocity"):
         DoubleIntegratorEnv().reset(options={"state": state})

@@ -69,7 +69,7 @@ def test_the_rows_are_the_fixed_point_of_backward_reachability():
 
 
 def test_the_set_contains_all_states_that_braking_keeps_in_the_box():
-    """Stopping dead in the last step needs up to dt^2 / 4 = 0.0025 m more than C_inf."""
+    """An exact stop in the last step needs up to dt^2 / 4 = 0.0025 m more than C_inf."""
     axis = np.linspace(-BOX, BOX, 201)
     states = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     inside = (states @ BARRIER.normals.T <= BARRIER.offsets + 1e-12).all(axis=1)
@@ -114,7 +114,7 @@ def test_single_environments_never_leave_the_box_either():
 
 
 def test_the_slack_alone_would_leave_the_set():
-    """Without the margin a fast state ends outside the box by what the slack gives away."""
+    """Without the margin, a fast state ends outside the box because of the slack."""
     for margin, kept in ((0.0, False), (BARRIER.margin, True)):
         barrier = type(BARRIER)(
             STATE_MATRIX, INPUT_MATRIX, BARRIER.normals, BARRIER.offsets, 1.0, margin
@@ -134,7 +134,7 @@ def independent_action(state, reference, metric):
     """
     rows, bounds = BARRIER(state, reference)
     normals, limits = np.sign(rows[:, 0]), bounds / np.abs(rows[:, 0])
-    weight = float(metric[0, 0] / metric.trace())  # a metric counts with trace m
+    weight = float(metric[0, 0] / metric.trace())  # metrics are scaled to trace m
 
     def slope(u):
         missing = limits - normals * u

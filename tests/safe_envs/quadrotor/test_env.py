@@ -193,7 +193,7 @@ def test_options_of_reset():
     [
         ({"state": [0.0] * 12}, r"state has shape \(1, 12\); pass an array of shape \(1, 13\)"),
         ({"state": [0.0] * 13}, r"quaternion, entries 6 to 9, is zero; pass \(1, 0, 0, 0\)"),
-        ({"state": [np.nan] * 13}, "state .* holds NaN or infinite entries"),
+        ({"state": [np.nan] * 13}, "state .* contains NaN or infinite entries"),
         ({"time": "noon"}, "time is 'noon', not numbers; pass"),
         ({"offsets": [0.0]}, r"offsets has shape .*; pass an array of shape \(1, 4, 2\)"),
     ],
@@ -331,7 +331,7 @@ def test_keeps_the_contract_with_all_options():
 
 @pytest.mark.parametrize(
     ("action", "message"),
-    [(np.full(4, np.nan), "holds NaN"), (np.zeros(3), r"pass an array of shape \(4,\)")],
+    [(np.full(4, np.nan), "contains NaN"), (np.zeros(3), r"pass an array of shape \(4,\)")],
 )
 def test_refuses_actions_that_mean_nothing(action, message):
     env = QuadrotorEnv()

@@ -60,7 +60,7 @@ def test_rows_of_a_batch_are_those_of_single_states():
             np.testing.assert_array_equal(matrices[i], matrix)
             np.testing.assert_allclose(bounds[i], bound, atol=1e-12)
         states[0, 3] = np.nan
-        with pytest.raises(ValueError, match="hold NaN or infinite entries"):
+        with pytest.raises(ValueError, match="contain NaN or infinite entries"):
             rows.batch(states, references)
         states[0, 3] = 0.0
 

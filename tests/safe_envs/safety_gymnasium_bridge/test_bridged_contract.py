@@ -1,4 +1,4 @@
-"""Bridged tasks keep the cost contract: one per robot and per family."""
+"""Bridged tasks follow the cost contract: one per robot and per family."""
 
 import gymnasium as gym
 import numpy as np
@@ -100,7 +100,7 @@ def test_a_cost_of_unknown_name_is_no_silent_loss():
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        ([np.nan, 0.0], "holds NaN"),
+        ([np.nan, 0.0], "contains NaN"),
         ([0.0], "has shape \\(1,\\); pass an array of shape \\(2,\\)"),
         ("left", "not numbers"),
     ],

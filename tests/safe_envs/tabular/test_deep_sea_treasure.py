@@ -47,10 +47,10 @@ def test_mines_are_charged_apart():
         ({"size": -3}, "size is -3; pass a whole number >= 2"),
         ({"size": 2.5}, "size is 2.5; pass a whole number >= 2"),
         ({"mines": []}, "pass at least one cell"),
-        ({"mines": [(0, 2), (0, 2)]}, "none of them twice"),
+        ({"mines": [(0, 2), (0, 2)]}, "and no cell twice"),
         ({"mines": [(5, 2)]}, r"no cell for a mine at \(5, 2\); columns go from 0 to 4"),
         ({"mines": [(1, 0)]}, "rows from 1 to 4 .row 0 ends the episode."),
-        ({"cost_limits": [0.1, 0.2]}, "pass 1 number"),
+        ({"cost_limits": [0.1, 0.2]}, "pass 1 number$"),
     ],
 )
 def test_refuses_impossible_arguments(arguments, message):

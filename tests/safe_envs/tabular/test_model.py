@@ -15,7 +15,7 @@ def some_policy(cmdp, seed=0):
 
 
 def rolled_forward(cmdp, policy, signal, steps=600):
-    """V_f and the occupancy by pushing the state distribution forward, no linear solve."""
+    """V_f and the occupancy by propagating the state distribution, without a linear solve."""
     distribution, value, occupancy = np.array(cmdp.initial), 0.0, np.zeros(cmdp.num_states)
     moves = np.einsum("sa,sat->st", policy, cmdp.P)
     for t in range(steps):
@@ -79,7 +79,7 @@ def test_occupancy_weighted_q_is_the_gradient():
 
 @pytest.mark.parametrize("model", ["random graph", "long corridor"])
 def test_sparse_and_dense_solves_agree(model):
-    """On the corridor states are remembered for long: the iteration gives up, LU takes over."""
+    """The corridor mixes slowly: the iteration does not converge, and LU is used."""
     if model == "random graph":
         cmdp = random_cmdp(40, 3, constraints=2, seed=4, branching=3)
     else:
@@ -95,11 +95,11 @@ def test_sparse_and_dense_solves_agree(model):
     np.testing.assert_allclose(
         solver.expected_next(values), cmdp.P.reshape(-1, cmdp.num_states) @ values, rtol=1e-12
     )
-    assert solver.uses_factorisation == (model == "long corridor")
+    assert solver.uses_factorization == (model == "long corridor")
 
 
 def corridor(length):
-    """A walk to the left or right on a line, remembered for thousands of steps."""
+    """A walk to the left or right on a line that mixes over thousands of steps."""
     states = np.arange(length)
     P = np.zeros((length, 2, length))
     P[states, 0, np.maximum(states - 1, 0)] = 1.0
@@ -118,12 +118,12 @@ def test_arrays_cannot_be_changed():
     ("field", "value", "message"),
     [
         ("P", np.ones((2, 3)), r"P has shape \(2, 3\); pass an array of shape \(S, A, S\)"),
-        ("P", np.full((21, 4, 21), 0.1), "P holds no probability distributions"),
+        ("P", np.full((21, 4, 21), 0.1), "P does not hold probability distributions"),
         ("reward", np.zeros((4, 21)), r"reward has shape \(4, 21\) .* shape \(21, 4\)"),
         ("costs", np.zeros((2, 21, 4)), r"costs has shape .* pass an array of shape \(1, 21, 4\)"),
-        ("initial", np.zeros(21), "initial holds no probability distributions"),
+        ("initial", np.zeros(21), "initial does not hold probability distributions"),
         ("discount", 1.0, r"discount is 1.0; pass a number in \[0, 1\)"),
-        ("limits", np.array([np.nan]), "limits holds values that are not finite"),
+        ("limits", np.array([np.nan]), "limits has values that are not finite"),
         ("constraint_names", ("a", "b"), "constraint_names has 2 entries but there are 1"),
         ("coordinates", np.zeros((3, 2)), r"one row per state, shape \(21, k\)"),
     ],

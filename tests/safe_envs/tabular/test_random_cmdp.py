@@ -30,7 +30,7 @@ def test_some_policy_satisfies_every_limit_strictly(seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_best_return_without_limits_violates_them(seed):
-    """So the constraints matter: value iteration on the reward alone breaks at least one."""
+    """So the constraints matter: value iteration on the reward alone violates at least one."""
     cmdp = random_cmdp(30, 4, constraints=2, seed=seed)
     values = np.zeros(30)
     for _ in range(400):
@@ -60,7 +60,7 @@ def test_branching_is_the_number_of_successors(branching):
         ({"actions": 1}, "actions is 1; pass a whole number >= 2"),
         ({"constraints": 0}, "constraints is 0; pass a whole number >= 1"),
         ({"branching": 50}, "branching is 50; pass a number from 1 to 20, or None"),
-        ({"cost_limits": [1.0, 2.0]}, "pass 1 number"),
+        ({"cost_limits": [1.0, 2.0]}, "pass 1 number$"),
     ],
 )
 def test_refuses_impossible_arguments(arguments, message):

@@ -1,4 +1,4 @@
-"""The native vector form of the velocity tasks against the single form, bit by bit."""
+"""The native vector form of the velocity tasks against the single form, bit for bit."""
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +18,7 @@ MODES = ["NextStep", "SameStep", "Disabled"]
 
 
 def compare(robot, num_envs, mode, steps, length, num_threads):
-    """Step both forms; whenever a row starts anew its state is handed to the single form."""
+    """Step both forms; whenever a row restarts, its state is passed to the single form."""
     env_id = f"Safety{robot}Velocity-v1"
     shared = {"max_episode_steps": length}
     venv = gym.make_vec(
@@ -68,7 +68,7 @@ def restart(envs, rows, venv, batch):
     [("Ant", 420), ("HalfCheetah", 320), ("Hopper", 320), ("Humanoid", 80)],
 )
 def test_one_row_equals_the_single_form(robot, steps, mode):
-    """With one row and one seed nothing has to be handed over, resets included."""
+    """With one row and one seed no state has to be passed, not even at resets."""
     assert compare(robot, 1, mode, steps, length=150, num_threads=None) >= 1
 
 
@@ -101,7 +101,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
 @pytest.mark.parametrize("robot", ["Ant", "Walker2d"])
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_both_ways_of_simulating_are_equal(robot, num_threads):
-    pytest.importorskip("mujoco.batch", reason="this MuJoCo has no batches of its own")
+    pytest.importorskip("mujoco.batch", reason="this MuJoCo has no batch simulation")
     physics, rng = robot_physics(robot), np.random.default_rng(0)
     rows = np.empty((4, physics.width))
     for row in rows:

@@ -35,7 +35,7 @@ NUMBERS = {  # robot: threshold [m/s] and step [s], as published
     "Swimmer": (0.2282, 0.04),
     "Walker2d": (2.3415, 0.008),
 }
-OLD_GYMNASIUM = gym.__version__.startswith("0.")  # MuJoCo 3 and 4 do not take its swimmer
+OLD_GYMNASIUM = gym.__version__.startswith("0.")  # MuJoCo 3 and 4 do not accept its swimmer
 each_robot = pytest.mark.parametrize(
     "robot", [r for r in sorted(ROBOTS) if not (OLD_GYMNASIUM and r == "Swimmer")]
 )
@@ -77,7 +77,7 @@ def position_of(robot, v4):
 
 @each_robot
 def test_equals_gymnasium_version_4(robot, make_v4):
-    """Bit by bit, from the same states with the same actions; half of them start too fast."""
+    """Bit for bit, from the same states with the same actions; half of them start too fast."""
     threshold, dt = NUMBERS[robot]
     v4, env = make_v4(robot), SafetyVelocityEnv(robot)
     steps = costs = 0
@@ -119,7 +119,7 @@ def test_starts_as_gymnasium_version_4(robot, make_v4):
     turned = slice(1, 5)  # the root's quaternion in the observation
     assert np.linalg.norm(ours[turned]) == pytest.approx(1.0, abs=1e-15)
     theirs[turned] /= np.linalg.norm(theirs[turned])
-    moved = slice(0, len(env.state) - 2)  # the joints; body velocities hang on the rotation
+    moved = slice(0, len(env.state) - 2)  # the joints; body velocities depend on the rotation
     np.testing.assert_allclose(ours[moved], theirs[moved], rtol=0, atol=1e-15)
 
 
@@ -138,7 +138,7 @@ def test_published_numbers(robot, make_env):
 
 
 @each_robot
-def test_backwards_costs_only_where_the_norm_is_limited(robot):
+def test_backward_costs_only_where_the_norm_is_limited(robot):
     env = SafetyVelocityEnv(robot)
     costs = {}
     for speed in (-6.0, 6.0):
@@ -181,7 +181,7 @@ def test_a_state_is_kept_as_it_was_given(robot):
     np.testing.assert_array_equal(env.state, once)
 
 
-def test_a_deep_copy_in_mid_episode_continues_alike():
+def test_a_deep_copy_in_mid_episode_continues_identically():
     env = SafetyVelocityEnv("Humanoid")
     env.action_space.seed(0)
     env.reset(seed=0)
@@ -213,7 +213,7 @@ def test_the_ball_above_a_speeding_robot_is_red(make_env):
     assert fast_red > 1.5 * fast_green
 
 
-def test_tells_what_to_install_when_nothing_draws(monkeypatch):
+def test_error_says_what_to_install_when_nothing_draws(monkeypatch):
     def missing(name):
         raise ImportError(f"no {name}")
 
@@ -222,7 +222,7 @@ def test_tells_what_to_install_when_nothing_draws(monkeypatch):
         offscreen_scene.open_context(8, 8)
 
 
-def test_tells_what_to_install_without_mujoco(monkeypatch):
+def test_error_says_what_to_install_without_mujoco(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco", None)
     robot_physics.cache_clear()
     with pytest.raises(
@@ -231,8 +231,8 @@ def test_tells_what_to_install_without_mujoco(monkeypatch):
         gym.make("SafetyAntVelocity-v1")
 
 
-def test_compiles_without_a_word(monkeypatch, tmp_path, capfd):
-    """HalfCheetah's model has an old attribute, of which MuJoCo would write in MUJOCO_LOG.TXT."""
+def test_compiles_without_warnings(monkeypatch, tmp_path, capfd):
+    """HalfCheetah's model has an old attribute, which MuJoCo would report in MUJOCO_LOG.TXT."""
     monkeypatch.chdir(tmp_path)
     handler = load_mujoco().get_mju_user_warning()
     RobotPhysics("HalfCheetah")
@@ -245,7 +245,7 @@ def test_compiles_without_a_word(monkeypatch, tmp_path, capfd):
     ("state", "message"),
     [
         (np.zeros(28), r"pass an array of shape \(29,\): qpos \(15\) and qvel \(14\)"),
-        (np.full(29, np.nan), "holds NaN or infinite entries"),
+        (np.full(29, np.nan), "contains NaN or infinite entries"),
         (np.zeros(29), r"quaternion qpos\[3:7\] is zero; pass a rotation"),
     ],
 )
@@ -254,7 +254,7 @@ def test_refuses_impossible_states(state, message):
         SafetyVelocityEnv("Ant").reset(options={"state": state})
 
 
-def test_tells_to_upgrade_when_a_model_does_not_compile(monkeypatch, tmp_path):
+def test_error_says_to_upgrade_when_a_model_does_not_compile(monkeypatch, tmp_path):
     (tmp_path / "swimmer.xml").write_text('<mujoco><option collision="predefined"/></mujoco>')
     monkeypatch.setattr(velocity_physics, "ASSETS", tmp_path)
     with pytest.raises(RuntimeError, match="swimmer.xml of gymnasium .* pip install -U gymnasium"):

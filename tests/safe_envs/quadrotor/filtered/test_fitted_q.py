@@ -322,7 +322,7 @@ def test_files_that_hold_no_value_are_refused(fitted, tmp_path):
         ({"discount": np.array(1.5)}, "is damaged, discount is 1.5; pass a number"),
         ({"discount": np.zeros(2)}, "is damaged, .*; fit and save it again"),
         ({"theta": good["theta"][1:]}, r"theta has shape \(172,\); pass .* \(173,\)"),
-        ({"theta": np.full(173, np.nan)}, "theta .* holds NaN"),
+        ({"theta": np.full(173, np.nan)}, "theta .* contains NaN"),
         ({"feature_scales": np.zeros(173)}, "feature_scales has entries <= 0"),
         ({"mean_weight": np.eye(3)}, "mean_weight has shape"),
         ({"error_centres": np.zeros((19, 12))}, "deviation_centres has shape"),

@@ -131,7 +131,7 @@ def test_the_filter_flies_without_cost_in_the_metric_of_the_state(penalized):
 
 
 def test_a_value_of_another_vehicle_is_refused(transitions, fitted):
-    message = "are of the vehicle 'crazyflie' at 0.01 s and .* another; pass those of"
+    message = "are for the vehicle 'crazyflie' at 0.01 s, .* does not use; pass those of"
     for metric in (fitted, fitted.state_metric()):
         with pytest.raises(ValueError, match=message):
             SafetyFilter(QuadrotorEnv(vehicle="hummingbird"), BARRIER, metric)
