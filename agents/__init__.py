@@ -30,3 +30,7 @@ def __getattr__(name: str) -> Any:
                 f"agents.{name} needs {error.name}: pip install 'safe-envs[train]'"
             ) from error
         raise
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

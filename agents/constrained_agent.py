@@ -19,15 +19,23 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
 from agents.batch import Measurement, mean_costs, measurement
+from agents.earlier_versions import refusing_moved_modules
 from agents.rollout import Rollout, check_observations, checked_signals
 from agents.signatures import Argument, arguments_of, docstring_of, signature_of
-from agents.training_env import AnyEnv, Contract, as_vec_env, contract_of, undeclared_constraints
+from agents.training_env import (
+    USUAL_DISCOUNT,
+    AnyEnv,
+    Contract,
+    advantage_discount,
+    as_vec_env,
+    contract_of,
+    undeclared_constraints,
+)
 from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
-USUAL_DISCOUNT = 0.99
 USUAL_LEARNING_RATE = 3e-4
 WINDOW = 100  # episodes that the logged averages cover
 
@@ -272,17 +280,22 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         force_reset: bool = True,
         **kwargs: Any,
     ) -> SelfAgent:
-        """Load an agent; `env` may be anything the constructor accepts."""
+        """Load an agent; `env` may be anything the constructor accepts.
+
+        Raises:
+            ValueError: if an earlier version of this project saved it.
+        """
         prepared = None
-        if env is not None:
-            data, _, _ = load_from_zip_file(path, device=device, custom_objects=custom_objects)
-            assert data is not None
-            prepared = as_vec_env(env, data["n_envs"], data["constraints"])
-            if not isinstance(path, str) and hasattr(path, "seek"):
-                path.seek(0)
-        model = super().load(
-            path, prepared, device, custom_objects, print_system_info, force_reset, **kwargs
-        )
+        with refusing_moved_modules(path):
+            if env is not None:
+                data, _, _ = load_from_zip_file(path, device=device, custom_objects=custom_objects)
+                assert data is not None
+                prepared = as_vec_env(env, data["n_envs"], data["constraints"])
+                if not isinstance(path, str) and hasattr(path, "seek"):
+                    path.seek(0)
+            model = super().load(
+                path, prepared, device, custom_objects, print_system_info, force_reset, **kwargs
+            )
         if model.env is not None:
             model._check_same_number(model.env)
         return model
@@ -299,9 +312,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     def _hold_to(self, contract: Contract, gamma: float | None, cost_gamma: float | None) -> None:
         self.constraints: tuple[ConstraintSpec, ...] = contract.constraints
         self.reward_discount = contract.reward_discount
-        self.gamma = _discount(gamma, contract.reward_discount)
+        self.gamma = advantage_discount(gamma, contract.reward_discount)
         lowest = min((c.discount for c in contract.constraints), default=1.0)
-        self.cost_gamma = _discount(cost_gamma, lowest)
+        self.cost_gamma = advantage_discount(cost_gamma, lowest)
         for name, value in (("gamma", self.gamma), ("cost_gamma", self.cost_gamma)):
             check_number(name, value, low=0.0, high=1.0)
         self.policy_kwargs = {**self.policy_kwargs, "num_costs": len(contract.constraints)}
@@ -391,9 +404,3 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             return
         for constraint, number in zip(self.constraints, numbers, strict=True):
             self.logger.record(f"{key}/{constraint.name}", float(number))
-
-
-def _discount(given: float | None, declared: float) -> float:
-    if given is not None:
-        return given
-    return declared if declared < 1.0 else USUAL_DISCOUNT

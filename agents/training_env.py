@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.monitor import Monitor
@@ -17,9 +17,16 @@ import safe_envs  # noqa: F401  registers the ids
 from agents.gymnasium_vec_env import GymnasiumVecEnv
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
-from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, CostSignalError, with_limits
+from safe_envs.contract.cost_signal import (
+    ConstraintSpec,
+    CostLimits,
+    CostSignalError,
+    checked_limits,
+    with_limits,
+)
 
 VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "autoreset_mode", "max_episode_steps")
+USUAL_DISCOUNT = 0.99
 MONITOR = "stable_baselines3.common.monitor:Monitor"
 AnyEnv = str | gym.Env | gym.vector.VectorEnv | VecEnv
 
@@ -104,9 +111,10 @@ def undeclared_constraints(cost_limit: CostLimits) -> tuple[ConstraintSpec, ...]
     """Return numbered constraints for environments that declare none."""
     if cost_limit is None:
         return ()
-    if not isinstance(cost_limit, Sequence):
-        return (ConstraintSpec("cost", float(cost_limit)),)
-    return tuple(ConstraintSpec(f"cost_{i}", float(d)) for i, d in enumerate(cost_limit))
+    limits = checked_limits(cost_limit, "cost_limit").tolist()
+    if np.ndim(cost_limit) == 0:
+        return (ConstraintSpec("cost", limits[0]),)
+    return tuple(ConstraintSpec(f"cost_{i}", limit) for i, limit in enumerate(limits))
 
 
 def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contract:
@@ -132,3 +140,10 @@ def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contrac
             'of info["cost"] over an episode, or wrap it with safe_envs.ConstrainedWrapper'
         )
     return Contract(constraints, discount)
+
+
+def advantage_discount(given: float | None, declared: float) -> float:
+    """Return the discount of advantages: the given one, else the declared one if it is below 1."""
+    if given is not None:
+        return given
+    return declared if declared < 1.0 else USUAL_DISCOUNT

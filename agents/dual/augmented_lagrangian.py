@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safe_envs.contract.argument_checks import check_number
+from safe_envs.contract.argument_checks import check_number, check_whole, checked_array
 
 
 @dataclass
@@ -36,6 +36,7 @@ class AugmentedLagrangian:
     num_constraints: int = 1
 
     def __post_init__(self) -> None:
+        check_whole("num_constraints", self.num_constraints, low=0)
         check_number("penalty", self.penalty, low=0.0, open_low=True)
         check_number("primal_steps_per_dual_step", self.primal_steps_per_dual_step, low=1)
         check_number("initial_multiplier", self.initial_multiplier, low=0.0)
@@ -51,6 +52,7 @@ class AugmentedLagrangian:
 
     def update(self, violation: np.ndarray) -> None:
         """Set the weights from the violation, (m,); every n-th call also updates the multiplier."""
+        violation = checked_array("violation", violation, (self.num_constraints,))
         self._weights = np.maximum(self._multiplier + self._tau * violation, 0.0)
         self._updates += 1
         if self._updates % self.primal_steps_per_dual_step == 0:

@@ -14,7 +14,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from safe_envs.contract.argument_checks import check_choice, check_number
+from safe_envs.contract.argument_checks import (
+    check_choice,
+    check_number,
+    check_whole,
+    checked_array,
+)
 
 
 @dataclass
@@ -37,6 +42,7 @@ class Lagrangian:
     num_constraints: int = 1
 
     def __post_init__(self) -> None:
+        check_whole("num_constraints", self.num_constraints, low=0)
         check_number("multiplier_lr", self.multiplier_lr, low=0.0)
         check_number("initial_multiplier", self.initial_multiplier, low=0.0)
         check_choice("multiplier_optimizer", self.multiplier_optimizer, ("adam", "ascent"))
@@ -55,6 +61,7 @@ class Lagrangian:
 
     def update(self, violation: np.ndarray) -> None:
         """Take one ascent step along the violation, (m,)."""
+        violation = checked_array("violation", violation, (self.num_constraints,))
         self._multiplier.grad = torch.from_numpy(np.array(violation, dtype=np.float64))
         self._optimizer.step()
         self._multiplier.clamp_(0.0, self.max_multiplier)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safe_envs.contract.argument_checks import check_number
+from safe_envs.contract.argument_checks import check_number, check_whole, checked_array
 
 
 @dataclass
@@ -44,6 +44,7 @@ class PID:
     num_constraints: int = 1
 
     def __post_init__(self) -> None:
+        check_whole("num_constraints", self.num_constraints, low=0)
         for name in ("proportional_gain", "integral_gain", "derivative_gain", "max_weight"):
             check_number(name, float(vars(self)[name]), low=0.0)
         check_number("smoothing", self.smoothing, low=0.0, high=1.0)
@@ -59,6 +60,7 @@ class PID:
 
     def update(self, violation: np.ndarray) -> None:
         """Update the controllers with the violation, (m,)."""
+        violation = checked_array("violation", violation, (self.num_constraints,))
         past = self.smoothing
         if self.integral_gain > 0:
             ceiling = self.max_weight / self.integral_gain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,14 @@ def list_scripts(package: str, folder: Path) -> int:
         folder: of the package.
     """
     console = Console()
+    if sys.argv[1:] not in ([], ["-h"], ["--help"]):
+        console.print(
+            f"[red]error:[/] the list takes no arguments; run python -m {package}.NAME "
+            f"for a NAME that python -m {package} lists",
+            soft_wrap=True,
+            highlight=False,
+        )
+        return 2
     try:
         scripts = scripts_in(folder)
     except ValueError as error:

@@ -135,16 +135,28 @@ def _board(env: str, table: dict[str, Any]) -> Board:
         raise ValueError(f"{where} is wrong: {'; '.join(wrong)}") from None
     except ValueError as error:
         raise ValueError(f"{where} is wrong: {error}") from None
+    try:
+        constraints = tuple(
+            ConstraintSpec(each.name, each.limit, each.discount) for each in given.constraints
+        )
+    except ValueError as error:
+        raise ValueError(f"{where} is wrong: {error}") from None
+    if not given.reference_return > given.random_return:
+        raise ValueError(
+            f"{where} has reference_return {given.reference_return} and random_return "
+            f"{given.random_return}; the reference has to be better than random actions"
+        )
+    if not 0.0 < given.reward_discount <= 1.0:
+        raise ValueError(
+            f"{where} has reward_discount {given.reward_discount}; pass a number in (0, 1]"
+        )
     if name.kwargs:
         raise ValueError(f"{where} gives its environment arguments; name a registered id alone")
-    constraints = [
-        ConstraintSpec(each.name, each.limit, each.discount) for each in given.constraints
-    ]
     return Board(
         env=env,
         title=given.title,
         version=given.version,
-        constraints=tuple(constraints),
+        constraints=constraints,
         reward_discount=given.reward_discount,
         longest_episode=given.longest_episode,
         random_return=given.random_return,

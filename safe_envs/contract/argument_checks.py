@@ -5,12 +5,18 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Collection, Iterable
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 MANY = 60  # above this number of known names, only the closest are listed
 LISTED_OF_MANY = 10
+
+
+def is_number(value: Any) -> bool:
+    """Return whether this is one real number, Python's or NumPy's; a bool is not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_number(
@@ -22,8 +28,7 @@ def check_number(
     open_low: bool = False,
 ) -> None:
     """Raise ValueError unless low <= value <= high (low < value if `open_low`)."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and low <= value <= high and not (open_low and value == low):
+    if is_number(value) and low <= value <= high and not (open_low and value == low):
         return
     floor = "" if low == -math.inf else f" {'>' if open_low else '>='} {low:g}"
     ceiling = "" if high == math.inf else f"{' and' if floor else ''} <= {high:g}"
@@ -33,22 +38,27 @@ def check_number(
 def check_count(**arguments: int) -> None:
     """Raise ValueError naming the first argument that is not a whole number >= 1."""
     for name, value in arguments.items():
-        if not (isinstance(value, int | np.integer) and value >= 1):
-            raise ValueError(f"{name} is {value}; pass a whole number >= 1")
+        check_whole(name, value, low=1)
+
+
+def check_whole(name: str, value: int, *, low: int) -> None:
+    """Raise ValueError unless this is a whole number >= low."""
+    if not (is_number(value) and isinstance(value, Integral) and value >= low):
+        raise ValueError(f"{name} is {value!r}; pass a whole number >= {low}")
 
 
 def check_positive(**arguments: float) -> None:
     """Raise ValueError naming the first argument that is not a positive finite number."""
     for name, value in arguments.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} is {value}; pass a positive number")
+        if not (is_number(value) and math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} is {value!r}; pass a positive number")
 
 
 def check_not_negative(**arguments: float) -> None:
     """Raise ValueError naming the first argument that is not a finite number >= 0."""
     for name, value in arguments.items():
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} is {value}; pass a number >= 0")
+        if not (is_number(value) and math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} is {value!r}; pass a number >= 0")
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:

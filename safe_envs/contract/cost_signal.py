@@ -71,7 +71,7 @@ def with_limits(
     """
     if cost_limits is None:
         return constraints
-    limits = np.atleast_1d(np.asarray(cost_limits, dtype=np.float64))
+    limits = checked_limits(cost_limits, argument)
     if limits.shape != (len(constraints),):
         names = ", ".join(repr(c.name) for c in constraints)
         raise ValueError(
@@ -82,6 +82,23 @@ def with_limits(
     return tuple(
         replace(c, limit=float(limit)) for c, limit in zip(constraints, limits, strict=True)
     )
+
+
+def checked_limits(cost_limits: Any, argument: str) -> np.ndarray:
+    """Return limits given by the user as a float64 array (k,).
+
+    Raises:
+        ValueError: if they are not finite numbers; the error has the name of the argument.
+    """
+    try:
+        limits = np.atleast_1d(np.asarray(cost_limits, dtype=np.float64))
+    except (TypeError, ValueError):
+        limits = np.array([np.nan])
+    if limits.ndim != 1 or not np.isfinite(limits).all():
+        raise ValueError(
+            f"{argument} is {cost_limits!r}; pass a finite number, or one per constraint"
+        )
+    return limits
 
 
 def declare_constraints(
@@ -181,9 +198,7 @@ def _rows(infos: Mapping[str, Any], key: str, num_envs: int, num_constraints: in
 
 def _read_rows(infos: RowInfos, key: str) -> np.ndarray:
     """Return the array of costs; rows whose dict was created are read from that dict."""
-    if not infos.made:
-        return infos.costs
-    costs = infos.costs.copy()
+    costs = infos.costs.copy()  # the caller's own, as from every other form of infos
     for row, info in infos.made.items():
         costs[row] = _read_list([info], key, 1, costs.shape[1], row)
     return costs

@@ -8,7 +8,7 @@ are equal bit for bit. Without them, `OneRow` steps a batch of one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
@@ -100,6 +100,29 @@ class ScalarDynamics(Protocol):
         ...
 
 
+def checked_single_state(check: Callable[[Any, int], Any], state: Any) -> Any:
+    """Return what a check of `count` states makes of a single one.
+
+    Raises:
+        ValueError: if it refuses the state; its shapes are those of a batch of one.
+    """
+    try:
+        return check(np.asarray(state)[None], 1)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; these shapes are of a batch of one: leave out their first axis"
+        ) from None
+
+
+def check_observations_are_arrays(space: gym.Space) -> None:
+    """Raise TypeError if observations of many environments are not one array."""
+    if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
+        raise TypeError(
+            f"observations are {space}; dynamics observe one array, so declare a Box, Discrete, "
+            "MultiDiscrete or MultiBinary space"
+        )
+
+
 class OneRow:
     """Batched dynamics as `ScalarDynamics`: a batch of one."""
 
@@ -110,7 +133,7 @@ class OneRow:
     def start(self, rng: np.random.Generator, options: Mapping[str, Any]) -> ScalarStart:
         """Return a first state."""
         if "state" in options:
-            states = self._dynamics.checked_states(np.asarray(options["state"])[None], 1)
+            states = checked_single_state(self._dynamics.checked_states, options["state"])
         else:
             states = self._dynamics.initial_states(rng, 1)
         margins = self._dynamics.margins(states)

@@ -37,9 +37,13 @@ class RowInfos(Sequence[Info]):
             return [self._row(row) for row in chosen]
         return self._row(chosen)
 
-    def __setitem__(self, row: int, info: Info) -> None:
-        """Replace the dict of one row."""
-        self.made[range(len(self.costs))[row]] = info
+    def __setitem__(self, index: Any, given: Any) -> None:
+        """Replace the dict of one row, or those of a slice."""
+        chosen = range(len(self.costs))[index]
+        if isinstance(chosen, range):
+            self.made.update(zip(chosen, given, strict=True))
+        else:
+            self.made[chosen] = given
 
     def __iter__(self) -> Iterator[Info]:
         return map(self._row, range(len(self.costs)))

@@ -10,7 +10,12 @@ import numpy as np
 from safe_envs.contract.action_checks import action_check, whole_actions
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.cost_signal import cost_space_of
-from safe_envs.contract.dynamics import BatchDynamics, OneRow, ScalarDynamics
+from safe_envs.contract.dynamics import (
+    BatchDynamics,
+    OneRow,
+    ScalarDynamics,
+    check_observations_are_arrays,
+)
 from safe_envs.rendering.frames import FrameRenderer
 
 
@@ -43,6 +48,7 @@ class SingleEnv(gym.Env[Any, Any]):
     ) -> None:
         if max_episode_steps is not None:
             check_count(max_episode_steps=max_episode_steps)
+        check_observations_are_arrays(dynamics.single_observation_space)
         self.metadata = self.metadata | {"render_fps": dynamics.render_fps}
         self._renderer = FrameRenderer(render_mode, self.metadata)
         self.render_mode = render_mode

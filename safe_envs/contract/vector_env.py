@@ -9,10 +9,10 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from safe_envs.contract.action_checks import checked_batch
+from safe_envs.contract.action_checks import action_check, checked_batch
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.cost_signal import cost_space_of
-from safe_envs.contract.dynamics import BatchDynamics
+from safe_envs.contract.dynamics import BatchDynamics, check_observations_are_arrays
 
 try:
     from gymnasium.vector import AutoresetMode
@@ -60,6 +60,8 @@ class NativeVectorEnv(VectorEnv):
             check_count(max_episode_steps=max_episode_steps)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode is {render_mode!r}; pass None or 'rgb_array'")
+        action_check(dynamics.single_action_space)  # refuses what a step could not check
+        check_observations_are_arrays(dynamics.single_observation_space)
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {

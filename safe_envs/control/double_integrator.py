@@ -112,7 +112,7 @@ class DoubleIntegratorEnv(SingleEnv):
 
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: the barrier of C_inf and the metric "lqr"."""
-        return double_integrator_plant()
+        return double_integrator_plant(self)
 
 
 class DoubleIntegratorVectorEnv(NativeVectorEnv):
@@ -135,7 +135,7 @@ class DoubleIntegratorVectorEnv(NativeVectorEnv):
 
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: the barrier of C_inf and the metric "lqr"."""
-        return double_integrator_batch_plant()
+        return double_integrator_batch_plant(self)
 
 
 class DoubleIntegratorBatch:

@@ -14,10 +14,13 @@ the others. The tests confirm that this polytope is the fixed point of backward 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
+from safe_envs.contract.single_env import SingleEnv
+from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.control.double_integrator_reference import (
     BOX,
     HALF_SQUARE,
@@ -66,24 +69,28 @@ def invariant_set_barrier() -> AffineBarrier:
     return _barrier(side, bound, decay=1.0, margin=2.0 * MAX_ACTION / SLACK_WEIGHT)
 
 
-def double_integrator_plant() -> FilterPlant:
-    """Return the plant: u is the action, the state the observation, the barrier that of C_inf."""
+def double_integrator_plant(env: SingleEnv) -> FilterPlant:
+    """Return the plant: u is the action, the barrier that of C_inf.
+
+    The state is the environment's own, so that wrappers may change observations.
+    """
     return FilterPlant(
         low=np.array([-MAX_ACTION]),
         high=np.array([MAX_ACTION]),
         barrier=invariant_set_barrier(),
         metrics={"lqr": value_curvature},
+        state=partial(_state, env),
     )
 
 
-def double_integrator_batch_plant() -> FilterPlant:
+def double_integrator_batch_plant(env: NativeVectorEnv) -> FilterPlant:
     """Return the plant of the native vector form."""
     return FilterPlant(
         low=np.array([-MAX_ACTION]),
         high=np.array([MAX_ACTION]),
         barrier=invariant_set_barrier(),
         metrics={"lqr": value_curvature},
-        state=columns,
+        state=partial(_states, env),
         decoded=columns,
         encoded=np.transpose,
     )
@@ -93,6 +100,14 @@ def value_curvature() -> np.ndarray:
     """Return minus the optimal action value's Hessian in u, 2 (R + B'P B), (1, 1), with R = 1."""
     value = linear_quadratic_regulator().value_matrix
     return 2.0 * (np.eye(1) + INPUT_MATRIX.T @ value @ INPUT_MATRIX)
+
+
+def _state(env: SingleEnv, observation: Any) -> np.ndarray:
+    return np.array(env.current_state("filtering an action"))
+
+
+def _states(env: NativeVectorEnv, observations: Any) -> np.ndarray:
+    return columns(env.current_states("filtering actions"))
 
 
 def _barrier(

@@ -17,6 +17,7 @@ from safe_envs.safety_filters.filter_plant import (
     BarrierRows,
     FittedValue,
     RowFunction,
+    kept,
     plant_of,
 )
 from safe_envs.safety_filters.metrics import Metric, resolved_metric
@@ -140,9 +141,10 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; the barrier is put around the new obstacles."""
-        self._observation, info = self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._observation = kept(observation)
         self._rows = self._rows_now()
-        return self._observation, info
+        return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Project the action and take it."""
@@ -159,7 +161,8 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         taken = plant.encoded(found.action) if found.active else given
         elapsed = time.perf_counter() - started
         outcome = self.env.step(taken if found.active else action)
-        self._observation, reward, terminated, truncated, info = outcome
+        observation, reward, terminated, truncated, info = outcome
+        self._observation = kept(observation)
         info = info | {
             "action_ref": given,
             "action_safe": taken,
@@ -169,7 +172,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
             "filter_status": found.status,
             "filter_time": elapsed,
         }
-        return self._observation, reward, terminated, truncated, info
+        return observation, reward, terminated, truncated, info
 
     def _gradient_at(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
         if not callable(self._gradient):

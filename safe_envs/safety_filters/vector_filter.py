@@ -15,6 +15,7 @@ from safe_envs.safety_filters.filter_plant import (
     BarrierRows,
     RowFunction,
     WeightAt,
+    kept,
     vector_plant_of,
 )
 from safe_envs.safety_filters.metrics import Metric, resolved_metric
@@ -176,8 +177,9 @@ class VectorSafetyFilter(VectorWrapper):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start new episodes."""
-        self._observations, infos = self.env.reset(seed=seed, options=options)
-        return self._observations, infos
+        observations, infos = self.env.reset(seed=seed, options=options)
+        self._observations = kept(observations)
+        return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Project the actions and take them."""
@@ -193,7 +195,7 @@ class VectorSafetyFilter(VectorWrapper):
         taken = np.where(found.active[:, None], plant.encoded(found.action), given)
         elapsed = time.perf_counter() - started
         outcome = self.env.step(taken)
-        self._observations, infos = outcome[0], outcome[4]
+        self._observations, infos = kept(outcome[0]), outcome[4]
         change = found.action - references
         values = {
             "action_ref": given,

@@ -35,12 +35,12 @@ def test_every_dual_and_primal_is_in_the_table(part):
 
 
 def test_the_parts_are_found():
-    assert parts("dual", "weights") == [
+    assert set(parts("dual", "weights")) >= {
         "dual.augmented_lagrangian.AugmentedLagrangian",
         "dual.lagrangian.Lagrangian",
         "dual.pid.PID",
-    ]
-    assert len(parts("primal", "improve")) == 3
+    }
+    assert len(parts("primal", "improve")) >= 3
 
 
 @pytest.mark.parametrize("name", NAMED_AGENTS)

@@ -203,3 +203,15 @@ def test_advantage_of_reward_and_costs(scaling, expected):
     primal = KeepAdvantage()
     updated(scaling, Measurement(np.array([2.0, -4.0]), np.ones(2), 3), primal)
     np.testing.assert_allclose(primal.advantage, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Lagrangian, PID, AugmentedLagrangian])
+def test_refuses_what_does_not_fit_its_constraints(kind):
+    for count in (-1, 2.5, "3"):
+        with pytest.raises(ValueError, match="num_constraints is .*; pass a whole number >= 0"):
+            kind(num_constraints=count)
+    dual = kind(num_constraints=3)
+    for violation in (1.0, [1.0], np.ones((3, 1)), [1.0, np.nan, 0.0]):
+        with pytest.raises(ValueError, match=r"violation .*; pass an array of shape \(3,\)"):
+            dual.update(violation)
+    assert dual.weights().shape == (3,)

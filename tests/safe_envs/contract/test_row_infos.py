@@ -101,3 +101,18 @@ def test_errors_are_those_of_a_list():
             read_costs(given, 4, 2)
     with pytest.raises(CostSignalError, match="expected 3 costs each"):
         read_costs(RowInfos(COSTS), 3, 3)
+
+
+def test_costs_that_are_read_are_the_readers_own():
+    infos = RowInfos(np.array([[1.0], [2.0]]))
+    read_costs(infos, 2, 1)[:] = 100.0
+    assert read_costs(infos, 2, 1).tolist() == [[1.0], [2.0]]
+    assert infos[0] == {"cost": 1.0}
+
+
+def test_a_slice_of_rows_can_be_replaced():
+    infos = RowInfos(np.array([[1.0], [2.0], [3.0]]))
+    infos[1:] = [{"cost": 5.0}, {"cost": 6.0}]
+    assert read_costs(infos, 3, 1)[:, 0].tolist() == [1.0, 5.0, 6.0]
+    with pytest.raises(ValueError, match="zip"):
+        infos[1:] = [{"cost": 5.0}]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from safe_envs.contract.single_env import SingleEnv
+from safe_envs.control.double_integrator import DoubleIntegratorEnv
 from safe_envs.tabular.cliff_world import CliffWorldEnv
 
 STEPS = 150
@@ -62,3 +63,31 @@ def test_refuses_a_space_whose_actions_it_cannot_check():
     dynamics.single_action_space = gym.spaces.MultiDiscrete([2, 2])
     with pytest.raises(TypeError, match="MultiDiscrete.*; use a Discrete or Box action space"):
         SingleEnv(dynamics)
+
+
+def test_a_wrong_state_says_how_shapes_are_meant():
+    env = SingleEnv(DoubleIntegratorEnv().dynamics)
+    with pytest.raises(
+        ValueError, match=r"shape \(1, 3\).*batch of one: leave out their first axis"
+    ):
+        env.reset(options={"state": [0.0, 0.0, 0.0]})
+    assert env.reset(options={"state": [1.0, 2.0]})[0].tolist() == [1.0, 2.0]
+
+
+def test_refuses_observations_that_are_not_arrays():
+    dynamics = CliffWorldEnv().dynamics
+    dynamics.single_observation_space = gym.spaces.Dict({"at": gym.spaces.Discrete(21)})
+    with pytest.raises(TypeError, match="observations are Dict.*; dynamics observe one array"):
+        SingleEnv(dynamics)
+
+
+@pytest.mark.parametrize("action", [[np.inf, -np.inf, 0.0, 0.0], [1e308, 1e308, 1e308, 1e308]])
+def test_huge_actions_are_clipped_without_a_warning(action):
+    env = gym.make("Safe/Quadrotor-v0", disable_env_checker=True)
+    bounds = np.clip(action, -1.0, 1.0).astype(np.float32)
+    env.reset(seed=0)
+    expected = env.step(bounds)
+    env.reset(seed=0)
+    assert np.array_equal(env.step(np.array(action))[0], expected[0])
+    with pytest.raises(ValueError, match="NaN"):
+        env.step(np.array([np.nan, 0.0, 0.0, 0.0]))

@@ -178,3 +178,31 @@ def test_the_curvature_is_that_of_the_riccati_value():
     np.testing.assert_allclose(value_curvature(), [[-second]], rtol=1e-9)
     env = SafetyFilter(gym.make("Safe/DoubleIntegrator-v0"), double_integrator_barrier())
     np.testing.assert_allclose(env.metric, value_curvature())
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.0 / 15.0])
+def test_wrappers_may_change_the_observations_below_the_filter(scale):
+    """The filter reads the environment's own state, which the caller cannot change either."""
+    inner = gym.make("Safe/DoubleIntegrator-v0", disable_env_checker=True)
+    seen = ScaledObservation(inner, scale)
+    env = SafetyFilter(seen)
+    observation, _ = env.reset(seed=0)
+    cost, interventions = 0.0, 0
+    for _ in range(STEPS):
+        observation *= 0.0  # in place
+        observation, *_, info = env.step(np.ones(1, np.float32))
+        cost += info["cost"]
+        interventions += info["filter_active"]
+    assert cost == 0.0
+    assert interventions > 50
+
+
+class ScaledObservation(gym.ObservationWrapper):
+    """Observations in other units."""
+
+    def __init__(self, env, scale):
+        super().__init__(env)
+        self.scale = scale
+
+    def observation(self, observation):
+        return self.scale * observation
