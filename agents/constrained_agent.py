@@ -11,7 +11,6 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
@@ -19,8 +18,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
 from agents.batch import Measurement, mean_costs, measurement
-from agents.earlier_versions import refusing_moved_modules
 from agents.rollout import Rollout, check_observations, checked_signals
+from agents.saved_agents import saved_data
 from agents.signatures import Argument, arguments_of, docstring_of, signature_of
 from agents.training_env import (
     USUAL_DISCOUNT,
@@ -285,17 +284,11 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         Raises:
             ValueError: if an earlier version of this project saved it.
         """
-        prepared = None
-        with refusing_moved_modules(path):
-            if env is not None:
-                data, _, _ = load_from_zip_file(path, device=device, custom_objects=custom_objects)
-                assert data is not None
-                prepared = as_vec_env(env, data["n_envs"], data["constraints"])
-                if not isinstance(path, str) and hasattr(path, "seek"):
-                    path.seek(0)
-            model = super().load(
-                path, prepared, device, custom_objects, print_system_info, force_reset, **kwargs
-            )
+        data = saved_data(path, device, custom_objects)
+        prepared = None if env is None else as_vec_env(env, data["n_envs"], data["constraints"])
+        model = super().load(
+            path, prepared, device, custom_objects, print_system_info, force_reset, **kwargs
+        )
         if model.env is not None:
             model._check_same_number(model.env)
         return model
