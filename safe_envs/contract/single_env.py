@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +19,8 @@ from safe_envs.contract.dynamics import (
     check_observations_are_arrays,
 )
 from safe_envs.rendering.frames import FrameRenderer
+
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 class SingleEnv(gym.Env[Any, Any]):
@@ -79,8 +83,12 @@ class SingleEnv(gym.Env[Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; `options={"state": x}` starts it in the state x."""
-        super().reset(seed=seed)
-        self._state, seen, margins, details = self._scalar.start(self.np_random, options or {})
+        if seed is not None or self._np_random is None:
+            super().reset(seed=seed)
+            rng = self.np_random
+        else:
+            rng = self._np_random
+        self._state, seen, margins, details = self._scalar.start(rng, options or NO_OPTIONS)
         self._steps = 0
         self._episode_cost = 0.0
         info: dict[str, Any] = {"cost": 0.0, "episode_cost": 0.0}

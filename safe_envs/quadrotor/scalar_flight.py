@@ -25,6 +25,8 @@ from safe_envs.quadrotor.task import (
     stage_cost,
 )
 
+Target = tuple[float, float, float, float, float]  # x, y, their velocities, and the height
+
 
 class FlightState(NamedTuple):
     """The state of one flight."""
@@ -71,26 +73,29 @@ class ScalarFlight:
             trail=[state[:3]],
         )
         margins = np.array(self._margins(state, flight.centers))
-        return flight, self._observe(flight), margins, {"state": np.array(state)}
+        seen = self._observe(state, self._target(flight.phase), flight.centers)
+        return flight, seen, margins, {"state": np.array(state)}
 
     def step(self, state: FlightState, action: np.ndarray, rng: np.random.Generator) -> ScalarStep:
         """Fly for 0.01 s; reward and costs of the state reached."""
-        task, before = self._task, state.state
+        task = self._task
+        before, time, (cos, sin), centers, gust, thrusts, steps, trail = state
         u = [0.5 * (a + 1.0) for a in action.tolist()]
-        thrusts = self._respond(state.thrusts, u)
-        gust, wind = self._blow(state.gust, rng)
+        thrusts = self._respond(thrusts, u)
+        gust, wind = self._blow(gust, rng)
         reached = step(task.true_vehicle, before, thrusts, CONTROL_DT, wind=wind)
-        (cos, sin), (cos_turn, sin_turn) = state.phase, task.turn
+        cos_turn, sin_turn = task.turn
         phase = cos * cos_turn - sin * sin_turn, sin * cos_turn + cos * sin_turn
         hover = task.vehicle.hover_thrust
-        cost, distance, upright = stage_cost(reached, self._target(phase), u, hover)
+        target = self._target(phase)
+        cost, distance, upright = stage_cost(reached, target, u, hover)
         diverged = not cost < DIVERGED  # also where it is NaN
         if diverged:
             reached, cost = before, LARGEST_STAGE_COST
-        margins = self._margins(reached, state.centers)
+        margins = self._margins(reached, centers)
         hits = [1.0 if margin > 0.0 else 0.0 for margin in margins]
         total = sum(hits)
-        steps = state.steps + 1
+        steps += 1
         terminated = (
             diverged
             or distance > LARGEST_ERROR * LARGEST_ERROR
@@ -102,12 +107,11 @@ class ScalarFlight:
         if terminated:
             reward -= max(EPISODE_STEPS - steps, 0) * (CONTROL_DT * LARGEST_STAGE_COST)
         if self._keeps_trail:
-            state.trail.append(reached[:3])
-        time = state.time + CONTROL_DT
-        flight = FlightState(reached, time, phase, state.centers, gust, thrusts, steps, state.trail)
+            trail.append(reached[:3])
+        time += CONTROL_DT
         return (
-            flight,
-            self._observe(flight),
+            FlightState(reached, time, phase, centers, gust, thrusts, steps, trail),
+            self._observe(reached, target, centers),
             reward,
             total,
             terminated,
@@ -162,18 +166,20 @@ class ScalarFlight:
             margins.append(radius - math.sqrt(dx * dx + dy * dy + dz * dz))
         return margins
 
-    def _target(self, phase: tuple[float, float]) -> tuple[float, float, float, float, float]:
+    def _target(self, phase: tuple[float, float]) -> Target:
         """Return the reference's x, y, their velocities, and its height."""
         reference = self._task.reference
         return (*reference.planar(*phase), reference.height)
 
-    def _observe(self, flight: FlightState) -> np.ndarray:
-        x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3 = flight.state
+    def _observe(
+        self, state: tuple[float, ...], target: Target, centers: list[list[float]]
+    ) -> np.ndarray:
+        x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3 = state
         if q0 < 0.0:
             q0, q1, q2, q3 = -q0, -q1, -q2, -q3
-        tx, ty, tvx, tvy, height = self._target(flight.phase)
+        tx, ty, tvx, tvy, height = target
         seen = [x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3]
         seen += [tx - x, ty - y, height - z, tvx - vx, tvy - vy, 0.0 - vz]
-        for cx, cy, cz in flight.centers:
+        for cx, cy, cz in centers:
             seen += [cx - x, cy - y, cz - z]
         return np.array(seen + self._radii, dtype=np.float32)
