@@ -121,6 +121,16 @@ def test_no_import_goes_upward(package):
     assert upwards == []
 
 
+def test_every_public_class_has_a_name_of_its_own():
+    homes = {}
+    for package in ORDER:
+        for file in modules_of(package):
+            for node in ast.parse(file.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
 def test_safety_filters_name_no_environment():
     named = re.compile("quadrotor|double.?integrator|crazyflie|hummingbird|sphere", re.IGNORECASE)
     found = [

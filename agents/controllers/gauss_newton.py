@@ -20,7 +20,7 @@ import daqp
 import numpy as np
 
 from agents.controllers.quadrotor_prediction import Linearization, QuadrotorPrediction
-from agents.controllers.tracking_problem import Plan, TrackingProblem
+from agents.controllers.tracking_problem import FlightPlan, TrackingProblem
 from safe_envs.quadrotor.dynamics import STATE_SIZE
 from safe_envs.quadrotor.task import EFFORT_WEIGHT
 
@@ -46,7 +46,7 @@ class GaussNewton:
         self._no_rows = np.zeros((0, count))
         self._sense = np.zeros(count, dtype=np.int32)
 
-    def improved(self, state: np.ndarray, targets: np.ndarray, guess: Plan) -> Plan:
+    def improved(self, state: np.ndarray, targets: np.ndarray, guess: FlightPlan) -> FlightPlan:
         """Return the plan after one step from a guess.
 
         Args:
@@ -73,7 +73,7 @@ class GaussNewton:
         states[1:] += answer[:, :, 0] + answer[:, :, 1:] @ change
         states[1:, 6:10] /= np.linalg.norm(states[1:, 6:10], axis=1, keepdims=True)
         reached = np.clip(commanded + change, 0.0, 1.0)
-        return Plan(states, reached.reshape(thrusts.shape))
+        return FlightPlan(states, reached.reshape(thrusts.shape))
 
     def _solve(
         self, hessian: np.ndarray, gradient: np.ndarray, commanded: np.ndarray

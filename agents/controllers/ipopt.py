@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.controllers.tracking_problem import Plan, TrackingProblem
+from agents.controllers.tracking_problem import FlightPlan, TrackingProblem
 from safe_envs.quadrotor.dynamics import STATE_SIZE
 from safe_envs.quadrotor.task import EFFORT_WEIGHT
 from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
@@ -32,7 +32,7 @@ class Ipopt:
         self._split = STATE_SIZE * problem.horizon
         self._solve, self._low, self._high = _program(problem)
 
-    def improved(self, state: np.ndarray, targets: np.ndarray, guess: Plan) -> Plan:
+    def improved(self, state: np.ndarray, targets: np.ndarray, guess: FlightPlan) -> FlightPlan:
         """Return the optimal plan found from a guess.
 
         Args:
@@ -55,7 +55,7 @@ class Ipopt:
         unknowns = np.array(found["x"])[:, 0]
         states = unknowns[: self._split].reshape(-1, STATE_SIZE)
         thrusts = np.clip(unknowns[self._split :].reshape(-1, 4), 0.0, 1.0)
-        return Plan(np.concatenate((state[None], states)), thrusts)
+        return FlightPlan(np.concatenate((state[None], states)), thrusts)
 
 
 def load_casadi() -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from agents.controllers.controlled_env import QUADROTORS, Env, controlled_env
 from agents.controllers.observation_rows import observation_rows
 from agents.controllers.quadrotor_mpc import QuadrotorMPC, SolverName
-from agents.controllers.tracking_problem import HORIZON, TERMINAL_WEIGHT, TIME_STEP, Plan
+from agents.controllers.tracking_problem import HORIZON, TERMINAL_WEIGHT, TIME_STEP, FlightPlan
 from safe_envs.quadrotor.observation import observed_flight
 
 
@@ -81,7 +81,7 @@ class MPCController:
 
     def _last_plans(
         self, state: tuple[np.ndarray, ...] | None, episode_start: Any, count: int
-    ) -> list[Plan | None]:
+    ) -> list[FlightPlan | None]:
         if state is None:
             return [None] * count
         horizon = self.law.problem.horizon
@@ -93,4 +93,7 @@ class MPCController:
                 "pass what predict returned for the step before, or None"
             )
         starts = np.broadcast_to(False if episode_start is None else episode_start, (count,))
-        return [None if start else Plan(*plan) for start, *plan in zip(starts, *state, strict=True)]
+        return [
+            None if start else FlightPlan(*plan)
+            for start, *plan in zip(starts, *state, strict=True)
+        ]

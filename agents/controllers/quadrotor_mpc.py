@@ -12,7 +12,7 @@ from agents.controllers.tracking_problem import (
     HORIZON,
     TERMINAL_WEIGHT,
     TIME_STEP,
-    Plan,
+    FlightPlan,
     Planner,
     TrackingProblem,
 )
@@ -75,7 +75,7 @@ class QuadrotorMPC:
             self._planner, self._first_steps = GaussNewton(self.problem), FIRST_STEPS
         else:
             self._planner, self._first_steps = Ipopt(self.problem), 1
-        self._last: Plan | None = None
+        self._last: FlightPlan | None = None
 
     def __call__(self, state: np.ndarray, time: float) -> np.ndarray:
         """Return the thrusts u in one state (13,) at a time [s], (4,)."""
@@ -86,7 +86,7 @@ class QuadrotorMPC:
         """Forget the last plan."""
         self._last = None
 
-    def plan(self, state: np.ndarray, time: float, last: Plan | None = None) -> Plan:
+    def plan(self, state: np.ndarray, time: float, last: FlightPlan | None = None) -> FlightPlan:
         """Return the plan in one state at a time [s].
 
         Args:

@@ -27,7 +27,7 @@ TIME_STEP = 0.05  # [s]
 TERMINAL_WEIGHT = 5.0
 
 
-class Plan(NamedTuple):
+class FlightPlan(NamedTuple):
     """Planned states and thrusts."""
 
     states: np.ndarray  # x_0 .. x_N, (N + 1, 13)
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
 class Planner(Protocol):
     """A way to solve the problem, completely or by one step from a guess."""
 
-    def improved(self, state: np.ndarray, targets: np.ndarray, guess: Plan) -> Plan:
+    def improved(self, state: np.ndarray, targets: np.ndarray, guess: FlightPlan) -> FlightPlan:
         """Return a better plan from a state (13,) along targets (N, 13) for x_1 .. x_N."""
         ...
 
@@ -89,12 +89,12 @@ class TrackingProblem:
         targets[:, 6] = 1.0
         return targets
 
-    def first_guess(self, state: np.ndarray, targets: np.ndarray) -> Plan:
+    def first_guess(self, state: np.ndarray, targets: np.ndarray) -> FlightPlan:
         """Return the plan that is at the targets from the start and hovers."""
         thrusts = np.full((self.horizon, 4), self.vehicle.hover_thrust)
-        return Plan(np.concatenate((state[None], targets)), thrusts)
+        return FlightPlan(np.concatenate((state[None], targets)), thrusts)
 
-    def shifted(self, plan: Plan, duration: float) -> Plan:
+    def shifted(self, plan: FlightPlan, duration: float) -> FlightPlan:
         """Return a plan as a guess for `duration` seconds later, interpolated between its stages.
 
         The end is extrapolated from the last stage. Quaternions are normalized.
@@ -106,4 +106,4 @@ class TrackingProblem:
         states[-1] += share * change[-1]
         states[:, 6:10] /= np.linalg.norm(states[:, 6:10], axis=1, keepdims=True)
         thrusts[:-1] += share * np.diff(plan.thrusts, axis=0)
-        return Plan(states, thrusts)
+        return FlightPlan(states, thrusts)

@@ -59,7 +59,7 @@ class Program(NamedTuple):
     bounds: np.ndarray  # (4,)
 
 
-class Comparison(NamedTuple):
+class FilterComparison(NamedTuple):
     """Programs solved in four ways: alone, from the rows, cvxpy DPP, cvxpy rebuilt."""
 
     seconds: np.ndarray  # (4, programs * repeats)
@@ -152,9 +152,9 @@ def kind_of(program: Program, weight: Weight) -> str | None:
     return ONE_ROW if np.count_nonzero(away < BINDING) == 1 else SEVERAL
 
 
-def compare(programs: list[Program], weight: Weight, repeats: int) -> Comparison:
+def compare(programs: list[Program], weight: Weight, repeats: int) -> FilterComparison:
     """Solve all programs in the four ways, in turns."""
-    form = ParametrizedForm(weight)
+    form = ParametrizedFilter(weight)
     scaled = [unit_rows(program) for program in programs]
     ready = [
         assembled(weight, u, rows, bounds - rows @ u, LOW, HIGH, None)
@@ -179,7 +179,7 @@ def compare(programs: list[Program], weight: Weight, repeats: int) -> Comparison
     for program, solution in zip(programs, exact, strict=True):
         action = solve(weight, *program, LOW, HIGH).action
         worst = max(worst, float(np.abs(action - solution).max()))
-    return Comparison(seconds.reshape(len(solvers), -1), worst)
+    return FilterComparison(seconds.reshape(len(solvers), -1), worst)
 
 
 def unit_rows(program: Program) -> Program:
@@ -188,7 +188,7 @@ def unit_rows(program: Program) -> Program:
     return Program(program.reference, program.rows / lengths[:, None], program.bounds / lengths)
 
 
-class ParametrizedForm:
+class ParametrizedFilter:
     """The program as a cvxpy problem that is compiled once, with parameters."""
 
     def __init__(self, weight: Weight) -> None:

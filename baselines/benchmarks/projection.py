@@ -124,7 +124,7 @@ def printed_form(instance: Instance, tolerance: float = TOLERANCE) -> np.ndarray
     return np.asarray(c.value)
 
 
-class ParametrizedForm:
+class ParametrizedProjection:
     """Equation 11 as a cvxpy problem that is built once for a size and solved many times.
 
     min |R x - R e|^2  s.t.  slopes x + curvatures t <= slacks,  |R x|^2 + lengths'|x| <= t,
@@ -179,7 +179,7 @@ def _clarabel(problem: cp.Problem, tolerance: float) -> None:
         )
 
 
-class Comparison(NamedTuple):
+class ProjectionComparison(NamedTuple):
     """Figures of one size."""
 
     seconds: np.ndarray  # (instances, 3): ours, cvxpy as printed, cvxpy DPP
@@ -187,9 +187,9 @@ class Comparison(NamedTuple):
     bounds: np.ndarray  # (instances,) our largest constraint
 
 
-def compare(columns: int, constraints: int, instances: int) -> Comparison:
+def compare(columns: int, constraints: int, instances: int) -> ProjectionComparison:
     """Solve instances of one size in all three ways, in turns."""
-    form = ParametrizedForm(columns, constraints)
+    form = ParametrizedProjection(columns, constraints)
     seconds, differences, bounds = [], [], []
     for seed in range(-1, instances):  # the first fills caches and compiles
         instance = random_instance(columns, constraints, max(seed, 0))
@@ -206,10 +206,10 @@ def compare(columns: int, constraints: int, instances: int) -> Comparison:
             peers = (printed, parametrized)
             differences.append([instance.objective(ours) - instance.objective(c) for c in peers])
             bounds.append(constraint_bounds(ours, *instance).max())
-    return Comparison(np.array(seconds), np.array(differences), np.array(bounds))
+    return ProjectionComparison(np.array(seconds), np.array(differences), np.array(bounds))
 
 
-def table(comparisons: dict[tuple[int, int], Comparison], instances: int) -> Table:
+def table(comparisons: dict[tuple[int, int], ProjectionComparison], instances: int) -> Table:
     """Return a row for every size."""
     found = Table(title=f"SCPO's projection, {instances} instances of each size, one thread")
     for heading in (

@@ -56,7 +56,7 @@ class TrainingArguments:
     """Environments that our agents step together."""
 
 
-class Setting(NamedTuple):
+class TrainingSetting(NamedTuple):
     """What both sides run."""
 
     env_id: str
@@ -81,10 +81,10 @@ class Spent(NamedTuple):
 
 
 PEER_SETTINGS = (
-    Setting("SafetyHalfCheetahVelocity-v1", 20_000, 1, 40, 64),
-    Setting("SafetyHopperVelocity-v1", 2_048, 4, 40, 64),
+    TrainingSetting("SafetyHalfCheetahVelocity-v1", 20_000, 1, 40, 64),
+    TrainingSetting("SafetyHopperVelocity-v1", 2_048, 4, 40, 64),
 )
-OWN_SETTING = Setting("SafetyHopperVelocity-v1", 2_048, 4, 10, 64)
+OWN_SETTING = TrainingSetting("SafetyHopperVelocity-v1", 2_048, 4, 10, 64)
 
 
 class TimedVecEnv(VecEnvWrapper):
@@ -106,7 +106,7 @@ class TimedVecEnv(VecEnvWrapper):
         return outcome
 
 
-def train_ours(name: str, setting: Setting, num_envs: int) -> Spent:
+def train_ours(name: str, setting: TrainingSetting, num_envs: int) -> Spent:
     """Train one of our agents for a setting and return where the time went."""
     kind: type[ConstrainedAgent] = getattr(agents, name)
     timed = TimedVecEnv(agents.make_vec_env(setting.env_id, num_envs))
@@ -134,7 +134,7 @@ def train_ours(name: str, setting: Setting, num_envs: int) -> Spent:
     return Spent(timed.seconds, total - timed.seconds - update, update, steps)
 
 
-def train_peer(python: Path, setting: Setting) -> Spent:
+def train_peer(python: Path, setting: TrainingSetting) -> Spent:
     """Train OmniSafe's PPO-Lag in its own interpreter.
 
     Raises:

@@ -22,7 +22,7 @@ from baselines.experiments.scpo.regression_reports import draw_curves, draw_trac
 from baselines.experiments.scpo.regression_training import (
     ITERATIONS,
     Method,
-    Setting,
+    RegressionSetting,
     finished_runs,
 )
 from safe_envs.control.constrained_regression import optimal_loss
@@ -60,7 +60,7 @@ def main(arguments: RegressionArguments) -> None:
     methods = [name for name in variants if arguments.variant in ("all", name)]
     methods += ["soft", "unconstrained"] if arguments.baselines else []
     settings = [
-        Setting(
+        RegressionSetting(
             method,
             seed,
             arguments.iterations or ITERATIONS[method],

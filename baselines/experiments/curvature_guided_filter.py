@@ -35,7 +35,7 @@ from baselines.experiments.quadrotor.flights import (
     WEIGHTED,
     Filter,
     Flights,
-    Interval,
+    MeanInterval,
     Nominal,
     filter_times,
     fly,
@@ -106,7 +106,7 @@ def summary(
     return figures
 
 
-def gains(flights: ByFilter) -> dict[str, dict[str, Interval]]:
+def gains(flights: ByFilter) -> dict[str, dict[str, MeanInterval]]:
     """Return the gain of weighted filters and of the optimum over Euclidean ones, by quantity."""
     found = {}
     for weighted in (*WEIGHTED, VALUE_OPTIMAL):

@@ -21,7 +21,7 @@ from baselines.experiments.scpo.regression_reports import results_table
 from baselines.experiments.scpo.regression_training import (
     ITERATIONS,
     ConstraintForm,
-    Setting,
+    RegressionSetting,
     finished_runs,
 )
 
@@ -48,10 +48,10 @@ class AblationArguments:
     """Processes."""
 
 
-def ablations(arguments: AblationArguments) -> dict[str, list[Setting]]:
+def ablations(arguments: AblationArguments) -> dict[str, list[RegressionSetting]]:
     """Return the settings to compare by the title of their table."""
     iterations = arguments.iterations or ITERATIONS[arguments.variant]
-    usual = [Setting(arguments.variant, seed, iterations) for seed in arguments.seeds]
+    usual = [RegressionSetting(arguments.variant, seed, iterations) for seed in arguments.seeds]
     return {
         "Measured parameters to keep (default 16)": [
             replace(each, bank_size=size) for size in arguments.bank_sizes for each in usual

@@ -12,7 +12,7 @@ from leaderboard.scores.row_score import CostStatistics, Interval, RowStatistics
 from leaderboard.web.board_table import is_ranked, statistics_of
 from leaderboard.web.chart import Chart, Point, Series, Table
 from leaderboard.web.chart_axis import Axis, amount_axis, part_axis, share_axis
-from leaderboard.web.comparison import Comparison
+from leaderboard.web.comparison import SubmissionComparison
 from leaderboard.web.page_data import BoardPage, BoardRow, Curve, SubmissionPage
 from leaderboard.web.safe_text import clipped, short, visible, whole
 
@@ -102,7 +102,7 @@ def submission_charts(page: SubmissionPage) -> list[Chart]:
     return charts + _curve_charts({row_name(page.row): page.curves}, page.board.constraints)
 
 
-def compare_charts(page: Comparison) -> list[Chart]:
+def compare_charts(page: SubmissionComparison) -> list[Chart]:
     """Return the distributions of two submissions in common charts."""
     both = []
     for side in (page.first, page.second):

@@ -28,7 +28,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SubmissionComparison:
     """Two submissions and the differences of their numbers, none if one has no score."""
 
     first: SubmissionPage
@@ -36,11 +36,11 @@ class Comparison:
     differences: tuple[Difference, ...]
 
 
-def compare(first: SubmissionPage, second: SubmissionPage) -> Comparison | None:
+def compare(first: SubmissionPage, second: SubmissionPage) -> SubmissionComparison | None:
     """Return two submissions side by side, None if they are on different boards."""
     if first.board.env != second.board.env or first.board.version != second.board.version:
         return None
-    return Comparison(first, second, tuple(_differences(first, second)))
+    return SubmissionComparison(first, second, tuple(_differences(first, second)))
 
 
 def _differences(first: SubmissionPage, second: SubmissionPage) -> list[Difference]:

@@ -17,7 +17,7 @@ from safe_envs.contract.single_env import SingleEnv
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.velocity.batch import VelocityBatch, checked_thread_count
 from safe_envs.velocity.camera import TrackingCamera
-from safe_envs.velocity.physics import Outcome, RobotPhysics, robot_physics
+from safe_envs.velocity.physics import RobotPhysics, StepOutcome, robot_physics
 
 
 class SafetyVelocityEnv(SingleEnv):
@@ -145,7 +145,7 @@ class ScalarVelocity:
         """Free the camera."""
         self._camera.close()
 
-    def _details(self, row: np.ndarray, outcome: Outcome | None) -> dict[str, Any]:
+    def _details(self, row: np.ndarray, outcome: StepOutcome | None) -> dict[str, Any]:
         """Return Gymnasium's own entries; no outcome means a reset, all zeros."""
         robot = self._physics.robot
         place = self._physics.place(row)

@@ -28,7 +28,7 @@ ASSETS = Path(gym.__file__).parent / "envs" / "mujoco" / "assets"
 UNIT_NORM_TOLERANCE = 1e-15  # as in MuJoCo's mju_normalize4: closer to 1 counts as normalized
 
 
-class Outcome(NamedTuple):
+class StepOutcome(NamedTuple):
     """The result of one step from a row to the next; leading axes as in the rows."""
 
     velocity: np.ndarray  # (..., 2) along x and y [m/s]
@@ -160,7 +160,7 @@ class RobotPhysics:
         self._mujoco.mj_comPos(self.model, data)
         self._mujoco.mj_camlight(self.model, data)
 
-    def outcome(self, actions: np.ndarray, reached: np.ndarray) -> Outcome:
+    def outcome(self, actions: np.ndarray, reached: np.ndarray) -> StepOutcome:
         """Return what the step that reached the rows brought.
 
         Args:
@@ -173,7 +173,7 @@ class RobotPhysics:
         control_cost = robot.control_cost_weight * squares.sum(axis=-1)
         forward = robot.forward_weight * velocity[..., 0]
         reward = forward + robot.healthy_reward - control_cost
-        return Outcome(velocity, forward, control_cost, reward, ~self._is_healthy(reached))
+        return StepOutcome(velocity, forward, control_cost, reward, ~self._is_healthy(reached))
 
     def excess(self, rows: np.ndarray) -> np.ndarray:
         """Return by how much the limited velocity exceeds its threshold, (..., 1) [m/s]."""

@@ -66,7 +66,7 @@ class Flights(NamedTuple):
     path: np.ndarray  # (steps, 3) of the first flight [m]
 
 
-class Interval(NamedTuple):
+class MeanInterval(NamedTuple):
     """A mean with its 95 % confidence interval, mean +- half_width."""
 
     mean: float
@@ -240,7 +240,7 @@ def one_step_degradation(
     return {name: np.concatenate(parts or [np.zeros(0)]) for name, parts in lost.items()}
 
 
-def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> Interval:
+def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> MeanInterval:
     """Return the mean of ours - theirs over pairs (N,) with Student's 95 % interval.
 
         half width = t_{0.975, N - 1} s / sqrt(N)
@@ -253,7 +253,7 @@ def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> Interval:
     if count < 2:
         raise ValueError(f"{count} pair has no confidence interval; fly at least 2 scenarios")
     width = student.ppf(0.975, count - 1) * difference.std(ddof=1) / np.sqrt(count)
-    return Interval(float(difference.mean()), float(width))
+    return MeanInterval(float(difference.mean()), float(width))
 
 
 def _barrier(chosen: Filter, margin: float) -> SphereZCBF:

@@ -16,8 +16,8 @@ from baselines.experiments.scpo.regression_training import (
     CURVE_POINTS,
     LABELS,
     TRACED,
+    RegressionSetting,
     Run,
-    Setting,
 )
 from baselines.report.plots import clear_frame, label_ends
 from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES
@@ -36,7 +36,7 @@ def results_table(title: str, runs: Sequence[Run]) -> Table:
     table = Table("method", title=title, box=MARKDOWN)
     for heading in ("seed", *FORMATS):
         table.add_column(heading, justify="right", no_wrap=True)
-    groups: dict[Setting, list[Run]] = {}
+    groups: dict[RegressionSetting, list[Run]] = {}
     for each in runs:
         groups.setdefault(replace(each.setting, seed=0), []).append(each)
     for setting, group in groups.items():
@@ -80,7 +80,7 @@ def draw_traces(runs: Sequence[Run], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _draw_panel(axes: Axes, traces: dict[Setting, list[float]], spacing: int) -> None:
+def _draw_panel(axes: Axes, traces: dict[RegressionSetting, list[float]], spacing: int) -> None:
     ends, colors = {}, {}
     for method in dict.fromkeys(setting.method for setting in traces):
         values = np.array([trace for setting, trace in traces.items() if setting.method == method])

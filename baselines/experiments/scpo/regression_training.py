@@ -45,7 +45,7 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class RegressionSetting:
     """One run."""
 
     method: Method
@@ -68,7 +68,7 @@ class Setting:
         """Name in tables: the method, and what differs from the paper."""
         names = {"grid": "grid", "margin": "margin", "bank_size": "m", "form": "g:"}
         names |= {"groups": "groups", "momentum": "momentum"}
-        this, usual = asdict(self), asdict(Setting(self.method))
+        this, usual = asdict(self), asdict(RegressionSetting(self.method))
         parts = [f"{names[key]} {this[key]}" for key in names if this[key] != usual[key]]
         return ", ".join([LABELS[self.method], *parts])
 
@@ -77,7 +77,7 @@ class Setting:
 class Run:
     """What the second network measured in one run."""
 
-    setting: Setting
+    setting: RegressionSetting
     loss: float  # of the last parameters over the population, by quadrature
     max_constraint: float  # largest entry of g after any iteration, the margin included
     violations: int  # iterations after which g was positive somewhere
@@ -127,7 +127,7 @@ def answers(network: ResidualNetwork, x: np.ndarray) -> np.ndarray:
 class ProjectedLearner:
     """SCPO, with the settings of `variants`."""
 
-    def __init__(self, setting: Setting, network: ResidualNetwork) -> None:
+    def __init__(self, setting: RegressionSetting, network: ResidualNetwork) -> None:
         if setting.method == "literal":
             self._variant = variants.literal(SGD_RATE, setting.bank_size)
         else:
@@ -156,7 +156,7 @@ class ProjectedLearner:
 class PenaltyLearner:
     """Adam on the loss plus lambda 1' relu(g) (SCPO, equation 31), or on the loss alone."""
 
-    def __init__(self, setting: Setting, network: ResidualNetwork) -> None:
+    def __init__(self, setting: RegressionSetting, network: ResidualNetwork) -> None:
         self._network = network
         self._grid = torch.from_numpy(grid_points(setting.grid))[:, None]
         self._bound = BOUND - setting.margin
@@ -177,7 +177,7 @@ class PenaltyLearner:
         return True, False
 
 
-def run(setting: Setting) -> Run:
+def run(setting: RegressionSetting) -> Run:
     """Learn, measure after every iteration, and return the measurements."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed)
@@ -224,7 +224,7 @@ def run(setting: Setting) -> Run:
     )
 
 
-def finished_runs(settings: Sequence[Setting], out: Path, workers: int = 1) -> list[Run]:
+def finished_runs(settings: Sequence[RegressionSetting], out: Path, workers: int = 1) -> list[Run]:
     """Return a run for each setting, from its file in `out` or, if there is none, made now.
 
     Raises:
@@ -241,7 +241,7 @@ def finished_runs(settings: Sequence[Setting], out: Path, workers: int = 1) -> l
         for work in missing:
             _run_into(work)
     stored = [json.loads(files[setting].read_text()) for setting in settings]
-    return [Run(**(each | {"setting": Setting(**each["setting"])})) for each in stored]
+    return [Run(**(each | {"setting": RegressionSetting(**each["setting"])})) for each in stored]
 
 
 def _load(second: ResidualNetwork, network: ResidualNetwork) -> None:
@@ -249,7 +249,7 @@ def _load(second: ResidualNetwork, network: ResidualNetwork) -> None:
 
 
 class _Work(NamedTuple):
-    setting: Setting
+    setting: RegressionSetting
     file: Path
 
 

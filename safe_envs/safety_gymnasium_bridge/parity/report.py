@@ -43,9 +43,9 @@ from safe_envs.safety_gymnasium_bridge.parity.policies import (
     seeking_definition,
 )
 from safe_envs.safety_gymnasium_bridge.parity.sides import (
-    Job,
     LegacySide,
     LegacySideError,
+    RolloutJob,
     bridged_rollouts,
     bridged_versions,
 )
@@ -153,15 +153,15 @@ def _compared(
     return whole
 
 
-def _job(task_id: str, kind: str, env: gym.Env, seeds: list[int], steps: int | None) -> Job:
+def _job(task_id: str, kind: str, env: gym.Env, seeds: list[int], steps: int | None) -> RolloutJob:
     longest = find_task(task_id).max_episode_steps
     steps = min(steps or longest, longest)
     if kind == TRAJECTORIES:
-        return Job(task_id, seeds, steps, actions=given_actions(env, seeds, steps))
-    return Job(task_id, seeds, steps, POLICIES[kind](task_id, env))
+        return RolloutJob(task_id, seeds, steps, actions=given_actions(env, seeds, steps))
+    return RolloutJob(task_id, seeds, steps, POLICIES[kind](task_id, env))
 
 
-def _part(job: Job, kind: str, file: Path | None, legacy: LegacySide) -> Comparison:
+def _part(job: RolloutJob, kind: str, file: Path | None, legacy: LegacySide) -> Comparison:
     """Return the comparison of a job, from its file if the settings are the same."""
     settings = {
         "task": job.task_id,

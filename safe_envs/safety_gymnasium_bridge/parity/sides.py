@@ -34,7 +34,7 @@ class LegacySideError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Job:
+class RolloutJob:
     """A rollout for both sides.
 
     Args:
@@ -69,7 +69,7 @@ class BridgedSide:
         return observation, float(reward), info["cost"], terminated or truncated
 
 
-def bridged_rollouts(job: Job) -> Arrays:
+def bridged_rollouts(job: RolloutJob) -> Arrays:
     """Return the job's arrays, rolled out with the bridge."""
     env = make(job.task_id, disable_env_checker=True)
     side = BridgedSide(env)
@@ -111,7 +111,7 @@ class LegacySide:
         if wrong:
             raise LegacySideError(f"{python} has {', '.join(wrong)}; {HOW_TO_MAKE}")
 
-    def rollouts(self, job: Job) -> Arrays:
+    def rollouts(self, job: RolloutJob) -> Arrays:
         """Return the job's arrays, rolled out with the original packages.
 
         Raises:

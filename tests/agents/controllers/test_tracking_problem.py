@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.controllers.tracking_problem import Plan, TrackingProblem
+from agents.controllers.tracking_problem import FlightPlan, TrackingProblem
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import EFFORT_WEIGHT, stage_cost
 from safe_envs.quadrotor.vehicle import VEHICLES
@@ -41,7 +41,7 @@ def test_shifting_by_a_stage_moves_every_stage_to_the_one_before():
     rng = np.random.default_rng(0)
     states, thrusts = rng.normal(size=(6, 13)), rng.uniform(size=(5, 4))
     states[:, 6:10] /= np.linalg.norm(states[:, 6:10], axis=1, keepdims=True)
-    plan = Plan(states, thrusts)
+    plan = FlightPlan(states, thrusts)
     moved = problem(horizon=5).shifted(plan, 0.05)
     assert moved.states[:-1] == pytest.approx(states[1:])
     assert moved.thrusts[:-1] == pytest.approx(thrusts[1:])

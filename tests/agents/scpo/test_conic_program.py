@@ -14,7 +14,7 @@ from agents.scpo.conic_program import (
 )
 from baselines.benchmarks.projection import (
     Instance,
-    ParametrizedForm,
+    ParametrizedProjection,
     printed_form,
     random_instance,
 )
@@ -33,7 +33,7 @@ def projected(size):
 
 @lru_cache
 def oracle(size):
-    return ParametrizedForm(*size)
+    return ParametrizedProjection(*size)
 
 
 def solved_by_cvxpy(instance):

@@ -10,7 +10,7 @@ from baselines.experiments.constrained_regression import RegressionArguments, ma
 from baselines.experiments.scpo.regression_reports import results_table
 from baselines.experiments.scpo.regression_training import (
     ProjectedLearner,
-    Setting,
+    RegressionSetting,
     constraint_values,
     finished_runs,
     grid_points,
@@ -27,7 +27,7 @@ WAVES = (1, 3, 7)  # f is the sum of their sines
 
 @pytest.fixture(scope="module")
 def runs():
-    return {method: run(Setting(method, iterations=ITERATIONS)) for method in METHODS}
+    return {method: run(RegressionSetting(method, iterations=ITERATIONS)) for method in METHODS}
 
 
 def by_hand(flat, x):
@@ -118,7 +118,7 @@ def test_only_what_holds_everywhere_is_certified(runs, method):
 def test_the_constraint_holds_for_a_network_written_by_hand(method):
     torch.manual_seed(3)
     network = ResidualNetwork(1, 1).double()
-    learner = ProjectedLearner(Setting(method), network)
+    learner = ProjectedLearner(RegressionSetting(method), network)
     rng = np.random.default_rng(3)
     grid = grid_points(64)
     reached = []
@@ -132,15 +132,15 @@ def test_the_constraint_holds_for_a_network_written_by_hand(method):
 
 
 def test_the_same_seed_gives_the_same_run_and_another_one_does_not():
-    setting = Setting("ours", seed=1, iterations=3)
+    setting = RegressionSetting("ours", seed=1, iterations=3)
     first, second = asdict(run(setting)), asdict(run(setting))
-    other = run(Setting("ours", seed=2, iterations=3))
+    other = run(RegressionSetting("ours", seed=2, iterations=3))
     assert first | {"seconds": 0.0} == second | {"seconds": 0.0}
     assert other.curve != first["curve"]
 
 
 def test_finished_runs_are_read_and_not_repeated(tmp_path):
-    settings = [Setting("unconstrained", seed, 2) for seed in (0, 1)]
+    settings = [RegressionSetting("unconstrained", seed, 2) for seed in (0, 1)]
     made = finished_runs(settings[:1], tmp_path)
     path = tmp_path / f"{settings[0].stem}.json"
     written = path.stat().st_mtime_ns
@@ -164,7 +164,7 @@ def test_the_command_prints_a_table_and_draws_two_figures(tmp_path, capsys):
 
 
 def test_ablations_change_one_setting_at_a_time():
-    usual = Setting("ours", iterations=600)
+    usual = RegressionSetting("ours", iterations=600)
     for settings in ablations(AblationArguments()).values():
         assert usual in settings
         changes = [

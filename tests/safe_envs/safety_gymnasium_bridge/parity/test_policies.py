@@ -16,7 +16,7 @@ from safe_envs.safety_gymnasium_bridge.parity.policies import (
     seeking_definition,
 )
 from safe_envs.safety_gymnasium_bridge.parity.rollout_policies import lidar_policy, policy_of
-from safe_envs.safety_gymnasium_bridge.parity.sides import Job, bridged_rollouts
+from safe_envs.safety_gymnasium_bridge.parity.sides import RolloutJob, bridged_rollouts
 
 POINT = {"gain": 2.0, "forward": np.array([1.0, 0.0]), "left": np.array([0.0, 1.0])}
 STANDARD = {"__future__", "collections", "importlib", "json", "math", "platform", "sys"}
@@ -95,7 +95,7 @@ def test_driving_robots_follow_their_lidar(make_env, task_id, bins):
     definition = seeking_definition(task_id, make_env(task_id))
     assert (definition["kind"], definition["bins"]) == ("lidar", bins)
     steps, seeds = 120, [0, 1]
-    reached = bridged_rollouts(Job(task_id, seeds, steps, definition))
+    reached = bridged_rollouts(RolloutJob(task_id, seeds, steps, definition))
     assert reached["lengths"].tolist() == [steps, steps]
     assert (reached["returns"] > 0.5).all()
 
@@ -114,4 +114,4 @@ def test_given_actions_fill_the_box(make_env):
 
 def test_a_job_without_policy_or_actions_is_refused():
     with pytest.raises(ValueError, match="neither policy nor actions; give one"):
-        bridged_rollouts(Job("SafetyPointGoal1-v0", [0], 5))
+        bridged_rollouts(RolloutJob("SafetyPointGoal1-v0", [0], 5))
