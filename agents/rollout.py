@@ -41,7 +41,7 @@ def checked_signals(
     is_negative = False
     if num_constraints:
         try:
-            costs = read_costs(infos, len(rewards), num_constraints)
+            costs = read_costs(infos, len(rewards), num_constraints, copy=False)
         except (CostSignalError, TypeError, ValueError) as error:
             _check_rewards(rewards, where)
             raise CostSignalError(f"{where}: {error}") from error

@@ -140,7 +140,10 @@ def declared_constraints(env: gym.Env | gym.vector.VectorEnv) -> tuple[Constrain
 
 
 def read_costs(
-    infos: Mapping[str, Any] | Sequence[Mapping[str, Any]], num_envs: int, num_constraints: int
+    infos: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    num_envs: int,
+    num_constraints: int,
+    copy: bool = True,
 ) -> np.ndarray:
     """Return the costs of the step just taken, shape (num_envs, num_constraints), float64.
 
@@ -149,12 +152,18 @@ def read_costs(
     ended row's `info` belongs to the next episode; its last cost is in `final_info`, which is read
     first. A row whose mask is False was only reset by this step and has no cost.
 
+    Args:
+        infos: of the step.
+        num_envs: number of environments.
+        num_constraints: m.
+        copy: whether the caller may change the result; False may return the array of a `RowInfos`.
+
     Raises:
         CostSignalError: if a stepped row has no cost, or one of the wrong shape.
     """
     key = "cost" if num_constraints == 1 else "costs"
     if type(infos) is RowInfos and infos.costs.shape == (num_envs, num_constraints):
-        return _read_rows(infos, key)
+        return _read_rows(infos, key, copy)
     if not isinstance(infos, (dict, Mapping)):  # a dict is recognized at once
         return _read_list(infos, key, num_envs, num_constraints)
     final = infos.get("final_info")
@@ -196,9 +205,11 @@ def _rows(infos: Mapping[str, Any], key: str, num_envs: int, num_constraints: in
     return values
 
 
-def _read_rows(infos: RowInfos, key: str) -> np.ndarray:
+def _read_rows(infos: RowInfos, key: str, copy: bool) -> np.ndarray:
     """Return the array of costs; rows whose dict was created are read from that dict."""
-    costs = infos.costs.copy()  # the caller's own, as from every other form of infos
+    if not copy and not infos.made:
+        return infos.costs
+    costs = infos.costs.copy()
     for row, info in infos.made.items():
         costs[row] = _read_list([info], key, 1, costs.shape[1], row)
     return costs
