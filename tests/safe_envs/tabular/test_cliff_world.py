@@ -85,7 +85,7 @@ def test_charges_the_step_that_leaves_a_special_cell():
         ({"chasm_reward": float("inf")}, "chasm_reward is inf; pass a finite number"),
         ({"cost_limits": [0.1, 0.2]}, "2 entries but .* 1 constraint .'chasm'.; pass 1 number$"),
         ({"cost_limits": 0.1, "per_constraint": True}, "1 entry .* pass 3 numbers"),
-        ({"cost_limits": float("nan")}, "limit of 'chasm' is nan; pass a finite number"),
+        ({"cost_limits": float("nan")}, "cost_limits is nan; pass a finite number"),
     ],
 )
 def test_refuses_impossible_arguments(arguments, message):
