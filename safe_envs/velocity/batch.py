@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ from safe_envs.contract.cost_signal import CostLimits, declare_constraints
 from safe_envs.contract.dynamics import BatchStep
 from safe_envs.velocity.camera import TrackingCamera
 from safe_envs.velocity.physics import RobotPhysics
-from safe_envs.velocity.simulators import fastest_simulator
+from safe_envs.velocity.simulators import Simulator, fastest_simulator
 
 COST_LIMIT = 25.0  # the limit that Safety-Gymnasium's baselines are trained with
 
@@ -38,9 +39,17 @@ class VelocityBatch:
         self.render_fps = round(1.0 / physics.dt)
         self._physics = physics
         self._num_threads = num_threads
-        self._scratch = physics.new_data()
-        self._simulator = fastest_simulator(physics, num_threads)
         self._camera = TrackingCamera(physics)
+
+    @cached_property
+    def _scratch(self) -> Any:
+        """Simulation data for starts; a single environment, which has its own, never asks."""
+        return self._physics.new_data()
+
+    @cached_property
+    def _simulator(self) -> Simulator:
+        """The threads, started by the first step."""
+        return fastest_simulator(self._physics, self._num_threads)
 
     def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw first states around the robot's standing pose."""
@@ -77,7 +86,8 @@ class VelocityBatch:
 
     def close(self) -> None:
         """End the threads and free the camera."""
-        self._simulator.close()
+        if "_simulator" in vars(self):
+            self._simulator.close()
         self._camera.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
