@@ -25,6 +25,7 @@ class BatchStep(NamedTuple):
     costs: np.ndarray  # (n, m), every entry >= 0
     terminated: np.ndarray  # (n,) bool
     margins: np.ndarray | None = None  # (n, k) signed margins, <= 0 if satisfied
+    details: Mapping[str, np.ndarray] | None = None  # further entries of the infos, (n, ...)
 
 
 class BatchDynamics(Protocol):
@@ -61,6 +62,10 @@ class BatchDynamics(Protocol):
         """Return the (n, k) signed margins of states after reset, None if there are none."""
         ...
 
+    def start_details(self, states: np.ndarray) -> Mapping[str, np.ndarray] | None:
+        """Return, in new arrays, what `BatchStep.details` holds, for states after reset."""
+        ...
+
     def frame(self, state: Any) -> np.ndarray:
         """Return the picture of one state, (height, width, 3) uint8."""
         ...
@@ -72,7 +77,7 @@ class BatchDynamics(Protocol):
 
 # Scalar dynamics return plain tuples, because these cost almost nothing to create.
 # Margins are (k,) or None if there are none; costs are (m,), or None for one constraint; details
-# are further entries of the info, or None.
+# are further entries of the info, NumPy scalars and arrays, or None.
 #   ScalarStart: state, observation, margins, details
 #   ScalarStep: state, observation, reward, cost, terminated, costs, margins, details
 Details = dict[str, Any] | None
@@ -137,14 +142,15 @@ class OneRow:
         else:
             states = self._dynamics.initial_states(rng, 1)
         margins = self._dynamics.margins(states)
+        details = self._dynamics.start_details(states)
         seen = self._dynamics.observe(states)[0]
-        return states, seen, None if margins is None else margins[0], None
+        return states, seen, None if margins is None else margins[0], _first_row(details)
 
     def step(self, state: np.ndarray, action: Any, rng: np.random.Generator) -> ScalarStep:
         """Return one step."""
         dynamics = self._dynamics
         actions = np.asarray(action)[None]
-        reached, reward, costs, terminated, margins = dynamics.step(
+        reached, reward, costs, terminated, margins, details = dynamics.step(
             state, actions, dynamics.noise(rng, 1)
         )
         return (
@@ -155,9 +161,13 @@ class OneRow:
             bool(terminated[0]),
             costs[0] if self._several else None,
             None if margins is None else margins[0],
-            None,
+            _first_row(details),
         )
 
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the picture of the state."""
         return self._dynamics.frame(state[0])
+
+
+def _first_row(details: Mapping[str, np.ndarray] | None) -> Details:
+    return None if details is None else {name: values[0] for name, values in details.items()}

@@ -65,7 +65,7 @@ class RowInfos(Sequence[Info]):
         if row not in self.made:
             if self._totals is None:
                 self._totals = self.costs.sum(axis=1)
-            info: Info = {"cost": float(self._totals[row])}
+            info: Info = {"cost": self._totals[row]}
             if self.costs.shape[1] > 1:
                 info["costs"] = self.costs[row]
             self.made[row] = info

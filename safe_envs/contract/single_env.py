@@ -21,13 +21,14 @@ from safe_envs.contract.dynamics import (
 from safe_envs.rendering.frames import FrameRenderer
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+NOTHING = np.float64(0.0)  # the cost of most steps
 
 
 class SingleEnv(gym.Env[Any, Any]):
     """An environment that follows the cost contract; equal to a native vector form of one row.
 
     Infos have "cost" and "episode_cost", with several constraints also "costs", with signed margins
-    also "constraint_values", and the entries that the scalar dynamics add.
+    also "constraint_values", and the details that the dynamics add. Numbers are NumPy scalars.
 
     Args:
         dynamics: the problem.
@@ -68,7 +69,7 @@ class SingleEnv(gym.Env[Any, Any]):
         self._time_limit = max_episode_steps
         self._state: Any = None
         self._steps = 0
-        self._episode_cost = 0.0
+        self._episode_cost = NOTHING
         # Whole numbers in [first, end) are actions as they are; everything else is checked.
         self._first, self._end = whole_actions(self.action_space)
         self._check, self._action_space = action_check(self.action_space), self.action_space
@@ -90,8 +91,8 @@ class SingleEnv(gym.Env[Any, Any]):
             rng = self._np_random
         self._state, seen, margins, details = self._scalar.start(rng, options or NO_OPTIONS)
         self._steps = 0
-        self._episode_cost = 0.0
-        info: dict[str, Any] = {"cost": 0.0, "episode_cost": 0.0}
+        self._episode_cost = NOTHING
+        info: dict[str, Any] = {"cost": NOTHING, "episode_cost": NOTHING}
         if self._several:
             info["costs"] = np.zeros(len(self.constraints))
         if margins is not None:
@@ -112,8 +113,11 @@ class SingleEnv(gym.Env[Any, Any]):
         self._state, seen, reward, cost, terminated, costs, margins, details = self._scalar.step(
             state, action, self._np_random
         )
-        self._episode_cost = total = self._episode_cost + cost
-        info: dict[str, Any] = {"cost": cost, "episode_cost": total}
+        charged = NOTHING
+        if cost:
+            charged = np.float64(cost)
+            self._episode_cost = self._episode_cost + charged
+        info: dict[str, Any] = {"cost": charged, "episode_cost": self._episode_cost}
         if costs is not None:
             info["costs"] = costs
         if margins is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -111,7 +112,8 @@ class NativeVectorEnv(VectorEnv):
         self._ended[rows] = False
         costs = np.zeros((self.num_envs, len(self.constraints)))
         margins = self.dynamics.margins(self._states)
-        info = self._info(costs.sum(axis=1), costs, margins, self._all_rows)
+        details = self.dynamics.start_details(self._states)
+        info = self._info(costs.sum(axis=1), costs, margins, details, self._all_rows)
         return self.dynamics.observe(self._states), info
 
     def step(
@@ -128,7 +130,7 @@ class NativeVectorEnv(VectorEnv):
             )
         noise = self._noise_of_running_rows(len(ended))
         result = self.dynamics.step(states, actions, noise)
-        self._states, reward, costs, terminated, margins = result
+        self._states, reward, costs, terminated, margins, details = result
         cost = costs[:, 0].copy() if costs.shape[1] == 1 else costs.sum(axis=1)
         stepped = self._all_rows
         if len(ended):
@@ -138,10 +140,14 @@ class NativeVectorEnv(VectorEnv):
             terminated[ended] = False
             if margins is not None:
                 margins[ended] = self.dynamics.margins(self._states[ended])
+            if details is not None:
+                started = self.dynamics.start_details(self._states[ended]) or {}
+                for name, values in details.items():
+                    values[ended] = started[name]
         self._steps += stepped
         self._episode_cost += cost
         truncated = self._steps >= self._time_limit
-        info = self._info(cost, costs, margins, stepped)
+        info = self._info(cost, costs, margins, details, stepped)
         self._ended = terminated | truncated
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             self._finish(np.flatnonzero(self._ended), info)
@@ -202,7 +208,12 @@ class NativeVectorEnv(VectorEnv):
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
 
     def _info(
-        self, cost: np.ndarray, costs: np.ndarray, margins: np.ndarray | None, rows: np.ndarray
+        self,
+        cost: np.ndarray,
+        costs: np.ndarray,
+        margins: np.ndarray | None,
+        details: Mapping[str, np.ndarray] | None,
+        rows: np.ndarray,
     ) -> dict[str, Any]:
         info: dict[str, Any] = {
             "cost": cost,
@@ -214,6 +225,9 @@ class NativeVectorEnv(VectorEnv):
             info["costs"], info["_costs"] = costs, rows
         if margins is not None:
             info["constraint_values"], info["_constraint_values"] = margins, rows
+        if details is not None:
+            for name, values in details.items():
+                info[name], info[f"_{name}"] = values, rows
         return info
 
 

@@ -168,6 +168,9 @@ class RegressionBatch:
         """Return the margins of y = 0, (n, 1)."""
         return np.full((len(states), 1), -BOUND)
 
+    def start_details(self, states: np.ndarray) -> None:
+        """Return None: infos hold nothing else."""
+
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the curve, the band and one question."""
         return draw_regression(float(state), None, target, BOUND, CONSTRAINED)

@@ -202,6 +202,9 @@ class DoubleIntegratorBatch:
         margins -= BOX
         return margins
 
+    def start_details(self, states: np.ndarray) -> None:
+        """Return None: infos hold nothing else."""
+
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the phase plane with one state."""
         return draw_phase_plane((float(state[0]), float(state[1])), BOX, in_safe_set)

@@ -115,6 +115,9 @@ class QuadrotorBatch:
         """Return radius - distance of every sphere, (n, obstacles) [m]."""
         return np.ascontiguousarray(self._margins(states.T).T)
 
+    def start_details(self, states: np.ndarray) -> None:
+        """Return None: infos hold nothing else."""
+
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the frame of one vehicle, without a trail."""
         rows = state[:, None]

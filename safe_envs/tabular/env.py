@@ -177,6 +177,9 @@ class TabularBatch:
     def margins(self, states: np.ndarray) -> None:
         """Return None: tabular costs have no signed margins."""
 
+    def start_details(self, states: np.ndarray) -> None:
+        """Return None: infos hold nothing else."""
+
     def frame(self, state: Any) -> np.ndarray:
         """Return the picture of one state."""
         return self.draw(int(state))

@@ -80,6 +80,9 @@ class VelocityBatch:
         """Return velocity - threshold, (n, 1) [m/s]."""
         return self._physics.excess(states)
 
+    def start_details(self, states: np.ndarray) -> None:
+        """Return None: infos hold nothing else."""
+
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the picture of one row."""
         return self._camera.draw(state)

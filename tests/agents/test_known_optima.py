@@ -62,6 +62,9 @@ class QuadraticBandit:
     def margins(self, states):
         return None
 
+    def start_details(self, states):
+        return None
+
     def frame(self, state):
         return np.zeros((1, 1, 3), np.uint8)
 

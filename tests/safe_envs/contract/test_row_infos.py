@@ -35,7 +35,7 @@ def test_same_dicts_as_a_list(costs):
     assert isinstance(infos[:], list)
     assert plain(infos[1:]) == expected[1:]
     assert plain(reversed(infos)) == expected[::-1]
-    assert type(infos[0]["cost"]) is float
+    assert type(infos[0]["cost"]) is np.float64
     with pytest.raises(IndexError):
         infos[3]
     with pytest.raises(TypeError):
@@ -47,7 +47,7 @@ def test_equals_and_prints_as_a_list():
     assert infos == [{"cost": 0.5}, {"cost": 0.0}, {"cost": 0.3}]
     assert infos == RowInfos(COSTS[:, :1])
     assert infos != RowInfos(COSTS[:2, :1])
-    assert repr(infos) == "[{'cost': 0.5}, {'cost': 0.0}, {'cost': 0.3}]"
+    assert repr(infos) == repr([{"cost": np.float64(cost)} for cost in (0.5, 0.0, 0.3)])
     with pytest.raises(TypeError, match="unhashable"):
         hash(infos)
 
