@@ -12,8 +12,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from safe_envs.contract.argument_checks import checked_array
+from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.backup_policy import LinearFeedback
 from safe_envs.contract.cost_signal import CostLimits, declare_constraints
 from safe_envs.contract.dynamics import BatchStep, ScalarStart, ScalarStep
@@ -93,6 +95,7 @@ class ConstrainedRegressionEnv(SingleEnv):
     - v0: first version.
     """
 
+    @known_arguments()
     def __init__(self, cost_limits: CostLimits = None, render_mode: str | None = None) -> None:
         dynamics = RegressionBatch(cost_limits)
         super().__init__(dynamics, render_mode, ScalarRegression())
@@ -102,9 +105,10 @@ class ConstrainedRegressionEnv(SingleEnv):
         return _backup_policy()
 
 
-class ConstrainedRegressionVectorEnv(NativeVectorEnv):
+class ConstrainedRegressionVectorEnv(NativeVectorEnv, VectorEnv):
     """`ConstrainedRegressionEnv` as a native vector environment, with the same arguments."""
 
+    @known_arguments(ConstrainedRegressionEnv)
     def __init__(
         self,
         num_envs: int = 1,

@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from safe_envs.contract.argument_checks import check_choice, check_not_negative, checked_array
+from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.backup_policy import LinearFeedback
 from safe_envs.contract.cost_signal import CostLimits, declare_constraints
 from safe_envs.contract.dynamics import BatchStep, ScalarStart, ScalarStep
@@ -95,6 +97,7 @@ class DoubleIntegratorEnv(SingleEnv):
     - v0: first version.
     """
 
+    @known_arguments()
     def __init__(
         self,
         reward: RewardMode = "lqr",
@@ -115,9 +118,10 @@ class DoubleIntegratorEnv(SingleEnv):
         return double_integrator_plant(self)
 
 
-class DoubleIntegratorVectorEnv(NativeVectorEnv):
+class DoubleIntegratorVectorEnv(NativeVectorEnv, VectorEnv):
     """`DoubleIntegratorEnv` as a native vector environment, with the same arguments."""
 
+    @known_arguments(DoubleIntegratorEnv)
     def __init__(
         self,
         num_envs: int = 1,

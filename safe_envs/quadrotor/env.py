@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from safe_envs.contract.action_checks import checked_box
+from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.cost_signal import CostLimits
 from safe_envs.contract.single_env import SingleEnv
@@ -111,6 +112,7 @@ class QuadrotorEnv(SingleEnv):
     control_dt = CONTROL_DT  # [s]
     dynamics: QuadrotorBatch
 
+    @known_arguments()
     def __init__(
         self,
         scene: SceneName = "spheres",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from safe_envs.contract.argument_names import known_arguments
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.filtered.sphere_barrier import MARGIN, SphereZCBF
 from safe_envs.quadrotor.task import EPISODE_STEPS
@@ -14,6 +15,7 @@ from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT
 from safe_envs.safety_filters.vector_filter import VectorSafetyFilter
 
 
+@known_arguments(QuadrotorEnv)
 def make(
     order: int = 3,
     gains: tuple[float, ...] | None = None,
@@ -40,6 +42,7 @@ def make(
     return SafetyFilter(QuadrotorEnv(**flight), barrier, metric, slack_weight)
 
 
+@known_arguments(QuadrotorEnv)
 def make_vec(
     num_envs: int = 1,
     max_episode_steps: int | None = EPISODE_STEPS,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
+from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.quadrotor.batch import STATE, TIME, centers_of, thrusts_of
@@ -18,7 +20,7 @@ from safe_envs.quadrotor.vehicle import Vehicle
 from safe_envs.safety_filters.filter_plant import FilterPlant
 
 
-class QuadrotorVectorEnv(NativeVectorEnv):
+class QuadrotorVectorEnv(NativeVectorEnv, VectorEnv):
     """`QuadrotorEnv` as a native vector environment, with the same arguments.
 
     Its infos hold the costs and `constraint_values`; the states are in `states`.
@@ -26,6 +28,7 @@ class QuadrotorVectorEnv(NativeVectorEnv):
 
     control_dt = CONTROL_DT  # [s]
 
+    @known_arguments(QuadrotorEnv)
     def __init__(
         self,
         num_envs: int = 1,

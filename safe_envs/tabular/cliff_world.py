@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
+from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_constraints
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.tabular.env import TabularBatch, TabularEnv
@@ -82,6 +84,7 @@ class CliffWorldEnv(TabularEnv):
     - v0: first version.
     """
 
+    @known_arguments()
     def __init__(
         self,
         slip: float = 0.2,
@@ -94,9 +97,10 @@ class CliffWorldEnv(TabularEnv):
         super().__init__(TabularBatch(model, constraints, _PICTURE.draw), render_mode)
 
 
-class CliffWorldVectorEnv(NativeVectorEnv):
+class CliffWorldVectorEnv(NativeVectorEnv, VectorEnv):
     """`CliffWorldEnv` as a native vector environment, with the same arguments."""
 
+    @known_arguments(CliffWorldEnv)
     def __init__(
         self,
         num_envs: int = 1,

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
+from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_constraints
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.tabular.env import TabularBatch, TabularEnv
@@ -73,6 +75,7 @@ class DeepSeaTreasureEnv(TabularEnv):
     - v0: first version.
     """
 
+    @known_arguments()
     def __init__(
         self,
         size: int = SIZE,
@@ -86,9 +89,10 @@ class DeepSeaTreasureEnv(TabularEnv):
         super().__init__(dynamics, render_mode)
 
 
-class DeepSeaTreasureVectorEnv(NativeVectorEnv):
+class DeepSeaTreasureVectorEnv(NativeVectorEnv, VectorEnv):
     """`DeepSeaTreasureEnv` as a native vector environment, with the same arguments."""
 
+    @known_arguments(DeepSeaTreasureEnv)
     def __init__(
         self,
         num_envs: int = 1,

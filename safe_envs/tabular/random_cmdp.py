@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
+from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_constraints
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.tabular.env import TabularBatch, TabularEnv
@@ -103,6 +105,7 @@ class RandomCMDPEnv(TabularEnv):
     - v0: first version.
     """
 
+    @known_arguments()
     def __init__(
         self,
         states: int = 20,
@@ -120,9 +123,10 @@ class RandomCMDPEnv(TabularEnv):
         super().__init__(TabularBatch(model, _constraints_of(model), draw), render_mode)
 
 
-class RandomCMDPVectorEnv(NativeVectorEnv):
+class RandomCMDPVectorEnv(NativeVectorEnv, VectorEnv):
     """`RandomCMDPEnv` as a native vector environment, with the same arguments."""
 
+    @known_arguments(RandomCMDPEnv)
     def __init__(
         self,
         num_envs: int = 1,

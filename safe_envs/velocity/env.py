@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
+from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.cost_signal import CostLimits
 from safe_envs.contract.dynamics import ScalarStart, ScalarStep
 from safe_envs.contract.single_env import SingleEnv
@@ -79,6 +81,7 @@ class SafetyVelocityEnv(SingleEnv):
     - v1: first version here; numbered like the Safety-Gymnasium task that it equals.
     """
 
+    @known_arguments()
     def __init__(
         self,
         robot: str = "HalfCheetah",
@@ -171,7 +174,7 @@ class ScalarVelocity:
         return ScalarVelocity, (self._physics,)
 
 
-class SafetyVelocityVectorEnv(NativeVectorEnv):
+class SafetyVelocityVectorEnv(NativeVectorEnv, VectorEnv):
     """`SafetyVelocityEnv` as a native vector environment, with the same arguments.
 
     Its infos hold the costs and `constraint_values`, not Gymnasium's own entries.
@@ -189,6 +192,7 @@ class SafetyVelocityVectorEnv(NativeVectorEnv):
         ValueError: if an argument is out of its range.
     """
 
+    @known_arguments(SafetyVelocityEnv)
     def __init__(
         self,
         num_envs: int = 1,

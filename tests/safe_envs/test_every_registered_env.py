@@ -123,6 +123,22 @@ def test_declares_its_limits(env_id, make_env):
         make_env(env_id, cost_limits=[0.1, 0.2])
 
 
+def test_names_unknown_arguments(env_id):
+    """Both forms name the known and the closest."""
+    for make in (gym.make, gym.make_vec)[: 1 if AutoresetMode is None else 2]:
+        with pytest.raises(TypeError, match=r"'cost_limit'; did you mean 'cost_limits'\? Known: "):
+            make(env_id, cost_limit=1.0)
+
+
+def test_vector_form_names_its_base(env_id):
+    """Some libraries look for Gymnasium's class among the direct bases only."""
+    form = gym.envs.registration.load_env_creator(gym.spec(env_id).vector_entry_point)
+    if isinstance(form, type):
+        assert gym.vector.VectorEnv in form.__bases__
+    elif AutoresetMode is not None:  # a function, whose environment is a wrapper
+        assert gym.vector.VectorWrapper in type(form()).__bases__
+
+
 def test_refuses_an_unknown_render_mode(env_id):
     with pytest.raises(ValueError, match="render_mode is 'ansi'; pass None or"):
         _class_of(env_id)(render_mode="ansi")

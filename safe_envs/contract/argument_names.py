@@ -1,0 +1,49 @@
+"""Unknown arguments are refused with the known ones and the closest."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from safe_envs.contract.argument_checks import unknown_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def known_arguments(
+    *passed_on_to: Callable[..., Any],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that makes a constructor or factory refuse unknown keyword arguments.
+
+    Python's own error names only the unknown one, and `gymnasium.make` passes on what it is given.
+
+    Args:
+        passed_on_to: what gets the `**arguments` of the decorated function; their arguments, too,
+            are known.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        known = set().union(*map(_named_arguments, (function, *passed_on_to)))
+        owner = function.__qualname__.removesuffix(".__init__")
+        if owner == function.__name__:  # not of a class
+            owner = f"{function.__module__.rpartition('.')[2]}.{owner}"
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not known.issuperset(kwargs):
+                unknown = next(name for name in kwargs if name not in known)
+                raise TypeError(unknown_name(f"argument of {owner}", unknown, known))
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def _named_arguments(function: Callable[..., Any]) -> set[str]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(function).parameters
+    return {name for name, each in parameters.items() if each.kind in kinds and name != "self"}

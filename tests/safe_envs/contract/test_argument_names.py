@@ -1,0 +1,39 @@
+"""Unknown arguments are refused with the known ones and the closest."""
+
+import inspect
+
+import pytest
+
+from safe_envs.contract.argument_names import known_arguments
+
+
+class Walker:
+    @known_arguments()
+    def __init__(self, speed=1.0, *, cost_limits=None):
+        self.given = speed, cost_limits
+
+
+@known_arguments(Walker)
+def walkers(num_envs=1, **arguments):
+    return [Walker(**arguments) for _ in range(num_envs)]
+
+
+def test_known_arguments_arrive():
+    assert Walker(2.0, cost_limits=3.0).given == (2.0, 3.0)
+    assert [w.given for w in walkers(2, speed=4.0)] == [(4.0, None)] * 2
+    assert list(inspect.signature(Walker).parameters) == ["speed", "cost_limits"]
+
+
+def test_unknown_arguments_are_named():
+    with pytest.raises(TypeError) as refused:
+        Walker(cost_limit=1.0)
+    assert str(refused.value) == (
+        "unknown argument of Walker 'cost_limit'; did you mean 'cost_limits'? "
+        "Known: cost_limits, speed"
+    )
+    with pytest.raises(TypeError) as refused:
+        walkers(num_env=2)
+    assert str(refused.value) == (
+        "unknown argument of test_argument_names.walkers 'num_env'; did you mean 'num_envs'? "
+        "Known: cost_limits, num_envs, speed"
+    )
