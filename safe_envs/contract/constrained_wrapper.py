@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.contract.action_checks import checked_discrete
+from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.cost_signal import (
     ConstraintSpec,
     CostSignalError,
@@ -16,6 +17,7 @@ from safe_envs.contract.cost_signal import (
     cost_space_of,
     declared_constraints,
 )
+from safe_envs.contract.transition_values import kept, with_numpy_scalars
 
 CostFunction = Callable[[Any, Any, Any, float, dict[str, Any]], float | Sequence[float]]
 
@@ -29,13 +31,15 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     on `env.unwrapped`.
 
     Out-of-range Box actions are clipped; NaN, a wrong shape and an invalid Discrete action raise
-    ValueError.
+    ValueError. `cost_fn` gets copies, so it may be used with environments that reuse their arrays.
+    Python's numbers in infos become NumPy scalars.
 
     Args:
         env: the environment to wrap.
         constraints: one `ConstraintSpec` or several; None keeps those the environment declares.
         cost_fn: returns the step's cost, or one cost per constraint.
-        reward_discount: the discount of the return; 1.0 is the plain sum.
+        reward_discount: the discount of the return, 1.0 for the plain sum; None keeps the declared
+            one, else 1.0.
 
     Raises:
         CostSignalError: if constraints are neither given nor declared; at a step, if the cost is
@@ -51,7 +55,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         ...     cost_fn=lambda obs, action, next_obs, reward, info: float(abs(next_obs[2]) > 4.0),
         ... )
         >>> obs, info = env.reset(seed=0)
-        >>> info["cost"]
+        >>> info["cost"].item()
         0.0
     """
 
@@ -60,7 +64,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         env: gym.Env,
         constraints: ConstraintSpec | Sequence[ConstraintSpec] | None = None,
         cost_fn: CostFunction | None = None,
-        reward_discount: float = 1.0,
+        reward_discount: float | None = None,
     ) -> None:
         gym.utils.RecordConstructorArgs.__init__(
             self, constraints=constraints, cost_fn=cost_fn, reward_discount=reward_discount
@@ -70,16 +74,20 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
             constraints = declared_constraints(env)
         elif isinstance(constraints, ConstraintSpec):
             constraints = (constraints,)
-        if not 0.0 < reward_discount <= 1.0:
-            raise ValueError(f"reward_discount is {reward_discount}; pass a number in (0, 1]")
         self.constraints = tuple(constraints)
         if not self.constraints:
             raise ValueError("constraints is empty; pass at least one ConstraintSpec")
-        self.reward_discount = reward_discount
-        self.cost_space = cost_space_of(self.constraints)
         inner: Any = env.unwrapped
+        if reward_discount is None:
+            try:
+                reward_discount = inner.reward_discount
+            except AttributeError:
+                reward_discount = 1.0
+        check_number("reward_discount", reward_discount, low=0.0, high=1.0, open_low=True)
+        self.reward_discount = float(reward_discount)
+        self.cost_space = cost_space_of(self.constraints)
         inner.constraints = self.constraints
-        inner.reward_discount = reward_discount
+        inner.reward_discount = self.reward_discount
         inner.cost_space = self.cost_space
         self._cost_fn = cost_fn
         self._name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
@@ -94,12 +102,14 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         observation, info = self.env.reset(seed=seed, options=options)
         self._steps, self._episode_cost = 0, 0.0
         self._check_finite("observation", observation)
-        self._last_observation = observation
+        if self._cost_fn is not None:
+            self._last_observation = kept(observation)
         return observation, self._with_cost(info, np.zeros(len(self.constraints)))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one step and check its result."""
         action = checked_action(action, self.action_space)
+        taken = action if self._cost_fn is None else kept(action)
         outcome = self.env.step(action)
         self._steps += 1
         if len(outcome) == 6:
@@ -111,14 +121,14 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._check_finite("observation", observation)
         self._check_finite("reward", reward)
         if self._cost_fn is not None:
-            given = self._cost_fn(self._last_observation, action, observation, reward, info)
+            last, self._last_observation = self._last_observation, kept(observation)
+            given = self._cost_fn(last, taken, kept(observation), reward, info)
         elif tuple_cost is not None:
             given = tuple_cost
         else:
             given = self._cost_in(info)
         costs = self._checked_costs(given)
         self._episode_cost += float(costs.sum())
-        self._last_observation = observation
         return observation, reward, bool(terminated), bool(truncated), self._with_cost(info, costs)
 
     def _cost_in(self, info: Mapping[str, Any]) -> Any:
@@ -133,7 +143,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def _checked_costs(self, given: Any) -> np.ndarray:
         where = f"{self._name}, step {self._steps}: the cost is {given!r}"
         try:
-            costs = np.atleast_1d(np.asarray(given, dtype=np.float64))
+            costs = np.atleast_1d(np.array(given, dtype=np.float64))
         except (TypeError, ValueError):
             raise CostSignalError(f"{where}; return a number") from None
         if costs.shape != (len(self.constraints),):
@@ -149,7 +159,8 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return costs
 
     def _with_cost(self, info: dict[str, Any], costs: np.ndarray) -> dict[str, Any]:
-        info = info | {"cost": float(costs.sum()), "episode_cost": self._episode_cost}
+        totals = {"cost": costs.sum(), "episode_cost": np.float64(self._episode_cost)}
+        info = with_numpy_scalars(info) | totals
         if len(self.constraints) > 1:
             info["costs"] = costs
         return info

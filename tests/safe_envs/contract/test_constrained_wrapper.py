@@ -237,3 +237,73 @@ def test_the_checker_refuses_what_is_not_an_environment():
         check_constrained_env(Scripted, size=3)
     with pytest.raises(CostSignalError, match="declares no constraints"):
         check_constrained_env(Scripted)
+
+
+class Reusing(gym.Env):
+    """A walk along a line whose observations, infos and costs are always the same objects."""
+
+    observation_space = gym.spaces.Dict({"at": gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)})
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float64)
+
+    def __init__(self):
+        self.seen = {"at": np.zeros(1)}
+        self.costs = np.zeros(2)
+        self.info = {"costs": self.costs, "step": 0, "ahead": False, "nested": {"far": 0.5}}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seen["at"][:] = 0.0
+        return self.seen, self.info
+
+    def step(self, action):
+        self.seen["at"] += action
+        self.costs[:] = abs(self.seen["at"][0]), abs(action[0])
+        self.info["step"] += 1
+        action *= 0.0
+        return self.seen, 1, False, False, self.info
+
+
+def test_costs_of_differences_where_arrays_are_reused():
+    """The length of a path and the effort are those of the moves, not of arrays changed since."""
+
+    def cost(obs, action, next_obs, reward, info):
+        moved = abs(next_obs["at"][0] - obs["at"][0])
+        obs["at"][:] = next_obs["at"][:] = np.nan  # of copies only
+        return moved, action[0] ** 2
+
+    env = ConstrainedWrapper(Reusing(), [ENERGY, SPEED], cost)
+    env.reset(seed=0)
+    moves = [0.5, -0.25, 0.125]
+    infos = [env.step(np.array([move]))[4] for move in moves]
+    given = np.array([info["costs"] for info in infos])
+    np.testing.assert_array_equal(given, [[abs(move), move**2] for move in moves])
+    env.reset()
+    assert env.step(np.array([0.25]))[4]["costs"][0] == 0.25  # from 0, not from the last episode
+
+
+def test_costs_of_infos_are_copies():
+    env = ConstrainedWrapper(Reusing(), [ENERGY, SPEED])
+    env.reset(seed=0)
+    infos = [env.step(np.array([move]))[4] for move in (0.5, -0.25)]
+    np.testing.assert_array_equal(infos[0]["costs"], [0.5, 0.5])
+    np.testing.assert_array_equal(infos[1]["costs"], [0.25, 0.25])
+
+
+def test_numbers_in_infos_become_numpy_scalars():
+    env = ConstrainedWrapper(Reusing(), ENERGY, lambda *_: 2)
+    for info in (env.reset(seed=0)[1], env.step(np.zeros(1))[4]):
+        kinds = {key: type(value) for key, value in info.items() if key not in ("costs", "nested")}
+        assert kinds == {
+            "cost": np.float64, "episode_cost": np.float64, "step": np.int64, "ahead": np.bool_
+        }  # fmt: skip
+        assert type(info["nested"]["far"]) is np.float64
+    assert type(env.unwrapped.info["step"]) is int  # the environment's own info stays
+
+
+def test_keeps_the_declared_discount_of_the_return():
+    discounted = gym.make("Safe/CliffWorld-v0")
+    assert ConstrainedWrapper(discounted, ENERGY, lambda *_: 0.0).reward_discount == 0.9
+    assert discounted.unwrapped.reward_discount == 0.9
+    assert ConstrainedWrapper(discounted, reward_discount=0.5).reward_discount == 0.5
+    assert discounted.unwrapped.reward_discount == 0.5
+    assert ConstrainedWrapper(Reusing(), ENERGY, lambda *_: 0.0).reward_discount == 1.0
