@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.utils.env_checker import data_equivalence
 
+from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.checked_rollout import Transition, checked_rollout, require
-from safe_envs.contract.cost_signal import ConstraintSpec, CostSignalError, declared_constraints
+from safe_envs.contract.cost_signal import (
+    ConstraintSpec,
+    CostSignalError,
+    NonFiniteEnvError,
+    declared_constraints,
+)
+from safe_envs.contract.gymnasium_check import gymnasium_remarks
+from safe_envs.contract.transition_values import plain_entries
 from safe_envs.contract.vector_checks import (
     EnvFactory,
+    Rollout,
     check_dummy_vec_env,
     check_native_form,
     check_vector_forms,
 )
 from safe_envs.contract.vector_env import AutoresetMode
+
+SB3_ACTIONS = (
+    gym.spaces.Box,
+    gym.spaces.Discrete,
+    gym.spaces.MultiDiscrete,
+    gym.spaces.MultiBinary,
+)
 
 
 @dataclass(frozen=True)
@@ -29,11 +48,13 @@ class ContractReport:
     environment: str
     passed: tuple[str, ...]
     skipped: tuple[str, ...]  # each with its reason
+    notes: tuple[str, ...] = ()  # what is allowed but may surprise other libraries
 
     def __str__(self) -> str:
         lines = [f"{self.environment} follows the cost contract:"]
         lines += [f"  passed   {name}" for name in self.passed]
         lines += [f"  skipped  {name}" for name in self.skipped]
+        lines += [f"  note     {note}" for note in self.notes]
         return "\n".join(lines)
 
 
@@ -49,23 +70,34 @@ def check_constrained_env(
     Stable-Baselines3's DummyVecEnv if that package is installed.
 
     Args:
-        id_or_factory: a registered id, or a function without arguments that makes the environment.
+        id_or_factory: a registered id, also as "module:id", or a function without arguments that
+            makes the environment.
         steps: length of each rollout; choose it long enough for episodes to end.
         num_envs: copies in the vector environments.
         kwargs: arguments for `gymnasium.make`; only with an id.
 
     Raises:
-        CostSignalError: at the first violated rule; the message names the rule, step and value.
-        Exception: whatever Gymnasium's `check_env` raises.
+        CostSignalError: at the first violated rule; the message names the rule, step and value. An
+            error of the environment or of another library is the cause.
+        TypeError: if this is neither an id nor a function.
+        gym.error.Error: if there is no such id.
+        ImportError: if the module of an id cannot be imported.
     """
+    check_count(steps=steps, num_envs=num_envs)
     name, make, has_native = _resolve(id_or_factory, kwargs)
-    env = make()
+    with _explained("making the environment"):
+        env = make()
+    require(isinstance(env, gym.Env), f"{name} made {env!r}, which is no gymnasium.Env")
     constraints = _check_declaration(env)
-    check_env(env.unwrapped if isinstance(id_or_factory, str) else env, skip_render_check=True)
     env.close()
-    rollouts = [checked_rollout(make(), seed, steps) for seed in range(num_envs)]
-    _check_determinism(rollouts[0], checked_rollout(make(), 0, steps))
-    _check_bad_actions(make())
+    with _explained(f"gymnasium.utils.env_checker.check_env of {name}"):
+        notes = [f"check_env: {remark}" for remark in gymnasium_remarks(make)]
+    with _explained("a random rollout"):
+        rollouts = [checked_rollout(make(), seed, steps) for seed in range(num_envs)]
+        _check_determinism(rollouts[0], checked_rollout(make(), 0, steps))
+    with _explained("a bad action"):
+        _check_bad_actions(make())
+    notes += _plain_entries(rollouts)
     passed = ["declaration", "gymnasium.utils.env_checker.check_env", "costs of random rollouts"]
     passed += ["determinism under a seed", "refusal of bad actions"]
     skipped = []
@@ -76,16 +108,22 @@ def check_constrained_env(
     if AutoresetMode is None:
         skipped.append(f"vector environments: gymnasium {gym.__version__} has no autoreset modes")
     else:
-        passed += check_vector_forms(make, rollouts, len(constraints))
+        with _explained("a vector environment"):
+            passed += check_vector_forms(make, rollouts, len(constraints))
         if has_native:
-            passed += check_native_form(name, kwargs, rollouts[0], len(constraints))
+            with _explained("the native vector form"):
+                passed += check_native_form(name, kwargs, rollouts[0], len(constraints))
         else:
             skipped.append("native vector form: the environment has none")
+    sb3 = "stable_baselines3 DummyVecEnv"
     if importlib.util.find_spec("stable_baselines3") is None:
-        skipped.append("stable_baselines3 DummyVecEnv: the package is not installed")
+        skipped.append(f"{sb3}: the package is not installed")
+    elif not isinstance(env.action_space, SB3_ACTIONS):
+        skipped.append(f"{sb3}: the package has no {type(env.action_space).__name__} actions")
     else:
-        passed.append(check_dummy_vec_env(make, rollouts, len(constraints)))
-    return ContractReport(name, tuple(passed), tuple(skipped))
+        with _explained(sb3):
+            passed.append(check_dummy_vec_env(make, rollouts, len(constraints)))
+    return ContractReport(name, tuple(passed), tuple(skipped), tuple(notes))
 
 
 def _resolve(
@@ -93,7 +131,10 @@ def _resolve(
 ) -> tuple[str, EnvFactory, bool]:
     """Return the environment's name, a function that makes it, and whether it has a native form."""
     if isinstance(id_or_factory, str):
-        spec = gym.spec(id_or_factory)
+        module, _, env_id = id_or_factory.rpartition(":")
+        if module:
+            _import_for(id_or_factory, module)
+        spec = gym.spec(env_id)
         make = partial(gym.make, id_or_factory, **kwargs)
         return id_or_factory, make, spec.vector_entry_point is not None
     if not callable(id_or_factory):
@@ -104,7 +145,40 @@ def _resolve(
         raise TypeError(
             f"{sorted(kwargs)} can only be passed with an id; set them inside the function"
         )
-    return str(id_or_factory()), id_or_factory, False
+    with _explained("making the environment"):
+        return str(id_or_factory()), id_or_factory, False
+
+
+def _import_for(env_id: str, module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"the id {env_id!r} names the module {module!r}, which cannot be imported: {error}; "
+            "pass 'module:id' with the module that registers the environment"
+        ) from error
+
+
+@contextmanager
+def _explained(check: str) -> Iterator[None]:
+    """Turn any error inside into one that says which check it ended."""
+    try:
+        yield
+    except (CostSignalError, NonFiniteEnvError):
+        raise
+    except Exception as error:
+        raise CostSignalError(f"{check} ended with {type(error).__name__}: {error}") from error
+
+
+def _plain_entries(rollouts: Sequence[Rollout]) -> list[str]:
+    """Return a note about entries of infos that are neither NumPy's nor strings."""
+    names = {name for rollout in rollouts for t in rollout for name in plain_entries(t.info)}
+    if not names:
+        return []
+    return [
+        f"{', '.join(sorted(names))}: libraries that ask values for their dtype, such as torchrl, "
+        "cannot read them; report NumPy scalars and arrays"
+    ]
 
 
 def _check_declaration(env: gym.Env) -> tuple[ConstraintSpec, ...]:

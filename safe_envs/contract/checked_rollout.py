@@ -22,6 +22,7 @@ class Transition:
     terminated: bool
     truncated: bool
     costs: np.ndarray  # (m,)
+    info: dict[str, Any]
 
 
 def require(holds: bool, message: str | Callable[[], str]) -> None:
@@ -43,14 +44,14 @@ def checked_rollout(env: gym.Env, seed: int, steps: int) -> list[Transition]:
     episode_cost = 0.0
     costs = _checked_costs(info, count, inner.cost_space, episode_cost, "after reset")
     require(not costs.any(), f"the cost after reset is {costs}; it has to be 0")
-    transitions = [Transition(None, observation, 0.0, False, False, costs)]
+    transitions = [Transition(None, observation, 0.0, False, False, costs, info)]
     for step in range(1, steps):
         last = transitions[-1]
         if last.terminated or last.truncated:
             observation, info = env.reset()
             episode_cost = 0.0
             costs = _checked_costs(info, count, inner.cost_space, episode_cost, "after reset")
-            transitions.append(Transition(None, observation, 0.0, False, False, costs))
+            transitions.append(Transition(None, observation, 0.0, False, False, costs, info))
             continue
         action = env.action_space.sample()
         observation, reward, terminated, truncated, info = env.step(action)
@@ -62,7 +63,7 @@ def checked_rollout(env: gym.Env, seed: int, steps: int) -> list[Transition]:
                 f"at step {step} the observation {observation!r} is not in {env.observation_space}"
             )
         transitions.append(
-            Transition(action, observation, float(reward), terminated, truncated, costs)
+            Transition(action, observation, float(reward), terminated, truncated, costs, info)
         )
     env.close()
     return transitions
@@ -76,16 +77,25 @@ def _checked_costs(
         require(key in info, f"{when}: info has no {key!r}, it has {sorted(info)}")
     cost = info["cost"]
     require(
-        isinstance(cost, float) and np.isfinite(cost) and cost >= 0.0,
+        type(cost) is np.float64 and bool(np.isfinite(cost) and cost >= 0.0),
         lambda: (
-            f"{when}: info['cost'] is {cost!r} of type {type(cost).__name__}; report a float >= 0"
+            f"{when}: info['cost'] is {cost!r} of type {type(cost).__name__}; report a "
+            "numpy.float64 >= 0"
+        ),
+    )
+    total = info["episode_cost"]
+    require(
+        type(total) is np.float64,
+        lambda: (
+            f"{when}: info['episode_cost'] is {total!r} of type {type(total).__name__}; report a "
+            "numpy.float64"
         ),
     )
     require(
-        bool(np.isclose(info["episode_cost"], episode_cost, rtol=1e-9, atol=1e-9)),
+        bool(np.isclose(total, episode_cost, rtol=1e-9, atol=1e-9)),
         lambda: (
-            f"{when}: info['episode_cost'] is {info['episode_cost']!r}, but the costs since "
-            f"reset sum to {episode_cost}"
+            f"{when}: info['episode_cost'] is {total!r}, but the costs since reset sum to "
+            f"{episode_cost}"
         ),
     )
     costs = np.array([cost]) if count == 1 else info["costs"]

@@ -92,12 +92,29 @@ def _replay(
         _require_equal(name, step, "terminated", terminated, [t.terminated for t in row])
         _require_equal(name, step, "truncated", truncated, [t.truncated for t in row])
         if observations:
+            for i, t in enumerate(row):
+                _require_entries(name, step, infos, i, t.info)
             final = infos["final_obs"] if same_step and "final_obs" in infos else None
             seen = list(iterate(venv.observation_space, observed))
             for i, t in enumerate(row):
                 last = final[i] if final is not None and final[i] is not None else seen[i]
                 _require_same_observation(name, step, last, t.observation)
     venv.close()
+
+
+def _require_entries(
+    name: str, step: int, infos: dict[str, Any], row: int, expected: dict[str, Any]
+) -> None:
+    """Require that infos have the entries of a single environment's info, in the same shapes."""
+    for key, value in expected.items():
+        given = infos[key][row] if key in infos else None
+        require(
+            given is not None and np.shape(given) == np.shape(value),
+            lambda key=key, given=given, value=value: (  # type: ignore[misc]
+                f"{name}, step {step}: info[{key!r}] of row {row} is {given!r} but the single "
+                f"environment has {value!r}; report it in both forms"
+            ),
+        )
 
 
 def _same_step_rows(rollouts: Sequence[Rollout]) -> list[tuple[Transition, ...]]:

@@ -7,10 +7,8 @@ from safe_envs import (
     ConstraintSpec,
     CostSignalError,
     NonFiniteEnvError,
-    check_constrained_env,
     declared_constraints,
 )
-from safe_envs.contract.vector_env import AutoresetMode
 
 ENERGY = ConstraintSpec("energy", limit=5.0)
 SPEED = ConstraintSpec("speed", limit=1.0, discount=0.99)
@@ -163,80 +161,6 @@ def test_discrete_and_other_actions():
     env.step(np.array([1, 0]))
     with pytest.raises(ValueError, match="is not in MultiDiscrete"):
         env.step(np.array([2, 0]))
-
-
-class LosesTheLastCost(gym.Env):
-    """Reports its cost on every step but the one that ends the episode."""
-
-    observation_space = gym.spaces.Discrete(2)
-    action_space = gym.spaces.Discrete(2)
-
-    def __init__(self, fault):
-        self.fault = fault
-        self.constraints = (ENERGY,)
-        self.reward_discount = 1.0
-        self.cost_space = gym.spaces.Box(0, 1, (1,), np.float64)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.steps = 0
-        self.total = 0.0
-        return 0, {"cost": 0.0, "episode_cost": 0.0}
-
-    def step(self, action):
-        if not self.action_space.contains(action):
-            if self.fault == "takes any action":
-                action = 0
-            else:
-                raise ValueError("no such action")
-        self.steps += 1
-        self.total += 1.0
-        info = {"cost": 1.0, "episode_cost": self.total}
-        ended = self.steps == 5
-        if self.fault == "loses the last cost" and ended:
-            del info["cost"]
-        if self.fault == "gives an int":
-            info["cost"] = 1
-        if self.fault == "leaves the cost space":
-            info["cost"] = 2.0
-            info["episode_cost"] = 2.0 * self.total
-        if self.fault == "does not add up":
-            info["episode_cost"] = 0.0
-        return int(action), 0.0, ended, False, info
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("loses the last cost", "at step 5: info has no 'cost'"),
-        ("gives an int", "info\\['cost'\\] is 1 of type int; report a float >= 0"),
-        ("leaves the cost space", "are not in cost_space"),
-        ("does not add up", "the costs since reset sum to 1.0"),
-        ("takes any action", "was accepted; it has to raise ValueError"),
-    ],
-)
-def test_the_checker_finds(fault, message):
-    with pytest.raises(CostSignalError, match=message):
-        check_constrained_env(lambda: LosesTheLastCost(fault))
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_checker_passes_the_same_environment_without_fault():
-    report = check_constrained_env(lambda: LosesTheLastCost(None))
-    assert "terminal costs" in report.passed
-    if AutoresetMode is not None:
-        assert "native vector form: the environment has none" in report.skipped
-    assert "passed   terminal costs" in str(report)
-
-
-def test_the_checker_refuses_what_is_not_an_environment():
-    with pytest.raises(TypeError, match="neither an id nor a function"):
-        check_constrained_env(3)
-    with pytest.raises(TypeError, match="can only be passed with an id"):
-        check_constrained_env(Scripted, size=3)
-    with pytest.raises(CostSignalError, match="declares no constraints"):
-        check_constrained_env(Scripted)
 
 
 class Reusing(gym.Env):

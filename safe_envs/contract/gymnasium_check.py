@@ -1,0 +1,43 @@
+"""Gymnasium's own `check_env`, whose errors and remarks become part of the report."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+
+import gymnasium as gym
+from gymnasium.utils.env_checker import check_env
+
+WRAPPED = "is different from the unwrapped version"  # true of every wrapped environment
+_COLOR = re.compile(r"\x1b\[\d+m")
+
+
+def gymnasium_remarks(make: Callable[[], gym.Env]) -> list[str]:
+    """Run `check_env` on an environment, and return what it remarks.
+
+    The environment is checked with its wrappers, and need not be one that Gymnasium can make again
+    from its spec: that it may be closed twice is checked on a second one.
+
+    Args:
+        make: makes the environment.
+
+    Raises:
+        Exception: whatever `check_env` raises.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        env = make()
+        check_env(env, skip_render_check=True, skip_close_check=True)
+        env.close()
+        closed = make()
+        closed.close()
+        closed.close()
+    remarks = []
+    for each in caught:
+        text = _COLOR.sub("", str(each.message))
+        if not text.startswith("WARN: "):  # of the environment itself, or of its libraries
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+        elif WRAPPED not in text:
+            remarks.append(text.removeprefix("WARN: "))
+    return list(dict.fromkeys(remarks))
