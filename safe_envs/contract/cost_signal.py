@@ -1,6 +1,6 @@
 """The cost contract: how environments declare constraints and how costs are read.
 
-`step` returns Gymnasium's five values. `info["cost"]` is the step's total cost, a float >= 0, on
+`step` returns Gymnasium's five values. `info["cost"]` is the step's total cost, a float64 >= 0, on
 every step, including the last one of an episode, and 0.0 after reset. With m > 1 constraints,
 `info["costs"]` holds one cost for each, shape (m,), and sums to `info["cost"]`.
 `info["episode_cost"]` is the undiscounted sum since reset. If an environment has signed margins,
