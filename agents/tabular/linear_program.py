@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linprog
 
-from safe_envs.tabular.model import TabularCMDP
+from safe_envs.tabular.model import TabularCMDP, amounts
 
 
 class Optimum(NamedTuple):
@@ -18,6 +18,13 @@ class Optimum(NamedTuple):
     costs: np.ndarray  # (m,) V_c of the policy
     multipliers: np.ndarray  # (m,) lambda* >= 0
     policy: np.ndarray  # (S, A)
+
+    def __repr__(self) -> str:
+        states, actions = self.policy.shape
+        return (
+            f"Optimum: value {self.value:.4g}; {amounts('cost', self.costs)}; "
+            f"{amounts('multiplier', self.multipliers)}; {states} states, {actions} actions"
+        )
 
 
 def linear_program(cmdp: TabularCMDP) -> Optimum:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from safe_envs.contract.argument_checks import check_count
-from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
+from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP, amounts
+
+ROUNDING = 1e-9  # a violation up to this is printed as feasible
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SolverTrace:
     """One row per exact policy evaluation, and the LAST policy (never an average).
 
@@ -21,6 +23,15 @@ class SolverTrace:
     violation: np.ndarray  # (evaluations, m) V_c - limit; feasible if <= 0
     multipliers: np.ndarray  # (evaluations, m)
     policy: np.ndarray  # (S, A)
+
+    def __repr__(self) -> str:
+        feasible = "feasible" if self.violation[-1].max(initial=0.0) <= ROUNDING else "not feasible"
+        states, actions = self.policy.shape
+        return (
+            f"SolverTrace: {len(self.value):,} evaluations, the last: value {self.value[-1]:.4g}; "
+            f"{amounts('violation', self.violation[-1])} ({feasible}); "
+            f"{amounts('multiplier', self.multipliers[-1])}; {states} states, {actions} actions"
+        )
 
     def errors(self, optimal_value: float) -> np.ndarray:
         """Return max(|optimal_value - value|, violation, 0) of every row, (evaluations,)."""
