@@ -17,7 +17,8 @@ from safe_envs.tabular.model import TabularCMDP
 
 TOLERANCE = 1e-9  # of `cost_units`: a limit missed by less counts as met, for values are rounded
 ROUNDING = 1e-12  # of the same: smaller differences of action values are rounding
-MOST_COLUMNS = 100
+MOST_COLUMNS = 1000
+ENOUGH_COLUMNS = 100  # if they prove that no policy meets the limits, however near one comes
 
 
 class Closest(NamedTuple):
@@ -60,18 +61,22 @@ def closest_to_limits(cmdp: TabularCMDP) -> Closest:
     bound its minimum from above; the prices of that problem are the next w.
     """
     units = cost_units(cmdp)
+    # No V_c is beyond its unit, so a limit beyond two is a limit at two, and a number for HiGHS.
+    limits = np.clip(cmdp.limits, -2.0 * units, 2.0 * units)
     weights = np.full(cmdp.num_constraints, 1.0 / max(1, cmdp.num_constraints))
     columns: list[np.ndarray] = []  # (m,) costs of each policy found
     lower, mixture = -np.inf, np.full(cmdp.num_constraints, -np.inf)
     for _ in range(MOST_COLUMNS if cmdp.num_constraints else 0):
         least, costs = cheapest(cmdp, weights / units)
-        lower = max(lower, least - float(weights @ (cmdp.limits / units)))
+        lower = max(lower, least - float(weights @ (limits / units)))
         columns.append(costs)
-        excess = (np.stack(columns, axis=1) - cmdp.limits[:, None]) / units[:, None]  # (m, k)
+        excess = (np.stack(columns, axis=1) - limits[:, None]) / units[:, None]  # (m, k)
         shares, weights = _best_mixture(excess)
         mixture = np.stack(columns, axis=1) @ shares
         upper = float((excess @ shares).max())
         if upper <= TOLERANCE or upper - lower <= 0.1 * TOLERANCE:
+            break
+        if lower > TOLERANCE and len(columns) >= ENOUGH_COLUMNS:
             break
     return Closest(mixture, lower)
 

@@ -104,7 +104,7 @@ class CliffWorldEnv(TabularEnv):
     ) -> None:
         model, constraints = _problem(slip, chasm_reward, cost_limits, per_constraint)
         dynamics = TabularBatch(model, constraints, _PICTURE.draw, observation)
-        super().__init__(dynamics, direction_keys(down=0, up=1, left=2, right=3), render_mode)
+        super().__init__(dynamics, render_mode, direction_keys(down=0, up=1, left=2, right=3))
 
 
 class CliffWorldVectorEnv(NativeVectorEnv, VectorEnv):

@@ -95,7 +95,7 @@ class DeepSeaTreasureEnv(TabularEnv):
     ) -> None:
         model, constraints = _problem(size, mines, cost_limits, per_constraint)
         dynamics = TabularBatch(model, constraints, _picture(size, mines).draw, observation)
-        super().__init__(dynamics, direction_keys(left=LEFT, right=RIGHT), render_mode)
+        super().__init__(dynamics, render_mode, direction_keys(left=LEFT, right=RIGHT))
 
 
 class DeepSeaTreasureVectorEnv(NativeVectorEnv, VectorEnv):

@@ -12,7 +12,7 @@ import numpy as np
 from safe_envs.contract.cost_signal import ConstraintSpec
 from safe_envs.contract.dynamics import BatchStep, ScalarStart, ScalarStep
 from safe_envs.contract.single_env import SingleEnv
-from safe_envs.tabular.keyboard import Keys
+from safe_envs.tabular.keyboard import Keys, numbered_keys
 from safe_envs.tabular.model import TabularCMDP
 from safe_envs.tabular.observations import ObservationName, observation_named
 
@@ -59,14 +59,17 @@ class TabularEnv(SingleEnv):
 
     Args:
         dynamics: the problem.
-        keys: which keys stand for which action, for `gymnasium.utils.play`.
         render_mode: None, "rgb_array" or "human".
+        keys: which keys stand for which action in `gymnasium.utils.play`; None numbers the actions.
     """
 
-    def __init__(self, dynamics: TabularBatch, keys: Keys, render_mode: str | None = None) -> None:
+    def __init__(
+        self, dynamics: TabularBatch, render_mode: str | None = None, keys: Keys | None = None
+    ) -> None:
         scalar = dynamics.observation.scalar(ScalarTabular(dynamics))
         super().__init__(dynamics, render_mode, scalar)
-        self._model, self._seen, self._keys = dynamics.model, dynamics.observation, keys
+        self._model, self._seen = dynamics.model, dynamics.observation
+        self._keys = numbered_keys(self._model.num_actions) if keys is None else keys
 
     def tabular_model(self) -> TabularCMDP:
         """Return the CMDP that this environment samples."""

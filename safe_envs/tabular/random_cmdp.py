@@ -13,7 +13,6 @@ from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_c
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.tabular.env import TabularBatch, TabularEnv
 from safe_envs.tabular.grid_drawing import draw_ring
-from safe_envs.tabular.keyboard import numbered_keys
 from safe_envs.tabular.model import TabularCMDP
 from safe_envs.tabular.observations import ObservationName
 
@@ -130,7 +129,7 @@ class RandomCMDPEnv(TabularEnv):
         )
         draw = partial(draw_ring, count=states)
         dynamics = TabularBatch(model, _constraints_of(model), draw, observation)
-        super().__init__(dynamics, numbered_keys(actions), render_mode)
+        super().__init__(dynamics, render_mode)
 
 
 class RandomCMDPVectorEnv(NativeVectorEnv, VectorEnv):

@@ -131,6 +131,12 @@ def test_units_do_not_matter(unit, limit):
     assert closest_to_limits(other).violation == closest_to_limits(cmdp).violation
 
 
+@pytest.mark.parametrize(("limits", "feasible"), [([1e30, 5.0], True), ([1e30, -1e30], False)])
+def test_limits_far_out_of_reach(limits, feasible):
+    closest = closest_to_limits(conflicting(limits))
+    assert (closest.violation <= TOLERANCE) == feasible
+
+
 @pytest.mark.parametrize("discount", [0.0, 0.9, 0.999])
 @pytest.mark.parametrize("branching", [None, 3])
 def test_cheapest_policy_is_that_of_value_iteration(branching, discount):

@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+matplotlib = pytest.importorskip("matplotlib")
 pygame = pytest.importorskip("pygame")
 
 CLIFF_KEYS = {"w": 1, "s": 0, "a": 2, "d": 3, "up": 1, "down": 0, "left": 2, "right": 3}
@@ -17,6 +18,8 @@ def code(key):
 def played(monkeypatch, env, keys):
     """Press one key after the other; return (observation, action) of every step taken."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    # The module selects a backend with windows for the whole process.
+    monkeypatch.setattr(matplotlib, "use", lambda backend: None)
     from gymnasium.utils.play import play
 
     pygame.display.init()
@@ -35,7 +38,7 @@ def played(monkeypatch, env, keys):
 
     pygame.event.clear()
     press()
-    play(env, fps=1000, callback=after_step, seed=5, wait_on_player=True)
+    play(env, fps=1000, callback=after_step, seed=5)
     return steps
 
 

@@ -69,7 +69,7 @@ def test_environments_take_sparse_tables_for_dense_ones(form):
     arguments = {"states": 9, "actions": 3, "constraints": 2, "model_seed": 4, "branching": 3}
     env = RandomCMDPEnv(**arguments)
     found = all_sparse(env.tabular_model(), SPARSE_P[form])
-    other = TabularEnv(TabularBatch(found, env.constraints, env.dynamics.draw), {})
+    other = TabularEnv(TabularBatch(found, env.constraints, env.dynamics.draw))
     assert env.reset(seed=1)[0] == other.reset(seed=1)[0]
     for action in [0, 1, 2] * 20:
         assert env.step(action)[:2] == other.step(action)[:2]
