@@ -2,7 +2,7 @@
 
 Every first-order method returns a `SolverTrace`: one row per exact policy evaluation, and the last
 policy. The `lin_` solvers and `ppqa_alm` search the log-linear policies of given features, the
-others all policies.
+others all policies. Limits that no policy meets are an error in all of them.
 """
 
 from agents.tabular.features import one_hot, tile_coding

@@ -8,7 +8,10 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linprog
 
-from safe_envs.tabular.model import TabularCMDP
+from agents.tabular.feasibility import check_feasible, cost_units
+from safe_envs.tabular.model import TabularCMDP, amounts
+
+SLACK = 1e-11  # of the largest possible cost, for limits that no policy meets by more than rounding
 
 
 class Optimum(NamedTuple):
@@ -18,6 +21,13 @@ class Optimum(NamedTuple):
     costs: np.ndarray  # (m,) V_c of the policy
     multipliers: np.ndarray  # (m,) lambda* >= 0
     policy: np.ndarray  # (S, A)
+
+    def __repr__(self) -> str:
+        states, actions = self.policy.shape
+        return (
+            f"Optimum: value {self.value:.4g}; {amounts('cost', self.costs)}; "
+            f"{amounts('multiplier', self.multipliers)}; {states} states, {actions} actions"
+        )
 
 
 def linear_program(cmdp: TabularCMDP) -> Optimum:
@@ -33,18 +43,15 @@ def linear_program(cmdp: TabularCMDP) -> Optimum:
     the returned policy by exact evaluation; states of zero occupancy get the uniform policy.
 
     Raises:
-        ValueError: if no policy meets the limits; the message lists the least cost of each.
+        ValueError: if no policy meets the limits; it names the constraints and the least costs.
     """
     flow, start = _flow_equations(cmdp)
-    solution = _highs(
-        -cmdp.reward.ravel(), flow, start, cmdp.costs.reshape(len(cmdp.limits), -1), cmdp.limits
-    )
+    reward, costs = -cmdp.reward.ravel(), cmdp.costs.reshape(len(cmdp.limits), -1)
+    solution = _highs(reward, flow, start, costs, cmdp.limits)
     if solution.status == 2:
-        least = [_highs(cost.ravel(), flow, start).fun for cost in cmdp.costs]
-        raise ValueError(
-            f"no policy meets the limits {cmdp.limits.tolist()}: the smallest value of each "
-            f"cost alone is {[round(float(c), 6) for c in least]}; raise the limits"
-        )
+        missed = max(check_feasible(cmdp).violation, 0.0) + SLACK  # refused for rounding only
+        limits = cmdp.limits + missed * cost_units(cmdp)
+        solution = _highs(reward, flow, start, costs, limits)
     if not solution.success:
         raise ValueError(f"HiGHS did not solve the occupancy program: {solution.message}")
     policy = policy_of(solution.x.reshape(cmdp.reward.shape))

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agents.tabular.feasibility import check_feasible
 from safe_envs.contract.argument_checks import check_count
-from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
+from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP, amounts
+
+UNMET = 50  # policies beyond the limits before it is examined whether any policy meets them
+ROUNDING = 1e-9  # a violation up to this is printed as feasible
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SolverTrace:
     """One row per exact policy evaluation, and the LAST policy (never an average).
 
@@ -21,6 +25,15 @@ class SolverTrace:
     violation: np.ndarray  # (evaluations, m) V_c - limit; feasible if <= 0
     multipliers: np.ndarray  # (evaluations, m)
     policy: np.ndarray  # (S, A)
+
+    def __repr__(self) -> str:
+        feasible = "feasible" if self.violation[-1].max(initial=0.0) <= ROUNDING else "not feasible"
+        states, actions = self.policy.shape
+        return (
+            f"SolverTrace: {len(self.value):,} evaluations, the last: value {self.value[-1]:.4g}; "
+            f"{amounts('violation', self.violation[-1])} ({feasible}); "
+            f"{amounts('multiplier', self.multipliers[-1])}; {states} states, {actions} actions"
+        )
 
     def errors(self, optimal_value: float) -> np.ndarray:
         """Return max(|optimal_value - value|, violation, 0) of every row, (evaluations,)."""
@@ -37,12 +50,17 @@ class SolverTrace:
 
 
 class TraceRecorder:
-    """Evaluates policies within a budget and records one row for each."""
+    """Evaluates policies within a budget and records one row for each.
+
+    If the first policies all exceed the limits, it examines whether any policy meets them. The
+    evaluations that this needs are not part of the budget.
+    """
 
     def __init__(self, cmdp: TabularCMDP, evaluations: int) -> None:
         check_count(evaluations=evaluations)
         self.cmdp = cmdp
         self.used = 0
+        self._met = False  # whether some policy is known to meet the limits
         self._value = np.empty(evaluations)
         self._violation = np.empty((evaluations, cmdp.num_constraints))
         self._multipliers = np.empty((evaluations, cmdp.num_constraints))
@@ -61,11 +79,21 @@ class TraceRecorder:
         return evaluation
 
     def write(self, evaluation: PolicyEvaluation, multipliers: np.ndarray) -> None:
-        """Record the next row, one per policy evaluation."""
+        """Record the next row, one per policy evaluation.
+
+        Raises:
+            ValueError: if no policy meets the limits.
+        """
+        violation = evaluation.costs - self.cmdp.limits
         self._value[self.used] = evaluation.value
-        self._violation[self.used] = evaluation.costs - self.cmdp.limits
+        self._violation[self.used] = violation
         self._multipliers[self.used] = multipliers
         self.used += 1
+        if not self._met:
+            self._met = bool((violation <= 0.0).all())
+            if not self._met and self.used == min(UNMET, len(self._value)):
+                check_feasible(self.cmdp)
+                self._met = True
 
     def trace(self, policy: np.ndarray) -> SolverTrace:
         """Return all rows with the last policy."""

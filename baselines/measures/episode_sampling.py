@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from agents import ConstrainedAgent
 from agents.rollout import checked_signals
@@ -17,7 +17,11 @@ from baselines.measures.episode_statistics import (
     ExactValues,
     summarize_episodes,
 )
-from baselines.names.environments import EnvironmentName, find_tabular_model
+from baselines.names.environments import (
+    EnvironmentName,
+    find_tabular_model,
+    find_tabular_observations,
+)
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 MOST_COPIES = 10
@@ -56,7 +60,7 @@ def evaluate_policy(
     contract = Contract(model.constraints, model.reward_discount)
     drawn = sample_episodes(model, venv, contract, episodes, seed, deterministic)
     limits = model.cost_limit.tolist()
-    exact = exact_values(model, env, deterministic)
+    exact = exact_values(model, venv, env, deterministic)
     return summarize_episodes(drawn, limits, seed, exact)
 
 
@@ -108,15 +112,19 @@ def sample_episodes(
 
 
 def exact_values(
-    model: ConstrainedAgent, env: EnvironmentName, deterministic: bool
+    model: ConstrainedAgent, venv: VecEnv, env: EnvironmentName, deterministic: bool
 ) -> ExactValues | None:
-    """Return the policy's values by the environment's tabular model, None if there is none."""
-    cmdp = find_tabular_model(env)
-    if cmdp is None:
+    """Return the policy's values by the environment's tabular model.
+
+    None if it has none, or if it is not known what it shows of each state.
+    """
+    cmdp, seen = find_tabular_model(env), find_tabular_observations(env)
+    if cmdp is None or seen is None:
         return None
-    states = torch.arange(cmdp.num_states)
+    if isinstance(venv, VecNormalize):
+        seen = np.asarray(venv.normalize_obs(seen))
     with torch.no_grad():
-        distribution: Any = model.policy.get_distribution(states).distribution
+        distribution: Any = model.policy.get_distribution(torch.as_tensor(seen)).distribution
     probabilities = distribution.probs.double().numpy()  # (S, A)
     if deterministic:
         probabilities = np.eye(cmdp.num_actions)[probabilities.argmax(axis=1)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, urlencode
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 import safe_envs
@@ -27,6 +29,14 @@ class HasTabularModel(Protocol):
 
     def tabular_model(self) -> TabularCMDP:
         """Return the CMDP that the environment samples."""
+
+
+@runtime_checkable
+class HasTabularObservations(Protocol):
+    """An environment that shows the states of its tables in its own way."""
+
+    def tabular_observations(self) -> np.ndarray:
+        """Return the observation of each state of the CMDP, (S, ...)."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +106,37 @@ def find_tabular_model(name: EnvironmentName) -> TabularCMDP | None:
     Raises:
         ValueError: if Gymnasium cannot make the environment.
     """
+    with closing(_made(name)) as env:
+        known = env.unwrapped
+        return known.tabular_model() if isinstance(known, HasTabularModel) else None
+
+
+def find_tabular_observations(name: EnvironmentName) -> np.ndarray | None:
+    """Return what an agent sees of each state of an environment's CMDP, (S, ...).
+
+    None if it has no CMDP, or if it neither shows the states' numbers nor says what it shows.
+
+    Raises:
+        ValueError: if Gymnasium cannot make the environment.
+    """
+    with closing(_made(name)) as env:
+        known, space = env.unwrapped, env.observation_space
+        if isinstance(known, HasTabularObservations):
+            return known.tabular_observations()
+        if isinstance(known, HasTabularModel) and isinstance(space, gym.spaces.Discrete):
+            return np.arange(space.n)
+        return None
+
+
+def _made(name: EnvironmentName) -> gym.Env[Any, Any]:
     arguments: dict[str, Any] = dict(name.kwargs)
     try:
-        env = gym.make(name.id, disable_env_checker=True, **arguments)
+        return gym.make(name.id, disable_env_checker=True, **arguments)
     except (TypeError, ValueError, ImportError, gym.error.Error) as error:
         raise ValueError(
             f"gymnasium.make({name.id!r}) with arguments {arguments} failed: "
             f"{type(error).__name__}: {error}"
         ) from error
-    try:
-        known = env.unwrapped
-        return known.tabular_model() if isinstance(known, HasTabularModel) else None
-    finally:
-        env.close()
 
 
 def _our_ids(wanted: str) -> list[str]:

@@ -18,7 +18,9 @@ from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_c
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.tabular.env import TabularBatch, TabularEnv
 from safe_envs.tabular.grid_drawing import GridPicture
+from safe_envs.tabular.keyboard import direction_keys
 from safe_envs.tabular.model import TabularCMDP
+from safe_envs.tabular.observations import ObservationName
 
 COLUMNS, ROWS = 4, 5
 MOVES = ((0, -1), (0, 1), (-1, 0), (1, 0))  # down, up, left, right as (column, row) changes
@@ -48,11 +50,16 @@ class CliffWorldEnv(TabularEnv):
     the chosen action is replaced by one of the four drawn uniformly.
 
     ## Action Space
-    `Discrete(4)`: 0 down, 1 up, 2 left, 3 right; moves into a wall do nothing.
+    `Discrete(4)`: 0 down, 1 up, 2 left, 3 right; moves into a wall do nothing. Keys of
+    `gymnasium.utils.play`: arrow keys or w, a, s, d; pass `wait_on_player=True`.
 
     ## Observation Space
     `Discrete(21)`: state = 5 column + row for the 20 cells, 20 is the absorbing state after the
     goal. States 1, 2, 3 are the chasm, state 4 the goal.
+
+    With `observation="one_hot"` it is `Box(0, 1, (21,), float32)`: 1 at the number of the state
+    and 0 elsewhere, for networks that take vectors only. The reset option and `tabular_model()`
+    still number the states.
 
     ## Rewards
     1 on the step taken from the goal, `chasm_reward` on one taken from the chasm, else 0.
@@ -79,6 +86,7 @@ class CliffWorldEnv(TabularEnv):
     - `chasm_reward` (0.0): reward of the step taken from the chasm.
     - `cost_limits` (None): other limits, one number per declared constraint.
     - `per_constraint` (False): declare one constraint per chasm cell.
+    - `observation` ("index"): "index" or "one_hot"; see above.
 
     ## Version History
     - v0: first version.
@@ -92,9 +100,11 @@ class CliffWorldEnv(TabularEnv):
         cost_limits: CostLimits = None,
         per_constraint: bool = False,
         render_mode: str | None = None,
+        observation: ObservationName = "index",
     ) -> None:
         model, constraints = _problem(slip, chasm_reward, cost_limits, per_constraint)
-        super().__init__(TabularBatch(model, constraints, _PICTURE.draw), render_mode)
+        dynamics = TabularBatch(model, constraints, _PICTURE.draw, observation)
+        super().__init__(dynamics, render_mode, direction_keys(down=0, up=1, left=2, right=3))
 
 
 class CliffWorldVectorEnv(NativeVectorEnv, VectorEnv):

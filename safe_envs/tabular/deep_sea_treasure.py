@@ -19,7 +19,9 @@ from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_c
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.tabular.env import TabularBatch, TabularEnv
 from safe_envs.tabular.grid_drawing import GridPicture
+from safe_envs.tabular.keyboard import direction_keys
 from safe_envs.tabular.model import TabularCMDP
+from safe_envs.tabular.observations import ObservationName
 
 LEFT, RIGHT = 0, 1
 SIZE = 5
@@ -40,10 +42,15 @@ class DeepSeaTreasureEnv(TabularEnv):
     column to the left or right. The treasure lies in the bottom left corner; mines lie above it.
 
     ## Action Space
-    `Discrete(2)`: 0 left, 1 right; a move into a wall only sinks.
+    `Discrete(2)`: 0 left, 1 right; a move into a wall only sinks. Keys of
+    `gymnasium.utils.play`: left and right arrow or a and d; pass `wait_on_player=True`.
 
     ## Observation Space
     `Discrete(size * size)`: state = size column + row, row 0 is the bottom.
+
+    With `observation="one_hot"` it is `Box(0, 1, (size * size,), float32)`: 1 at the number of the
+    state and 0 elsewhere, for networks that take vectors only. The reset option and
+    `tabular_model()` still number the states.
 
     ## Rewards
     1 on the move left into the treasure, -0.01 / size on every other move right, else 0.
@@ -70,6 +77,7 @@ class DeepSeaTreasureEnv(TabularEnv):
     - `mines` (((0, 2), (1, 1))): mined cells as (column, row), row at least 1.
     - `cost_limits` (None): other limits, one number per declared constraint.
     - `per_constraint` (False): declare one constraint per mine.
+    - `observation` ("index"): "index" or "one_hot"; see above.
 
     ## Version History
     - v0: first version.
@@ -83,10 +91,11 @@ class DeepSeaTreasureEnv(TabularEnv):
         cost_limits: CostLimits = None,
         per_constraint: bool = False,
         render_mode: str | None = None,
+        observation: ObservationName = "index",
     ) -> None:
         model, constraints = _problem(size, mines, cost_limits, per_constraint)
-        dynamics = TabularBatch(model, constraints, _picture(size, mines).draw)
-        super().__init__(dynamics, render_mode)
+        dynamics = TabularBatch(model, constraints, _picture(size, mines).draw, observation)
+        super().__init__(dynamics, render_mode, direction_keys(left=LEFT, right=RIGHT))
 
 
 class DeepSeaTreasureVectorEnv(NativeVectorEnv, VectorEnv):

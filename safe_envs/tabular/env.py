@@ -12,7 +12,9 @@ import numpy as np
 from safe_envs.contract.cost_signal import ConstraintSpec
 from safe_envs.contract.dynamics import BatchStep, ScalarStart, ScalarStep
 from safe_envs.contract.single_env import SingleEnv
+from safe_envs.tabular.keyboard import Keys, numbered_keys
 from safe_envs.tabular.model import TabularCMDP
+from safe_envs.tabular.observations import ObservationName, observation_named
 
 FrameDrawer = Callable[[int], np.ndarray]  # state -> (height, width, 3) uint8
 FRAMES_PER_SECOND = 8
@@ -58,15 +60,28 @@ class TabularEnv(SingleEnv):
     Args:
         dynamics: the problem.
         render_mode: None, "rgb_array" or "human".
+        keys: which keys stand for which action in `gymnasium.utils.play`; None numbers the actions.
     """
 
-    def __init__(self, dynamics: TabularBatch, render_mode: str | None = None) -> None:
-        super().__init__(dynamics, render_mode, ScalarTabular(dynamics))
-        self._model = dynamics.model
+    def __init__(
+        self, dynamics: TabularBatch, render_mode: str | None = None, keys: Keys | None = None
+    ) -> None:
+        scalar = dynamics.observation.scalar(ScalarTabular(dynamics))
+        super().__init__(dynamics, render_mode, scalar)
+        self._model, self._seen = dynamics.model, dynamics.observation
+        self._keys = numbered_keys(self._model.num_actions) if keys is None else keys
 
     def tabular_model(self) -> TabularCMDP:
         """Return the CMDP that this environment samples."""
         return self._model
+
+    def tabular_observations(self) -> np.ndarray:
+        """Return the observation of each state of `tabular_model()`, (S,) or (S, S)."""
+        return self._seen.of(np.arange(self._model.num_states))
+
+    def get_keys_to_action(self) -> Keys:
+        """Return the keys of `gymnasium.utils.play`: key codes pressed together -> action."""
+        return dict(self._keys)
 
 
 class ScalarTabular:
@@ -112,6 +127,7 @@ class TabularBatch:
         model: the problem.
         constraints: its declared constraints, in the order of `model.costs`.
         draw: returns the frame of a state.
+        observation: "index" or "one_hot", what is seen of a state.
     """
 
     def __init__(
@@ -119,11 +135,13 @@ class TabularBatch:
         model: TabularCMDP,
         constraints: tuple[ConstraintSpec, ...],
         draw: FrameDrawer,
+        observation: ObservationName = "index",
     ) -> None:
+        self.observation = observation_named(observation, model.num_states)
         self.constraints = constraints
         self.reward_discount = model.discount
         self.cost_high = model.costs.max(axis=(1, 2))
-        self.single_observation_space: gym.Space = gym.spaces.Discrete(model.num_states)
+        self.single_observation_space: gym.Space = self.observation.space
         self.single_action_space: gym.Space = gym.spaces.Discrete(model.num_actions)
         self.render_fps = FRAMES_PER_SECOND
         self.model = model
@@ -172,7 +190,7 @@ class TabularBatch:
 
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return the observations of the states."""
-        return states.copy()
+        return self.observation.of(states)
 
     def margins(self, states: np.ndarray) -> None:
         """Return None: tabular costs have no signed margins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,6 +10,9 @@ import numpy as np
 from scipy.linalg import lapack
 
 from safe_envs.tabular.policy_solvers import SparseSolver, sparse_solver_pays
+from safe_envs.tabular.tables import dense_table, initial_distribution, transition_table
+
+LISTED = 6  # numbers or constraints shown by print
 
 
 class PolicyEvaluation(NamedTuple):
@@ -39,6 +43,12 @@ class PolicyEvaluation(NamedTuple):
         """Action values of the extra signal, (S, A)."""
         return self.q[:, :, 1 + len(self.costs)]
 
+    def __repr__(self) -> str:
+        states, actions = self.q.shape[:2]
+        costs = amounts("cost", self.costs)
+        size = f"{states} states, {actions} actions"
+        return f"PolicyEvaluation: value {self.value:.4g}; {costs}; {size}"
+
     def priced_q(self, prices: np.ndarray) -> np.ndarray:
         """Return Q of reward - prices . costs, shape (S, A), for prices of shape (m,)."""
         return self._priced(self._exchange(prices))
@@ -60,17 +70,34 @@ class PolicyEvaluation(NamedTuple):
         return exchange
 
 
-@dataclass(frozen=True, eq=False)
+def amounts(name: str, values: np.ndarray) -> str:
+    """Return numbers with their name for a summary: "cost 0.15", "costs 0.1, 0.2", "no costs"."""
+    if not len(values):
+        return f"no {name}s"
+    return f"{name}{'' if len(values) == 1 else 's'} {_listed([f'{v:.4g}' for v in values])}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = len(texts) - LISTED
+    return ", ".join(texts[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class TabularCMDP:
     """The problem max V_r(policy) subject to V_{c_i}(policy) <= limits[i].
 
     All values are expected discounted sums from the initial distribution,
     V_f(policy) = E[sum_t discount^t f(s_t, a_t)].
 
+    Tables may have any type of real numbers, and may be matrices or arrays of `scipy.sparse`; they
+    are kept as dense read-only float64 arrays. The rows of probabilities in float32, whose sums are
+    off by rounding, are divided by their sums. A sparse table of more than 4 GiB is refused.
+
     Args:
-        P: (S, A, S) transition probabilities, P[s, a, s'] = Pr(s' | s, a).
+        P: (S, A, S) transition probabilities, P[s, a, s'] = Pr(s' | s, a). Sparse: one matrix
+            (S * A, S) whose row s * A + a belongs to (s, a), or a list of A matrices (S, S).
         reward: (S, A) reward of taking action a in state s.
-        costs: (m, S, A) costs, one table per constraint.
+        costs: (m, S, A) costs, one table per constraint. Sparse: a list of m matrices (S, A).
         initial: (S,) distribution of the first state.
         discount: discount of reward and costs, in [0, 1).
         limits: (m,) upper bounds of the expected discounted cost sums.
@@ -89,18 +116,25 @@ class TabularCMDP:
     limits: np.ndarray
     constraint_names: tuple[str, ...] = ()
     coordinates: np.ndarray | None = None
-    _signals: np.ndarray = field(init=False, repr=False)  # (S, A, 1 + m): reward, then costs
-    _sparse: SparseSolver | None = field(init=False, repr=False)
-    _dense: np.ndarray | None = field(init=False, repr=False)  # (S, A, S + 1 + m)
+    _signals: np.ndarray = field(init=False)  # (S, A, 1 + m): reward, then costs
+    _sparse: SparseSolver | None = field(init=False)
+    _dense: np.ndarray | None = field(init=False)  # (S, A, S + 1 + m)
 
     def __post_init__(self) -> None:
-        for name in ("P", "reward", "costs", "initial", "limits", "coordinates"):
-            given = getattr(self, name)
-            if given is not None:
-                array = np.array(given, dtype=np.float64)
-                array.setflags(write=False)
-                object.__setattr__(self, name, array)
+        tables = {
+            "P": transition_table(self.P),
+            "reward": dense_table("reward", self.reward),
+            "costs": dense_table("costs", self.costs),
+            "initial": initial_distribution(self.initial),
+            "limits": dense_table("limits", self.limits),
+        }
+        if self.coordinates is not None:
+            tables["coordinates"] = dense_table("coordinates", self.coordinates)
+        for name, table in tables.items():
+            table.setflags(write=False)
+            object.__setattr__(self, name, table)
         self._check()
+        object.__setattr__(self, "discount", float(self.discount))
         if not self.constraint_names:
             names = tuple(f"cost_{i}" for i in range(self.num_constraints))
             object.__setattr__(self, "constraint_names", names)
@@ -111,6 +145,15 @@ class TabularCMDP:
         object.__setattr__(self, "_signals", np.ascontiguousarray(signals))
         object.__setattr__(self, "_sparse", sparse)
         object.__setattr__(self, "_dense", dense)
+
+    def __repr__(self) -> str:
+        size = f"{self.num_states} states, {self.num_actions} actions, discount {self.discount:g}"
+        pairs = zip(self.constraint_names, self.limits, strict=True)
+        bounds = [f"{name} <= {limit:.4g}" for name, limit in pairs]
+        count = f"{len(bounds)} constraint{'' if len(bounds) == 1 else 's'}"
+        return f"TabularCMDP: {size}, {count if bounds else 'no constraints'}" + (
+            f": {_listed(bounds)}" if bounds else ""
+        )
 
     @property
     def num_states(self) -> int:
@@ -179,8 +222,6 @@ class TabularCMDP:
         return values, occupancy
 
     def _check(self) -> None:
-        if self.P.ndim != 3 or self.P.shape[0] != self.P.shape[2]:
-            raise ValueError(f"P has shape {self.P.shape}; pass an array of shape (S, A, S)")
         states, actions = self.P.shape[:2]
         constraints = len(self.limits) if self.limits.ndim == 1 else -1
         expected = {
@@ -199,12 +240,6 @@ class TabularCMDP:
                 )
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} has values that are not finite; pass finite numbers")
-        for name, rows in (("P", self.P), ("initial", self.initial)):
-            if not ((rows >= 0).all() and np.allclose(rows.sum(-1), 1.0, rtol=0, atol=1e-9)):
-                raise ValueError(
-                    f"{name} does not hold probability distributions; its entries must be >= 0 and "
-                    "sum to 1 along the last axis"
-                )
         if not 0.0 <= self.discount < 1.0:
             raise ValueError(f"discount is {self.discount}; pass a number in [0, 1)")
         if self.constraint_names and len(self.constraint_names) != constraints:

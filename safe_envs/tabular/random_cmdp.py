@@ -14,6 +14,7 @@ from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.tabular.env import TabularBatch, TabularEnv
 from safe_envs.tabular.grid_drawing import draw_ring
 from safe_envs.tabular.model import TabularCMDP
+from safe_envs.tabular.observations import ObservationName
 
 DISCOUNT = 0.9
 SLACK = 0.3  # position of the limits, from the cheapest policy's costs (0) to the best return's (1)
@@ -75,10 +76,15 @@ class RandomCMDPEnv(TabularEnv):
     constrained agents on problems that they were not tuned for.
 
     ## Action Space
-    `Discrete(actions)`.
+    `Discrete(actions)`. Keys of `gymnasium.utils.play`: 0 to 9, then a to z, for the actions by
+    number; pass `wait_on_player=True`.
 
     ## Observation Space
     `Discrete(states)`.
+
+    With `observation="one_hot"` it is `Box(0, 1, (states,), float32)`: 1 at the number of the state
+    and 0 elsewhere, for networks that take vectors only. The reset option and `tabular_model()`
+    still number the states.
 
     ## Rewards
     A fixed number in [0, 1] for every state and action.
@@ -100,6 +106,7 @@ class RandomCMDPEnv(TabularEnv):
     - `states` (20), `actions` (4), `constraints` (1), `model_seed` (0): size and seed.
     - `branching` (None): successors per state and action; None for all states.
     - `cost_limits` (None): other limits, one number per constraint.
+    - `observation` ("index"): "index" or "one_hot"; see above.
 
     ## Version History
     - v0: first version.
@@ -115,12 +122,14 @@ class RandomCMDPEnv(TabularEnv):
         branching: int | None = None,
         cost_limits: CostLimits = None,
         render_mode: str | None = None,
+        observation: ObservationName = "index",
     ) -> None:
         model = random_cmdp(
             states, actions, constraints, model_seed, branching, cost_limits=cost_limits
         )
         draw = partial(draw_ring, count=states)
-        super().__init__(TabularBatch(model, _constraints_of(model), draw), render_mode)
+        dynamics = TabularBatch(model, _constraints_of(model), draw, observation)
+        super().__init__(dynamics, render_mode)
 
 
 class RandomCMDPVectorEnv(NativeVectorEnv, VectorEnv):

@@ -141,21 +141,21 @@ DEEP_SEA = deep_sea_treasure_model()
 
 def visited(agent):
     """Return the exact value and cost of an agent's policy in the deep sea."""
+    seen = agent.get_env().get_attr("dynamics")[0].observe(np.arange(DEEP_SEA.num_states))
     with torch.no_grad():
-        states = torch.arange(DEEP_SEA.num_states)
+        states = torch.as_tensor(seen)
         policy = agent.policy.get_distribution(states).distribution.probs.double().numpy()
     evaluation = DEEP_SEA.evaluate(policy / policy.sum(axis=1, keepdims=True))
     return evaluation.value, evaluation.costs[0]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "observation"), [(0, "index"), (1, "index"), (2, "one_hot")])
 @pytest.mark.parametrize("name", DIVERS)
-def test_deep_sea_ends_at_the_optimum_of_the_linear_program(name, seed):
+def test_deep_sea_ends_at_the_optimum_of_the_linear_program(name, seed, observation):
     """The weight is averaged, for it follows the noise of the measured cost."""
     agent = getattr(agents, name)(
         "MlpPolicy",
-        "Safe/DeepSeaTreasure-v0",
-        n_envs=256,
+        agents.make_vec_env("Safe/DeepSeaTreasure-v0", 256, observation=observation),
         n_steps=16,
         batch_size=4096,
         n_epochs=5,
