@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from agents.training_env import undeclared_constraints
-from safe_envs.contract.argument_checks import check_number
+from safe_envs.contract.argument_checks import check_positive
 from safe_envs.contract.cost_signal import (
     ConstraintSpec,
     CostLimits,
@@ -51,26 +51,26 @@ class ConstrainedScore(gym.Wrapper, gym.utils.RecordConstructorArgs):
         ValueError: for a wrong number of limits or a penalty that is not positive.
     """
 
-    def __init__(
-        self, env: gym.Env, penalty: float = 100.0, cost_limit: CostLimits = None
-    ) -> None:
+    def __init__(self, env: gym.Env, penalty: float = 100.0, cost_limit: CostLimits = None) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, penalty=penalty, cost_limit=cost_limit)
         gym.Wrapper.__init__(self, env)
-        check_number("penalty", penalty, low=0.0, open_low=True)
+        check_positive(penalty=penalty)
         self.penalty = penalty
         self._scored = _scored_constraints(env, cost_limit)
         discount = 1.0
         if env.has_wrapper_attr("reward_discount"):
             discount = env.get_wrapper_attr("reward_discount")
         self._discounts = (discount, [constraint.discount for constraint in self._scored])
-        self._start_evaluation()
+        self._excess = np.zeros(len(self._scored))  # sum of cost - limit so far, (m,)
+        self._totals = EpisodeTotals(1, *self._discounts)
+        self._untouched = True  # no step since the last reset
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode, and an evaluation if there was no step since the last reset."""
-        if self._untouched:
-            self._start_evaluation()
+        if self._untouched:  # an evaluation starts
+            self._excess = np.zeros(len(self._scored))
         self._totals = EpisodeTotals(1, *self._discounts)
         self._untouched = True
         return self.env.reset(seed=seed, options=options)
@@ -84,11 +84,6 @@ class ConstrainedScore(gym.Wrapper, gym.utils.RecordConstructorArgs):
         for ended in self._totals.add(signals, np.array([terminated or truncated])):
             info = {**info, "episode": self._record(info.get("episode", {}), ended.episode)}
         return observation, reward, terminated, truncated, info
-
-    def _start_evaluation(self) -> None:
-        self._excess = np.zeros(len(self._scored))  # sum of cost - limit over its episodes, (m,)
-        self._totals = EpisodeTotals(1, *self._discounts)
-        self._untouched = True
 
     def _record(self, recorded: dict[str, Any], episode: Episode) -> dict[str, Any]:
         """Return the record of an episode with the change of the score's sum as its reward."""

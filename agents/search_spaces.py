@@ -74,7 +74,9 @@ Space = tuple[Dimension, ...]
 
 def scale(argument: str, low: float, high: float) -> Dimension:
     """Return a positive number searched on a logarithmic scale."""
-    return Dimension(argument, argument, lambda t, n: t.suggest_float(n, low, high, log=True), _same)
+    return Dimension(
+        argument, argument, lambda t, n: t.suggest_float(n, low, high, log=True), _same
+    )
 
 
 def below_one(argument: str, low: float, high: float) -> Dimension:
@@ -203,7 +205,8 @@ class SearchSpace:
     """
 
     def __init__(self, agent: type[ConstrainedAgent]) -> None:
-        parts = (ConstrainedAgent, agent.policy_aliases["MlpPolicy"], *agent.recipe.all_parts())
+        policy: type = agent.policy_aliases["MlpPolicy"]
+        parts: list[type] = [ConstrainedAgent, policy, *agent.recipe.all_parts()]
         for part in parts:
             if part not in SPACES:
                 raise KeyError(
@@ -214,7 +217,7 @@ class SearchSpace:
         self.dimensions = tuple(one for part in parts for one in SPACES[part])
 
     def sample(self, trial: SearchTrial) -> dict[str, Any]:
-        """Return arguments of the agent drawn by the trial, which shows those that it does not name."""
+        """Return arguments of the agent that the trial draws; it shows those named otherwise."""
         drawn = {one.label: one.suggest(trial, one.label) for one in self.dimensions}
         arguments = self.arguments(drawn)
         for one in self.dimensions:
