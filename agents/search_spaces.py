@@ -201,7 +201,7 @@ class SearchSpace:
         agent: the class.
 
     Raises:
-        KeyError: if a part of the agent is not in `SPACES`; the error names it.
+        LookupError: if a part of the agent is not in `SPACES`; the error names it.
     """
 
     def __init__(self, agent: type[ConstrainedAgent]) -> None:
@@ -209,7 +209,7 @@ class SearchSpace:
         parts: list[type] = [ConstrainedAgent, policy, *agent.recipe.all_parts()]
         for part in parts:
             if part not in SPACES:
-                raise KeyError(
+                raise LookupError(
                     f"{agent.__name__} has a part without search space, {part.__module__}."
                     f"{part.__name__}; add it to SPACES in agents/search_spaces.py, with () if "
                     "none of its arguments should be searched"
