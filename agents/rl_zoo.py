@@ -39,8 +39,15 @@ except ModuleNotFoundError as error:
 # The commands of the Zoo that take `--algo`, by the modules that hold them.
 COMMANDS = ("train", "enjoy", "record_video", "record_training", "push_to_hub", "load_from_hub")
 
-# The Zoo's own default for algorithms and environments that it has no settings for.
-hyperparams: dict[str, dict[str, Any]] = {"default": {"n_timesteps": 1e6, "policy": "MlpPolicy"}}
+
+def __getattr__(name: str) -> Any:
+    """Return `hyperparams`, anew each time: a run of the Zoo changes what it reads.
+
+    They are the Zoo's own default for environments that it has no settings for.
+    """
+    if name == "hyperparams":
+        return {"default": {"n_timesteps": 1e6, "policy": "MlpPolicy"}}
+    raise AttributeError(f"module 'agents.rl_zoo' has no attribute {name!r}")
 
 
 def zoo_name(agent: str) -> str:
