@@ -51,7 +51,7 @@ def trained(page, algo):
 
 
 def searched(page):
-    """Two trials, whose training costs are compared."""
+    """One trial of a search, with the score; the costs are those of its training."""
     import check_rl_zoo
 
     chosen = ("--algo", "ppolag", "--env", "Safe/CliffWorld-v0", "--conf-file", "agents.rl_zoo")
@@ -64,6 +64,7 @@ def searched(page):
 
 
 def cases():
+    given = sys.argv
     page = names_of("rl_zoo")
     from agents.named_agents import NAMED_AGENTS
     from agents.rl_zoo import zoo_name
@@ -72,6 +73,7 @@ def cases():
         env_id = PLACES.get(algo, "Safe/CliffWorld-v0")
         yield Case(env_id, f"`--algo {algo}`", ARRIVES, partial(trained, page, algo))
     yield Case("Safe/CliffWorld-v0", "`--algo ppolag -optimize`", ARRIVES, partial(searched, page))
+    sys.argv = given  # the Zoo reads its arguments there
 
 
 if __name__ == "__main__":
