@@ -376,7 +376,7 @@ class SCPO(ConstrainedAgent):
         objective: ObjectiveName = "ppo",
         actor_learning_rate: float = 0.001,
         actor_steps: int = 10,
-        clip_range: float = 0.2,
+        clip_range: float | Callable[[float], float] = 0.2,
         groups: int = 4,
         bank_size: int = 16,
         metric: Metric = "auto",

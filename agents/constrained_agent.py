@@ -19,7 +19,7 @@ from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
 from agents.batch import Measurement, mean_costs, measurement
 from agents.rollout import Rollout, check_observations, checked_signals
-from agents.saved_agents import saved_data
+from agents.saved_agents import attributes_changed, saved_data
 from agents.signatures import Argument, arguments_of, docstring_of, signature_of
 from agents.training_env import (
     USUAL_DISCOUNT,
@@ -279,15 +279,16 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         force_reset: bool = True,
         **kwargs: Any,
     ) -> SelfAgent:
-        """Load an agent; `env` may be anything the constructor accepts.
+        """Load an agent; `env` is as in the constructor, `kwargs` replace shared arguments.
 
         Raises:
-            ValueError: if an earlier version of this project saved it.
+            ValueError: if an earlier version saved it, or `kwargs` change a part's argument.
         """
         data = saved_data(path, device, custom_objects)
+        changed = attributes_changed(data, kwargs, path)
         prepared = None if env is None else as_vec_env(env, data["n_envs"], data["constraints"])
         model = super().load(
-            path, prepared, device, custom_objects, print_system_info, force_reset, **kwargs
+            path, prepared, device, custom_objects, print_system_info, force_reset, **changed
         )
         if model.env is not None:
             model._check_same_number(model.env)

@@ -15,8 +15,12 @@ from agents.flat_parameters import Parameters
 from safe_envs.contract.argument_checks import check_number
 
 
-class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite; the policy was left as it was before that step."""
+class NonFiniteLossError(RuntimeError, ValueError):
+    """A loss became NaN or infinite; the policy was left as it was before that step.
+
+    It is a ValueError as well, as which PyTorch's distributions report such policies and which
+    searches over hyperparameters (RL Zoo's) take for a trial that failed.
+    """
 
 
 @dataclass(frozen=True)

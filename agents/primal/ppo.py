@@ -17,6 +17,8 @@ from agents.batch import Batch
 from agents.minibatch_descent import MinibatchDescent
 from safe_envs.contract.argument_checks import check_number
 
+ClipRange = float | Callable[[float], float]  # a schedule is a function of the remaining progress
+
 
 @dataclass(frozen=True)
 class ClippedSurrogate:
@@ -31,15 +33,13 @@ class ClippedSurrogate:
     clip_range: float | Callable[[float], float] = 0.2
 
     def __post_init__(self) -> None:
-        if not callable(self.clip_range):
-            check_number("clip_range", self.clip_range, low=0.0, open_low=True)
+        check_clip_range(self.clip_range)
 
     def improve(
         self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, progress_remaining: float
     ) -> dict[str, float]:
         """Improve the policy on the advantage, (n,), and fit its critics."""
-        chosen = self.clip_range
-        epsilon = chosen(progress_remaining) if callable(chosen) else chosen
+        epsilon = clip_range_at(progress_remaining, self.clip_range)
 
         def loss(log_ratio: torch.Tensor, adv: torch.Tensor) -> torch.Tensor:
             return clipped_loss(log_ratio, adv, epsilon)
@@ -47,6 +47,17 @@ class ClippedSurrogate:
         report, log_ratio = self.descent.run(policy, batch, advantage, loss)
         clipped = (torch.exp(log_ratio) - 1).abs() > epsilon
         return report | {"clip_fraction": float(clipped.float().mean()), "clip_range": epsilon}
+
+
+def check_clip_range(clip_range: ClipRange) -> None:
+    """Raise ValueError unless this is a schedule or a positive number."""
+    if not callable(clip_range):
+        check_number("clip_range", clip_range, low=0.0, open_low=True)
+
+
+def clip_range_at(progress_remaining: float, clip_range: ClipRange) -> float:
+    """Return epsilon, given the remaining progress, 1 to 0."""
+    return clip_range(progress_remaining) if callable(clip_range) else clip_range
 
 
 def clipped_loss(log_ratio: torch.Tensor, advantage: torch.Tensor, epsilon: float) -> torch.Tensor:

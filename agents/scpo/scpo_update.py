@@ -10,6 +10,7 @@ Optimization via Sampling-Based Weight-Space Projection" (arXiv 2512.13788), alg
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement, Observations
 from agents.critic_descent import CriticDescent
 from agents.divergence import estimated_divergence, log_ratios
+from agents.primal.ppo import check_clip_range, clip_range_at
 from agents.scpo.base_step import METRICS, Metric
 from agents.scpo.objectives import (
     OBJECTIVES,
@@ -45,7 +47,8 @@ class ScpoSettings:
             projection's metric and whose momentum follows the steps taken.
         actor_steps: the optimizer's steps on the whole batch per update; their sum is the raw
             step, and there is one projection.
-        clip_range: of the objective "ppo"; 0.2 as in its paper.
+        clip_range: of the objective "ppo"; 0.2 as in its paper, or a function of the remaining
+            progress, 1 to 0.
         groups: parts of the batch, sorted by the observations' norm, whose gradients become
             columns of the projection, one measurement of the constraints each; 0 for none.
         bank_size: m, earlier parameters that the projection may combine.
@@ -58,7 +61,7 @@ class ScpoSettings:
     objective: ObjectiveName = "ppo"
     actor_learning_rate: float = 1e-3
     actor_steps: int = 10
-    clip_range: float = 0.2
+    clip_range: float | Callable[[float], float] = 0.2
     groups: int = 4
     bank_size: int = 16
     metric: Metric = "auto"
@@ -71,7 +74,7 @@ class ScpoSettings:
         check_choice("metric", self.metric, METRICS)
         check_number("actor_learning_rate", self.actor_learning_rate, low=0.0, open_low=True)
         check_number("actor_steps", self.actor_steps, low=1)
-        check_number("clip_range", self.clip_range, low=0.0, open_low=True)
+        check_clip_range(self.clip_range)
         check_number("groups", self.groups, low=0)
         check_number("bank_size", self.bank_size, low=1)
         check_number("armijo", self.armijo, low=0.0, high=1.0, open_low=True)
@@ -156,7 +159,7 @@ class ScpoUpdate:
         assert self._projection is not None
         before = self._attached.validation.steps
         policy.set_training_mode(False)  # the step measures g, which must be deterministic
-        objective = self._objective(policy, batch)
+        objective = self._objective(policy, batch, progress_remaining)
 
         def closure(index: torch.Tensor | None = None) -> torch.Tensor:
             chosen: torch.Tensor | slice = slice(None) if index is None else index
@@ -191,10 +194,12 @@ class ScpoUpdate:
         assert self._projection is not None
         return self._projection.base_optimizer
 
-    def _objective(self, policy: MlpPolicy, batch: Batch) -> Objective:
+    def _objective(self, policy: MlpPolicy, batch: Batch, progress_remaining: float) -> Objective:
         assert self._attached is not None
         if self._settings.objective == "ppo":
-            return ClippedReturn(batch, self._settings.clip_range)
+            # The steps of validation can lead far beyond the budget, where none remains.
+            epsilon = clip_range_at(max(progress_remaining, 0.0), self._settings.clip_range)
+            return ClippedReturn(batch, epsilon)
         if self._settings.objective == "reinforce":
             return PolicyGradient(batch)
         assert self._attached.expert is not None, "the agent checks this"
