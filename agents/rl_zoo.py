@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "rl_zoo3":
         raise
     raise gym.error.DependencyNotInstalled(
-        "agents.rl_zoo needs RL Baselines3 Zoo: pip install rl_zoo3"
+        "agents.rl_zoo needs RL Baselines3 Zoo: pip install rl_zoo3 requests pandas"
     ) from error
 
 # The commands of the Zoo that take `--algo`, by the modules that hold them.
