@@ -245,10 +245,6 @@ class SafetyVelocityEnv(SingleEnv):
         """Return the position (3,) of a body's frame [m]."""
         return self._open().body(body_name).xpos
 
-    def control_cost(self, action: np.ndarray) -> np.float64:
-        """Return the weighted sum of squared actions."""
-        return np.float64(self._robot.physics.control_cost(np.asarray(action, dtype=np.float64)))
-
     def close(self) -> None:
         """Close the windows and free the cameras, if there are any."""
         super().close()

@@ -1,10 +1,7 @@
 """The velocity tasks against Gymnasium's own version 4 classes and the published numbers."""
 
 import copy
-import importlib
-import importlib.util
 import sys
-from types import ModuleType
 
 import gymnasium as gym
 import numpy as np
@@ -20,14 +17,6 @@ from safe_envs.velocity.models import compiled_model
 from safe_envs.velocity.physics import shared_physics
 from safe_envs.velocity.robots import ROBOTS, robot_named
 
-V4_MODULES = {
-    "Ant": "ant_v4",
-    "HalfCheetah": "half_cheetah_v4",
-    "Hopper": "hopper_v4",
-    "Humanoid": "humanoid_v4",
-    "Swimmer": "swimmer_v4",
-    "Walker2d": "walker2d_v4",
-}
 NUMBERS = {  # robot: threshold [m/s] and step [s], as published
     "Ant": (2.6222, 0.05),
     "HalfCheetah": (3.2096, 0.05),
@@ -42,44 +31,10 @@ each_robot = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def make_v4(monkeypatch, tmp_path):
-    """Make Gymnasium's own environment; MuJoCo's log goes to a folder of the test."""
-    monkeypatch.chdir(tmp_path)
-    if importlib.util.find_spec("imageio") is None:  # Gymnasium saves screenshots with it
-        monkeypatch.setitem(sys.modules, "imageio", ModuleType("imageio"))
-
-    def make(robot):
-        try:
-            module = importlib.import_module(f"gymnasium.envs.mujoco.{V4_MODULES[robot]}")
-            return vars(module)[f"{robot}Env"]()
-        except (AttributeError, ImportError) as error:
-            pytest.skip(f"gymnasium {gym.__version__} cannot make its own {robot}: {error}")
-
-    return make
-
-
-def set_state(v4, state):
-    nq = v4.model.nq
-    v4.reset(seed=0)
-    load_mujoco().mj_resetData(v4.model, v4.data)
-    v4.set_state(state[:nq], state[nq:])
-
-
-def position_of(robot, v4):
-    """Return the position whose velocity is limited, by the documented formulas."""
-    if robot == "Ant":
-        return v4.data.body("torso").xpos[:2].copy()
-    if robot == "Humanoid":
-        mass = v4.model.body_mass
-        return (mass[:, None] * v4.data.xipos).sum(axis=0)[:2] / mass.sum()
-    return v4.data.qpos[:1].copy()
-
-
 @each_robot
-def test_equals_gymnasium_version_4(robot, make_v4):
+def test_equals_gymnasium_version_4(robot, make_v4, start_v4, step_v4):
     """Bit for bit, from the same states with the same actions; half of them start too fast."""
-    threshold, dt = NUMBERS[robot]
+    threshold, _ = NUMBERS[robot]
     v4, env = make_v4(robot), SafetyVelocityEnv(robot)
     steps = costs = 0
     for seed in range(8):
@@ -88,14 +43,11 @@ def test_equals_gymnasium_version_4(robot, make_v4):
         state = env.state
         state[v4.model.nq] += 6.0 * (seed % 2)
         observation, _ = env.reset(options={"state": state})
-        set_state(v4, state)
+        start_v4(v4, state)
         np.testing.assert_array_equal(observation, v4._get_obs())
         for _ in range(200):
             action = rng.uniform(env.action_space.low, env.action_space.high)
-            before = position_of(robot, v4)
-            expected = v4.step(action)
-            velocity = (position_of(robot, v4) - before) / dt
-            velocity = velocity[0] if len(velocity) == 1 else np.linalg.norm(velocity)
+            expected, velocity = step_v4(robot, v4, action)
             observation, reward, terminated, truncated, info = env.step(action)
             np.testing.assert_array_equal(observation, expected[0])
             assert (reward, terminated, truncated) == (expected[1], expected[2], False)
