@@ -58,11 +58,13 @@ class SafetyVelocityEnv(SingleEnv):
     ## Rewards
     x velocity (Humanoid: times 1.25), minus the weighted sum of squared actions (weight Ant 0.5,
     HalfCheetah and Humanoid 0.1, Hopper and Walker2d 0.001, Swimmer 0.0001), plus the healthy
-    reward (1; Humanoid 5; HalfCheetah and Swimmer 0) on every step, including the terminal one.
+    reward (1; Humanoid 5; HalfCheetah and Swimmer 0) on every step, including the terminal one. The
+    parts are in the info, with Gymnasium's names.
 
     ## Costs
-    1 on a step whose velocity is greater than the threshold, else 0; the limit on the episode's sum
-    is 25. A limited velocity along x is signed: moving backward costs nothing.
+    1 on a step whose velocity is greater than the threshold (the table's, or the argument
+    `velocity_threshold`), else 0; the limit on the episode's sum is 25. A limited velocity along x
+    is signed: moving backward costs nothing.
     `info["constraint_values"]` holds velocity - threshold [m/s].
 
     ## Starting State
@@ -80,8 +82,47 @@ class SafetyVelocityEnv(SingleEnv):
     ## Arguments
     - `robot` ("HalfCheetah"): set by the id.
     - `cost_limits` (None): as above.
+    - `per_constraint` (False): the task has one constraint, `velocity`, so both values mean it.
+    - `velocity_threshold` (None): largest velocity that costs nothing [m/s], >= 0; as above.
     - `num_threads` (None), native vector form only: threads that simulate; by default one per
       processor. The results do not depend on it.
+    - `render_mode` (None): "rgb_array" or "human"; the native vector form has only the first.
+
+    The others have the names and meanings of Gymnasium's. None stands for the robot's own value,
+    and an argument that Gymnasium's version 4 of the robot does not have is an error.
+
+    - `forward_reward_weight`: weight of the x velocity; not Ant.
+    - `ctrl_cost_weight`: weight of the sum of squared actions.
+    - `healthy_reward`: reward of a step on which the robot is healthy, and of a terminal step; not
+      HalfCheetah and Swimmer, as the next two.
+    - `terminate_when_unhealthy`: whether the episode ends when the robot is not healthy.
+    - `healthy_z_range`: lowest and highest healthy height [m] (Ant 0.2 to 1, Hopper from 0.7,
+      Humanoid 1 to 2, Walker2d 0.8 to 2).
+    - `healthy_angle_range`: lowest and highest healthy angle of the torso [rad]; Hopper (-0.2 to
+      0.2) and Walker2d (-1 to 1).
+    - `healthy_state_range`: lowest and highest healthy entry of qpos, from the third on, and qvel;
+      Hopper (-100 to 100).
+    - `use_contact_forces` (False), `contact_cost_weight` (0.0005), `contact_force_range` (-1 to 1):
+      Ant only. With the first, contact forces, clipped to this range, are observed, and their
+      squares are paid for. `info["reward_ctrl"]` is then their cost, as in Gymnasium.
+    - `reset_noise_scale`: half width of the noise on qpos at reset (Ant, HalfCheetah, Swimmer 0.1;
+      Humanoid 0.01; Hopper, Walker2d 0.005).
+    - `exclude_current_positions_from_observation` (True): whether the position along the ground is
+      left out of the observation: x, and for Ant, Humanoid and Swimmer y.
+    - `frame_skip`: simulation steps per environment step (Hopper, Swimmer, Walker2d 4, others 5).
+    - `xml_file`: an own model: a path that begins with ".", "/" or "~"; other names are those of
+      Gymnasium's models. Spaces follow the model. Its qpos has to begin like the robot's.
+    - `width`, `height` (480): of a frame [px].
+    - `camera_name`, `camera_id` (None): one of the model's cameras, -1 for the free camera; by
+      default "track", which moves with the robot.
+    - `default_camera_config` (None): fields of MuJoCo's MjvCamera for the free camera, which is
+      then the default. With `trackbodyid` it follows this body.
+    - `max_geom` (1000), `visual_options` (None): room for geoms in a frame; MuJoCo's flags of what
+      is visible, by number.
+
+    The single form also has the attributes of Gymnasium's MuJoCo environments: `model`, `data`,
+    `dt`, `frame_skip`, `init_qpos`, `init_qvel`, `set_state`, `state_vector`, `do_simulation`,
+    `get_body_com`, `is_healthy`, `healthy_reward` and `mujoco_renderer`.
 
     ## Version History
     - v1: first version here; numbered like the Safety-Gymnasium task that it equals.

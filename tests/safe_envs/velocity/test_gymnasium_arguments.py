@@ -203,21 +203,20 @@ def test_the_native_form_takes_an_own_model(own_model):
 
 
 def test_spaces_follow_an_own_model(tmp_path):
-    """A swimmer with one link more has a joint and a motor more."""
-    text = (ASSETS / "swimmer.xml").read_text()
-    end = text.rindex("<geom", 0, text.index("</body>"))
-    link = (
-        '<body name="tail" pos="-1 0 0"><geom type="capsule" size="0.1" fromto="0 0 0 -1 0 0"/>'
-        '<joint axis="0 0 1" name="tail" type="hinge"/></body>'
+    """A hopper with a toe has a joint and a motor more."""
+    toe = (
+        '<body name="toe"><joint axis="0 -1 0" name="toe" type="hinge" limited="false"/>'
+        '<geom type="capsule" size="0.05" fromto="0 0 0 0.2 0 0"/></body>'
     )
-    text = text[: text.index("</body>", end)] + link + text[text.index("</body>", end) :]
-    motor = '<motor ctrllimited="true" ctrlrange="-1 1" gear="150.0" joint="tail"/>'
-    path = tmp_path / "long.xml"
-    path.write_text(text.replace("</actuator>", f"{motor}</actuator>"))
-    env = SafetyVelocityEnv("Swimmer", xml_file=path)
-    assert env.action_space.shape == (3,)
-    assert env.observation_space.shape == env.reset(seed=0)[0].shape == (10,)
-    assert len(env.init_qpos) == 6
+    motor = '<motor ctrlrange="-1 1" joint="toe"/>'
+    text = (ASSETS / "hopper.xml").read_text()
+    text = text.replace("</body>", f"{toe}</body>", 1).replace("</actuator>", f"{motor}</actuator>")
+    path = tmp_path / "toe.xml"
+    path.write_text(text)
+    env = SafetyVelocityEnv("Hopper", xml_file=path)
+    assert env.action_space.shape == (4,)
+    assert env.observation_space.shape == env.reset(seed=0)[0].shape == (13,)
+    assert len(env.init_qpos) == 7
 
 
 def test_the_threshold_is_an_argument():
