@@ -11,7 +11,7 @@ import numpy as np
 
 from safe_envs.contract.cost_signal import CostLimits, declare_constraints
 from safe_envs.contract.dynamics import BatchStep
-from safe_envs.velocity.camera import TrackingCamera, View
+from safe_envs.velocity.camera import FrameView, TrackingCamera
 from safe_envs.velocity.physics import RobotPhysics
 from safe_envs.velocity.simulators import Simulator, fastest_simulator
 
@@ -31,7 +31,7 @@ class VelocityBatch:
     def __init__(
         self,
         physics: RobotPhysics,
-        view: View,
+        view: FrameView,
         cost_limits: CostLimits = None,
         num_threads: int = 1,
     ) -> None:

@@ -36,7 +36,7 @@ FAST_COLOR = (0.8, 0.0, 0.0, 0.5)
 
 
 @dataclass(frozen=True)
-class View:
+class FrameView:
     """What frames show, with the names of Gymnasium's arguments.
 
     Args:
@@ -90,11 +90,12 @@ class TrackingCamera:
         ValueError: if the model has no such camera.
     """
 
-    def __init__(self, physics: RobotPhysics, view: View) -> None:
+    def __init__(self, physics: RobotPhysics, view: FrameView) -> None:
         self.view = view
         self.camera_id = _camera_number(physics.model, view)
         self._physics: Any = physics
         self._opened: _Offscreen | None = None
+        self._kept: tuple[Any, Any] | None = None  # camera and options that a user may have changed
 
     @property
     def scene(self) -> OffscreenScene | None:
@@ -109,6 +110,8 @@ class TrackingCamera:
         """
         if self._opened is None:
             self._opened = _Offscreen(self._physics, self.view, row)
+            if self._kept is not None:
+                self._opened.scene.camera, self._opened.scene.options = self._kept
         return self._opened.draw(row, self.camera_id)
 
     def switch(self, camera_id: int) -> None:
@@ -121,6 +124,8 @@ class TrackingCamera:
 
     def follow(self, physics: RobotPhysics) -> None:
         """Draw the robot with another model, of the same layout, from now on."""
+        if self.scene is not None:
+            self._kept = (self.scene.camera, self.scene.options)
         self.close()
         self._physics = physics
 
@@ -132,20 +137,20 @@ class TrackingCamera:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs, whose owner calls `follow`."""
-        return self.__dict__ | {"_opened": None, "_physics": None}
+        return self.__dict__ | {"_opened": None, "_kept": None, "_physics": None}
 
 
 class _Offscreen:
     """MuJoCo's scene with one robot in it, whose free camera looks at the given first row."""
 
-    def __init__(self, physics: RobotPhysics, view: View, row: np.ndarray) -> None:
+    def __init__(self, physics: RobotPhysics, view: FrameView, row: np.ndarray) -> None:
         self._mujoco = mujoco = load_mujoco()
         self._physics = physics = _with_room(physics, view)
         self.scene = OffscreenScene(mujoco, physics.model, view.width, view.height, view.max_geom)
         self._data = physics.new_data()
         self._shows_forces = bool(view.visual_options)
         for flag, shown in (view.visual_options or {}).items():
-            self.scene.options.flags[flag] = shown
+            self.scene.options.flags[int(flag)] = shown
         self._kinds = mujoco.mjtCamera
         self._free_kind = self._kinds.mjCAMERA_FREE
         self._physics.pose(self._data, row, self._shows_forces)
@@ -272,7 +277,7 @@ def checked_camera_id(given: Any, model: Any) -> int:
     )
 
 
-def _camera_number(model: Any, view: View) -> int:
+def _camera_number(model: Any, view: FrameView) -> int:
     if view.camera_id is not None:
         return checked_camera_id(view.camera_id, model)
     if view.camera_name is None and view.default_camera_config is not None:
@@ -306,7 +311,7 @@ def _check_flags(options: Mapping[int, bool]) -> None:
             )
 
 
-def _with_room(physics: RobotPhysics, view: View) -> RobotPhysics:
+def _with_room(physics: RobotPhysics, view: FrameView) -> RobotPhysics:
     """Return physics whose model lets MuJoCo draw frames of the view's size."""
     room = physics.model.vis.global_
     if view.width <= room.offwidth and view.height <= room.offheight:

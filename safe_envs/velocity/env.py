@@ -19,7 +19,7 @@ from safe_envs.contract.single_env import SingleEnv
 from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity.arguments import check_flag, robot_with
 from safe_envs.velocity.batch import VelocityBatch
-from safe_envs.velocity.camera import MAX_GEOMS, SIZE, MujocoRenderer, View
+from safe_envs.velocity.camera import MAX_GEOMS, SIZE, FrameView, MujocoRenderer
 from safe_envs.velocity.physics import physics_of
 from safe_envs.velocity.robots import Range
 from safe_envs.velocity.scalar import ScalarVelocity
@@ -89,7 +89,7 @@ class SafetyVelocityEnv(SingleEnv):
     - `render_mode` (None): "rgb_array" or "human"; the native vector form has only the first.
 
     The others have the names and meanings of Gymnasium's. None stands for the robot's own value,
-    and an argument that Gymnasium's version 4 of the robot does not have is an error.
+    and an argument that Gymnasium's class of the robot does not have is an error.
 
     - `forward_reward_weight`: weight of the x velocity; not Ant.
     - `ctrl_cost_weight`: weight of the sum of squared actions.
@@ -178,7 +178,7 @@ class SafetyVelocityEnv(SingleEnv):
             frame_skip=frame_skip,
             xml_file=xml_file,
         )
-        view = View(
+        view = FrameView(
             width=width,
             height=height,
             camera_name=camera_name,

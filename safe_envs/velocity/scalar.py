@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from safe_envs.contract.dynamics import ScalarStart, ScalarStep
-from safe_envs.velocity.camera import TrackingCamera, View
+from safe_envs.velocity.camera import FrameView, TrackingCamera
 from safe_envs.velocity.physics import RobotPhysics
 
 
@@ -29,7 +29,7 @@ class ScalarVelocity:
         around: the state (qpos, qvel) around which episodes start, (nq + nv,).
     """
 
-    def __init__(self, physics: RobotPhysics, view: View) -> None:
+    def __init__(self, physics: RobotPhysics, view: FrameView) -> None:
         self.physics = physics
         self.camera = TrackingCamera(physics, view)
         self.around = physics.standing()

@@ -14,7 +14,7 @@ from safe_envs.contract.cost_signal import CostLimits
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.velocity.arguments import check_flag, robot_with
 from safe_envs.velocity.batch import VelocityBatch, checked_thread_count
-from safe_envs.velocity.camera import MAX_GEOMS, SIZE, View
+from safe_envs.velocity.camera import MAX_GEOMS, SIZE, FrameView
 from safe_envs.velocity.physics import physics_of
 from safe_envs.velocity.robots import Range
 
@@ -96,7 +96,7 @@ class SafetyVelocityVectorEnv(NativeVectorEnv, VectorEnv):
             frame_skip=frame_skip,
             xml_file=xml_file,
         )
-        view = View(
+        view = FrameView(
             width=width,
             height=height,
             camera_name=camera_name,

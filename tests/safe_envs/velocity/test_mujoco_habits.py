@@ -202,8 +202,10 @@ def test_frames_follow_data_and_cameras():
     assert first.shape == (64, 96, 3)
     renderer = env.mujoco_renderer
     assert (renderer.width, renderer.height, renderer.camera_id) == (96, 64, 0)
+    renderer.viewer.cam.azimuth = 70.0  # of the free camera
     assert env.data.time == 0.0
     np.testing.assert_array_equal(env.render(), first)  # reading data changes no frame
+    assert renderer.viewer.cam.azimuth == 70.0
     env.data.qpos[2] = 1.0
     leaning = env.render()
     np.testing.assert_array_equal(renderer.render("rgb_array"), leaning)
@@ -246,3 +248,18 @@ def test_frames_may_be_larger_than_the_models_buffer():
     assert frame.shape == (500, 800, 3)
     assert all(frame[:, part].std() > 10 for part in (slice(0, 200), slice(600, 800)))
     env.close()
+
+
+@pytest.mark.usefixtures("opengl")
+def test_visual_options_show_contacts():
+    frames = []
+    for options in (None, {int(load_mujoco().mjtVisFlag.mjVIS_CONTACTPOINT): True}):
+        env = SafetyVelocityEnv(
+            "HalfCheetah", None, "rgb_array", width=64, height=64, visual_options=options
+        )
+        env.reset(seed=0)
+        for _ in range(10):  # until it lies on the ground
+            env.step(np.zeros(6))
+        frames.append(env.render())
+        env.close()
+    assert not np.array_equal(*frames)
