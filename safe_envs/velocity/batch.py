@@ -11,7 +11,7 @@ import numpy as np
 
 from safe_envs.contract.cost_signal import CostLimits, declare_constraints
 from safe_envs.contract.dynamics import BatchStep
-from safe_envs.velocity.camera import TrackingCamera
+from safe_envs.velocity.camera import FrameView, TrackingCamera
 from safe_envs.velocity.physics import RobotPhysics
 from safe_envs.velocity.simulators import Simulator, fastest_simulator
 
@@ -23,12 +23,17 @@ class VelocityBatch:
 
     Args:
         physics: the robot.
+        view: what frames show.
         cost_limits: limit of the episode's cost; None for 25.
         num_threads: threads that simulate, including the caller's.
     """
 
     def __init__(
-        self, physics: RobotPhysics, cost_limits: CostLimits = None, num_threads: int = 1
+        self,
+        physics: RobotPhysics,
+        view: FrameView,
+        cost_limits: CostLimits = None,
+        num_threads: int = 1,
     ) -> None:
         self.constraints = declare_constraints({"velocity": COST_LIMIT}, 1.0, cost_limits)
         self.reward_discount = 1.0
@@ -36,10 +41,10 @@ class VelocityBatch:
         self.single_observation_space: gym.Space
         self.single_action_space: gym.Space
         self.single_observation_space, self.single_action_space = physics.spaces()
-        self.render_fps = round(1.0 / physics.dt)
+        self.render_fps = max(1, round(1.0 / physics.dt))
         self._physics = physics
         self._num_threads = num_threads
-        self._camera = TrackingCamera(physics)
+        self._camera = TrackingCamera(physics, view)
 
     @cached_property
     def _scratch(self) -> Any:
@@ -70,7 +75,8 @@ class VelocityBatch:
         outcome = self._physics.outcome(actions, reached)
         excess = self._physics.excess(reached)
         costs = (excess > 0.0).astype(np.float64)
-        return BatchStep(reached, outcome.reward, costs, outcome.terminated, excess)
+        details = self._physics.details(reached, outcome, _lengths)
+        return BatchStep(reached, outcome.reward, costs, outcome.terminated, excess, details)
 
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return the observations."""
@@ -80,8 +86,9 @@ class VelocityBatch:
         """Return velocity - threshold, (n, 1) [m/s]."""
         return self._physics.excess(states)
 
-    def start_details(self, states: np.ndarray) -> None:
-        """Return None: infos hold nothing else."""
+    def start_details(self, states: np.ndarray) -> dict[str, np.ndarray]:
+        """Return Gymnasium's own entries of the infos, whose rewards are zero."""
+        return self._physics.start_details(states, _lengths)
 
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the picture of one row."""
@@ -95,13 +102,18 @@ class VelocityBatch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         limits = [constraint.limit for constraint in self.constraints]
-        return VelocityBatch, (self._physics, limits, self._num_threads)
+        return VelocityBatch, (self._physics, self._camera.view, limits, self._num_threads)
 
     def _started(self, starts: np.ndarray) -> np.ndarray:
         rows = np.empty((len(starts), self._physics.width))
         for start, row in zip(starts, rows, strict=True):
             self._physics.start(self._scratch, start, row)
         return rows
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """Return the norms (n,) of vectors (n, 2); dot products round as those of single vectors."""
+    return np.sqrt(np.matmul(vectors[:, None, :], vectors[:, :, None])[:, 0, 0])
 
 
 def checked_thread_count(num_threads: int | None, num_envs: int) -> int:

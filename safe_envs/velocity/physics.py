@@ -12,9 +12,9 @@ so they are kept in the row and not recomputed from qpos.
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from types import ModuleType
+import copy
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -22,10 +22,11 @@ import numpy as np
 
 from safe_envs.contract.argument_checks import checked_array
 from safe_envs.rendering.mujoco_package import load_mujoco
-from safe_envs.velocity.robots import robot_named
+from safe_envs.velocity.models import compiled_model, has_floating_base, is_shared, torso
+from safe_envs.velocity.robots import Robot, robot_named
 
-ASSETS = Path(gym.__file__).parent / "envs" / "mujoco" / "assets"
 UNIT_NORM_TOLERANCE = 1e-15  # as in MuJoCo's mju_normalize4: closer to 1 counts as normalized
+KEPT = 64  # tasks of robots that stay compiled
 
 
 class StepOutcome(NamedTuple):
@@ -33,32 +34,56 @@ class StepOutcome(NamedTuple):
 
     velocity: np.ndarray  # (..., 2) along x and y [m/s]
     forward_reward: np.ndarray  # (...)
-    control_cost: np.ndarray  # (...)
+    reported_cost: np.ndarray  # (...) what Gymnasium's info reports as the control's cost
+    healthy_reward: np.ndarray | float  # (...), or one number for all
     reward: np.ndarray  # (...)
     terminated: np.ndarray  # (...) bool
 
 
-@cache
 def robot_physics(name: str) -> RobotPhysics:
-    """Return the physics of a robot, compiled once per process and shared: it is never changed.
+    """Return the physics of a robot with its default numbers, shared by the process.
 
     Raises:
         ValueError: if there is no robot with that name.
         gym.error.DependencyNotInstalled: if mujoco is missing.
         RuntimeError: if MuJoCo cannot compile Gymnasium's model.
     """
-    return RobotPhysics(name)
+    return physics_of(robot_named(name))
+
+
+def physics_of(robot: Robot) -> RobotPhysics:
+    """Return the physics of a robot; those on Gymnasium's models are shared and never changed.
+
+    Raises:
+        FileNotFoundError: if its model does not exist.
+        ValueError: if its own model does not compile or does not fit the task.
+        gym.error.DependencyNotInstalled: if mujoco is missing.
+        RuntimeError: if MuJoCo cannot compile Gymnasium's model.
+    """
+    if is_shared(robot):
+        return shared_physics(robot)
+    return RobotPhysics(robot, compiled_model(robot), shared=False)
+
+
+@lru_cache(KEPT)
+def shared_physics(robot: Robot) -> RobotPhysics:
+    """Return the physics of a robot on one of Gymnasium's models."""
+    return RobotPhysics(robot, compiled_model(robot), shared=True)
 
 
 class RobotPhysics:
     """One robot's compiled model and the layout of its rows.
 
     Args:
-        name: name of the robot. Copies and pickles are the shared object of `robot_physics`.
+        robot: its numbers.
+        model: MuJoCo's model.
+        shared: whether others use this object, too; then its model is never changed, and copies
+            and pickles are the object of `physics_of`. Otherwise they have a model of their own.
 
     Attributes:
-        robot: its row of the table.
+        robot: its numbers.
         model: MuJoCo's model.
+        shared: whether others use it, too.
         width: numbers in a row.
         state_columns: columns of MuJoCo's integration state in a row.
         place_columns: columns of the x and y whose change is the velocity.
@@ -66,22 +91,29 @@ class RobotPhysics:
         velocities: entries of qvel.
         body: number of the torso.
         dt: duration of an environment step [s].
+        needs_forces: whether a row holds forces that only `mj_rnePostConstraint` computes.
     """
 
-    def __init__(self, name: str) -> None:
-        mujoco = load_mujoco()
-        self._name = name
-        self.robot = robot = robot_named(name)
-        self.model = _compile(mujoco, ASSETS / robot.model_file)
-        self.dt: float = self.model.opt.timestep * robot.frame_skip
-        self.positions, self.velocities = self.model.nq, self.model.nv
-        self.body = int(self.model.body("torso").id)
-        self._mujoco = mujoco
+    def __init__(self, robot: Robot, model: Any, shared: bool) -> None:
+        self._mujoco = mujoco = load_mujoco()
+        self.robot, self.model, self.shared = robot, model, shared
+        self.positions, self.velocities = model.nq, model.nv
+        self.body = torso(model)
+        self._has_floating_base = has_floating_base(model)
+        self._read_constants()
+        self._hidden = (
+            robot.ground_positions if robot.exclude_current_positions_from_observation else 0
+        )
+        self._forward_weight = (
+            1.0 if robot.forward_reward_weight is None else robot.forward_reward_weight
+        )
+        self._healthy_reward = np.float64(robot.healthy_reward or 0.0)
+        self._pays_for_contacts = bool(robot.use_contact_forces)
+        self.needs_forces = robot.observes_forces or self._pays_for_contacts
+        self._within = _state_check(robot)
         self._spec = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-        self._mass = self.model.body_mass.copy()
-        self._total_mass = self._mass.sum()
-        self.state_columns = slice(0, mujoco.mj_stateSize(self.model, self._spec))
-        first = mujoco.mj_stateSize(self.model, int(mujoco.mjtState.mjSTATE_TIME))
+        self.state_columns = slice(0, mujoco.mj_stateSize(model, self._spec))
+        first = mujoco.mj_stateSize(model, int(mujoco.mjtState.mjSTATE_TIME))
         self._qpos = slice(first, first + self.positions)
         self._qvel = slice(self._qpos.stop, self._qpos.stop + self.velocities)
         end = self.state_columns.stop + 2
@@ -92,8 +124,18 @@ class RobotPhysics:
             end += 2
         self._forces = slice(end, end)
         if robot.observes_forces:
-            self._forces = slice(end, end + 22 * self.model.nbody + self.velocities)
+            self._forces = slice(end, end + 22 * model.nbody + self.velocities)
+        elif self._pays_for_contacts:
+            self._forces = slice(end, end + 6 * model.nbody)
         self.width: int = self._forces.stop
+
+    def private(self) -> RobotPhysics:
+        """Return the same physics on a copy of the model, which may be changed."""
+        return RobotPhysics(self.robot, copy.copy(self.model), shared=False)
+
+    def follow_model(self) -> None:
+        """Take over what a user has changed in the model, which must not be shared."""
+        self._read_constants()
 
     def spaces(self) -> tuple[gym.spaces.Box, gym.spaces.Box]:
         """Return the observation space and the action space."""
@@ -106,15 +148,20 @@ class RobotPhysics:
         """Return scratch space for one thread."""
         return self._mujoco.MjData(self.model)
 
-    def draw_start(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a first state (qpos, qvel), shape (nq + nv,)."""
-        noise = self.robot.reset_noise
-        qpos = self.model.qpos0 + rng.uniform(-noise, noise, self.positions)
+    def standing(self) -> np.ndarray:
+        """Return the model's own state (qpos, qvel), shape (nq + nv,)."""
+        return np.concatenate((self.model.qpos0, np.zeros(self.velocities)))
+
+    def draw_start(self, rng: np.random.Generator, around: np.ndarray | None = None) -> np.ndarray:
+        """Draw a first state (qpos, qvel), shape (nq + nv,), around one; None for standing."""
+        noise = self.robot.reset_noise_scale
+        around = self.standing() if around is None else around
+        qpos = around[: self.positions] + rng.uniform(-noise, noise, self.positions)
         if self.robot.normal_velocity_noise:
             qvel = noise * rng.standard_normal(self.velocities)
         else:
             qvel = rng.uniform(-noise, noise, self.velocities)
-        return np.concatenate((self._normalized(qpos), qvel))
+        return np.concatenate((self._normalized(qpos), around[self.positions :] + qvel))
 
     def checked_starts(self, given: Any, leading: tuple[int, ...]) -> np.ndarray:
         """Return states (qpos, qvel) given by the user, the root's quaternion normalized.
@@ -135,7 +182,7 @@ class RobotPhysics:
         data.qpos[:] = start[: self.positions]
         data.qvel[:] = start[self.positions :]
         self._mujoco.mj_forward(self.model, data)
-        self._read(data, row)
+        self.read(data, row)
         row[self._velocity] = 0.0
 
     def advance(self, data: Any, row: np.ndarray, action: np.ndarray, reached: np.ndarray) -> None:
@@ -143,19 +190,49 @@ class RobotPhysics:
         self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
         data.ctrl[:] = action
         self._mujoco.mj_step(self.model, data, self.robot.frame_skip)
-        if self.robot.observes_forces:
+        if self.needs_forces:
             self._mujoco.mj_rnePostConstraint(self.model, data)
-        self._read(data, reached)
+        self.read(data, reached)
         self.write_velocity(row, reached)
+
+    def replay(self, data: Any, before: np.ndarray, row: np.ndarray) -> None:
+        """Bring data to where it is after the step from one row to another, forces included."""
+        self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
+        action = data.ctrl.copy()
+        self._mujoco.mj_setState(self.model, data, before[self.state_columns], self._spec)
+        self.simulate(data, action, self.robot.frame_skip)
+
+    def simulate(self, data: Any, action: np.ndarray, steps: int) -> None:
+        """Simulate steps and compute the forces, as Gymnasium's environments do."""
+        data.ctrl[:] = action
+        self._mujoco.mj_step(self.model, data, steps)
+        self._mujoco.mj_rnePostConstraint(self.model, data)
+
+    def read(self, data: Any, row: np.ndarray) -> None:
+        """Write a row's columns except the velocity, which is that of a step."""
+        self._mujoco.mj_getState(self.model, data, row[self.state_columns], self._spec)
+        if self.robot.position == "torso":
+            row[self.place_columns] = data.xpos[self.body, :2]
+        elif self.robot.position == "mass_center":
+            moment = np.einsum("b,bj->j", self._mass, data.xipos)
+            row[self.place_columns] = (moment / self._total_mass)[:2]
+        if self.robot.observes_forces:
+            parts = (data.cinert, data.cvel, data.qfrc_actuator, data.cfrc_ext)
+            row[self._forces] = np.concatenate([part.ravel() for part in parts])
+        elif self._pays_for_contacts:
+            row[self._forces] = data.cfrc_ext.ravel()
 
     def write_velocity(self, rows: np.ndarray, reached: np.ndarray) -> None:
         """Complete rows (..., width) reached from `rows`: the change of place over the step."""
         places = self.place_columns
         reached[..., self._velocity] = (reached[..., places] - rows[..., places]) / self.dt
 
-    def pose(self, data: Any, row: np.ndarray) -> None:
-        """Bring scratch space into the row's pose, for drawing."""
+    def pose(self, data: Any, row: np.ndarray, forces: bool) -> None:
+        """Bring scratch space into the row's pose, for drawing, and compute forces if wanted."""
         self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
+        if forces or not self.shared:  # an own model may have tendons and more to be drawn
+            self._mujoco.mj_forward(self.model, data)
+            return
         self._mujoco.mj_kinematics(self.model, data)
         self._mujoco.mj_comPos(self.model, data)
         self._mujoco.mj_camlight(self.model, data)
@@ -167,25 +244,66 @@ class RobotPhysics:
             actions: actions of the step, (..., nu).
             reached: rows after the step, (..., width).
         """
-        robot = self.robot
         velocity = reached[..., self._velocity]
+        forward = self._forward_weight * velocity[..., 0]
+        paid = reported = self.control_cost(actions)
+        if self._pays_for_contacts:
+            squares = np.square(self._contact_forces(reached))
+            reported = self.robot.contact_cost_weight * squares.sum(axis=-1)
+            paid = paid + reported
+        unhealthy = ~self.is_healthy(reached)
+        bonus: Any
+        if self.robot.terminate_when_unhealthy is False:
+            bonus, ends = ~unhealthy * self._healthy_reward, np.zeros_like(unhealthy)
+        else:
+            bonus, ends = self._healthy_reward, unhealthy
+        return StepOutcome(velocity, forward, reported, bonus, forward + bonus - paid, ends)
+
+    def control_cost(self, actions: np.ndarray) -> np.ndarray:
+        """Return the weighted sum of squared actions, (...), of actions (..., nu)."""
         squares = np.ascontiguousarray(np.square(actions))
-        control_cost = robot.control_cost_weight * squares.sum(axis=-1)
-        forward = robot.forward_weight * velocity[..., 0]
-        reward = forward + robot.healthy_reward - control_cost
-        return StepOutcome(velocity, forward, control_cost, reward, ~self._is_healthy(reached))
+        return self.robot.ctrl_cost_weight * squares.sum(axis=-1)
+
+    def details(
+        self, rows: np.ndarray, outcome: StepOutcome, lengths: Callable[[np.ndarray], Any]
+    ) -> dict[str, Any]:
+        """Return Gymnasium's own entries of the infos after a step, in new arrays or scalars.
+
+        Args:
+            rows: rows after the step, (..., width).
+            outcome: what the step brought.
+            lengths: the norm of vectors (..., 2), exactly as NumPy's `linalg.norm` rounds it.
+        """
+        place = rows[..., self.place_columns]
+        details = {"x_position": +place[..., 0], "x_velocity": +outcome.velocity[..., 0]}
+        forward, control, healthy = self.robot.reward_names
+        if forward:
+            details[forward], details[control] = outcome.forward_reward, -outcome.reported_cost
+        if healthy:
+            details[healthy] = outcome.healthy_reward + np.zeros(rows.shape[:-1])
+        if not self.robot.planar:
+            details["y_position"] = +place[..., 1]
+            details["y_velocity"] = +outcome.velocity[..., 1]
+            details["distance_from_origin"] = lengths(place)
+            details["forward_reward"] = +outcome.forward_reward
+        return details
+
+    def start_details(
+        self, rows: np.ndarray, lengths: Callable[[np.ndarray], Any]
+    ) -> dict[str, Any]:
+        """Return the same entries after a reset: all rewards and velocities are zero."""
+        nothing = np.zeros(rows.shape[:-1])
+        still = np.zeros((*rows.shape[:-1], 2))
+        outcome = StepOutcome(still, +nothing, -nothing, 0.0, nothing, nothing)
+        return self.details(rows, outcome, lengths)
 
     def excess(self, rows: np.ndarray) -> np.ndarray:
         """Return by how much the limited velocity exceeds its threshold, (..., 1) [m/s]."""
         along_x = rows[..., self._velocity.start : self._velocity.start + 1]
         if not self.robot.total_speed:
-            return along_x - self.robot.threshold
+            return along_x - self.robot.velocity_threshold
         along_y = rows[..., self._velocity.stop - 1 : self._velocity.stop]
-        return np.sqrt(along_x * along_x + along_y * along_y) - self.robot.threshold
-
-    def place(self, rows: np.ndarray) -> np.ndarray:
-        """Return the x and y of the robot, (..., 2) [m]."""
-        return rows[..., self.place_columns]
+        return np.sqrt(along_x * along_x + along_y * along_y) - self.robot.velocity_threshold
 
     def start_of(self, rows: np.ndarray) -> np.ndarray:
         """Return copies of the states (qpos, qvel) in rows, (..., nq + nv)."""
@@ -194,51 +312,56 @@ class RobotPhysics:
     def observe(self, rows: np.ndarray) -> np.ndarray:
         """Return the observations of rows, (..., size), sharing no memory with them."""
         robot = self.robot
-        seen = rows[..., self._qpos.start + robot.hidden_positions : self._qvel.stop]
+        seen = rows[..., self._qpos.start + self._hidden : self._qvel.stop]
         if robot.observes_forces:
             return np.concatenate((seen, rows[..., self._forces]), axis=-1)
+        if self._pays_for_contacts:
+            return np.concatenate((seen, self._contact_forces(rows)), axis=-1)
         seen = seen.copy()
         if np.isfinite(robot.velocity_clip):
-            velocities = seen[..., self.positions - robot.hidden_positions :]
+            velocities = seen[..., self.positions - self._hidden :]
             velocities.clip(-robot.velocity_clip, robot.velocity_clip, out=velocities)
         return seen
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return robot_physics, (self._name,)
-
-    def _read(self, data: Any, row: np.ndarray) -> None:
-        self._mujoco.mj_getState(self.model, data, row[self.state_columns], self._spec)
-        if self.robot.position == "torso":
-            row[self.place_columns] = data.xpos[self.body, :2]
-        elif self.robot.position == "mass_center":
-            moment = np.einsum("b,bj->j", self._mass, data.xipos)
-            row[self.place_columns] = (moment / self._total_mass)[:2]
-        if self.robot.observes_forces:
-            parts = (data.cinert, data.cvel, data.qfrc_actuator, data.cfrc_ext)
-            row[self._forces] = np.concatenate([part.ravel() for part in parts])
-
-    def _is_healthy(self, rows: np.ndarray) -> np.ndarray:
-        healthy = self.robot.healthy
-        if healthy is None:
+    def is_healthy(self, rows: np.ndarray) -> np.ndarray:
+        """Return whether the robot is in its healthy ranges, (...) bool."""
+        robot = self.robot
+        if robot.healthy_z_range is None:
             return np.ones(rows.shape[:-1], dtype=np.bool_)
         first = self._qpos.start
-        height = rows[..., first + healthy.height_joint]
-        low, high = healthy.height
-        if healthy.closed:
+        height = rows[..., first + robot.height_joint]
+        low, high = robot.healthy_z_range
+        if robot.closed_z_range:
             holds = (low <= height) & (height <= high)
         else:
             holds = (low < height) & (height < high)
-        if healthy.angle is not None:
+        if robot.healthy_angle_range is not None:
             angle = rows[..., first + 2]
-            holds = holds & (healthy.angle[0] < angle) & (angle < healthy.angle[1])
-        if healthy.bound is not None:
-            entries = rows[..., first + healthy.bounded_from : self._qvel.stop]
-            holds = holds & (np.abs(entries) < healthy.bound).all(axis=-1)
+            low, high = robot.healthy_angle_range
+            holds = holds & (low < angle) & (angle < high)
+        if self._within is not None:
+            holds = holds & self._within(rows[..., first : self._qvel.stop])
         return holds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.shared:
+            return physics_of, (self.robot,)
+        return RobotPhysics, (self.robot, self.model, False)
+
+    def _read_constants(self) -> None:
+        """Set what is derived from numbers of the model that a user may change."""
+        self.dt: float = self.model.opt.timestep * self.robot.frame_skip
+        self._mass = self.model.body_mass.copy()
+        self._total_mass = self._mass.sum()
+
+    def _contact_forces(self, rows: np.ndarray) -> np.ndarray:
+        """Return the clipped forces (..., 6 bodies) [N, N m]."""
+        assert self.robot.contact_force_range is not None
+        return np.clip(rows[..., self._forces], *self.robot.contact_force_range)
 
     def _normalized(self, qpos: np.ndarray) -> np.ndarray:
         """Return positions (..., nq) with a unit root quaternion, if there is one."""
-        if not self.robot.floating_base:
+        if not self._has_floating_base:
             return qpos
         quaternion = qpos[..., 3:7]
         norm = np.sqrt((quaternion * quaternion).sum(axis=-1, keepdims=True))
@@ -248,17 +371,13 @@ class RobotPhysics:
         return np.concatenate((qpos[..., :3], quaternion / norm, qpos[..., 7:]), axis=-1)
 
 
-def _compile(mujoco: ModuleType, path: Path) -> Any:
-    """Compile a model without writing warnings about old attributes to MUJOCO_LOG.TXT."""
-    handler = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        return mujoco.MjModel.from_xml_path(str(path))
-    except ValueError as error:  # Swimmer's model of Gymnasium 0.29, for MuJoCo 3 and later
-        reason = " ".join(str(error).split())
-        raise RuntimeError(
-            f"{path.name} of gymnasium {gym.__version__} does not compile with mujoco "
-            f"{mujoco.__version__} ({reason}); upgrade Gymnasium: pip install -U gymnasium"
-        ) from error
-    finally:
-        mujoco.set_mju_user_warning(handler)
+def _state_check(robot: Robot) -> Callable[[np.ndarray], Any] | None:
+    """Return the check of (qpos, qvel), (..., nq + nv) to (...) bool; None for any state."""
+    if robot.healthy_if_finite:
+        return lambda states: (np.abs(states) < np.inf).all(axis=-1)
+    if robot.healthy_state_range is None:
+        return None
+    low, high = robot.healthy_state_range
+    if low == -high:  # one comparison less
+        return lambda states: (np.abs(states[..., 2:]) < high).all(axis=-1)
+    return lambda states: ((low < states[..., 2:]) & (states[..., 2:] < high)).all(axis=-1)

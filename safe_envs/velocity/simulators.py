@@ -31,7 +31,7 @@ class BatchSimulator:
     """MuJoCo's own batch of simulations, whose threads never wait for Python's lock.
 
     Args:
-        physics: the robot; one whose observation needs no contact forces.
+        physics: the robot; one whose rows hold no forces.
         num_threads: threads that simulate, including the caller's.
     """
 
@@ -100,6 +100,6 @@ class ThreadSimulator:
 def fastest_simulator(physics: RobotPhysics, num_threads: int) -> Simulator:
     """Return MuJoCo's own batch if it exists (from version 4) and provides all that is needed."""
     load_mujoco()
-    if physics.robot.observes_forces or importlib.util.find_spec("mujoco.batch") is None:
+    if physics.needs_forces or importlib.util.find_spec("mujoco.batch") is None:
         return ThreadSimulator(physics, num_threads)
     return BatchSimulator(physics, num_threads)

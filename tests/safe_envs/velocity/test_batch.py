@@ -1,5 +1,8 @@
 """The native vector form of the velocity tasks against the single form, bit for bit."""
 
+import copy
+import pickle
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -25,17 +28,18 @@ def compare(robot, num_envs, mode, steps, length, num_threads):
         env_id, num_envs=num_envs, autoreset_mode=mode, num_threads=num_threads, **shared
     )
     envs = [gym.make(env_id, disable_env_checker=True, **shared) for _ in range(num_envs)]
-    batch, _ = venv.reset(seed=5)
+    batch, info = venv.reset(seed=5)
     venv.action_space.seed(1)
     for i, env in enumerate(envs):
         first = env.reset(seed=5, options=None if num_envs == 1 else {"state": venv.state[i]})
         np.testing.assert_array_equal(first[0], batch[i])
+        assert_says_the_same(first[1], info, i)
     restarts = 0
     over = np.zeros(num_envs, dtype=bool)
     for _ in range(steps):
         if mode == "Disabled" and over.any():
-            batch, _ = venv.reset(options={"reset_mask": over})
-            restarts += restart(envs, over, venv, batch)
+            batch, info = venv.reset(options={"reset_mask": over})
+            restarts += restart(envs, over, venv, batch, info)
             over[:] = False
         actions = venv.action_space.sample()
         batch, reward, terminated, truncated, info = venv.step(actions)
@@ -48,18 +52,32 @@ def compare(robot, num_envs, mode, steps, length, num_threads):
             single = envs[i].step(actions[i])
             np.testing.assert_array_equal(single[0], seen)
             assert single[1:4] == (reward[i], terminated[i], truncated[i])
-            for key in ("cost", "episode_cost", "constraint_values"):
-                np.testing.assert_array_equal(single[4][key], said[key][i])
-        restarts += restart(envs, over if mode == "SameStep" else anew, venv, batch)
+            assert_says_the_same(single[4], said, i)
+        if mode == "SameStep":  # the infos are still those of the last step
+            restarts += restart(envs, over, venv, batch)
+        else:
+            restarts += restart(envs, anew, venv, batch, info)
     venv.close()
     return restarts
 
 
-def restart(envs, rows, venv, batch):
+def restart(envs, rows, venv, batch, info=None):
     for i in np.flatnonzero(rows):
         options = None if len(envs) == 1 else {"state": venv.state[i]}
-        np.testing.assert_array_equal(envs[i].reset(options=options)[0], batch[i])
+        observation, said = envs[i].reset(options=options)
+        np.testing.assert_array_equal(observation, batch[i])
+        if info is not None:
+            assert_says_the_same(said, info, i)
     return int(rows.sum())
+
+
+def assert_says_the_same(single, infos, row):
+    """Compare a single form's info with one row of the native form's, entry by entry."""
+    names = {name for name in infos if not name.startswith(("_", "final_"))}
+    assert single.keys() == names
+    for name in names:
+        assert infos[name].dtype == single[name].dtype
+        np.testing.assert_array_equal(single[name], infos[name][row])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -79,6 +97,44 @@ def test_one_row_equals_the_single_form(robot, steps, mode):
 )
 def test_many_rows_equal_many_environments(robot, steps, mode):
     assert compare(robot, N, mode, steps, length=90, num_threads=2) >= N
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda venv: pickle.loads(pickle.dumps(venv))])
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+@pytest.mark.parametrize(("robot", "num_threads"), [("Hopper", 1), ("Hopper", 2), ("Humanoid", 2)])
+def test_a_copy_in_mid_episode_continues_alike(robot, num_threads, mode, copied):
+    """With MuJoCo's batch (Hopper) and Python's threads (Humanoid), through ends and restarts."""
+    venv = gym.make_vec(
+        f"Safety{robot}Velocity-v1", num_envs=3, autoreset_mode=mode, num_threads=num_threads
+    )
+    venv.reset(seed=0)
+    venv.action_space.seed(0)
+    for _ in range(12):
+        venv.step(venv.action_space.sample())
+    forms = [venv, copied(venv)]
+    ends = 0
+    for _ in range(40):
+        action = venv.action_space.sample()
+        ours, theirs = (form.step(action) for form in forms)
+        last = [list(infos.pop("final_obs", ())) for *_, infos in (ours, theirs)]
+        np.testing.assert_equal([*ours, last[0]], [*theirs, last[1]])
+        ends += ours[2].sum()
+    assert ends > 0
+    np.testing.assert_equal(*(form.reset() for form in forms))
+    for form in forms:
+        form.close()
+
+
+def test_details_of_a_step_stay_as_they_were():
+    """They share no memory with the states, which go on."""
+    venv = gym.make_vec("SafetyAntVelocity-v1", num_envs=2)
+    venv.reset(seed=0)
+    infos = [venv.step(np.full((2, 8), 0.5))[4] for _ in range(3)]
+    kept = copy.deepcopy(infos)
+    for _ in range(5):
+        venv.step(np.full((2, 8), -0.5))
+    venv.reset()
+    np.testing.assert_equal(infos, kept)
 
 
 def test_results_do_not_depend_on_the_number_of_threads():

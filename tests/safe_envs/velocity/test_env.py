@@ -1,10 +1,7 @@
 """The velocity tasks against Gymnasium's own version 4 classes and the published numbers."""
 
 import copy
-import importlib
-import importlib.util
 import sys
-from types import ModuleType
 
 import gymnasium as gym
 import numpy as np
@@ -14,19 +11,12 @@ pytest.importorskip("mujoco")
 
 from safe_envs.rendering import offscreen_scene
 from safe_envs.rendering.mujoco_package import load_mujoco
-from safe_envs.velocity import physics as velocity_physics
+from safe_envs.velocity import models
 from safe_envs.velocity.env import SafetyVelocityEnv
-from safe_envs.velocity.physics import RobotPhysics, robot_physics
-from safe_envs.velocity.robots import ROBOTS
+from safe_envs.velocity.models import compiled_model
+from safe_envs.velocity.physics import shared_physics
+from safe_envs.velocity.robots import ROBOTS, robot_named
 
-V4_MODULES = {
-    "Ant": "ant_v4",
-    "HalfCheetah": "half_cheetah_v4",
-    "Hopper": "hopper_v4",
-    "Humanoid": "humanoid_v4",
-    "Swimmer": "swimmer_v4",
-    "Walker2d": "walker2d_v4",
-}
 NUMBERS = {  # robot: threshold [m/s] and step [s], as published
     "Ant": (2.6222, 0.05),
     "HalfCheetah": (3.2096, 0.05),
@@ -41,44 +31,10 @@ each_robot = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def make_v4(monkeypatch, tmp_path):
-    """Make Gymnasium's own environment; MuJoCo's log goes to a folder of the test."""
-    monkeypatch.chdir(tmp_path)
-    if importlib.util.find_spec("imageio") is None:  # Gymnasium saves screenshots with it
-        monkeypatch.setitem(sys.modules, "imageio", ModuleType("imageio"))
-
-    def make(robot):
-        try:
-            module = importlib.import_module(f"gymnasium.envs.mujoco.{V4_MODULES[robot]}")
-            return vars(module)[f"{robot}Env"]()
-        except (AttributeError, ImportError) as error:
-            pytest.skip(f"gymnasium {gym.__version__} cannot make its own {robot}: {error}")
-
-    return make
-
-
-def set_state(v4, state):
-    nq = v4.model.nq
-    v4.reset(seed=0)
-    load_mujoco().mj_resetData(v4.model, v4.data)
-    v4.set_state(state[:nq], state[nq:])
-
-
-def position_of(robot, v4):
-    """Return the position whose velocity is limited, by the documented formulas."""
-    if robot == "Ant":
-        return v4.data.body("torso").xpos[:2].copy()
-    if robot == "Humanoid":
-        mass = v4.model.body_mass
-        return (mass[:, None] * v4.data.xipos).sum(axis=0)[:2] / mass.sum()
-    return v4.data.qpos[:1].copy()
-
-
 @each_robot
-def test_equals_gymnasium_version_4(robot, make_v4):
+def test_equals_gymnasium_version_4(robot, make_v4, start_v4, step_v4):
     """Bit for bit, from the same states with the same actions; half of them start too fast."""
-    threshold, dt = NUMBERS[robot]
+    threshold, _ = NUMBERS[robot]
     v4, env = make_v4(robot), SafetyVelocityEnv(robot)
     steps = costs = 0
     for seed in range(8):
@@ -87,14 +43,11 @@ def test_equals_gymnasium_version_4(robot, make_v4):
         state = env.state
         state[v4.model.nq] += 6.0 * (seed % 2)
         observation, _ = env.reset(options={"state": state})
-        set_state(v4, state)
+        start_v4(v4, state)
         np.testing.assert_array_equal(observation, v4._get_obs())
         for _ in range(200):
             action = rng.uniform(env.action_space.low, env.action_space.high)
-            before = position_of(robot, v4)
-            expected = v4.step(action)
-            velocity = (position_of(robot, v4) - before) / dt
-            velocity = velocity[0] if len(velocity) == 1 else np.linalg.norm(velocity)
+            expected, velocity = step_v4(robot, v4, action)
             observation, reward, terminated, truncated, info = env.step(action)
             np.testing.assert_array_equal(observation, expected[0])
             assert (reward, terminated, truncated) == (expected[1], expected[2], False)
@@ -113,7 +66,7 @@ def test_starts_as_gymnasium_version_4(robot, make_v4):
     env = SafetyVelocityEnv(robot)
     ours, _ = env.reset(seed=11)
     theirs, _ = make_v4(robot).reset(seed=11)
-    if not ROBOTS[robot].floating_base:
+    if robot not in ("Ant", "Humanoid"):  # without a floating base
         np.testing.assert_array_equal(ours, theirs)
         return
     turned = slice(1, 5)  # the root's quaternion in the observation
@@ -144,7 +97,7 @@ def test_backward_costs_only_where_the_norm_is_limited(robot):
     for speed in (-6.0, 6.0):
         env.reset(seed=0)
         state = env.state
-        state[env.unwrapped._physics.positions] = speed
+        state[len(env.init_qpos)] = speed
         env.reset(options={"state": state})
         _, _, _, _, info = env.step(np.zeros(env.action_space.shape))
         assert np.sign(info["x_velocity"]) == np.sign(speed)
@@ -224,7 +177,7 @@ def test_error_says_what_to_install_when_nothing_draws(monkeypatch):
 
 def test_error_says_what_to_install_without_mujoco(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    robot_physics.cache_clear()
+    shared_physics.cache_clear()
     with pytest.raises(
         gym.error.DependencyNotInstalled, match=r'pip install "safe-envs\[mujoco\]"'
     ):
@@ -235,7 +188,8 @@ def test_compiles_without_warnings(monkeypatch, tmp_path, capfd):
     """HalfCheetah's model has an old attribute, which MuJoCo would report in MUJOCO_LOG.TXT."""
     monkeypatch.chdir(tmp_path)
     handler = load_mujoco().get_mju_user_warning()
-    RobotPhysics("HalfCheetah")
+    models._shared_model.cache_clear()
+    compiled_model(robot_named("HalfCheetah"))
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
     assert load_mujoco().get_mju_user_warning() is handler
@@ -256,9 +210,9 @@ def test_refuses_impossible_states(state, message):
 
 def test_error_says_to_upgrade_when_a_model_does_not_compile(monkeypatch, tmp_path):
     (tmp_path / "swimmer.xml").write_text('<mujoco><option collision="predefined"/></mujoco>')
-    monkeypatch.setattr(velocity_physics, "ASSETS", tmp_path)
+    monkeypatch.setattr(models, "ASSETS", tmp_path)
     with pytest.raises(RuntimeError, match="swimmer.xml of gymnasium .* pip install -U gymnasium"):
-        RobotPhysics("Swimmer")
+        compiled_model(robot_named("Swimmer"))
 
 
 def test_refuses_unknown_robots_and_calls_before_reset():
