@@ -42,27 +42,28 @@ class VelocityBatch:
         self.single_action_space: gym.Space
         self.single_observation_space, self.single_action_space = physics.spaces()
         self.render_fps = max(1, round(1.0 / physics.dt))
-        self._physics = physics
+        self.physics = physics
+        self._limits = [constraint.limit for constraint in self.constraints]
         self._num_threads = num_threads
         self._camera = TrackingCamera(physics, view)
 
     @cached_property
     def _scratch(self) -> Any:
         """Simulation data for starts; a single environment, which has its own, never asks."""
-        return self._physics.new_data()
+        return self.physics.new_data()
 
     @cached_property
     def _simulator(self) -> Simulator:
         """The threads, started by the first step."""
-        return fastest_simulator(self._physics, self._num_threads)
+        return fastest_simulator(self.physics, self._num_threads)
 
     def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw first states around the robot's standing pose."""
-        return self._started(np.stack([self._physics.draw_start(rng) for _ in range(count)]))
+        return self._started(np.stack([self.physics.draw_start(rng) for _ in range(count)]))
 
     def checked_states(self, states: Any, count: int) -> np.ndarray:
         """Return the rows of `count` states (qpos, qvel) given by the user."""
-        return self._started(self._physics.checked_starts(states, (count,)))
+        return self._started(self.physics.checked_starts(states, (count,)))
 
     def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw nothing, (n, 0): a step is deterministic."""
@@ -72,23 +73,23 @@ class VelocityBatch:
         """Advance all rows by one environment step."""
         reached = np.empty_like(states)
         self._simulator.advance(states, actions, reached)
-        outcome = self._physics.outcome(actions, reached)
-        excess = self._physics.excess(reached)
+        outcome = self.physics.outcome(actions, reached)
+        excess = self.physics.excess(reached)
         costs = (excess > 0.0).astype(np.float64)
-        details = self._physics.details(reached, outcome, _lengths)
+        details = self.physics.details(reached, outcome, _lengths)
         return BatchStep(reached, outcome.reward, costs, outcome.terminated, excess, details)
 
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return the observations."""
-        return self._physics.observe(states)
+        return self.physics.observe(states)
 
     def margins(self, states: np.ndarray) -> np.ndarray:
         """Return velocity - threshold, (n, 1) [m/s]."""
-        return self._physics.excess(states)
+        return self.physics.excess(states)
 
     def start_details(self, states: np.ndarray) -> dict[str, np.ndarray]:
         """Return Gymnasium's own entries of the infos, whose rewards are zero."""
-        return self._physics.start_details(states, _lengths)
+        return self.physics.start_details(states, _lengths)
 
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the picture of one row."""
@@ -100,14 +101,17 @@ class VelocityBatch:
             self._simulator.close()
         self._camera.close()
 
+    def with_threads(self, num_threads: int) -> VelocityBatch:
+        """Return the same task simulated by so many threads."""
+        return VelocityBatch(self.physics, self._camera.view, self._limits, num_threads)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        limits = [constraint.limit for constraint in self.constraints]
-        return VelocityBatch, (self._physics, self._camera.view, limits, self._num_threads)
+        return VelocityBatch, (self.physics, self._camera.view, self._limits, self._num_threads)
 
     def _started(self, starts: np.ndarray) -> np.ndarray:
-        rows = np.empty((len(starts), self._physics.width))
+        rows = np.empty((len(starts), self.physics.width))
         for start, row in zip(starts, rows, strict=True):
-            self._physics.start(self._scratch, start, row)
+            self.physics.start(self._scratch, start, row)
         return rows
 
 

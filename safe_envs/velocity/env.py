@@ -11,21 +11,20 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from safe_envs.contract.argument_checks import check_count, checked_array
 from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.cost_signal import CostLimits
 from safe_envs.contract.single_env import SingleEnv
+from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity.arguments import check_flag, robot_with
-from safe_envs.velocity.batch import VelocityBatch
+from safe_envs.velocity.batch import VelocityBatch, checked_thread_count
 from safe_envs.velocity.camera import MAX_GEOMS, SIZE, FrameView, MujocoRenderer
 from safe_envs.velocity.physics import physics_of
 from safe_envs.velocity.robots import Range
 from safe_envs.velocity.scalar import ScalarVelocity
-from safe_envs.velocity.vector_env import SafetyVelocityVectorEnv
-
-__all__ = ["SafetyVelocityEnv", "SafetyVelocityVectorEnv"]
 
 
 class SafetyVelocityEnv(SingleEnv):
@@ -127,6 +126,8 @@ class SafetyVelocityEnv(SingleEnv):
     ## Version History
     - v1: first version here; numbered like the Safety-Gymnasium task that it equals.
     """
+
+    dynamics: VelocityBatch
 
     @known_arguments()
     def __init__(
@@ -300,3 +301,44 @@ class SafetyVelocityEnv(SingleEnv):
 
     def _row(self) -> np.ndarray:
         return self._robot.row(self.current_state("reading the state"))
+
+
+class SafetyVelocityVectorEnv(NativeVectorEnv, VectorEnv):
+    """`SafetyVelocityEnv` as a native vector environment, with the same arguments.
+
+    Its infos have the same entries, as arrays. All rows share one model, which cannot be changed
+    once it is made: pass `xml_file` for another one, or use `gymnasium.vector.SyncVectorEnv` for
+    environments whose models differ.
+
+    Args:
+        num_envs: number of robots N.
+        max_episode_steps: steps after which an episode is truncated; None for no limit.
+        autoreset_mode: an `AutoresetMode` or its value: "NextStep", "SameStep" or "Disabled".
+        num_threads: threads that simulate; None for one per processor. Never more than N.
+        render_mode: None or "rgb_array".
+        **arguments: those of `SafetyVelocityEnv`.
+
+    Raises:
+        TypeError: if Gymnasium's class of the robot has no such argument.
+        ValueError: if an argument is out of its range.
+    """
+
+    @known_arguments(SafetyVelocityEnv)
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = 1000,
+        autoreset_mode: Any = "NextStep",
+        num_threads: int | None = None,
+        render_mode: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        single = SafetyVelocityEnv(**arguments).dynamics
+        self._physics = single.physics
+        dynamics = single.with_threads(checked_thread_count(num_threads, num_envs))
+        super().__init__(dynamics, num_envs, max_episode_steps, autoreset_mode, render_mode)
+
+    @property
+    def state(self) -> np.ndarray:
+        """A copy of the states, qpos and qvel concatenated, (N, nq + nv)."""
+        return self._physics.start_of(self.current_states("reading the state"))

@@ -8,11 +8,19 @@ import pytest
 import safe_envs  # noqa: F401  registers the environments
 
 VARIANTS = {
-    "Safe/CliffWorld-v0": [{"per_constraint": True}, {"slip": 0.0, "chasm_reward": -100.0}],
+    "Safe/CliffWorld-v0": [
+        {"per_constraint": True, "observation": "one_hot"},
+        {"slip": 0.0, "chasm_reward": -100.0},
+    ],
     "Safe/DeepSeaTreasure-v0": [{"per_constraint": True}, {"size": 7, "mines": [(0, 3)]}],
     "Safe/RandomCMDP-v0": [{"constraints": 3, "model_seed": 5, "branching": 2}],
     "Safe/DoubleIntegrator-v0": [{"reward": "imitation", "per_constraint": True}],
     "Safe/Quadrotor-v0": [{"per_constraint": True, "vehicle": "hummingbird"}],
+}
+VELOCITY_VARIANTS = {  # where the optional package they need is installed
+    "SafetyHopperVelocity-v1": [
+        {"velocity_threshold": 0.3, "exclude_current_positions_from_observation": False}
+    ],
 }
 
 
@@ -40,7 +48,8 @@ def cases():
     limits = {i: gym.spec(i).max_episode_steps or 0 for i in registered_ids()}
     late = [i for i in limits if limits[i] > LATE and not i.startswith(SOON)]
     plain = [(i, SHORT_EPISODES if i in late else {}) for i in limits]
-    return plain + [(i, kwargs) for i in VARIANTS for kwargs in VARIANTS[i]]
+    variants = VARIANTS | {i: v for i, v in VELOCITY_VARIANTS.items() if i in limits}
+    return plain + [(i, kwargs) for i in variants for kwargs in variants[i]]
 
 
 def pytest_generate_tests(metafunc):

@@ -136,7 +136,7 @@ def test_the_native_form_equals_version_4(robot, arguments, make_v4, start_v4, s
     )  # fmt: skip
     v4s, rng = [make_v4(robot, **arguments) for _ in range(rows)], np.random.default_rng(1)
     over = np.ones(rows, dtype=bool)
-    for _ in range(STEPS // rows):
+    for _ in range(STEPS):
         if over.any():
             observations, _ = venv.reset(options={"reset_mask": over})
             for row in np.flatnonzero(over):
