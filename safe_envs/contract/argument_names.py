@@ -19,6 +19,8 @@ def known_arguments(
     """Return a decorator that makes a constructor or factory refuse unknown keyword arguments.
 
     Python's own error names only the unknown one, and `gymnasium.make` passes on what it is given.
+    The message begins as Python's own does: libraries that try out arguments (torchrl's `frameskip`)
+    recognize it by that text.
 
     Args:
         passed_on_to: what gets the `**arguments` of the decorated function; their arguments, too,
@@ -35,7 +37,8 @@ def known_arguments(
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             if not known.issuperset(kwargs):
                 unknown = next(name for name in kwargs if name not in known)
-                raise TypeError(unknown_name(f"argument of {owner}", unknown, known))
+                hint = unknown_name("argument", unknown, known).removeprefix("unknown argument")
+                raise TypeError(f"{owner}() got an unexpected keyword argument{hint}")
             return function(*args, **kwargs)
 
         return checked
