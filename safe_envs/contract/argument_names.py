@@ -19,8 +19,8 @@ def known_arguments(
     """Return a decorator that makes a constructor or factory refuse unknown keyword arguments.
 
     Python's own error names only the unknown one, and `gymnasium.make` passes on what it is given.
-    The message begins as Python's own does: libraries that try out arguments (torchrl's `frameskip`)
-    recognize it by that text.
+    The message begins as Python's own does: libraries that try out arguments, such as torchrl with
+    `frameskip`, recognize it by that text.
 
     Args:
         passed_on_to: what gets the `**arguments` of the decorated function; their arguments, too,
