@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 from safe_envs.contract.argument_checks import unknown_name
@@ -19,8 +19,6 @@ def known_arguments(
     """Return a decorator that makes a constructor or factory refuse unknown keyword arguments.
 
     Python's own error names only the unknown one, and `gymnasium.make` passes on what it is given.
-    The message begins as Python's own does: libraries that try out arguments, such as torchrl with
-    `frameskip`, recognize it by that text.
 
     Args:
         passed_on_to: what gets the `**arguments` of the decorated function; their arguments, too,
@@ -37,13 +35,22 @@ def known_arguments(
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             if not known.issuperset(kwargs):
                 unknown = next(name for name in kwargs if name not in known)
-                hint = unknown_name("argument", unknown, known).removeprefix("unknown argument")
-                raise TypeError(f"{owner}() got an unexpected keyword argument{hint}")
+                raise TypeError(unexpected_argument(owner, unknown, known))
             return function(*args, **kwargs)
 
         return checked
 
     return decorate
+
+
+def unexpected_argument(owner: str, name: str, known: Iterable[str]) -> str:
+    """Return "OWNER() got an unexpected keyword argument 'NAME'; did you mean ...? Known: ...".
+
+    It begins as Python's own message does: libraries that try out arguments, such as torchrl with
+    `frameskip`, recognize a refusal by these words.
+    """
+    hint = unknown_name("argument", name, known).removeprefix("unknown argument")
+    return f"{owner}() got an unexpected keyword argument{hint}"
 
 
 def _named_arguments(function: Callable[..., Any]) -> set[str]:
