@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent / "clients"
 sys.path.append(str(FOLDER))
 
 from harness import Row  # noqa: E402
-from run import BEGIN, END, Result, write  # noqa: E402
+from run import BEGIN, END, HEADER, Result, write  # noqa: E402
 
 AGREES = Row("Safe/CliffWorld-v0", "single", "`info`", 1000, 31.0, 31.0)
 DIFFERS = Row("Safe/CliffWorld-v0", "vector", "`info`", 1000, 30.0, 31.0)
@@ -37,11 +37,15 @@ def test_only_equal_sums_agree_and_all_else_is_marked(rows, failure, agrees, mar
     assert [cell for cell in cells if "**" in cell] == marked
 
 
-def test_the_table_of_a_page_is_replaced(tmp_path):
+def test_the_lines_of_a_client_are_replaced(tmp_path):
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{BEGIN}\n| old |\n\n{END}after\n")
-    write("| new |\n", page)
-    assert page.read_text() == f"before\n{BEGIN}\n| new |\n\n{END}after\n"
+    page.write_text(f"before\n{BEGIN}\n{END}after\n")
+    old, other = Result("skrl", "1.0", (AGREES, AGREES)), Result("sbx", "0.28.0", (AGREES,))
+    new, first = Result("skrl", "2.0", (AGREES,)), Result("torchrl", "", failure="it fails")
+    for result in (other, old, new, first):
+        write(result.lines(), page)
+    rows = [*first.lines(), *new.lines(), *other.lines()]  # in the order of `make clients`
+    assert page.read_text() == "".join([f"before\n{BEGIN}\n{HEADER}", *rows, f"\n{END}after\n"])
 
 
 def test_unknown_clients_are_refused():

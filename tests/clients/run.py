@@ -90,10 +90,10 @@ def main() -> int:
         parser.error(f"unknown clients {sorted(unknown)}; known: {', '.join(known)}")
     chosen = [known[name] for name in arguments.clients or known]
     results = [result_of(client, chosen, arguments.beside) for client in chosen]
-    table = HEADER + "".join(line for result in results for line in result.lines())
-    print(table)
+    lines = [line for result in results for line in result.lines()]
+    print(HEADER, *lines, sep="")
     if arguments.write is not None:
-        write(table, arguments.write)
+        write(lines, arguments.write)
     return 0 if all(result.agrees for result in results) else 1
 
 
@@ -119,11 +119,21 @@ def result_of(client: Client, chosen: Sequence[Client], beside: Path | None) -> 
     return Result(client.name, told["version"], tuple(Row(**row) for row in told["rows"]))
 
 
-def write(table: str, page: Path) -> None:
-    """Replace the table between the two marks of the page."""
+def write(lines: Sequence[str], page: Path) -> None:
+    """Replace these clients' lines in the table between the two marks of the page."""
     before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+    table, _, after = rest.partition(END)
+    shown: dict[str, list[str]] = {client.name: [] for client in CLIENTS}
+    written = {_client_of(line) for line in lines}
+    kept = [line for line in table.splitlines(keepends=True) if _client_of(line) in shown]
+    for line in [*(line for line in kept if _client_of(line) not in written), *lines]:
+        shown[_client_of(line)].append(line)
+    rows = "".join(line for of_client in shown.values() for line in of_client)
+    page.write_text(f"{before}{BEGIN}\n{HEADER}{rows}\n{END}{after}")
+
+
+def _client_of(line: str) -> str:
+    return line.partition("| [")[2].partition("](")[0]
 
 
 if __name__ == "__main__":
