@@ -1,4 +1,6 @@
-# make demo | serve | test | lint | format | docs | matrix | benchmark
+# make demo | serve | test | lint | format | docs | matrix | clients | benchmark
+#   CLIENTS="skrl minari"  which of the other libraries `make clients` runs; all without it
+#   BESIDE=.venv           installs them together, on top of that environment's packages
 #   PYTHON=python3.12     the interpreter the environment is made with
 #   PORT=8000             where the leaderboard listens
 #   TORCH_INDEX=<url>     an index with a CPU build of torch, if the default build is too large
@@ -9,8 +11,10 @@ RUN := $(BIN)/python
 INSTALLED := .venv/.installed
 
 PORT ?= 8000
+CLIENTS ?=
+BESIDE ?=
 
-.PHONY: demo serve test lint format docs matrix benchmark clean
+.PHONY: demo serve test lint format docs matrix clients benchmark clean
 
 demo: $(INSTALLED)
 	$(RUN) -m leaderboard demo
@@ -36,6 +40,9 @@ docs: $(INSTALLED)
 matrix: $(INSTALLED)
 	$(RUN) tests/gymnasium_matrix.py
 
+clients:
+	$(PYTHON) tests/clients/run.py $(CLIENTS) $(if $(BESIDE),--beside $(BESIDE))
+
 benchmark: $(INSTALLED)
 	$(RUN) -m baselines.benchmarks.environments
 	$(RUN) -m baselines.benchmarks.learner_step
@@ -47,7 +54,7 @@ benchmark: $(INSTALLED)
 	$(RUN) -m leaderboard.load_benchmark
 
 clean:
-	rm -rf .venv runs dist
+	rm -rf .venv .clients runs dist
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

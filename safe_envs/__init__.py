@@ -15,6 +15,7 @@ from safe_envs.contract.cost_signal import (
     declared_constraints,
     read_costs,
 )
+from safe_envs.contract.dataset_metadata import dataset_metadata
 from safe_envs.safety_gymnasium_bridge.task_ids import TASKS
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
@@ -31,6 +32,7 @@ __all__ = [
     "PolicyEvaluation",
     "TabularCMDP",
     "check_constrained_env",
+    "dataset_metadata",
     "declared_constraints",
     "read_costs",
 ]

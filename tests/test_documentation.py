@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HAND_WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+HAND_WRITTEN = sorted(
+    [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "clients").glob("*.md")]
+)
+# The snippets of these pages need libraries that are not installed here; `make clients` runs them.
+OF_CLIENTS = {
+    *("cleanrl", "minari", "rl_zoo", "rl_zoo_ppo", "rllib", "sbx", "skrl", "tianshou", "torchrl")
+}
+RUN_HERE = [p for p in HAND_WRITTEN if p.parent.name != "clients" or p.stem not in OF_CLIENTS]
 
 
 # Third-party packages, which are slow to import, are preloaded; nothing of the repository is. Each
@@ -34,7 +41,7 @@ for line in sys.stdin:
 def snippets():
     """Every distinct text once; some are on two pages."""
     places = {}
-    for page in HAND_WRITTEN:
+    for page in RUN_HERE:
         blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
         for number, block in enumerate(blocks):
             places.setdefault(block, []).append(f"{page.name}-{number}")
@@ -62,6 +69,19 @@ def test_snippets_run_as_written(snippet, interpreter, tmp_path):
     print(script, file=interpreter.stdin, flush=True)
     exit_code = int(interpreter.stdout.readline())
     assert exit_code == 0, (tmp_path / "snippet.py.2").read_text()
+
+
+def test_make_clients_runs_the_other_pages():
+    """Every page of a client has a check that runs its snippets, and every client has a page."""
+    folder = ROOT / "tests" / "clients"
+    listed = subprocess.run(
+        [sys.executable, folder / "run.py", "--list"], capture_output=True, text=True, check=True
+    )
+    assert set(listed.stdout.split()) == OF_CLIENTS
+    assert {p.stem.removeprefix("check_") for p in folder.glob("check_*.py")} == OF_CLIENTS
+    assert {p.stem for p in HAND_WRITTEN if p.parent.name == "clients"} == OF_CLIENTS | {"README"}
+    for client in OF_CLIENTS:
+        assert f'names_of("{client}")' in (folder / f"check_{client}.py").read_text()
 
 
 @pytest.fixture(scope="module")

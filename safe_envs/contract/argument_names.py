@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 from safe_envs.contract.argument_checks import unknown_name
@@ -35,12 +35,22 @@ def known_arguments(
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             if not known.issuperset(kwargs):
                 unknown = next(name for name in kwargs if name not in known)
-                raise TypeError(unknown_name(f"argument of {owner}", unknown, known))
+                raise TypeError(unexpected_argument(owner, unknown, known))
             return function(*args, **kwargs)
 
         return checked
 
     return decorate
+
+
+def unexpected_argument(owner: str, name: str, known: Iterable[str]) -> str:
+    """Return "OWNER() got an unexpected keyword argument 'NAME'; did you mean ...? Known: ...".
+
+    It begins as Python's own message does: libraries that try out arguments, such as torchrl with
+    `frameskip`, recognize a refusal by these words.
+    """
+    hint = unknown_name("argument", name, known).removeprefix("unknown argument")
+    return f"{owner}() got an unexpected keyword argument{hint}"
 
 
 def _named_arguments(function: Callable[..., Any]) -> set[str]:

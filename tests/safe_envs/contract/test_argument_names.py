@@ -28,12 +28,27 @@ def test_unknown_arguments_are_named():
     with pytest.raises(TypeError) as refused:
         Walker(cost_limit=1.0)
     assert str(refused.value) == (
-        "unknown argument of Walker 'cost_limit'; did you mean 'cost_limits'? "
+        "Walker() got an unexpected keyword argument 'cost_limit'; did you mean 'cost_limits'? "
         "Known: cost_limits, speed"
     )
     with pytest.raises(TypeError) as refused:
         walkers(num_env=2)
     assert str(refused.value) == (
-        "unknown argument of test_argument_names.walkers 'num_env'; did you mean 'num_envs'? "
-        "Known: cost_limits, num_envs, speed"
+        "test_argument_names.walkers() got an unexpected keyword argument 'num_env'; "
+        "did you mean 'num_envs'? Known: cost_limits, num_envs, speed"
     )
+
+
+def test_libraries_that_try_out_arguments_recognize_the_refusal():
+    """torchrl passes `frameskip`, and leaves it out if Python's own words come back."""
+
+    def plain(speed=1.0):
+        return speed
+
+    with pytest.raises(TypeError) as of_python:
+        plain(frameskip=1)
+    _, _, words = str(of_python.value).partition("plain() ")
+    with pytest.raises(TypeError) as refused:
+        Walker(frameskip=1)
+    assert words == "got an unexpected keyword argument 'frameskip'"
+    assert words in str(refused.value)
