@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +15,7 @@ from safe_envs.contract.cost_signal import (
     cost_space_of,
     declare_constraints,
 )
+from safe_envs.rendering.screen import has_screen, shown_modes
 from safe_envs.safety_gymnasium_bridge.fast_paths import fast_paths
 from safe_envs.safety_gymnasium_bridge.genuine_package import load_genuine_package
 from safe_envs.safety_gymnasium_bridge.hazard_types import (
@@ -116,7 +118,10 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         self._inner: Any = _construct(entry, render_mode, config, arguments)
         self._navigates = entry.group != "velocity"
         self._sees = entry.group == "vision"
-        self.metadata = {**self.metadata, "render_fps": self._inner.metadata["render_fps"]}
+        self.metadata = {
+            "render_modes": shown_modes(_modes(entry), has_screen()),
+            "render_fps": self._inner.metadata["render_fps"],
+        }
         self.action_space = self._inner.action_space
         self.observation_space = self._inner.observation_space
         self.hazard_types = hazard_types_of(self._inner.task) if self._navigates else VELOCITY
@@ -140,7 +145,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         if seed is None and not self._seeded:  # the package would draw one from NumPy's global
             seed = int(self.np_random.integers(LARGEST_SEED))
         self._seeded = True
-        with fast_paths(self._fast), sky(plain=self._plain_sky):
+        with fast_paths(self._fast), sky(plain=self._plain_sky), self._window():
             observation, info = self._start(None if seed is None else seed % (LARGEST_SEED + 1))
         self._running, self._episode_cost = True, 0.0
         if self._navigates:
@@ -153,7 +158,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         if not self._running:
             raise gym.error.ResetNeeded("no episode is running; call reset() before step()")
         controls = checked_box(action, self.action_space)  # type: ignore[arg-type]
-        with fast_paths(self._fast):
+        with fast_paths(self._fast), self._window():
             observation, reward, cost, terminated, truncated, info = self._inner.step(controls)
         self._running = not (terminated or truncated)
         self._observation = _contiguous(observation)
@@ -176,7 +181,8 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
             from safe_envs.safety_gymnasium_bridge.viewer import give_viewer
 
             give_viewer(self._inner.mujoco_renderer, self.render_mode)
-        return self._inner.render()
+        with self._window():
+            return self._inner.render()
 
     def close(self) -> None:
         """Close windows and free rendering resources."""
@@ -187,6 +193,15 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         for viewer in task._viewers.values():
             viewer.free()
         task.viewer, task._viewers = None, {}
+
+    def _window(self) -> AbstractContextManager[None]:
+        """Return the block in which the package may draw in its window."""
+        if self.render_mode != "human":
+            return nullcontext()
+        from safe_envs.safety_gymnasium_bridge.viewer import window_current
+
+        drawing = self._inner.task if self._navigates else self._inner.mujoco_renderer
+        return window_current(drawing.viewer)
 
     def _start(self, seed: int | None) -> tuple[Any, dict[str, Any]]:
         for _ in range(MOST_DRAWS):
@@ -228,16 +243,16 @@ def _construct(
     arguments: dict[str, Any],
 ) -> Any:
     """Return the genuine environment of a task."""
-    modes = ["rgb_array"] if task.group == "vision" else SafetyGymnasiumEnv.metadata["render_modes"]
+    modes = _modes(task)
     if render_mode is not None and render_mode not in modes:
         raise ValueError(
             f"render_mode is {render_mode!r}; pass None or one of {modes} to {task.id}"
         )
     maker = load_genuine_package().class_at(task.entry_point)
     if render_mode == "human":
-        from safe_envs.safety_gymnasium_bridge.viewer import require_screen
+        from safe_envs.safety_gymnasium_bridge.viewer import require_glfw_screen
 
-        require_screen()  # the package opens the window at the first reset
+        require_glfw_screen()  # the package opens the window at the first reset
     if task.group == "velocity":
         if config is not None:
             raise ValueError(f"config is {config!r}, but {task.id} takes none; leave it out")
@@ -246,6 +261,11 @@ def _construct(
     own["config"] = {**own["config"], **(config or {})}
     shown = None if task.group == "vision" else render_mode
     return maker(**own, render_mode=shown, **arguments)
+
+
+def _modes(task: GenuineTask) -> list[str]:
+    """Return the render modes of a task."""
+    return ["rgb_array"] if task.group == "vision" else SafetyGymnasiumEnv.metadata["render_modes"]
 
 
 def _constraints(

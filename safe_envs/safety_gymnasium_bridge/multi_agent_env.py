@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import gymnasium as gym
@@ -12,10 +13,15 @@ from pettingzoo import ParallelEnv
 
 from safe_envs.contract.action_checks import checked_box
 from safe_envs.contract.cost_signal import CostLimits, cost_space_of, declare_constraints
+from safe_envs.rendering.screen import has_screen, shown_modes
 from safe_envs.safety_gymnasium_bridge.divided_robots import divided_robot
 from safe_envs.safety_gymnasium_bridge.env import COST_LIMIT
 from safe_envs.safety_gymnasium_bridge.genuine_package import load_genuine_package
-from safe_envs.safety_gymnasium_bridge.viewer import give_viewer, require_screen
+from safe_envs.safety_gymnasium_bridge.viewer import (
+    give_viewer,
+    require_glfw_screen,
+    window_current,
+)
 
 MAKER = "safety_gymnasium.tasks.safe_multi_agent.safe_mujoco_multi:SafeMAEnv"
 RENDER_MODES = ("human", "rgb_array", "depth_array")
@@ -49,12 +55,12 @@ class MultiAgentVelocityEnv(ParallelEnv):
                 f"render_mode is {render_mode!r}; pass None or one of {list(RENDER_MODES)}"
             )
         if render_mode == "human":
-            require_screen()
+            require_glfw_screen()
         self._inner = _construct(robot, division, render_mode, dict(arguments or {}))
         body = self._inner.single_agent_env
         self.metadata = {
             "name": f"Safety{robot}{division}Velocity",
-            "render_modes": list(RENDER_MODES),
+            "render_modes": shown_modes(list(RENDER_MODES), has_screen()),
             "render_fps": body.metadata["render_fps"],
             "is_parallelizable": True,
         }
@@ -80,7 +86,8 @@ class MultiAgentVelocityEnv(ParallelEnv):
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[PerAgent, PerAgent]:
         """Start an episode; infos hold cost 0.0."""
-        observations, infos = self._inner.reset(seed=seed, options=options)
+        with self._window():
+            observations, infos = self._inner.reset(seed=seed, options=options)
         self.agents = list(self.possible_agents)
         self._episode_cost = 0.0
         return dict(observations), self._with_cost(infos, dict.fromkeys(self.agents, 0.0))
@@ -97,9 +104,9 @@ class MultiAgentVelocityEnv(ParallelEnv):
         """
         if not self.agents:
             raise gym.error.ResetNeeded("no episode is running; call reset() before step()")
-        observations, rewards, costs, terminated, truncated, infos = self._inner.step(
-            self._checked(actions)
-        )
+        controls = self._checked(actions)
+        with self._window():
+            observations, rewards, costs, terminated, truncated, infos = self._inner.step(controls)
         infos = self._with_cost(infos, costs)
         if any(terminated.values()) or any(truncated.values()):
             self.agents = []
@@ -119,7 +126,8 @@ class MultiAgentVelocityEnv(ParallelEnv):
             )
             return None
         give_viewer(self._inner.single_agent_env.mujoco_renderer, self.render_mode)
-        return self._inner.render()
+        with self._window():
+            return self._inner.render()
 
     def close(self) -> None:
         """Close windows and free rendering resources."""
@@ -130,6 +138,12 @@ class MultiAgentVelocityEnv(ParallelEnv):
             "a multi-agent environment cannot be copied or pickled, because Gymnasium's robots "
             "would lose their state; make another with make_multi_agent"
         )
+
+    def _window(self) -> AbstractContextManager[None]:
+        """Return the block in which the robot may be drawn in its window."""
+        if self.render_mode != "human":
+            return nullcontext()
+        return window_current(self._inner.single_agent_env.mujoco_renderer.viewer)
 
     def _checked(self, actions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if set(actions) != set(self.agents):
