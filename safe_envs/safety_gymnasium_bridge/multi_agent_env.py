@@ -9,12 +9,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 from pettingzoo import ParallelEnv
 
 from safe_envs.contract.action_checks import checked_box
 from safe_envs.contract.cost_signal import CostLimits, cost_space_of, declare_constraints
+from safe_envs.contract.transition_values import with_numpy_scalars
 from safe_envs.rendering.screen import has_screen, shown_modes
-from safe_envs.safety_gymnasium_bridge.divided_robots import divided_robot
+from safe_envs.safety_gymnasium_bridge.class_arguments import arguments_of, refuse_unknown
+from safe_envs.safety_gymnasium_bridge.divided_robots import BODY_VERSION, divided_robot
 from safe_envs.safety_gymnasium_bridge.env import COST_LIMIT
 from safe_envs.safety_gymnasium_bridge.genuine_package import load_genuine_package
 from safe_envs.safety_gymnasium_bridge.viewer import (
@@ -23,6 +26,7 @@ from safe_envs.safety_gymnasium_bridge.viewer import (
     window_current,
 )
 
+OF_GYMNASIUM = {"cost_limits", "disable_env_checker", "max_episode_steps"}
 MAKER = "safety_gymnasium.tasks.safe_multi_agent.safe_mujoco_multi:SafeMAEnv"
 RENDER_MODES = ("human", "rgb_array", "depth_array")
 PerAgent = dict[str, Any]
@@ -156,7 +160,9 @@ class MultiAgentVelocityEnv(ParallelEnv):
         """Return the infos, one dictionary per agent, with the costs of the contract."""
         self._episode_cost += float(costs[self.possible_agents[0]])
         return {
-            agent: {**infos[agent], "cost": float(cost), "episode_cost": self._episode_cost}
+            agent: with_numpy_scalars(
+                {**infos[agent], "cost": float(cost), "episode_cost": self._episode_cost}
+            )
             for agent, cost in costs.items()
         }
 
@@ -166,5 +172,8 @@ def _construct(
 ) -> Any:
     """Return the genuine environment, on a robot that today's Gymnasium can run."""
     maker = load_genuine_package().class_at(MAKER)
+    body: Any = load_env_creator(str(gym.spec(f"{robot}-{BODY_VERSION}").entry_point))
+    known = OF_GYMNASIUM | arguments_of(maker) | arguments_of(body)
+    refuse_unknown("make_multi_agent", arguments, known - {"scenario", "agent_conf"})
     sys.modules[maker.__module__].MultiAgentMujocoEnv = divided_robot  # type: ignore[attr-defined]
     return maker(robot, division, render_mode=render_mode, **arguments)
