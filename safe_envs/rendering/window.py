@@ -37,6 +37,7 @@ class Window:
         self._fps = fps
         self._clock = pygame.time.Clock()
         self._further: Any = None  # a window of its own; None if it is pygame's display
+        self._beside: Any = None  # surface of pygame's display when this window was opened
 
     def show(self, frame: np.ndarray) -> None:
         """Show a frame, (height, width, 3) uint8; the first one opens the window.
@@ -57,13 +58,13 @@ class Window:
     def close(self) -> None:
         """Close this window; the last one also ends pygame's display."""
         pygame = self._pygame
-        was_open = self in _shown
-        _shown.discard(self)
-        if not was_open or not pygame.display.get_init():
+        if self not in _shown or self._is_lost():
+            self._forget()
             return
+        _shown.discard(self)
         if self._further is not None:
             self._further.destroy()
-        elif _shown and not _is_display_shown() and not _is_display_foreign(pygame):
+        elif _shown and not _is_display_shown():
             pygame.display.set_mode(pygame.display.get_window_size(), pygame.HIDDEN)
         if not _shown and not _is_display_foreign(pygame):
             pygame.display.quit()
@@ -72,26 +73,31 @@ class Window:
     def _surface(self, size: Size) -> Any:
         pygame = self._pygame
         if self not in _shown or self._is_lost():
-            _shown.discard(self)
+            self._forget()
             self._open(size)
         if self._further is not None:
             return self._further.get_surface()
         surface = pygame.display.get_surface()
-        if surface is None or surface.get_size() != size:  # another environment has drawn on it
+        if surface.get_size() != size:  # another environment has drawn on it
             surface = _open_display(pygame, size)
         return surface
 
     def _is_lost(self) -> bool:
         """Return whether another library has ended pygame's display or taken it."""
         pygame = self._pygame
-        if not pygame.display.get_init():
+        if not pygame.display.get_init() or pygame.display.get_surface() is not self._beside:
             return True
         return self._further is None and _is_display_foreign(pygame)
+
+    def _forget(self) -> None:
+        _shown.discard(self)
+        if self._further is not None:
+            _ended.append(self._further)
+            self._further = None
 
     def _open(self, size: Size) -> None:
         pygame = self._pygame
         _start_display(pygame)
-        self._further = None
         with _without_opengl(pygame.display.get_driver()):
             in_use = _is_display_shown() or _is_display_foreign(pygame)
             if in_use and "Window" in vars(pygame):
@@ -99,10 +105,12 @@ class Window:
                 self._further.get_surface()
             else:
                 _open_display(pygame, size)
+        self._beside = pygame.display.get_surface()
         _shown.add(self)
 
 
 _shown: WeakSet[Window] = WeakSet()
+_ended: list[Any] = []  # by another library; to free them again could crash SDL
 _own_display: list[tuple[Any, Size]] = []  # surface of pygame's display, if a Window opened it
 
 
