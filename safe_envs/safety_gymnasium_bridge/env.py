@@ -96,10 +96,13 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
     - `plain_sky` (None): one gradient as the sky instead of six photographs, which the package
       decodes at every reset, to 190 MB. Only images differ. None: plain, unless the task observes
       images or `fast` is False.
-    - `render_mode` (None): "rgb_array", "depth_array" or "human"; for Vision tasks only
-      "rgb_array", the image that they observe.
-    - `config` (None), `width`, `height`, `camera_id`, `camera_name`: as in the package; `config`
-      extends and overrides the id's own entries.
+    - `render_mode` (None): "rgb_array", "depth_array" or "human", which needs a screen; for Vision
+      tasks only "rgb_array", the image that they observe.
+    - `config` (None): own layouts and settings of a navigation task, by the package's names, such
+      as `{"hazards.num": 2, "hazards.locations": [(0, 1), (1, 0)]}`. They override the id's own
+      entries and the values that the task sets itself.
+    - `width`, `height`, `camera_id`, `camera_name`: as in the package; a velocity task also takes
+      the arguments of Gymnasium's robot.
 
     ## Version History
     - v0, v1: the numbers are those of the package.
