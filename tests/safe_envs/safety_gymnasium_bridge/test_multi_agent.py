@@ -226,13 +226,12 @@ def test_infos_are_numpys(robot, division):
     _, infos = robots.reset(seed=0)
     assert all(list(plain_entries(infos[agent])) == [] for agent in infos)
     while robots.agents:
-        actions = {agent: robots.action_space(agent).sample() for agent in robots.agents}
-        *_, infos = robots.step(actions)
+        *_, infos = robots.step(random_actions(robots, np.random.default_rng(0)))
         for info in infos.values():
             assert list(plain_entries(info)) == []
             assert type(info["cost"]) is type(info["episode_cost"]) is np.float64
             position = robots._inner.single_agent_env.unwrapped.data.qpos[0]
-            assert info["x_position"] == pytest.approx(position, abs=1e-4)
+            assert info["x_position"] == pytest.approx(position, abs=0.01)  # [m]
     robots.close()
 
 
