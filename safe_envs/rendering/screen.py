@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
+import time
+from collections.abc import Callable
 
 SCREENLESS_DRIVERS = ("dummy", "offscreen")  # of SDL: windows exist in memory only
 ALWAYS_A_SCREEN = ("win32", "cygwin", "darwin")  # platforms whose screen no variable names
+SOCKETS = "/proc/net/unix"
 X11_SOCKETS = "/tmp/.X11-unix/X"
+PAUSES = (0.05, 0.2, 0.5)  # [s] between attempts to connect
 NO_SCREEN = (
     "render_mode='human' needs a screen, and this process has none; set DISPLAY, start the program "
     "with xvfb-run, or pass render_mode='rgb_array'"
@@ -41,6 +44,20 @@ def require(screen: bool) -> None:
         raise RuntimeError(NO_SCREEN)
 
 
+def open_screen(opens: Callable[[], bool]) -> None:
+    """Connect to the screen; raise RuntimeError if it does not answer.
+
+    Args:
+        opens: connects and returns whether that succeeded; called again after a moment, because a
+            server of X11 resets itself when its last client has left.
+    """
+    for pause in PAUSES:
+        if opens():
+            return
+        time.sleep(pause)
+    require(opens())
+
+
 def _driver_works(name: str) -> bool:
     if not name:
         return has_screen()
@@ -50,22 +67,23 @@ def _driver_works(name: str) -> bool:
 
 
 def _reaches_x11() -> bool:
+    """Return whether there is a socket; to connect would reset a server without other clients."""
     host, _, number = os.environ.get("DISPLAY", "").rpartition(":")
     if host not in ("", "unix"):
         return True  # of another machine; asking it could take long
     path = X11_SOCKETS + number.partition(".")[0]
-    return bool(number) and (_answers(path) or _answers("\0" + path))
+    return bool(number) and (os.path.exists(path) or f"@{path}" in _abstract_sockets())
 
 
 def _reaches_wayland() -> bool:
     name = os.environ.get("WAYLAND_DISPLAY", "")
-    return bool(name) and _answers(os.path.join(os.environ.get("XDG_RUNTIME_DIR", ""), name))
+    return bool(name) and os.path.exists(os.path.join(os.environ.get("XDG_RUNTIME_DIR", ""), name))
 
 
-def _answers(address: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            connection.connect(address)
-        except OSError:
-            return False
-    return True
+def _abstract_sockets() -> list[str]:
+    """Return the names of sockets that are no files, as a sandbox may share them."""
+    try:
+        with open(SOCKETS) as table:
+            return [line.split()[-1] for line in table]
+    except OSError:  # not Linux
+        return []

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 
-from safe_envs.rendering.screen import SCREENLESS_DRIVERS, chosen_drivers, require
+from safe_envs.rendering.screen import SCREENLESS_DRIVERS, chosen_drivers, open_screen
 
 TITLE = "safe_envs"
 SURFACE_HINT = "SDL_FRAMEBUFFER_ACCELERATION"
@@ -97,7 +98,8 @@ class Window:
 
     def _open(self, size: Size) -> None:
         pygame = self._pygame
-        _start_display(pygame)
+        if not pygame.display.get_init():
+            open_screen(partial(_start_display, pygame))
         with _without_opengl(pygame.display.get_driver()):
             in_use = _is_display_shown() or _is_display_foreign(pygame)
             if in_use and "Window" in vars(pygame):
@@ -130,18 +132,17 @@ def _open_display(pygame: ModuleType, size: Size) -> Any:
     return surface
 
 
-def _start_display(pygame: ModuleType) -> None:
-    """Start SDL's video, which picks a driver; one without a screen only if it was chosen."""
-    if pygame.display.get_init():
-        return
+def _start_display(pygame: ModuleType) -> bool:
+    """Start SDL's video, and return whether it found a screen, or was told to do without one."""
     try:
         pygame.display.init()
     except pygame.error:
-        require(screen=False)
+        return False
     driver = pygame.display.get_driver()
     if driver in SCREENLESS_DRIVERS and driver not in chosen_drivers():
         pygame.display.quit()
-        require(screen=False)
+        return False
+    return True
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from gymnasium.envs.mujoco.mujoco_rendering import OffScreenViewer
 
 from safe_envs.rendering.offscreen_scene import open_context
-from safe_envs.rendering.screen import has_screen, require
+from safe_envs.rendering.screen import has_screen, open_screen, require
 
 
 class SeparateViewer(OffScreenViewer):
@@ -71,7 +72,9 @@ def require_glfw_screen() -> None:
     require(has_screen())
     import glfw
 
-    require(bool(glfw.init()) and glfw.get_primary_monitor() is not None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GLFW's own words, before the error's
+        open_screen(lambda: bool(glfw.init()) and glfw.get_primary_monitor() is not None)
 
 
 @contextmanager

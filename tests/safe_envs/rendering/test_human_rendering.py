@@ -15,8 +15,6 @@ draws = pytest.mark.usefixtures("opengl")
 xvfb = pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="needs xvfb, a screen in memory")
 HAS_MUJOCO = importlib.util.find_spec("mujoco") is not None
 
-# A server of this process: two started at once under one number disturb each other.
-XVFB = ("xvfb-run", "-a", "-n", str(100 + os.getpid() % 30000))
 ROBOT = "SafetyHopperVelocity-v1"
 START = """
 import sys, warnings
@@ -113,7 +111,7 @@ def test_sdl_without_a_screen_leaves_frames_whole():
 @draws
 def test_windows_and_frames_beside_one_another_on_a_screen():
     """SDL's GLX context would end the process, because MuJoCo has an EGL context there."""
-    run(SHOWN, kinds(), *XVFB, checked=("Safe/CliffWorld-v0",))
+    run(SHOWN, kinds(), "xvfb-run", "-a", checked=("Safe/CliffWorld-v0",))
 
 
 @pytest.fixture

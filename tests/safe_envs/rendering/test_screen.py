@@ -27,6 +27,8 @@ def server(tmp_path):
         opened.append(socket.socket(socket.AF_UNIX))
         opened[-1].bind(str(tmp_path / name))
         opened[-1].listen()
+        opened[-1].setblocking(False)
+        return opened[-1]
 
     yield listen
     for each in opened:
@@ -34,13 +36,24 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize("display", [":7", "unix:7", ":7.0"])
-def test_x11_needs_a_server_that_answers(monkeypatch, server, display):
+def test_x11_needs_a_server(monkeypatch, server, display):
     assert not screen.has_screen()
     monkeypatch.setenv("DISPLAY", display)
     assert not screen.has_screen()
-    server("X7")
+    started = server("X7")
     assert screen.has_screen()
     assert screen.has_pygame_screen()
+    with pytest.raises(BlockingIOError):  # nobody connected, which would reset a server that idles
+        started.accept()
+
+
+def test_a_socket_of_x11_that_is_no_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("DISPLAY", ":8")
+    with socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind(f"\0{tmp_path}/X8")
+        abstract.listen()
+        assert screen.has_screen()
+    assert not screen.has_screen()
 
 
 @pytest.mark.parametrize("display", ["", ":", "7"])
@@ -55,7 +68,7 @@ def test_a_server_on_another_machine_is_not_asked(monkeypatch):
     assert screen.has_screen()
 
 
-def test_wayland_needs_a_server_that_answers(monkeypatch, server):
+def test_wayland_needs_a_server(monkeypatch, server):
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-1")
     assert not screen.has_screen()
     server("wayland-1")
@@ -87,3 +100,13 @@ def test_sdl_obeys_its_variable(monkeypatch, driver, works):
     assert not screen.has_screen()
     modes = screen.shown_modes(["rgb_array", "human"], works)
     assert modes == (["rgb_array", "human"] if works else ["rgb_array"])
+
+
+def test_a_screen_that_does_not_answer_at_once_is_asked_again(monkeypatch):
+    monkeypatch.setattr(screen, "PAUSES", (0.0, 0.0))
+    answers = iter([False, True])
+    screen.open_screen(lambda: next(answers))
+    asked = []
+    with pytest.raises(RuntimeError, match="needs a screen, and this process has none"):
+        screen.open_screen(lambda: asked.append(1) is not None)
+    assert len(asked) == 3

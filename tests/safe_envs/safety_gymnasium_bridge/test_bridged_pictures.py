@@ -89,10 +89,6 @@ env.close()
 """
 
 
-# A server of this process: two started at once under one number disturb each other.
-XVFB = ("xvfb-run", "-a", "-n", str(100 + os.getpid() % 30000))
-
-
 def run_without_screen(code, *launcher):
     environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     command = [*launcher, sys.executable, "-c", code]
@@ -110,7 +106,7 @@ def test_a_window_without_a_screen_is_refused_in_words(task_id):
 @pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="needs xvfb, a screen in memory")
 @pytest.mark.parametrize("task_id", ["SafetyPointGoal1Debug-v0", "SafetyHopperVelocity-v1"])
 def test_a_window_is_shown(task_id):
-    run = run_without_screen(WINDOW.format(task_id), *XVFB)
+    run = run_without_screen(WINDOW.format(task_id), "xvfb-run", "-a")
     assert (run.returncode, run.stdout) == (0, "shown True\n"), run.stderr
 
 
@@ -177,7 +173,7 @@ def test_every_kind_of_window_is_refused_and_frames_stay(opengl):
 @pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="needs xvfb, a screen in memory")
 def test_windows_and_frames_beside_one_another(opengl):
     """GLFW's GLX context and MuJoCo's EGL context cannot be current in one thread."""
-    run = run_without_screen(BESIDE, *XVFB)
+    run = run_without_screen(BESIDE, "xvfb-run", "-a")
     assert (run.returncode, run.stdout.splitlines()[-1:]) == (0, ["whole True"]), run.stderr
 
 
