@@ -102,6 +102,7 @@ for _task in TASKS.values():  # of the original safety-gymnasium, imported when 
         register(
             id=_task.id,
             entry_point="safe_envs.safety_gymnasium_bridge.env:SafetyGymnasiumEnv",
+            vector_entry_point="safe_envs.safety_gymnasium_bridge.making:make_vec",
             max_episode_steps=_task.max_episode_steps,
             kwargs={"task": _task.id},
         )

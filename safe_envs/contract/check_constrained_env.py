@@ -110,10 +110,12 @@ def check_constrained_env(
     else:
         with _explained("a vector environment"):
             passed += check_vector_forms(make, rollouts, len(constraints))
+        native = []
         if has_native:
             with _explained("the native vector form"):
-                passed += check_native_form(name, kwargs, rollouts[0], len(constraints))
-        else:
+                native = check_native_form(name, kwargs, rollouts[0], len(constraints))
+        passed += native
+        if not native:
             skipped.append("native vector form: the environment has none")
     sb3 = "stable_baselines3 DummyVecEnv"
     if importlib.util.find_spec("stable_baselines3") is None:

@@ -39,6 +39,7 @@ class SingleEnv(gym.Env[Any, Any]):
 
     Raises:
         ValueError: if an argument is out of its range.
+        RuntimeError: if `render_mode` is "human" and there is no screen.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 30}
@@ -54,8 +55,9 @@ class SingleEnv(gym.Env[Any, Any]):
         if max_episode_steps is not None:
             check_count(max_episode_steps=max_episode_steps)
         check_observations_are_arrays(dynamics.single_observation_space)
-        self.metadata = self.metadata | {"render_fps": dynamics.render_fps}
-        self._renderer = FrameRenderer(render_mode, self.metadata)
+        metadata = self.metadata | {"render_fps": dynamics.render_fps}
+        self._renderer = FrameRenderer(render_mode, metadata)
+        self.metadata = self._renderer.metadata
         self.render_mode = render_mode
         self.observation_space = dynamics.single_observation_space
         self.action_space = dynamics.single_action_space

@@ -9,6 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from safe_envs.rendering.screen import has_pygame_screen, require, shown_modes
+from safe_envs.rendering.window import Window
+
 BACKGROUND = (250, 250, 248)
 INK = (52, 58, 64)
 FAINT = (206, 212, 218)
@@ -37,18 +40,23 @@ def frame_of(surface: Any) -> np.ndarray:
 class FrameRenderer:
     """Returns frames as arrays ("rgb_array") or shows them in a window ("human").
 
+    `metadata` is the environment's, with the render modes that work here: without a screen,
+    "human" is not among them.
+
     Raises:
         ValueError: if the render mode is not one of the environment's.
+        RuntimeError: if it is "human" and there is no screen.
     """
 
     def __init__(self, render_mode: str | None, metadata: dict[str, Any]) -> None:
         modes = metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
             raise ValueError(f"render_mode is {render_mode!r}; pass None or one of {modes}")
+        screen = has_pygame_screen()
+        require(screen or render_mode != "human")
+        self.metadata = metadata | {"render_modes": shown_modes(modes, screen)}
         self.render_mode = render_mode
-        self._fps = metadata["render_fps"]
-        self._window: Any = None
-        self._clock: Any = None
+        self._window: Window | None = None
 
     def render(self, draw: Callable[[], np.ndarray]) -> np.ndarray | None:
         """Return the drawn frame, show it, or warn that no render mode was chosen."""
@@ -67,21 +75,13 @@ class FrameRenderer:
     def close(self) -> None:
         """Close the window, if one is open."""
         if self._window is not None:
-            pygame = load_pygame()
-            pygame.display.quit()
+            self._window.close()
             self._window = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_window": None, "_clock": None}
+        return self.__dict__ | {"_window": None}
 
     def _show(self, frame: np.ndarray) -> None:
-        pygame = load_pygame()
         if self._window is None:
-            pygame.display.init()
-            self._window = pygame.display.set_mode((frame.shape[1], frame.shape[0]))
-            pygame.display.set_caption("safe_envs")
-            self._clock = pygame.time.Clock()
-        pygame.surfarray.blit_array(self._window, frame.transpose(1, 0, 2))
-        pygame.event.pump()
-        pygame.display.flip()
-        self._clock.tick(self._fps)
+            self._window = Window(load_pygame(), self.metadata["render_fps"])
+        self._window.show(frame)

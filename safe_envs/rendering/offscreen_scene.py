@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -36,7 +37,6 @@ class OffscreenScene:
         self._mujoco = mujoco
         self._model = model
         self._context = open_context(width, height)
-        self._context.make_current()
         self._scene = mujoco.MjvScene(model, max_geoms)
         for effect in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._scene.flags[effect] = False
@@ -45,8 +45,9 @@ class OffscreenScene:
         self._perturbation = mujoco.MjvPerturb()
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         self._frame = (height, width, 3)
-        self._renderer = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._renderer)
+        with self._context.current():
+            self._renderer = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._renderer)
 
     def draw(self, data: Any, add_geoms: Callable[[], None]) -> np.ndarray:
         """Return the frame of a state, (height, width, 3) uint8.
@@ -56,7 +57,6 @@ class OffscreenScene:
             add_geoms: called once the model's geoms are in the scene; calls `add`.
         """
         mujoco = self._mujoco
-        self._context.make_current()
         mujoco.mjv_updateScene(
             self._model,
             data,
@@ -67,9 +67,10 @@ class OffscreenScene:
             self._scene,
         )
         add_geoms()
-        mujoco.mjr_render(self._viewport, self._scene, self._renderer)
         frame = np.empty(self._frame, dtype=np.uint8)
-        mujoco.mjr_readPixels(frame, None, self._viewport, self._renderer)
+        with self._context.current():
+            mujoco.mjr_render(self._viewport, self._scene, self._renderer)
+            mujoco.mjr_readPixels(frame, None, self._viewport, self._renderer)
         return np.ascontiguousarray(frame[::-1])  # OpenGL's first line is the lowest
 
     def add(self, kind: Any, size: Any, place: Any, axes: np.ndarray, color: Any) -> None:
@@ -95,11 +96,80 @@ class OffscreenScene:
 
     def close(self) -> None:
         """Free the OpenGL context."""
-        self._renderer.free()
+        with self._context.current():
+            self._renderer.free()
         self._context.free()
 
 
-def open_context(width: int, height: int) -> Any:
+class OffscreenContext:
+    """An OpenGL context without a window, which is current only while it draws.
+
+    One that stayed current would end the process when a window opened in the same thread, and could
+    not draw in another thread.
+
+    Args:
+        backend: MuJoCo's module for the library, such as `mujoco.egl`.
+        width: of a frame [px].
+        height: of a frame [px].
+    """
+
+    def __init__(self, backend: ModuleType, width: int, height: int) -> None:
+        self._backend = backend
+        with self._former_restored():
+            self._context: Any = backend.GLContext(width, height)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the context current in this block; afterward the former one is current again."""
+        with self._former_restored():
+            self._context.make_current()
+            yield
+
+    def free(self) -> None:
+        """Free the context; a second call does nothing."""
+        self._context.free()
+
+    def _former_restored(self) -> AbstractContextManager[None]:
+        return RESTORED[self._backend.__name__.rpartition(".")[2]](self._backend)
+
+
+@contextmanager
+def _egl_restored(egl: Any) -> Iterator[None]:
+    library = egl.EGL
+    former = library.eglGetCurrentContext()
+    display = library.eglGetCurrentDisplay()
+    surfaces = [library.eglGetCurrentSurface(use) for use in (library.EGL_DRAW, library.EGL_READ)]
+    try:
+        yield
+    finally:
+        if former:
+            library.eglMakeCurrent(display, *surfaces, former)
+        elif egl.EGL_DISPLAY is not None:
+            none = library.EGL_NO_SURFACE
+            library.eglMakeCurrent(egl.EGL_DISPLAY, none, none, library.EGL_NO_CONTEXT)
+
+
+@contextmanager
+def _glfw_restored(_: Any) -> Iterator[None]:
+    import glfw
+
+    former = glfw.get_current_context()
+    try:
+        yield
+    finally:
+        glfw.make_context_current(former)
+
+
+@contextmanager
+def _nothing_restored(_: Any) -> Iterator[None]:
+    """OSMesa draws in memory and has contexts of its own."""
+    yield
+
+
+RESTORED = {"egl": _egl_restored, "glfw": _glfw_restored, "osmesa": _nothing_restored}
+
+
+def open_context(width: int, height: int) -> OffscreenContext:
     """Return an OpenGL context from the first library that works.
 
     Raises:
@@ -107,9 +177,9 @@ def open_context(width: int, height: int) -> Any:
     """
     chosen = os.environ.get("MUJOCO_GL", "").lower()
     reasons = []
-    for backend in (chosen,) if chosen in ("egl", "glfw", "osmesa") else BACKENDS:
+    for backend in (chosen,) if chosen in RESTORED else BACKENDS:
         try:
-            return import_module(f"mujoco.{backend}").GLContext(width, height)
+            return OffscreenContext(import_module(f"mujoco.{backend}"), width, height)
         except Exception as error:  # each library fails in its own way
             reasons.append(f"{backend}: {type(error).__name__}: {error}")
     raise RuntimeError(

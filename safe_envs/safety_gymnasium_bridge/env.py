@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +15,9 @@ from safe_envs.contract.cost_signal import (
     cost_space_of,
     declare_constraints,
 )
+from safe_envs.contract.transition_values import with_numpy_scalars
+from safe_envs.rendering.screen import has_screen, shown_modes
+from safe_envs.safety_gymnasium_bridge.class_arguments import arguments_of, refuse_unknown
 from safe_envs.safety_gymnasium_bridge.fast_paths import fast_paths
 from safe_envs.safety_gymnasium_bridge.genuine_package import load_genuine_package
 from safe_envs.safety_gymnasium_bridge.hazard_types import (
@@ -24,6 +28,11 @@ from safe_envs.safety_gymnasium_bridge.hazard_types import (
 )
 from safe_envs.safety_gymnasium_bridge.scene_files import sky
 from safe_envs.safety_gymnasium_bridge.snapshots import restored, snapshot
+from safe_envs.safety_gymnasium_bridge.task_config import (
+    apply_config,
+    check_config,
+    entries_before,
+)
 from safe_envs.safety_gymnasium_bridge.task_ids import GenuineTask, find_task
 
 COST_LIMIT = 25.0  # the limit in Safety-Gymnasium's baselines
@@ -87,10 +96,13 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
     - `plain_sky` (None): one gradient as the sky instead of six photographs, which the package
       decodes at every reset, to 190 MB. Only images differ. None: plain, unless the task observes
       images or `fast` is False.
-    - `render_mode` (None): "rgb_array", "depth_array" or "human"; for Vision tasks only
-      "rgb_array", the image that they observe.
-    - `config` (None), `width`, `height`, `camera_id`, `camera_name`: as in the package; `config`
-      extends and overrides the id's own entries.
+    - `render_mode` (None): "rgb_array", "depth_array" or "human", which needs a screen; for Vision
+      tasks only "rgb_array", the image that they observe.
+    - `config` (None): own layouts and settings of a navigation task, by the package's names, such
+      as `{"hazards.num": 2, "hazards.locations": [(0, 1), (1, 0)]}`. They override the id's own
+      entries and the values that the task sets itself.
+    - `width`, `height`, `camera_id`, `camera_name`: as in the package; a velocity task also takes
+      the arguments of Gymnasium's robot.
 
     ## Version History
     - v0, v1: the numbers are those of the package.
@@ -115,14 +127,17 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         entry = find_task(task)
         self._inner: Any = _construct(entry, render_mode, config, arguments)
         self._navigates = entry.group != "velocity"
-        self._sees = entry.group == "vision"
-        self.metadata = {**self.metadata, "render_fps": self._inner.metadata["render_fps"]}
+        self._sees = self._navigates and self._inner.task.observe_vision
+        self.metadata = {
+            "render_modes": shown_modes(_modes(self._sees), has_screen()),
+            "render_fps": self._inner.metadata["render_fps"],
+        }
         self.action_space = self._inner.action_space
         self.observation_space = self._inner.observation_space
         self.hazard_types = hazard_types_of(self._inner.task) if self._navigates else VELOCITY
         self.constraints = _constraints(self.hazard_types, per_constraint, cost_limits)
         self.reward_discount = 1.0
-        self.cost_space = cost_space_of(self.constraints, 1.0)
+        self.cost_space = cost_space_of(self.constraints, self._highest_cost())
         self.render_mode = render_mode
         if plain_sky is None:
             plain_sky = fast and not self._sees
@@ -132,6 +147,21 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         self._episode_cost = 0.0
         self._observation: Any = None
 
+    @property
+    def task(self) -> Any:
+        """The package's task, with its robot and objects; for velocity, its whole environment."""
+        return self._inner.task if self._navigates else self._inner
+
+    @property
+    def model(self) -> Any:
+        """MuJoCo's model of the current scene; a navigation task's reset builds another."""
+        return self._simulated().model
+
+    @property
+    def data(self) -> Any:
+        """MuJoCo's data of the current scene; a navigation task's reset builds another."""
+        return self._simulated().data
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
@@ -140,7 +170,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         if seed is None and not self._seeded:  # the package would draw one from NumPy's global
             seed = int(self.np_random.integers(LARGEST_SEED))
         self._seeded = True
-        with fast_paths(self._fast), sky(plain=self._plain_sky):
+        with fast_paths(self._fast), sky(plain=self._plain_sky), self._window():
             observation, info = self._start(None if seed is None else seed % (LARGEST_SEED + 1))
         self._running, self._episode_cost = True, 0.0
         if self._navigates:
@@ -153,7 +183,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         if not self._running:
             raise gym.error.ResetNeeded("no episode is running; call reset() before step()")
         controls = checked_box(action, self.action_space)  # type: ignore[arg-type]
-        with fast_paths(self._fast):
+        with fast_paths(self._fast), self._window():
             observation, reward, cost, terminated, truncated, info = self._inner.step(controls)
         self._running = not (terminated or truncated)
         self._observation = _contiguous(observation)
@@ -171,12 +201,13 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         if self._observation is None:
             raise gym.error.ResetNeeded("call reset() before render()")
         if self._sees:
-            return self._observation["vision"].copy()
+            return self._image()
         if not self._navigates:
             from safe_envs.safety_gymnasium_bridge.viewer import give_viewer
 
             give_viewer(self._inner.mujoco_renderer, self.render_mode)
-        return self._inner.render()
+        with self._window():
+            return self._inner.render()
 
     def close(self) -> None:
         """Close windows and free rendering resources."""
@@ -188,7 +219,37 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
             viewer.free()
         task.viewer, task._viewers = None, {}
 
+    def _highest_cost(self) -> float:
+        """Return the bound on a step's cost: 1 unless `config` asks for costs as they add up."""
+        bounded = not self._navigates or self._inner.task.cost_conf.constrain_indicator
+        return 1.0 if bounded else np.inf
+
+    def _image(self) -> np.ndarray:
+        """Return the image in the observation, which may be flattened."""
+        seen = self._observation
+        if isinstance(seen, np.ndarray):
+            seen = gym.spaces.unflatten(self._inner.obs_space_dict, seen)
+        image: np.ndarray = seen["vision"].copy()
+        return image
+
+    def _simulated(self) -> Any:
+        """Return what owns MuJoCo's model and data; navigation tasks have none before a reset."""
+        if self._navigates and self._inner.task.world is None:
+            raise gym.error.ResetNeeded("call reset() before asking for MuJoCo's model or data")
+        return self.task
+
+    def _window(self) -> AbstractContextManager[None]:
+        """Return the block in which the package may draw in its window."""
+        if self.render_mode != "human":
+            return nullcontext()
+        from safe_envs.safety_gymnasium_bridge.viewer import window_current
+
+        drawing = self._inner.task if self._navigates else self._inner.mujoco_renderer
+        return window_current(drawing.viewer)
+
     def _start(self, seed: int | None) -> tuple[Any, dict[str, Any]]:
+        if self._navigates and not self._inner.task.mechanism_conf.randomize_layout:
+            seed = None  # the package refuses one, because it always draws the same layout
         for _ in range(MOST_DRAWS):
             try:
                 started: tuple[Any, dict[str, Any]] = self._inner.reset(seed=seed)
@@ -211,7 +272,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
             if len(self.constraints) > 1:
                 info["costs"], total = costs, float(costs.sum())
         self._episode_cost += total
-        return info | {"cost": total, "episode_cost": self._episode_cost}
+        return with_numpy_scalars(info | {"cost": total, "episode_cost": self._episode_cost})
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_inner": snapshot(self._inner)}
@@ -228,24 +289,37 @@ def _construct(
     arguments: dict[str, Any],
 ) -> Any:
     """Return the genuine environment of a task."""
-    modes = ["rgb_array"] if task.group == "vision" else SafetyGymnasiumEnv.metadata["render_modes"]
+    entries = check_config(config)
+    if config is not None and task.group == "velocity":
+        raise ValueError(f"config is {config!r}, but {task.id} takes none; leave it out")
+    own: dict[str, Any] = dict(task.arguments)
+    if task.group != "velocity":
+        own["config"] = {**own["config"], **entries_before(entries)}
+    sees = own.get("config", {}).get("observe_vision", False)
+    _check_mode(task.id, render_mode, _modes(sees))
+    maker = load_genuine_package().class_at(task.entry_point)
+    known = arguments_of(SafetyGymnasiumEnv) | arguments_of(maker) - {"task_id"}
+    refuse_unknown(task.id, arguments, known - {"task", "arguments"})
+    if render_mode == "human":
+        from safe_envs.safety_gymnasium_bridge.viewer import require_glfw_screen
+
+        require_glfw_screen()  # the package opens the window at the first reset
+    inner = maker(**own, render_mode=None if sees else render_mode, **arguments)
+    if task.group != "velocity":
+        apply_config(inner.task, entries)
+    return inner
+
+
+def _check_mode(task_id: str, render_mode: str | None, modes: list[str]) -> None:
     if render_mode is not None and render_mode not in modes:
         raise ValueError(
-            f"render_mode is {render_mode!r}; pass None or one of {modes} to {task.id}"
+            f"render_mode is {render_mode!r}; pass None or one of {modes} to {task_id}"
         )
-    maker = load_genuine_package().class_at(task.entry_point)
-    if render_mode == "human":
-        from safe_envs.safety_gymnasium_bridge.viewer import require_screen
 
-        require_screen()  # the package opens the window at the first reset
-    if task.group == "velocity":
-        if config is not None:
-            raise ValueError(f"config is {config!r}, but {task.id} takes none; leave it out")
-        return maker(render_mode=render_mode, **arguments)
-    own = dict(task.arguments)
-    own["config"] = {**own["config"], **(config or {})}
-    shown = None if task.group == "vision" else render_mode
-    return maker(**own, render_mode=shown, **arguments)
+
+def _modes(sees: bool) -> list[str]:
+    """Return the render modes of a task; one that observes an image shows nothing else."""
+    return ["rgb_array"] if sees else SafetyGymnasiumEnv.metadata["render_modes"]
 
 
 def _constraints(

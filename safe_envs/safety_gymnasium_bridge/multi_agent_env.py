@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 from pettingzoo import ParallelEnv
 
 from safe_envs.contract.action_checks import checked_box
 from safe_envs.contract.cost_signal import CostLimits, cost_space_of, declare_constraints
-from safe_envs.safety_gymnasium_bridge.divided_robots import divided_robot
+from safe_envs.contract.transition_values import with_numpy_scalars
+from safe_envs.rendering.screen import has_screen, shown_modes
+from safe_envs.safety_gymnasium_bridge.class_arguments import arguments_of, refuse_unknown
+from safe_envs.safety_gymnasium_bridge.divided_robots import BODY_VERSION, divided_robot
 from safe_envs.safety_gymnasium_bridge.env import COST_LIMIT
 from safe_envs.safety_gymnasium_bridge.genuine_package import load_genuine_package
-from safe_envs.safety_gymnasium_bridge.viewer import give_viewer, require_screen
+from safe_envs.safety_gymnasium_bridge.viewer import (
+    give_viewer,
+    require_glfw_screen,
+    window_current,
+)
 
+OF_GYMNASIUM = {"cost_limits", "disable_env_checker", "max_episode_steps"}
 MAKER = "safety_gymnasium.tasks.safe_multi_agent.safe_mujoco_multi:SafeMAEnv"
 RENDER_MODES = ("human", "rgb_array", "depth_array")
 PerAgent = dict[str, Any]
@@ -49,12 +59,12 @@ class MultiAgentVelocityEnv(ParallelEnv):
                 f"render_mode is {render_mode!r}; pass None or one of {list(RENDER_MODES)}"
             )
         if render_mode == "human":
-            require_screen()
+            require_glfw_screen()
         self._inner = _construct(robot, division, render_mode, dict(arguments or {}))
         body = self._inner.single_agent_env
         self.metadata = {
             "name": f"Safety{robot}{division}Velocity",
-            "render_modes": list(RENDER_MODES),
+            "render_modes": shown_modes(list(RENDER_MODES), has_screen()),
             "render_fps": body.metadata["render_fps"],
             "is_parallelizable": True,
         }
@@ -80,7 +90,8 @@ class MultiAgentVelocityEnv(ParallelEnv):
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[PerAgent, PerAgent]:
         """Start an episode; infos hold cost 0.0."""
-        observations, infos = self._inner.reset(seed=seed, options=options)
+        with self._window():
+            observations, infos = self._inner.reset(seed=seed, options=options)
         self.agents = list(self.possible_agents)
         self._episode_cost = 0.0
         return dict(observations), self._with_cost(infos, dict.fromkeys(self.agents, 0.0))
@@ -97,9 +108,9 @@ class MultiAgentVelocityEnv(ParallelEnv):
         """
         if not self.agents:
             raise gym.error.ResetNeeded("no episode is running; call reset() before step()")
-        observations, rewards, costs, terminated, truncated, infos = self._inner.step(
-            self._checked(actions)
-        )
+        controls = self._checked(actions)
+        with self._window():
+            observations, rewards, costs, terminated, truncated, infos = self._inner.step(controls)
         infos = self._with_cost(infos, costs)
         if any(terminated.values()) or any(truncated.values()):
             self.agents = []
@@ -119,7 +130,8 @@ class MultiAgentVelocityEnv(ParallelEnv):
             )
             return None
         give_viewer(self._inner.single_agent_env.mujoco_renderer, self.render_mode)
-        return self._inner.render()
+        with self._window():
+            return self._inner.render()
 
     def close(self) -> None:
         """Close windows and free rendering resources."""
@@ -130,6 +142,12 @@ class MultiAgentVelocityEnv(ParallelEnv):
             "a multi-agent environment cannot be copied or pickled, because Gymnasium's robots "
             "would lose their state; make another with make_multi_agent"
         )
+
+    def _window(self) -> AbstractContextManager[None]:
+        """Return the block in which the robot may be drawn in its window."""
+        if self.render_mode != "human":
+            return nullcontext()
+        return window_current(self._inner.single_agent_env.mujoco_renderer.viewer)
 
     def _checked(self, actions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if set(actions) != set(self.agents):
@@ -142,7 +160,9 @@ class MultiAgentVelocityEnv(ParallelEnv):
         """Return the infos, one dictionary per agent, with the costs of the contract."""
         self._episode_cost += float(costs[self.possible_agents[0]])
         return {
-            agent: {**infos[agent], "cost": float(cost), "episode_cost": self._episode_cost}
+            agent: with_numpy_scalars(
+                {**infos[agent], "cost": float(cost), "episode_cost": self._episode_cost}
+            )
             for agent, cost in costs.items()
         }
 
@@ -152,5 +172,8 @@ def _construct(
 ) -> Any:
     """Return the genuine environment, on a robot that today's Gymnasium can run."""
     maker = load_genuine_package().class_at(MAKER)
+    body: Any = load_env_creator(str(gym.spec(f"{robot}-{BODY_VERSION}").entry_point))
+    known = OF_GYMNASIUM | arguments_of(maker) | arguments_of(body)
+    refuse_unknown("make_multi_agent", arguments, known - {"scenario", "agent_conf"})
     sys.modules[maker.__module__].MultiAgentMujocoEnv = divided_robot  # type: ignore[attr-defined]
     return maker(robot, division, render_mode=render_mode, **arguments)

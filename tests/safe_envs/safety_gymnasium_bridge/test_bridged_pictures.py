@@ -110,6 +110,73 @@ def test_a_window_is_shown(task_id):
     assert (run.returncode, run.stdout) == (0, "shown True\n"), run.stderr
 
 
+REFUSED = """
+import warnings
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils.env_checker import check_env
+import safe_envs
+from safe_envs.safety_gymnasium_bridge import make
+warnings.simplefilter("ignore")
+drawn = make("SafetyPointGoal1-v0", render_mode="rgb_array")
+drawn.reset(seed=0)
+frame = drawn.render()
+for name in ("PointGoal1", "CarGoal1Debug", "PointRace1", "HopperVelocity"):
+    env_id = f"Safety{name}-v0"
+    for form in (make, gym.make, gym.make_vec):
+        try:
+            form(env_id, render_mode="human")
+            raise SystemExit(f"{env_id} opened a window")
+        except RuntimeError as error:
+            assert "render_mode='human' needs a screen" in str(error), error
+check_env(drawn.unwrapped)
+assert drawn.unwrapped.metadata["render_modes"] == ["rgb_array", "depth_array"]
+drawn.reset(seed=0)
+print("whole", np.array_equal(drawn.render(), frame))
+"""
+BESIDE = """
+import subprocess, warnings
+import gymnasium as gym
+import numpy as np
+import safe_envs
+from safe_envs.safety_gymnasium_bridge import make
+warnings.simplefilter("ignore")
+
+def frame(env):
+    env.reset(seed=0)
+    return env.render()
+
+drawn = [
+    gym.make(env_id, render_mode="rgb_array", disable_env_checker=True)
+    for env_id in ("SafetyPointGoal1-v0", "SafetyHopperVelocity-v1")
+]
+first = [frame(env) for env in drawn]
+windows = [make(i, render_mode="human") for i in ("SafetyPointGoal1-v0", "SafetyHopperVelocity-v0")]
+windows.append(gym.make("Safe/CliffWorld-v0", render_mode="human"))
+while windows:
+    for window in windows:
+        window.reset(seed=0)
+        window.step(window.action_space.sample())
+    assert all(np.array_equal(frame(env), f) for env, f in zip(drawn, first))
+    windows.pop(0).close()
+print("whole", all(np.array_equal(frame(env), f) for env, f in zip(drawn, first)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes a screen away by its variables")
+def test_every_kind_of_window_is_refused_and_frames_stay(opengl):
+    """Gymnasium's check_env with its default arguments opens a window for each listed mode."""
+    run = run_without_screen(REFUSED)
+    assert (run.returncode, run.stdout) == (0, "whole True\n"), run.stderr
+
+
+@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="needs xvfb, a screen in memory")
+def test_windows_and_frames_beside_one_another(opengl):
+    """GLFW's GLX context and MuJoCo's EGL context cannot be current in one thread."""
+    run = run_without_screen(BESIDE, "xvfb-run", "-a")
+    assert (run.returncode, run.stdout.splitlines()[-1:]) == (0, ["whole True"]), run.stderr
+
+
 SCENE = """
 textures:
   skybox: {'@type': skybox, '@fileup': star.png}

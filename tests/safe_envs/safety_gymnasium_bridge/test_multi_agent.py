@@ -7,12 +7,14 @@ The reference is safety-gymnasium 1.0.0 with gymnasium-robotics 1.2.2, Gymnasium
 
 import copy
 import pickle
+import sys
 import warnings
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
+from safe_envs.contract.transition_values import plain_entries
 from safe_envs.safety_gymnasium_bridge import multi_agent
 from safe_envs.safety_gymnasium_bridge.multi_agent import VELOCITY_THRESHOLDS, make_multi_agent
 
@@ -215,3 +217,36 @@ def test_a_frame_shows_the_robot():
     assert first.shape == second.shape == (480, 480, 3)
     assert first.std() > 0.0
     assert (first != second).any()
+
+
+@pytest.mark.parametrize(("robot", "division"), [("Ant", "2x4"), ("Swimmer", "2x1")])
+def test_infos_are_numpys(robot, division):
+    """Numbers as the robot's simulator has them, until the end of an episode."""
+    robots = make_multi_agent(robot, division, max_episode_steps=3)
+    _, infos = robots.reset(seed=0)
+    assert all(list(plain_entries(infos[agent])) == [] for agent in infos)
+    while robots.agents:
+        *_, infos = robots.step(random_actions(robots, np.random.default_rng(0)))
+        for info in infos.values():
+            assert list(plain_entries(info)) == []
+            assert type(info["cost"]) is type(info["episode_cost"]) is np.float64
+            position = robots._inner.single_agent_env.unwrapped.data.qpos[0]
+            assert info["x_position"] == pytest.approx(position, abs=0.01)  # [m]
+    robots.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("cost_limit", "cost_limits"), ("healthy_rewards", "healthy_reward")]
+)
+def test_unknown_arguments_are_refused_with_the_closest(given, meant):
+    with pytest.raises(TypeError, match=f"make_multi_agent '{given}'; did you mean '{meant}'"):
+        make_multi_agent("Ant", "2x4", **{given: 1})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes a screen away by its variables")
+def test_a_window_without_a_screen_is_refused(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RuntimeError, match="render_mode='human' needs a screen"):
+        make_multi_agent("Swimmer", "2x1", render_mode="human")
+    assert "human" not in make_multi_agent("Swimmer", "2x1").metadata["render_modes"]
