@@ -35,7 +35,7 @@ def known_arguments(
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             if not known.issuperset(kwargs):
                 unknown = next(name for name in kwargs if name not in known)
-                raise TypeError(unexpected_argument(owner, unknown, known))
+                raise TypeError(unexpected_argument(f"{owner}()", unknown, known))
             return function(*args, **kwargs)
 
         return checked
@@ -44,13 +44,13 @@ def known_arguments(
 
 
 def unexpected_argument(owner: str, name: str, known: Iterable[str]) -> str:
-    """Return "OWNER() got an unexpected keyword argument 'NAME'; did you mean ...? Known: ...".
+    """Return "OWNER got an unexpected keyword argument 'NAME'; did you mean ...? Known: ...".
 
     It begins as Python's own message does: libraries that try out arguments, such as torchrl with
     `frameskip`, recognize a refusal by these words.
     """
     hint = unknown_name("argument", name, known).removeprefix("unknown argument")
-    return f"{owner}() got an unexpected keyword argument{hint}"
+    return f"{owner} got an unexpected keyword argument{hint}"
 
 
 def _named_arguments(function: Callable[..., Any]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable
 
-from safe_envs.contract.argument_checks import unknown_name
+from safe_envs.contract.argument_names import unexpected_argument
 
 GIVEN_BY_ROBOTS = {  # which a robot's class passes to MuJoCo's, so that nobody else can
     "default_camera_config",
@@ -32,4 +32,4 @@ def refuse_unknown(owner: str, given: Iterable[str], known: Collection[str]) -> 
     """Raise TypeError, with the known arguments and the closest, if one given is unknown."""
     for name in given:
         if name not in known:
-            raise TypeError(unknown_name(f"argument of {owner}", name, known))
+            raise TypeError(unexpected_argument(f"{owner}()", name, known))

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from safe_envs.contract.argument_checks import check_whole, is_number, unknown_name
+from safe_envs.contract.argument_checks import check_whole, is_number
+from safe_envs.contract.argument_names import unexpected_argument
 from safe_envs.velocity.robots import Robot, robot_named
 
 
@@ -32,7 +33,7 @@ def robot_with(name: str, **arguments: Any) -> Robot:
         if value is None:
             continue
         if argument not in known:
-            raise TypeError(unknown_name(f"argument of the {name} task", argument, known))
+            raise TypeError(unexpected_argument(f"the {name} task", argument, known))
         checked[argument] = CHECKS[argument](argument, value)
     return replace(robot, **checked)
 

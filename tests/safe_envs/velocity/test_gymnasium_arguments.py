@@ -269,7 +269,9 @@ def test_each_robot_has_the_arguments_of_its_class(robot, make_v4):
         if known:
             SafetyVelocityEnv(robot, **{name: value})
         else:
-            pattern = f"argument of the {robot} task '{name}'; did you mean .*Known: .*ctrl_cost"
+            pattern = (
+                f"the {robot} task got .* argument '{name}'; did you mean .*Known: .*ctrl_cost"
+            )
             with pytest.raises(TypeError, match=pattern):
                 SafetyVelocityEnv(robot, **{name: value})
     assert {name for name in vars(ROBOTS[robot]) if name in values} == set(values)
