@@ -71,7 +71,7 @@ class QuadrotorBatch:
         self._advance_reference(rows)
         with np.errstate(over="ignore", invalid="ignore"):  # of rows that diverge
             reached = step_batch(task.true_vehicle, before[STATE], thrusts, CONTROL_DT, wind=wind)
-            target, hover = self._target(rows), task.vehicle.hover_thrust
+            target, hover = self._target(rows), task.vehicle.hover_thrusts
             cost, distance, upright = stage_cost(reached, target, u, hover)
         rows[STATE] = reached
         diverged = ~(cost < DIVERGED)  # also where it is NaN
@@ -138,7 +138,7 @@ class QuadrotorBatch:
         rows[TIME] = starts.times
         # One by one, as in the single form: NumPy's own sine may round differently.
         rows[[COS, SIN]] = np.array([task.reference.phase(t) for t in starts.times.tolist()]).T
-        rows[THRUSTS] = task.vehicle.hover_thrust
+        rows[THRUSTS] = np.array(task.vehicle.hover_thrusts)[:, None]
         rows[STACKS:] = task.scene.anchors(starts.offsets).reshape(count, -1).T
         return rows.T
 

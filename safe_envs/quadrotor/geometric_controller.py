@@ -86,6 +86,14 @@ class GeometricLaw:
             w3 - _dot(turn, body[2]),
         )
         j1, j2, j3 = self.vehicle.inertia
+        if self.vehicle.has_products:
+            wanted_turn = (
+                -(TILT_GAIN * e1 + TILT_RATE_GAIN * e_w1),
+                -(TILT_GAIN * e2 + TILT_RATE_GAIN * e_w2),
+                -(YAW_GAIN * e3 + YAW_RATE_GAIN * e_w3),
+            )
+            lift = self.vehicle.mass * _dot(push, body[2])
+            return lift, *_torque(self.vehicle, (w1, w2, w3), wanted_turn)
         return (
             self.vehicle.mass * _dot(push, body[2]),
             (j3 - j2) * (w2 * w3) - j1 * (TILT_GAIN * e1 + TILT_RATE_GAIN * e_w1),
@@ -125,6 +133,19 @@ def _attitude_error(wanted: Axes[Number], body: Axes[Number]) -> Vector[Number]:
         0.5 * (_dot(d1, b3) - _dot(d3, b1)),
         0.5 * (_dot(d2, b1) - _dot(d1, b2)),
     )
+
+
+def _torque(
+    vehicle: Vehicle, rates: Vector[Number], turn: Vector[Number]
+) -> Vector[Number]:
+    """Return J w' + w x J w for rates w and their wanted derivatives w'."""
+    w1, w2, w3 = rates
+    j1, j2, j3 = vehicle.inertia
+    j12, j13, j23 = vehicle.products
+    rows = ((j1, j12, j13), (j12, j2, j23), (j13, j23, j3))
+    l1, l2, l3 = (row[0] * w1 + row[1] * w2 + row[2] * w3 for row in rows)
+    t1, t2, t3 = (row[0] * turn[0] + row[1] * turn[1] + row[2] * turn[2] for row in rows)
+    return t1 + (w2 * l3 - w3 * l2), t2 + (w3 * l1 - w1 * l3), t3 + (w1 * l2 - w2 * l1)
 
 
 def _dot(a: Vector[Number], b: Vector[Number]) -> Number:

@@ -25,11 +25,13 @@ def mujoco_text(vehicle: Vehicle, time_step: float, shape: str = "", scenery: st
         f'<motor site="rotor{i}" gear="0 0 {largest} 0 0 {s * vehicle.torque_ratio * largest}"/>'
         for i, (_, _, s) in enumerate(rotors)
     ]
-    inertia = " ".join(map(str, vehicle.inertia))
+    inertia, kind = vehicle.inertia, "diaginertia"
+    if vehicle.has_products:
+        inertia, kind = (*inertia, *vehicle.products), "fullinertia"
     return f"""<mujoco>
     <option timestep="{time_step}" integrator="RK4" gravity="0 0 -{GRAVITY}"/>
     {scenery}
     <worldbody><body name="vehicle" pos="0 0 1"><freejoint/>
-    <inertial pos="0 0 0" mass="{vehicle.mass}" diaginertia="{inertia}"/>{"".join(sites)}
+    <inertial pos="0 0 0" mass="{vehicle.mass}" {kind}="{" ".join(map(str, inertia))}"/>{"".join(sites)}
     {shape}
     </body></worldbody><actuator>{"".join(motors)}</actuator></mujoco>"""

@@ -68,7 +68,7 @@ class ScalarFlight:
             phase=self._task.reference.phase(time),
             centers=scene.centers(scene.anchors(starts.offsets))[0].tolist(),
             gust=CALM,
-            thrusts=[self._task.vehicle.hover_thrust] * 4,
+            thrusts=list(self._task.vehicle.hover_thrusts),
             steps=0,
             trail=[state[:3]],
         )
@@ -86,7 +86,7 @@ class ScalarFlight:
         reached = step(task.true_vehicle, before, thrusts, CONTROL_DT, wind=wind)
         cos_turn, sin_turn = task.turn
         phase = cos * cos_turn - sin * sin_turn, sin * cos_turn + cos * sin_turn
-        hover = task.vehicle.hover_thrust
+        hover = task.vehicle.hover_thrusts
         target = self._target(phase)
         cost, distance, upright = stage_cost(reached, target, u, hover)
         diverged = not cost < DIVERGED  # also where it is NaN

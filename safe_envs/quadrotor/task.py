@@ -154,7 +154,7 @@ def stage_cost(
     state: Iterable[Number],
     target: tuple[Number, Number, Number, Number, float],
     u: Iterable[Number],
-    hover: float,
+    hover: Iterable[float],
 ) -> tuple[Number, Number, Number]:
     """Return the cost l, the squared distance from the reference [m^2], and the body's uprightness.
 
@@ -166,13 +166,14 @@ def stage_cost(
         state: 13 floats, or 13 rows (N,).
         target: the reference's x, y, their velocities, and its height.
         u: the commanded thrusts, 4 floats or 4 rows.
-        hover: u_h.
+        hover: u_h, 4 floats.
     """
     x, y, z, vx, vy, vz, _, q1, q2, q3, w1, w2, w3 = state
     u1, u2, u3, u4 = u
     x, y, z = x - target[0], y - target[1], z - target[4]
     vx, vy = vx - target[2], vy - target[3]
-    u1, u2, u3, u4 = u1 - hover, u2 - hover, u3 - hover, u4 - hover
+    hover_1, hover_2, hover_3, hover_4 = hover
+    u1, u2, u3, u4 = u1 - hover_1, u2 - hover_2, u3 - hover_3, u4 - hover_4
     distance = x * x + y * y + z * z
     level = q1 * q1 + q2 * q2
     cost = POSITION_WEIGHT * distance + (vx * vx + vy * vy + vz * vz) + 2.0 * (level + q3 * q3)

@@ -81,6 +81,6 @@ def hover_dynamics(vehicle: Vehicle, time_step: float) -> tuple[np.ndarray, np.n
     continuous[3, 7], continuous[4, 6] = GRAVITY, -GRAVITY
     continuous[6:9, 9:12] = np.eye(3)
     continuous[5, 12:] = vehicle.mixer[0] / vehicle.mass
-    continuous[9:12, 12:] = vehicle.mixer[1:] / np.array(vehicle.inertia)[:, None]
+    continuous[9:12, 12:] = np.array(vehicle.accelerations)[1:]
     held: Any = expm(continuous * time_step)
     return held[:12, :12], held[:12, 12:]
