@@ -132,10 +132,12 @@ def _jacobian_table(vehicle: Vehicle) -> np.ndarray:
         (6, 0.5, q0, w3), (6, 0.5, q1, w2), (6, -0.5, q2, w1),
     )  # fmt: skip
     pairs = ((w2, w3), (w3, w1), (w1, w2), (w1, w1), (w2, w2), (w3, w3))
-    for row, factors in enumerate(vehicle.rate_products, start=7):
-        turns = zip(factors, pairs, strict=True)
-        products += tuple((row, factor, *pair) for factor, pair in turns)
-    for row, factor, i, j in products:
+    turns = [
+        (row, factor, *pair)
+        for row, factors in enumerate(vehicle.rate_products, start=7)
+        for factor, pair in zip(factors, pairs, strict=True)
+    ]
+    for row, factor, i, j in (*products, *turns):
         table[i, row, j] += factor
         table[j, row, i] += factor
     return table.reshape(7, 70)

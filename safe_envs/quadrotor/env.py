@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -116,7 +117,7 @@ class QuadrotorEnv(SingleEnv):
     def __init__(
         self,
         scene: SceneName = "spheres",
-        vehicle: VehicleName = "crazyflie",
+        vehicle: VehicleName | Vehicle = "crazyflie",
         wind: Iterable[float] = (0.0, 0.0, 0.0),
         gust: float = 0.0,
         mass_scale: float = 1.0,
@@ -126,10 +127,12 @@ class QuadrotorEnv(SingleEnv):
         per_constraint: bool = False,
         render_mode: str | None = None,
         render_backend: RenderBackend = "drawing",
+        obstacles: Any = None,
+        reference: FigureEight | None = None,
     ) -> None:
         self._task = task = flight_task(
             scene, vehicle, wind, gust, mass_scale, motor_lag, terminate_on_collision, cost_limits,
-            per_constraint,
+            per_constraint, obstacles, reference,
         )  # fmt: skip
         painter = flight_painter(render_backend, task)
         one = ScalarFlight(task, painter, keeps_trail=render_mode is not None)
@@ -158,12 +161,22 @@ class QuadrotorEnv(SingleEnv):
     @property
     def centers(self) -> np.ndarray:
         """The spheres' centers, (obstacles, 3) [m]."""
-        return np.array(self._flight("the centers").centers)
+        return np.array(self._flight("the centers").centers).reshape(-1, 3)
 
     @property
     def radii(self) -> np.ndarray:
         """The spheres' radii plus the vehicle's, (obstacles,) [m], read-only."""
         return self._task.radii
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """The numbers of the spheres that move."""
+        return tuple(self._task.scene.moving.tolist())
+
+    @property
+    def motion(self) -> np.ndarray:
+        """The spheres' velocities, accelerations and jerks, (3, obstacles, 3)."""
+        return self._task.scene.motion_rows((self._flight("the motion").time,))[..., 0]
 
     def thrusts_of(self, action: np.ndarray) -> np.ndarray:
         """Return the thrusts u = (a + 1) / 2 of an action, clipped to [0, 1], (4,)."""
@@ -175,7 +188,7 @@ class QuadrotorEnv(SingleEnv):
 
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
-        return FilteredFlight(self.vehicle, self.reference)
+        return FilteredFlight(self.vehicle, self.reference, moving=self.moving)
 
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: state, thrusts, barrier and metrics."""

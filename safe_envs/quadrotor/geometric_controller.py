@@ -85,21 +85,13 @@ class GeometricLaw:
             w2 - _dot(turn, body[1]),
             w3 - _dot(turn, body[2]),
         )
-        j1, j2, j3 = self.vehicle.inertia
-        if self.vehicle.has_products:
-            wanted_turn = (
-                -(TILT_GAIN * e1 + TILT_RATE_GAIN * e_w1),
-                -(TILT_GAIN * e2 + TILT_RATE_GAIN * e_w2),
-                -(YAW_GAIN * e3 + YAW_RATE_GAIN * e_w3),
-            )
-            lift = self.vehicle.mass * _dot(push, body[2])
-            return lift, *_torque(self.vehicle, (w1, w2, w3), wanted_turn)
-        return (
-            self.vehicle.mass * _dot(push, body[2]),
-            (j3 - j2) * (w2 * w3) - j1 * (TILT_GAIN * e1 + TILT_RATE_GAIN * e_w1),
-            (j1 - j3) * (w3 * w1) - j2 * (TILT_GAIN * e2 + TILT_RATE_GAIN * e_w2),
-            (j2 - j1) * (w1 * w2) - j3 * (YAW_GAIN * e3 + YAW_RATE_GAIN * e_w3),
+        errors = (
+            TILT_GAIN * e1 + TILT_RATE_GAIN * e_w1,
+            TILT_GAIN * e2 + TILT_RATE_GAIN * e_w2,
+            YAW_GAIN * e3 + YAW_RATE_GAIN * e_w3,
         )
+        x_torque, y_torque, z_torque = _torque(self.vehicle, (w1, w2, w3), errors)
+        return self.vehicle.mass * _dot(push, body[2]), x_torque, y_torque, z_torque
 
 
 def _wanted_attitude(
@@ -135,17 +127,25 @@ def _attitude_error(wanted: Axes[Number], body: Axes[Number]) -> Vector[Number]:
     )
 
 
-def _torque(
-    vehicle: Vehicle, rates: Vector[Number], turn: Vector[Number]
-) -> Vector[Number]:
-    """Return J w' + w x J w for rates w and their wanted derivatives w'."""
-    w1, w2, w3 = rates
+def _torque(vehicle: Vehicle, rates: Vector[Number], errors: Vector[Number]) -> Vector[Number]:
+    """Return w x J w - J e."""
+    (w1, w2, w3), (e1, e2, e3) = rates, errors
     j1, j2, j3 = vehicle.inertia
+    if not vehicle.has_products:
+        return (
+            (j3 - j2) * (w2 * w3) - j1 * e1,
+            (j1 - j3) * (w3 * w1) - j2 * e2,
+            (j2 - j1) * (w1 * w2) - j3 * e3,
+        )
     j12, j13, j23 = vehicle.products
-    rows = ((j1, j12, j13), (j12, j2, j23), (j13, j23, j3))
-    l1, l2, l3 = (row[0] * w1 + row[1] * w2 + row[2] * w3 for row in rows)
-    t1, t2, t3 = (row[0] * turn[0] + row[1] * turn[1] + row[2] * turn[2] for row in rows)
-    return t1 + (w2 * l3 - w3 * l2), t2 + (w3 * l1 - w1 * l3), t3 + (w1 * l2 - w2 * l1)
+    l1 = j1 * w1 + j12 * w2 + j13 * w3
+    l2 = j12 * w1 + j2 * w2 + j23 * w3
+    l3 = j13 * w1 + j23 * w2 + j3 * w3
+    return (
+        (w2 * l3 - w3 * l2) - (j1 * e1 + j12 * e2 + j13 * e3),
+        (w3 * l1 - w1 * l3) - (j12 * e1 + j2 * e2 + j23 * e3),
+        (w1 * l2 - w2 * l1) - (j13 * e1 + j23 * e2 + j3 * e3),
+    )
 
 
 def _dot(a: Vector[Number], b: Vector[Number]) -> Number:

@@ -1,7 +1,7 @@
 """Obstacles of one's own for the quadrotor: spheres, columns of spheres, and spheres that move.
 
-    gym.make("Safe/Quadrotor-v0", obstacles=[(0.9, 0.4, 1.0, 0.3)])
-    gym.make("Safe/Quadrotor-v0", obstacles=[Columns([(0.8, 0.2)]), MovingSpheres(swing)])
+gym.make("Safe/Quadrotor-v0", obstacles=[(0.9, 0.4, 1.0, 0.3)])
+gym.make("Safe/Quadrotor-v0", obstacles=[Columns([(0.8, 0.2)]), MovingSpheres(swing)])
 """
 
 from __future__ import annotations

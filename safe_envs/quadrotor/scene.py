@@ -62,7 +62,9 @@ class Scene:
     @cached_property
     def moving(self) -> np.ndarray:
         """The numbers of the spheres that move, (m,)."""
-        return np.flatnonzero([group.path is not None for group in self.groups for _ in group.radii])
+        return np.flatnonzero(
+            [group.path is not None for group in self.groups for _ in group.radii]
+        )
 
     def offsets_shape(self, count: int) -> tuple[int, int, int]:
         """Return the shape of the shifts of `count` episodes, (count, groups, axes)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -107,11 +108,14 @@ class Vehicle:
         moved = (mass / total) * place
         own = shifted_inertia(self.inertia_matrix, self.mass, moved)
         body = self.radius + float(np.linalg.norm(moved))
+        moments, products = checked_inertia(
+            shifted_inertia(own, mass, place - moved), (0.0, 0.0, 0.0)
+        )
         return replace(
             self,
             mass=total,
-            inertia=shifted_inertia(own, mass, place - moved),
-            products=(0.0, 0.0, 0.0),
+            inertia=moments,
+            products=products,
             rotor_x=_less(self.rotor_x, moved[0]),
             rotor_y=_less(self.rotor_y, moved[1]),
             radius=max(body, float(np.linalg.norm(place - moved))),
@@ -166,9 +170,22 @@ class Vehicle:
         return mixer
 
     @cached_property
-    def mixer_rows(self) -> tuple[tuple[float, ...], ...]:
-        """The mixer as plain floats."""
-        return tuple(map(tuple, self.mixer.tolist()))
+    def tilt_mixer(self) -> np.ndarray:
+        """The matrix of (thrust, roll, pitch) = tilt_mixer @ u, (3, 4), read-only.
+
+        Roll and pitch are torques [N m], or, if the vehicle `has_products`, angular accelerations
+        [rad/s^2], which then depend on all three torques.
+        """
+        rows = self.mixer[:3].copy()
+        if self.has_products:
+            rows[1:] = np.array(self.accelerations)[1:3]
+        rows.setflags(write=False)
+        return rows
+
+    @cached_property
+    def tilt_rows(self) -> tuple[tuple[float, ...], ...]:
+        """`tilt_mixer` as plain floats."""
+        return tuple(map(tuple, self.tilt_mixer.tolist()))
 
     @cached_property
     def accelerations(self) -> tuple[tuple[float, ...], ...]:
@@ -199,6 +216,11 @@ class Vehicle:
         if self.has_products:
             table = -np.linalg.solve(self.inertia_matrix, coriolis(self.inertia_matrix))
         return tuple(map(tuple, table.tolist()))
+
+    @cached_property
+    def longest_arm(self) -> float:
+        """The largest distance of a rotor from the center of mass [m]."""
+        return max(map(math.hypot, self.rotor_x, self.rotor_y))
 
     @property
     def hover_thrust(self) -> float:

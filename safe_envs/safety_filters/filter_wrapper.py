@@ -43,8 +43,11 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
     - `"filter_slack"`: by how much the worst row is violated, in units of u; above
       `CERTIFIED_SLACK` (0.001) the barrier does not certify the action;
     - `"filter_correction"`: |u - u_ref|;
-    - `"filter_status"`: "kept", "solved", "fallback" or "failed", see `quadratic_program.solve`;
+    - `"filter_status"`: the text "kept", "solved", "fallback" or "failed", see
+      `quadratic_program.solve`;
     - `"filter_time"`: seconds spent in the filter.
+
+    Apart from the status all are NumPy arrays or scalars.
 
     The filter is part of the environment: an agent that learns in it stores the action it chose,
     `"action_ref"`, in its rollout or replay buffer, not the action taken.
@@ -79,7 +82,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         >>> env = SafetyFilter(gym.make("MountainCarContinuous-v0"), gently, "euclidean")
         >>> _ = env.reset(seed=0)
         >>> info = env.step([1.0])[4]
-        >>> info["filter_active"], info["action_safe"].round(3).tolist()
+        >>> bool(info["filter_active"]), info["action_safe"].round(3).tolist()
         (True, [0.5])
     """
 
@@ -152,6 +155,8 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
             raise gym.error.ResetNeeded("call reset() before step()")
         started = time.perf_counter()
         plant = self._plant
+        if plant.scene_moves:
+            self._rows = self._rows_now()
         given = checked_box(action, self._box)
         state, reference = plant.state(self._observation), plant.decoded(given)
         rows, bounds = self._rows(state, reference)
@@ -166,11 +171,11 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         info = info | {
             "action_ref": given,
             "action_safe": taken,
-            "filter_active": found.active,
-            "filter_slack": found.slack,
-            "filter_correction": float(np.linalg.norm(found.action - reference)),
+            "filter_active": np.bool_(found.active),
+            "filter_slack": np.float64(found.slack),
+            "filter_correction": np.float64(np.linalg.norm(found.action - reference)),
             "filter_status": found.status,
-            "filter_time": elapsed,
+            "filter_time": np.float64(elapsed),
         }
         return observation, reward, terminated, truncated, info
 

@@ -42,7 +42,8 @@ def learned_metric(vehicle: Vehicle, time_step: float) -> np.ndarray:
         raise ValueError(
             "metric 'fqi' was learned with the Crazyflie, and this is a different vehicle; pass "
             "'lqr', or fit_q(collect_transitions(vehicle=...)).metric() with the functions of "
-            "safe_envs.quadrotor.filtered.fitted_q and .transitions"
+            "safe_envs.quadrotor.filtered.fitted_q and .transitions; for a Vehicle of your own, "
+            "pass 'lqr', which is computed for it"
         )
     return np.array(LEARNED_CRAZYFLIE)
 
