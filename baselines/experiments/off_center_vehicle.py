@@ -27,7 +27,6 @@ from baselines.experiments.quadrotor.flights import (
     FILTERS,
     Filter,
     Flights,
-    MeanInterval,
     fly,
     paired_interval,
 )
@@ -111,22 +110,21 @@ def compared(euclidean: Flights, weighted: Flights) -> dict[str, float]:
     """Return the figures of one pair of filters.
 
     The terminal penalty of a flight that ends early is much larger than what a metric changes, so
-    the gain is also that of the pairs that both fly to the end, NaN if they are fewer than two.
+    there is also the gain of the pairs that both fly to the end, if they are two or more.
     """
     gain = paired_interval(weighted.returns, euclidean.returns)
     both = ~(euclidean.ended_early | weighted.ended_early)
-    to_the_end = MeanInterval(np.nan, np.nan)
-    if both.sum() > 1:
-        to_the_end = paired_interval(weighted.returns[both], euclidean.returns[both])
     figures = {
         "gain": gain.mean,
         "gain_half_width": gain.half_width,
-        "gain_to_the_end": to_the_end.mean,
-        "gain_to_the_end_half_width": to_the_end.half_width,
         "pairs_to_the_end": float(both.sum()),
         "largest_difference": float(np.abs(weighted.returns - euclidean.returns).max()),
         "wins": float((weighted.returns > euclidean.returns + SAME_RETURN).mean()),
     }
+    if both.sum() > 1:
+        to_the_end = paired_interval(weighted.returns[both], euclidean.returns[both])
+        figures["gain_to_the_end"] = to_the_end.mean
+        figures["gain_to_the_end_half_width"] = to_the_end.half_width
     for metric, flights in zip(METRICS, (euclidean, weighted), strict=True):
         figures |= {
             f"return_{metric}": float(flights.returns.mean()),
@@ -158,7 +156,7 @@ def table(scene: str, rows: Mapping[str, Mapping[int, Mapping[str, float]]]) -> 
                 for key, form in forms.items()
             }
             gain, to_the_end = (
-                f"{row[key]:+.3f} +- {row[key + '_half_width']:.3f}"
+                f"{row[key]:+.3f} +- {row[key + '_half_width']:.3f}" if key in row else ""
                 for key in ("gain", "gain_to_the_end")
             )
             shown.add_row(
