@@ -116,7 +116,7 @@ class QuadrotorEnv(SingleEnv):
       the flight in three dimensions, which needs `pip install "safe-envs[mujoco]"` and OpenGL;
       MuJoCo does not simulate it. Both draw small vehicles larger than they are.
     - `obstacles` (None, those of `scene`): an array (k, 4) of x, y, z and radius, or (k, 3) with
-      the radius 0.25 [m]; `Spheres`, `Columns` or `MovingSpheres` of
+      the radius 0.25 [m]; `Spheres`, `SphereColumns` or `MovingSpheres` of
       `safe_envs.quadrotor.obstacles`; a function from the time on the reference to centers (k, 3);
       or a list of these. Columns are stacks of spheres one radius apart, as in `scene="column"`. An
       empty list is no obstacle.

@@ -1,7 +1,7 @@
 """Obstacles of one's own for the quadrotor: spheres, columns of spheres, and spheres that move.
 
 gym.make("Safe/Quadrotor-v0", obstacles=[(0.9, 0.4, 1.0, 0.3)])
-gym.make("Safe/Quadrotor-v0", obstacles=[Columns([(0.8, 0.2)]), MovingSpheres(swing)])
+gym.make("Safe/Quadrotor-v0", obstacles=[SphereColumns([(0.8, 0.2)]), MovingSpheres(swing)])
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COLUMN_TOP = 5.0  # [m] above the ground
 DIFFERENCE_STEP = 0.01  # [s] of the derivatives of paths that come without
 
 
-class Path(Protocol):
+class SpherePath(Protocol):
     """Where m spheres are at any time."""
 
     def at(self, time: float) -> np.ndarray:
@@ -31,20 +31,20 @@ class Path(Protocol):
         ...
 
 
-class Group(NamedTuple):
+class SphereGroup(NamedTuple):
     """Spheres that shift together."""
 
     place: tuple[float, ...]  # (3,) [m]
     heights: tuple[float, ...]  # of the centers above the place, (m,) [m]
     radii: tuple[float, ...]  # (m,) [m]
-    path: Path | None = None  # of the centers, which is added to the place; None at rest
+    path: SpherePath | None = None  # of the centers, which is added to the place; None at rest
 
 
 @runtime_checkable
 class Obstacles(Protocol):
     """Some obstacles, as spheres."""
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[SphereGroup]:
         """Return the spheres, in groups."""
         ...
 
@@ -69,16 +69,16 @@ class Spheres:
         object.__setattr__(self, "centers", centers)
         object.__setattr__(self, "radii", _radii(self.radii, len(centers)))
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[SphereGroup]:
         """Return one group for each sphere."""
         return [
-            Group(tuple(center), (0.0,), (radius,))
+            SphereGroup(tuple(center), (0.0,), (radius,))
             for center, radius in zip(self.centers.tolist(), self.radii.tolist(), strict=True)
         ]
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class SphereColumns:
     """Columns from the ground upward, each a stack of spheres one radius apart.
 
     They are approximated as in Safe/QuadrotorColumn-v0: halfway between two centers a column is
@@ -103,13 +103,13 @@ class Columns:
         object.__setattr__(self, "places", places)
         object.__setattr__(self, "radii", _radii(self.radii, len(places)))
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[SphereGroup]:
         """Return one group for each column."""
         found = []
         for (x, y), radius in zip(self.places.tolist(), self.radii.tolist(), strict=True):
             levels = int(np.ceil(self.top / radius)) + 1
             heights = tuple((radius * np.arange(levels)).tolist())
-            found.append(Group((x, y, 0.0), heights, (radius,) * levels))
+            found.append(SphereGroup((x, y, 0.0), heights, (radius,) * levels))
         return found
 
 
@@ -145,10 +145,10 @@ class MovingSpheres:
         object.__setattr__(self, "radii", _radii(self.radii, len(first)))
         self.motion(0.0)
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[SphereGroup]:
         """Return all of them as one group."""
         count = len(self.radii)
-        return [Group((0.0,) * 3, (0.0,) * count, tuple(self.radii.tolist()), self)]
+        return [SphereGroup((0.0,) * 3, (0.0,) * count, tuple(self.radii.tolist()), self)]
 
     def at(self, time: float) -> np.ndarray:
         """Return the centers, (k, 3) [m]."""
@@ -169,13 +169,13 @@ class MovingSpheres:
         )
 
 
-def groups_of(obstacles: Any) -> list[Group]:
+def groups_of(obstacles: Any) -> list[SphereGroup]:
     """Return the groups of obstacles in any of their forms.
 
     Args:
-        obstacles: `Spheres`, `Columns` or `MovingSpheres`; an array (k, 4) of x, y, z and radius,
-            or (k, 3) with a radius of 0.25 m; a function of time for `MovingSpheres`; or a list of
-            these. An empty list is no obstacle.
+        obstacles: `Spheres`, `SphereColumns` or `MovingSpheres`; an array (k, 4) of x, y, z and
+            radius, or (k, 3) with a radius of 0.25 m; a function of time for `MovingSpheres`; or a
+            list of these. An empty list is no obstacle.
 
     Raises:
         ValueError: if it is none of these.
@@ -198,7 +198,7 @@ def groups_of(obstacles: Any) -> list[Group]:
 
 
 _FORMS = (
-    "an array (k, 4) of x, y, z and radius, or (k, 3) of x, y and z [m], Spheres, Columns or "
+    "an array (k, 4) of x, y, z and radius, or (k, 3) of x, y and z [m], Spheres, SphereColumns or "
     "MovingSpheres of safe_envs.quadrotor.obstacles, a function of time, or a list of these; "
     "an empty list for none"
 )

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from safe_envs.quadrotor.obstacles import SPHERE_RADIUS, Group, Path
+from safe_envs.quadrotor.obstacles import SPHERE_RADIUS, SphereGroup, SpherePath
 from safe_envs.quadrotor.reference import FigureEight
 
 __all__ = ["SCENES", "SPHERE_RADIUS", "Scene", "Stack", "own_scene", "stacked_scene"]
@@ -43,7 +43,7 @@ class Scene:
     """
 
     reference: FigureEight
-    groups: tuple[Group, ...]
+    groups: tuple[SphereGroup, ...]
     shift_axes: np.ndarray
     largest_shift: float
 
@@ -121,7 +121,7 @@ class Scene:
         return np.repeat(np.arange(len(self.groups)), np.array(sizes, dtype=np.int64))
 
     @cached_property
-    def _paths(self) -> list[tuple[slice, Path]]:
+    def _paths(self) -> list[tuple[slice, SpherePath]]:
         ends = np.cumsum([len(group.heights) for group in self.groups]).tolist()
         return [
             (slice(end - len(group.heights), end), group.path)
@@ -139,13 +139,13 @@ def stacked_scene(stacks: Sequence[Stack], reference: FigureEight) -> Scene:
     places = reference.at(times).position.T + sides[:, None] * normals
     upward = np.broadcast_to([0.0, 0.0, 1.0], normals.shape)
     groups = tuple(
-        Group(tuple(place), stack.heights, (SPHERE_RADIUS,) * len(stack.heights))
+        SphereGroup(tuple(place), stack.heights, (SPHERE_RADIUS,) * len(stack.heights))
         for stack, place in zip(stacks, places.tolist(), strict=True)
     )
     return Scene(reference, groups, np.stack([normals, upward], axis=1), LARGEST_SHIFT)
 
 
-def own_scene(groups: Sequence[Group], reference: FigureEight) -> Scene:
+def own_scene(groups: Sequence[SphereGroup], reference: FigureEight) -> Scene:
     """Return obstacles that shift along x, y and z only if a reset asks for it."""
     axes = np.broadcast_to(np.eye(3), (len(groups), 3, 3))
     return Scene(reference, tuple(groups), axes, 0.0)

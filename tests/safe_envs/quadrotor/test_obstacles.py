@@ -11,7 +11,7 @@ import pytest
 from safe_envs import check_constrained_env
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
-from safe_envs.quadrotor.obstacles import Columns, MovingSpheres, Spheres, groups_of
+from safe_envs.quadrotor.obstacles import MovingSpheres, SphereColumns, Spheres, groups_of
 from safe_envs.quadrotor.scene import COLUMN
 
 SPHERES = [(0.9, 0.4, 1.0, 0.3), (-0.9, -0.4, 1.0, 0.2)]
@@ -21,7 +21,11 @@ def swing(time):
     return [[0.8, 0.3 + 0.2 * np.sin(time), 1.0], [-0.8, 0.3 * np.cos(time), 1.0]]
 
 
-MIXED = [Columns([(0.8, 0.3)], 0.2, top=2.0), MovingSpheres(swing, 0.2), [(-0.5, 0.4, 1.0, 0.1)]]
+MIXED = [
+    SphereColumns([(0.8, 0.3)], 0.2, top=2.0),
+    MovingSpheres(swing, 0.2),
+    [(-0.5, 0.4, 1.0, 0.1)],
+]
 SCENES = {
     "none": ([], 0, 0),
     "spheres": (SPHERES, 2, 0),
@@ -82,7 +86,7 @@ def test_where_own_obstacles_are():
 
 
 def test_columns_are_those_of_the_column_scene():
-    (group,) = groups_of(Columns([(0.3, 0.4)]))
+    (group,) = groups_of(SphereColumns([(0.3, 0.4)]))
     assert group.heights == pytest.approx(np.array(COLUMN[0].heights) + 1.0)
     assert set(group.radii) == {0.25}
 
@@ -186,9 +190,9 @@ def test_wrong_parts_are_refused():
     with pytest.raises(ValueError, match=r"radii have shape \(3,\); pass a positive number, or 1"):
         Spheres([(0, 0, 1)], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match=r"places has shape \(1, 3\); pass .* \(k, 2\)"):
-        Columns([(0, 0, 1)])
+        SphereColumns([(0, 0, 1)])
     with pytest.raises(ValueError, match="top is 0; pass a positive number"):
-        Columns([(0, 0)], top=0)
+        SphereColumns([(0, 0)], top=0)
     with pytest.raises(TypeError, match="centers is 3; pass a function of the time"):
         MovingSpheres(3)
     with pytest.raises(ValueError, match=r"derivatives\(0.0\) is .* of shape \(2, 3\); return"):
