@@ -73,11 +73,11 @@ class QuadrotorBatch:
             reached = step_batch(task.true_vehicle, before[STATE], thrusts, CONTROL_DT, wind=wind)
             target, hover = self._target(rows), task.vehicle.hover_thrusts
             cost, distance, upright = stage_cost(reached, target, u, hover)
-        rows[STATE] = reached
         diverged = ~(cost < DIVERGED)  # also where it is NaN
         if diverged.any():
-            rows[STATE, diverged] = before[STATE, diverged]
+            reached[:, diverged] = before[STATE, diverged]
             cost[diverged] = LARGEST_STAGE_COST
+        rows[STATE] = reached
         margins = self._margins(rows)
         hits = margins > 0.0
         terminated = diverged | (distance > LARGEST_ERROR * LARGEST_ERROR)
@@ -92,7 +92,7 @@ class QuadrotorBatch:
         costs = hits.T.astype(np.float64)
         if len(self.constraints) == 1:
             costs = costs.sum(axis=1, keepdims=True)
-        margins, details = np.ascontiguousarray(margins.T), {"state": rows[STATE].copy().T}
+        margins, details = np.ascontiguousarray(margins.T), {"state": reached.T}
         return BatchStep(rows.T, reward, costs, terminated, margins, details)
 
     def observe(self, states: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ from safe_envs.safety_filters.filter_plant import (
     plant_of,
 )
 from safe_envs.safety_filters.metrics import Metric, resolved_metric
-from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, solve
+from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, dot, solve
 
 CERTIFIED_SLACK = 1e-3  # with more slack than this a step violates a row and is not certified
 Gradient = np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -168,12 +169,13 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         outcome = self.env.step(taken if found.active else action)
         observation, reward, terminated, truncated, info = outcome
         self._observation = kept(observation)
+        change = (found.action - reference).tolist()
         info = info | {
             "action_ref": given,
             "action_safe": taken,
             "filter_active": np.bool_(found.active),
             "filter_slack": np.float64(found.slack),
-            "filter_correction": np.float64(np.linalg.norm(found.action - reference)),
+            "filter_correction": np.float64(math.sqrt(dot(change, change))),
             "filter_status": found.status,
             "filter_time": np.float64(elapsed),
         }
