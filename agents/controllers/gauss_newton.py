@@ -66,7 +66,7 @@ class GaussNewton:
         matrix = residuals.reshape(-1, answer.shape[2])
         squares = matrix.T @ matrix
         commanded = thrusts.ravel()
-        hover = self.problem.vehicle.hover_thrust
+        hover = np.tile(self.problem.vehicle.hover_thrusts, self.problem.horizon)
         gradient = squares[1:, 0] + EFFORT_WEIGHT * (commanded - hover)
         hessian = squares[1:, 1:] + self._effort
         change = self._solve(hessian, gradient, commanded)

@@ -85,7 +85,8 @@ def _program(problem: TrackingProblem) -> tuple[Any, np.ndarray, np.ndarray]:
     first = casadi.MX.sym("x_0", STATE_SIZE)
     targets = casadi.MX.sym("target", STATE_SIZE, count)
     reached = step.map(count)(casadi.horzcat(first, states[:, :-1]), thrusts)
-    errors, efforts = states - targets, thrusts - problem.vehicle.hover_thrust
+    hover = np.tile(np.array(problem.vehicle.hover_thrusts)[:, None], count)
+    errors, efforts = states - targets, thrusts - casadi.DM(hover)
     cost = casadi.sum2(casadi.sum1(problem.weights.T * errors**2))
     cost += EFFORT_WEIGHT * casadi.sum2(casadi.sum1(efforts**2))
     program = {
@@ -124,7 +125,8 @@ def _derivative(casadi: Any, vehicle: Vehicle, x: Sequence[Any], given: Sequence
     """Return dx/dt of x (13 entries) under the thrust's acceleration and the torques', (4)."""
     _, _, _, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3 = x
     lift, turn_x, turn_y, turn_z = given
-    g1, g2, g3 = vehicle.gyroscopic
+    products = casadi.vertcat(w2 * w3, w3 * w1, w1 * w2, w1 * w1, w2 * w2, w3 * w3)
+    drift = casadi.vertsplit(casadi.DM(vehicle.rate_products) @ products)
     return casadi.vertcat(
         vx,
         vy,
@@ -136,7 +138,7 @@ def _derivative(casadi: Any, vehicle: Vehicle, x: Sequence[Any], given: Sequence
         0.5 * (q0 * w1 + q2 * w3 - q3 * w2),
         0.5 * (q0 * w2 + q3 * w1 - q1 * w3),
         0.5 * (q0 * w3 + q1 * w2 - q2 * w1),
-        g1 * w2 * w3 + turn_x,
-        g2 * w3 * w1 + turn_y,
-        g3 * w1 * w2 + turn_z,
+        drift[0] + turn_x,
+        drift[1] + turn_y,
+        drift[2] + turn_z,
     )

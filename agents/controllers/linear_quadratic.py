@@ -92,7 +92,7 @@ class _HoverLaw:
     """The quadrotor's control law, applied to observations."""
 
     def __init__(self, vehicle: Vehicle, reference: FigureEight, gain: np.ndarray) -> None:
-        self._hover = vehicle.hover_thrust
+        self._hover = np.array(vehicle.hover_thrusts)
         self._reference = reference
         self._gain = gain
 

@@ -130,11 +130,14 @@ def _jacobian_table(vehicle: Vehicle) -> np.ndarray:
         (4, 0.5, q0, w1), (4, 0.5, q2, w3), (4, -0.5, q3, w2),
         (5, 0.5, q0, w2), (5, 0.5, q3, w1), (5, -0.5, q1, w3),
         (6, 0.5, q0, w3), (6, 0.5, q1, w2), (6, -0.5, q2, w1),
-        (7, vehicle.gyroscopic[0], w2, w3),
-        (8, vehicle.gyroscopic[1], w3, w1),
-        (9, vehicle.gyroscopic[2], w1, w2),
     )  # fmt: skip
-    for row, factor, i, j in products:
+    pairs = ((w2, w3), (w3, w1), (w1, w2), (w1, w1), (w2, w2), (w3, w3))
+    turns = [
+        (row, factor, *pair)
+        for row, factors in enumerate(vehicle.rate_products, start=7)
+        for factor, pair in zip(factors, pairs, strict=True)
+    ]
+    for row, factor, i, j in (*products, *turns):
         table[i, row, j] += factor
         table[j, row, i] += factor
     return table.reshape(7, 70)

@@ -91,7 +91,7 @@ class TrackingProblem:
 
     def first_guess(self, state: np.ndarray, targets: np.ndarray) -> FlightPlan:
         """Return the plan that is at the targets from the start and hovers."""
-        thrusts = np.full((self.horizon, 4), self.vehicle.hover_thrust)
+        thrusts = np.tile(self.vehicle.hover_thrusts, (self.horizon, 1))
         return FlightPlan(np.concatenate((state[None], targets)), thrusts)
 
     def shifted(self, plan: FlightPlan, duration: float) -> FlightPlan:

@@ -23,12 +23,12 @@ from safe_envs.quadrotor.task import (
     stage_cost,
 )
 
-# The rows of a batch, one column per vehicle; the stacks' positions, three rows each, are last.
+# The rows of a batch, one column per vehicle; the obstacles' places, three rows each, are last.
 STATE = slice(0, STATE_SIZE)
 TIME, COS, SIN, STEPS = range(STATE_SIZE, STATE_SIZE + 4)
 GUST = slice(STEPS + 1, STEPS + 4)  # [N]
 THRUSTS = slice(STEPS + 4, STEPS + 8)
-STACKS = STEPS + 8
+PLACES = STEPS + 8
 
 
 class QuadrotorBatch:
@@ -71,13 +71,13 @@ class QuadrotorBatch:
         self._advance_reference(rows)
         with np.errstate(over="ignore", invalid="ignore"):  # of rows that diverge
             reached = step_batch(task.true_vehicle, before[STATE], thrusts, CONTROL_DT, wind=wind)
-            target, hover = self._target(rows), task.vehicle.hover_thrust
+            target, hover = self._target(rows), task.vehicle.hover_thrusts
             cost, distance, upright = stage_cost(reached, target, u, hover)
-        rows[STATE] = reached
         diverged = ~(cost < DIVERGED)  # also where it is NaN
         if diverged.any():
-            rows[STATE, diverged] = before[STATE, diverged]
+            reached[:, diverged] = before[STATE, diverged]
             cost[diverged] = LARGEST_STAGE_COST
+        rows[STATE] = reached
         margins = self._margins(rows)
         hits = margins > 0.0
         terminated = diverged | (distance > LARGEST_ERROR * LARGEST_ERROR)
@@ -92,11 +92,13 @@ class QuadrotorBatch:
         costs = hits.T.astype(np.float64)
         if len(self.constraints) == 1:
             costs = costs.sum(axis=1, keepdims=True)
-        return BatchStep(rows.T, reward, costs, terminated, np.ascontiguousarray(margins.T))
+        margins, details = np.ascontiguousarray(margins.T), {"state": reached.T}
+        return BatchStep(rows.T, reward, costs, terminated, margins, details)
 
     def observe(self, states: np.ndarray) -> np.ndarray:
-        """Return the observations, (n, 19 + 4 obstacles) float32."""
+        """Return the observations, (n, 19 + 4 obstacles + 3 moving) float32."""
         rows, obstacles = states.T, self.task.scene.num_obstacles
+        moving = self.task.scene.moving
         seen = np.empty((19 + 3 * obstacles, len(states)))
         seen[STATE] = rows[STATE]
         seen[6:10] *= np.where(rows[6] < 0.0, -1.0, 1.0)
@@ -106,17 +108,23 @@ class QuadrotorBatch:
             np.subtract(target, rows[row], out=seen[STATE_SIZE + row])
         away = seen[19:].reshape(obstacles, 3, len(states))
         np.subtract(centers_of(self.task, rows), rows[:3], out=away)
-        observation = np.empty((len(states), 19 + 4 * obstacles), dtype=np.float32)
+        end = len(seen) + obstacles
+        observation = np.empty((len(states), end + 3 * len(moving)), dtype=np.float32)
         observation[:, : len(seen)] = seen.T
-        observation[:, len(seen) :] = self.task.radii
+        observation[:, len(seen) : end] = self.task.radii
+        motion = motion_of(self.task, rows)
+        if motion is not None:
+            passing = motion[0, moving] - rows[3:6]
+            observation[:, end:] = passing.reshape(-1, len(states)).T
         return observation
 
     def margins(self, states: np.ndarray) -> np.ndarray:
         """Return radius - distance of every sphere, (n, obstacles) [m]."""
         return np.ascontiguousarray(self._margins(states.T).T)
 
-    def start_details(self, states: np.ndarray) -> None:
-        """Return None: infos hold nothing else."""
+    def start_details(self, states: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the infos hold besides costs and margins: "state", (n, 13)."""
+        return {"state": states.T[STATE].copy().T}
 
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the frame of one vehicle, without a trail."""
@@ -133,13 +141,13 @@ class QuadrotorBatch:
 
     def _started(self, starts: Starts) -> np.ndarray:
         task, count = self.task, len(starts.times)
-        rows = np.zeros((STACKS + 3 * len(task.scene.stacks), count))
+        rows = np.zeros((PLACES + 3 * len(task.scene.groups), count))
         rows[STATE] = starts.states.T
         rows[TIME] = starts.times
         # One by one, as in the single form: NumPy's own sine may round differently.
         rows[[COS, SIN]] = np.array([task.reference.phase(t) for t in starts.times.tolist()]).T
-        rows[THRUSTS] = task.vehicle.hover_thrust
-        rows[STACKS:] = task.scene.anchors(starts.offsets).reshape(count, -1).T
+        rows[THRUSTS] = np.array(task.vehicle.hover_thrusts)[:, None]
+        rows[PLACES:] = task.scene.anchors(starts.offsets).reshape(count, -1).T
         return rows.T
 
     def _blow(self, rows: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
@@ -186,8 +194,16 @@ class QuadrotorBatch:
 
 def centers_of(task: FlightTask, rows: np.ndarray) -> np.ndarray:
     """Return the spheres' centers, (obstacles, 3, n)."""
-    anchors = rows[STACKS:].reshape(len(task.scene.stacks), 3, rows.shape[1])
-    return task.scene.center_rows(anchors)
+    anchors = rows[PLACES:].reshape(len(task.scene.groups), 3, rows.shape[1])
+    return task.scene.center_rows(anchors, rows[TIME].tolist() if len(task.scene.moving) else ())
+
+
+def motion_of(task: FlightTask, rows: np.ndarray) -> np.ndarray | None:
+    """Return the spheres' velocities, accelerations and jerks, (3, obstacles, 3, n).
+
+    None if all of them are at rest.
+    """
+    return task.scene.motion_rows(rows[TIME].tolist()) if len(task.scene.moving) else None
 
 
 def thrusts_of(actions: np.ndarray) -> np.ndarray:

@@ -12,13 +12,16 @@ stages' thrust directions give v and p: with a_i the acceleration at stage i,
 
     v' = v + h/6 (a_1 + 2 a_2 + 2 a_3 + a_4),   p' = p + h v + h^2/6 (a_1 + a_2 + a_3).
 
-Both paths do the same operations in the same order, so their results are equal.
+-J^-1 (w x J w) is a sum of the rates' products: of one each if the body's axes are its principal
+axes of inertia, of six each otherwise. Both paths do the same operations in the same order, so
+their results are equal.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +30,7 @@ from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
 STATE_SIZE = 13
 BLOCK = 1024  # columns advanced at a time, so that they stay in the CPU cache
 Force = tuple[float, float, float]
+Slope = Callable[..., tuple[float, ...]]
 CALM: Force = (0.0, 0.0, 0.0)
 
 
@@ -53,7 +57,7 @@ def step(
         for row in vehicle.accelerations
     )
     half_turns = (0.5 * turn_x, 0.5 * turn_y, 0.5 * turn_z)
-    factors = tuple(2.0 * factor for factor in vehicle.gyroscopic)
+    factors, slope = _rate_factors(vehicle)
     push_x, push_y = wind[0] / vehicle.mass, wind[1] / vehicle.mass
     push_z = (wind[2] / vehicle.mass - GRAVITY) + lift
     h = dt / substeps
@@ -62,7 +66,7 @@ def step(
     x, y, z, vx, vy, vz = state[:6]
     rotation = (*state[6:10], 0.5 * state[10], 0.5 * state[11], 0.5 * state[12])
     for _ in range(substeps):
-        rotation, (nx, ny, nz), (lx, ly, lz) = _rotate(rotation, half_turns, factors, h)
+        rotation, (nx, ny, nz), (lx, ly, lz) = _rotate(rotation, half_turns, factors, h, slope)
         x = x + h * vx + to_p * nx + half_square * push_x
         y = y + h * vy + to_p * ny + half_square * push_y
         z = z + h * vz + to_p * nz + half_square * push_z
@@ -74,21 +78,21 @@ def step(
 
 
 def _rotate(
-    rotation: Sequence[float], turns: Force, factors: Sequence[float], h: float
+    rotation: Sequence[float], turns: Force, factors: Sequence[Any], h: float, slope: Slope
 ) -> tuple[tuple[float, ...], Force, Force]:
     """Return (q, w/2) after h, and the thrust directions' sums for position and for velocity."""
     q0, q1, q2, q3, a, b, c = rotation
     half, sixth = 0.5 * h, h / 6.0
-    s0, s1, s2, s3, sa, sb, sc, nx, ny, nz = _slope(q0, q1, q2, q3, a, b, c, turns, factors)
-    t0, t1, t2, t3, ta, tb, tc, ox, oy, oz = _slope(
+    s0, s1, s2, s3, sa, sb, sc, nx, ny, nz = slope(q0, q1, q2, q3, a, b, c, turns, factors)
+    t0, t1, t2, t3, ta, tb, tc, ox, oy, oz = slope(
         q0 + half * s0, q1 + half * s1, q2 + half * s2, q3 + half * s3,
         a + half * sa, b + half * sb, c + half * sc, turns, factors,
     )  # fmt: skip
-    u0, u1, u2, u3, ua, ub, uc, px, py, pz = _slope(
+    u0, u1, u2, u3, ua, ub, uc, px, py, pz = slope(
         q0 + half * t0, q1 + half * t1, q2 + half * t2, q3 + half * t3,
         a + half * ta, b + half * tb, c + half * tc, turns, factors,
     )  # fmt: skip
-    v0, v1, v2, v3, va, vb, vc, rx, ry, rz = _slope(
+    v0, v1, v2, v3, va, vb, vc, rx, ry, rz = slope(
         q0 + h * u0, q1 + h * u1, q2 + h * u2, q3 + h * u3,
         a + h * ua, b + h * ub, c + h * uc, turns, factors,
     )  # fmt: skip
@@ -137,6 +141,45 @@ def _slope(
         q2 * q3 - q0 * q1,
         -(q1 * q1 + q2 * q2),
     )
+
+
+def _slope_with_products(
+    q0: float,
+    q1: float,
+    q2: float,
+    q3: float,
+    a: float,
+    b: float,
+    c: float,
+    turns: Force,
+    factors: Sequence[Sequence[float]],
+) -> tuple[float, ...]:
+    """Return what `_slope` returns, for axes that are not the principal axes of inertia."""
+    bc, ca, ab, aa, bb, cc = b * c, c * a, a * b, a * a, b * b, c * c
+    turn_a, turn_b, turn_c = (
+        f1 * bc + f2 * ca + f3 * ab + f4 * aa + f5 * bb + f6 * cc + turn
+        for (f1, f2, f3, f4, f5, f6), turn in zip(factors, turns, strict=True)
+    )
+    return (
+        -(q1 * a + q2 * b + q3 * c),
+        q2 * c - q3 * b + q0 * a,
+        q3 * a - q1 * c + q0 * b,
+        q1 * b - q2 * a + q0 * c,
+        turn_a,
+        turn_b,
+        turn_c,
+        q1 * q3 + q0 * q2,
+        q2 * q3 - q0 * q1,
+        -(q1 * q1 + q2 * q2),
+    )
+
+
+def _rate_factors(vehicle: Vehicle) -> tuple[tuple[Any, ...], Slope]:
+    """Return twice the factors of the rates' products, (3,) or (3, 6), and who takes them."""
+    if vehicle.has_products:
+        table = tuple(tuple(2.0 * factor for factor in row) for row in vehicle.rate_products)
+        return table, _slope_with_products
+    return tuple(2.0 * factor for factor in vehicle.gyroscopic), _slope
 
 
 def step_batch(
@@ -203,7 +246,7 @@ class _Scratch:
         for rotor in (1, 2, 3):
             given += table[:, rotor : rotor + 1] * u[rotor]
         lift, turns = given[0], 0.5 * given[1:]
-        factors = 2.0 * np.array(vehicle.gyroscopic)[:, None]
+        factors = np.array(_rate_factors(vehicle)[0]).reshape(3, -1)
         push = np.zeros((3, self.count)) if wind is None else wind / vehicle.mass
         push[2] -= GRAVITY
         push[2] += lift
@@ -270,7 +313,10 @@ class _Scratch:
         cross -= np.multiply(at[3:6], at[7:10], out=vector)
         cross += np.multiply(q0, rates, out=vector)
         turning = np.multiply(at[7:10], at[8:11], out=slope[6:9])
-        turning *= factors
+        if factors.shape[1] == 1:
+            turning *= factors
+        else:
+            _sum_products(rates, factors, turning)
         turning += turns
         slope[4:6] = slope[1:3]
         slope[9:11] = slope[6:8]
@@ -281,3 +327,11 @@ class _Scratch:
         np.multiply(at[1:3], at[1:3], out=vector[:2])
         np.add(vector[0], vector[1], out=row)
         np.negative(row, out=direction[2])
+
+
+def _sum_products(rates: np.ndarray, factors: np.ndarray, turning: np.ndarray) -> None:
+    """Replace (bc, ca, ab) in `turning` by their sum and that of the squares, with the factors."""
+    products = np.concatenate([turning, rates * rates])  # (6, count)
+    np.multiply(factors[:, :1], products[0], out=turning)
+    for column in range(1, 6):
+        turning += factors[:, column : column + 1] * products[column]

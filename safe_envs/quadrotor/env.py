@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from safe_envs.contract.single_env import SingleEnv
 from safe_envs.quadrotor.batch import QuadrotorBatch
 from safe_envs.quadrotor.filtered.backup import FilteredFlight
 from safe_envs.quadrotor.filtered.flight_plant import flight_plant
+from safe_envs.quadrotor.keys import keys_to_thrusts
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.render_backends import RenderBackend, flight_painter
 from safe_envs.quadrotor.scalar_flight import FlightState, ScalarFlight
@@ -49,19 +51,22 @@ class QuadrotorEnv(SingleEnv):
     ## Action Space
     `Box(-1, 1, (4,), float32)`: thrusts u = (a + 1) / 2 of the rotors front right, rear right,
     rear left and front left, as fractions of the largest thrust; values outside are clipped. The
-    Crazyflie hovers at a = -0.111.
+    Crazyflie hovers at a = -0.111. With `gymnasium.utils.play`, w and s fly up and down, a and d
+    roll, i and k pitch, and j and l yaw; without a key the rotors hover.
 
     ## Observation Space
     `Box(-inf, inf, (19 + 4 n,), float32)` for n spheres: position (3) [m], velocity (3) [m/s],
     quaternion (w, x, y, z) with w >= 0, body rates (3) [rad/s], the reference's position and
     velocity minus the vehicle's (6), the spheres' centers minus the position (3 n) [m], and their
     radii plus the vehicle's (n) [m]. Safe/Quadrotor-v0 has 4 spheres and 35 entries,
-    Safe/QuadrotorColumn-v0 42 spheres and 187 entries.
+    Safe/QuadrotorColumn-v0 42 spheres and 187 entries. Of m spheres that move, the velocities minus
+    the vehicle's (3 m) [m/s] follow. `info["state"]` is (position, velocity, quaternion, body
+    rates), (13,).
 
     ## Rewards
     -dt l with dt = 0.01 s, for the state after the step and the thrusts u commanded in it:
     l = 10 |e_p|^2 + |e_v|^2 + 2 |q_v|^2 + 0.02 |w|^2 + 2 |u - u_h|^2, where e_p and e_v are the
-    tracking errors, q_v is the quaternion's vector part and u_h the hover thrust. Termination
+    tracking errors, q_v is the quaternion's vector part and u_h the hover thrusts. Termination
     after k steps adds -(600 - k) dt 40, as if the largest position error had lasted to the end:
     ending early does not pay.
 
@@ -79,7 +84,9 @@ class QuadrotorEnv(SingleEnv):
     unavoidable collision course. `reset(options={"time": t, "offsets": o})` fixes the time on
     the reference [s] or the shifts (stacks, 2) [m]; with "state" x (13,) = (position, velocity,
     quaternion, body rates) the other two are 0 unless given. The native vector form takes
-    `options={"state": x}` with x (N, 13), or with a dict of all three as x.
+    `options={"state": x}` with x (N, 13), or with a dict of all three as x. If 2000 draws find no
+    such start, reset raises an error. Own obstacles stay where they are unless "offsets" shifts
+    them along x, y and z: (k, 3) [m], a row for each sphere, column and `MovingSpheres`.
 
     ## Episode End
     Terminates more than 2 m from the reference, below 0.02 m, or tilted by more than 120 degrees;
@@ -93,7 +100,11 @@ class QuadrotorEnv(SingleEnv):
     ## Arguments
     - `scene` ("spheres"): "spheres", 4 of radius 0.25 m, or "column", two columns of 21 such
       spheres from the ground up to 5 m, which cannot be passed over or under; set by the id.
-    - `vehicle` ("crazyflie"): "crazyflie" or "hummingbird".
+    - `vehicle` ("crazyflie"): "crazyflie", "hummingbird", or a `Vehicle` of
+      `safe_envs.quadrotor.vehicle` with its own mass, inertia, rotors and largest thrust.
+      `CRAZYFLIE.with_payload(...)` and `CRAZYFLIE.with_center_of_mass(...)` return vehicles with an
+      off-center mass. The position is that of the center of mass. The vehicle has to be able to
+      hover: with every rotor at more than 0 and less than its largest thrust.
     - `wind` ((0, 0, 0)), `gust` (0): constant force and standard deviation of each component of a
       changing one [N], a first-order process with a time constant of 0.5 s that starts at 0.
     - `mass_scale` (1): true mass over the mass of `vehicle`'s model.
@@ -104,6 +115,13 @@ class QuadrotorEnv(SingleEnv):
     - `render_backend` ("drawing"): "drawing", the flight from above and from the side, or "mujoco",
       the flight in three dimensions, which needs `pip install "safe-envs[mujoco]"` and OpenGL;
       MuJoCo does not simulate it. Both draw small vehicles larger than they are.
+    - `obstacles` (None, those of `scene`): an array (k, 4) of x, y, z and radius, or (k, 3) with
+      the radius 0.25 [m]; `Spheres`, `SphereColumns` or `MovingSpheres` of
+      `safe_envs.quadrotor.obstacles`; a function from the time on the reference to centers (k, 3);
+      or a list of these. Columns are stacks of spheres one radius apart, as in `scene="column"`. An
+      empty list is no obstacle.
+    - `reference` (None): a `safe_envs.quadrotor.reference.FigureEight`; None for that of the named
+      vehicle, and for the Crazyflie's with a `Vehicle` that has no name.
 
     ## Version History
     - v0: first version.
@@ -116,7 +134,7 @@ class QuadrotorEnv(SingleEnv):
     def __init__(
         self,
         scene: SceneName = "spheres",
-        vehicle: VehicleName = "crazyflie",
+        vehicle: VehicleName | Vehicle = "crazyflie",
         wind: Iterable[float] = (0.0, 0.0, 0.0),
         gust: float = 0.0,
         mass_scale: float = 1.0,
@@ -126,10 +144,12 @@ class QuadrotorEnv(SingleEnv):
         per_constraint: bool = False,
         render_mode: str | None = None,
         render_backend: RenderBackend = "drawing",
+        obstacles: Any = None,
+        reference: FigureEight | None = None,
     ) -> None:
         self._task = task = flight_task(
             scene, vehicle, wind, gust, mass_scale, motor_lag, terminate_on_collision, cost_limits,
-            per_constraint,
+            per_constraint, obstacles, reference,
         )  # fmt: skip
         painter = flight_painter(render_backend, task)
         one = ScalarFlight(task, painter, keeps_trail=render_mode is not None)
@@ -158,12 +178,22 @@ class QuadrotorEnv(SingleEnv):
     @property
     def centers(self) -> np.ndarray:
         """The spheres' centers, (obstacles, 3) [m]."""
-        return np.array(self._flight("the centers").centers)
+        return np.array(self._flight("the centers").centers).reshape(-1, 3)
 
     @property
     def radii(self) -> np.ndarray:
         """The spheres' radii plus the vehicle's, (obstacles,) [m], read-only."""
         return self._task.radii
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """The numbers of the spheres that move."""
+        return tuple(self._task.scene.moving.tolist())
+
+    @property
+    def motion(self) -> np.ndarray:
+        """The spheres' velocities, accelerations and jerks, (3, obstacles, 3)."""
+        return self._task.scene.motion_rows((self._flight("the motion").time,))[..., 0]
 
     def thrusts_of(self, action: np.ndarray) -> np.ndarray:
         """Return the thrusts u = (a + 1) / 2 of an action, clipped to [0, 1], (4,)."""
@@ -173,9 +203,13 @@ class QuadrotorEnv(SingleEnv):
         """Return the action 2 u - 1 of thrusts, (4,) float32."""
         return (2.0 * np.asarray(u, dtype=np.float64) - 1.0).astype(np.float32)
 
+    def get_keys_to_action(self) -> dict[str, np.ndarray]:
+        """Return the actions of pressed keys, for `gymnasium.utils.play`; no key, "", hovers."""
+        return {keys: self.action_of(u) for keys, u in keys_to_thrusts(self.vehicle).items()}
+
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
-        return FilteredFlight(self.vehicle, self.reference)
+        return FilteredFlight(self.vehicle, self.reference, moving=self.moving)
 
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: state, thrusts, barrier and metrics."""

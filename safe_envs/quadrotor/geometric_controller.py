@@ -85,13 +85,13 @@ class GeometricLaw:
             w2 - _dot(turn, body[1]),
             w3 - _dot(turn, body[2]),
         )
-        j1, j2, j3 = self.vehicle.inertia
-        return (
-            self.vehicle.mass * _dot(push, body[2]),
-            (j3 - j2) * (w2 * w3) - j1 * (TILT_GAIN * e1 + TILT_RATE_GAIN * e_w1),
-            (j1 - j3) * (w3 * w1) - j2 * (TILT_GAIN * e2 + TILT_RATE_GAIN * e_w2),
-            (j2 - j1) * (w1 * w2) - j3 * (YAW_GAIN * e3 + YAW_RATE_GAIN * e_w3),
+        errors = (
+            TILT_GAIN * e1 + TILT_RATE_GAIN * e_w1,
+            TILT_GAIN * e2 + TILT_RATE_GAIN * e_w2,
+            YAW_GAIN * e3 + YAW_RATE_GAIN * e_w3,
         )
+        x_torque, y_torque, z_torque = _torque(self.vehicle, (w1, w2, w3), errors)
+        return self.vehicle.mass * _dot(push, body[2]), x_torque, y_torque, z_torque
 
 
 def _wanted_attitude(
@@ -124,6 +124,27 @@ def _attitude_error(wanted: Axes[Number], body: Axes[Number]) -> Vector[Number]:
         0.5 * (_dot(d3, b2) - _dot(d2, b3)),
         0.5 * (_dot(d1, b3) - _dot(d3, b1)),
         0.5 * (_dot(d2, b1) - _dot(d1, b2)),
+    )
+
+
+def _torque(vehicle: Vehicle, rates: Vector[Number], errors: Vector[Number]) -> Vector[Number]:
+    """Return w x J w - J e."""
+    (w1, w2, w3), (e1, e2, e3) = rates, errors
+    j1, j2, j3 = vehicle.inertia
+    if not vehicle.has_products:
+        return (
+            (j3 - j2) * (w2 * w3) - j1 * e1,
+            (j1 - j3) * (w3 * w1) - j2 * e2,
+            (j2 - j1) * (w1 * w2) - j3 * e3,
+        )
+    j12, j13, j23 = vehicle.products
+    l1 = j1 * w1 + j12 * w2 + j13 * w3
+    l2 = j12 * w1 + j2 * w2 + j23 * w3
+    l3 = j13 * w1 + j23 * w2 + j3 * w3
+    return (
+        (w2 * l3 - w3 * l2) - (j1 * e1 + j12 * e2 + j13 * e3),
+        (w3 * l1 - w1 * l3) - (j12 * e1 + j2 * e2 + j23 * e3),
+        (w1 * l2 - w2 * l1) - (j13 * e1 + j23 * e2 + j3 * e3),
     )
 
 

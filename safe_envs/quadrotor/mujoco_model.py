@@ -25,11 +25,14 @@ def mujoco_text(vehicle: Vehicle, time_step: float, shape: str = "", scenery: st
         f'<motor site="rotor{i}" gear="0 0 {largest} 0 0 {s * vehicle.torque_ratio * largest}"/>'
         for i, (_, _, s) in enumerate(rotors)
     ]
-    inertia = " ".join(map(str, vehicle.inertia))
+    kind, moments = "diaginertia", [*vehicle.inertia]
+    if vehicle.has_products:
+        kind, moments = "fullinertia", [*vehicle.inertia, *vehicle.products]
+    inertia = f'{kind}="{" ".join(map(str, moments))}"'
     return f"""<mujoco>
     <option timestep="{time_step}" integrator="RK4" gravity="0 0 -{GRAVITY}"/>
     {scenery}
     <worldbody><body name="vehicle" pos="0 0 1"><freejoint/>
-    <inertial pos="0 0 0" mass="{vehicle.mass}" diaginertia="{inertia}"/>{"".join(sites)}
+    <inertial pos="0 0 0" mass="{vehicle.mass}" {inertia}/>{"".join(sites)}
     {shape}
     </body></worldbody><actuator>{"".join(motors)}</actuator></mujoco>"""

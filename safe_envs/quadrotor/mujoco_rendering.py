@@ -18,7 +18,6 @@ from safe_envs.quadrotor.rendering import (
     Point,
     sphere_colors,
 )
-from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import CONTROL_DT, FlightTask
 from safe_envs.quadrotor.vehicle import Vehicle
 from safe_envs.rendering.frames import AGENT, BACKGROUND, GOAL, INK
@@ -136,9 +135,10 @@ class _Offscreen:
         self._add_path(np.array([*trail[:-1:stride], trail[-1]]), TRAIL_WIDTH, AGENT)
         self._add_sphere(target, 0.03 * self._scale, GOAL, 1.0)
         colors = sphere_colors(trail, centers, self._task)
-        for center, color in zip(centers, colors, strict=True):
+        radii = self._task.scene.radii.tolist()
+        for center, radius, color in zip(centers, radii, colors, strict=True):
             alpha = CALM_ALPHA if color == SPHERE else TOUCHED_ALPHA
-            self._add_sphere(center, SPHERE_RADIUS, color, alpha)
+            self._add_sphere(center, radius, color, alpha)
 
     def _add_sphere(self, center: Point, radius: float, color: Color, alpha: float) -> None:
         self._add(self._mujoco.mjtGeom.mjGEOM_SPHERE, (radius,) * 3, center, color, alpha)
@@ -147,7 +147,8 @@ class _Offscreen:
         """Add a disc on the ground below the vehicle and each stack of spheres."""
         disc = self._mujoco.mjtGeom.mjGEOM_CYLINDER
         reach = 1.2 * _drawn_arm(self._task.vehicle)
-        spots = [(x, y, SPHERE_RADIUS) for x, y in np.unique(np.array(centers)[:, :2], axis=0)]
+        discs = np.column_stack([np.array(centers).reshape(-1, 3)[:, :2], self._task.scene.radii])
+        spots = np.unique(discs, axis=0)  # one for each stack
         for x, y, radius in (*spots, (state[0], state[1], reach)):
             self._add(disc, (radius, 0.001, 0.0), (x, y, 0.002), INK, SHADOW_ALPHA)
 
@@ -189,13 +190,13 @@ def _boxes(points: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray, np.
 
 def _drawn_arm(vehicle: Vehicle) -> float:
     """Return how long the arms are drawn [m]."""
-    return max(math.hypot(vehicle.rotor_x[0], vehicle.rotor_y[0]), LEAST_DRAWN_ARM)
+    return max(vehicle.longest_arm, LEAST_DRAWN_ARM)
 
 
 def _shape(vehicle: Vehicle) -> str:
     """Return the vehicle's shape: a body with an orange nose, arms, motors and discs."""
     arm = _drawn_arm(vehicle)
-    enlarged = arm / math.hypot(vehicle.rotor_x[0], vehicle.rotor_y[0])
+    enlarged = arm / vehicle.longest_arm
     parts = [
         _geom("box", (0.30, 0.20, 0.09), (0.0, 0.0, 0.0), INK, arm),
         _geom("ellipsoid", (0.24, 0.16, 0.12), (0.0, 0.0, 0.09), AGENT, arm),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from safe_envs.quadrotor.dynamics import STATE_SIZE
@@ -38,15 +40,28 @@ def observed_flight(
     return states, np.mod(angle, 2.0 * np.pi) / reference.rate
 
 
-def observed_spheres(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spheres' centers (n, 3, N) and radii plus the vehicle's (n,) [m].
+def observed_spheres(
+    observations: np.ndarray, moving: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return the spheres' centers (n, 3, N), radii plus the vehicle's (n,) [m], and motion.
+
+    The motion is None if no sphere moves. Otherwise it is (3, n, 3, N): velocities [m/s], and zeros
+    for accelerations and jerks, which observations do not show.
 
     The radii are the same in all observations of one environment, so the first row is read.
 
     Args:
-        observations: (N, 19 + 4 n).
+        observations: (N, 19 + 4 n + 3 m).
+        moving: numbers of the m spheres that move.
     """
-    count = (observations.shape[1] - STATE_SIZE - 6) // 4
-    away = observations[:, STATE_SIZE + 6 : STATE_SIZE + 6 + 3 * count].reshape(-1, count, 3)
-    centers = observations[:, None, :3] + away
-    return np.ascontiguousarray(centers.transpose(1, 2, 0)), observations[0, -count:]
+    first, rows = STATE_SIZE + 6, len(observations)
+    count = (observations.shape[1] - first - 3 * len(moving)) // 4
+    away = observations[:, first : first + 3 * count].reshape(rows, count, 3)
+    centers = np.ascontiguousarray((observations[:, None, :3] + away).transpose(1, 2, 0))
+    radii = observations[0, first + 3 * count : first + 4 * count]
+    if not len(moving):
+        return centers, radii, None
+    motion = np.zeros((3, count, 3, rows))
+    passing = observations[:, first + 4 * count :].reshape(rows, len(moving), 3)
+    motion[0, moving] = (observations[:, None, 3:6] + passing).transpose(1, 2, 0)
+    return centers, radii, motion

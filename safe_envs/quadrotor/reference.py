@@ -9,6 +9,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import check_positive
+
 Number = TypeVar("Number", float, np.ndarray)
 
 
@@ -32,12 +34,18 @@ class FigureEight:
         width: B [m].
         height: above the ground [m].
         period: [s].
+
+    Raises:
+        ValueError: if one of them is not positive.
     """
 
     length: float = 1.0
     width: float = 0.5
     height: float = 1.0
     period: float = 6.0
+
+    def __post_init__(self) -> None:
+        check_positive(length=self.length, width=self.width, height=self.height, period=self.period)
 
     @cached_property
     def rate(self) -> float:

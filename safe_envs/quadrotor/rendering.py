@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import FlightTask
 from safe_envs.rendering.frames import (
     AGENT,
@@ -70,7 +69,7 @@ def draw_flight(
 ) -> np.ndarray:
     """Return the flight from above and from the side as a frame.
 
-    Spheres are red while touched and pale red afterward.
+    Spheres are red while touched and, if they are at rest, pale red afterward.
 
     Args:
         state: (13,).
@@ -105,7 +104,7 @@ def draw_flights(
             ground = view.pixel((0.0, 0.0, 0.0))[1]
             pygame.draw.rect(surface, GROUND, (0, ground, WIDTH * OVERSAMPLING, WIDTH))
         for i in _drawing_order(centers, colors, view):
-            _draw_sphere(surface, view, centers[i], colors[i])
+            _draw_sphere(surface, view, centers[i], float(task.scene.radii[i]), colors[i])
         curve = task.reference.at(np.linspace(0.0, task.reference.period, 200)).position.T
         pygame.draw.lines(surface, GOAL, False, [view.pixel(p) for p in curve], 2 * OVERSAMPLING)
         for flown in flights:
@@ -138,9 +137,13 @@ def _views(task: FlightTask) -> tuple[View, View]:
 def sphere_colors(
     trail: Sequence[Point], centers: Sequence[Point], task: FlightTask
 ) -> list[Color]:
-    """Return the spheres' colors: HAZARD in contact, TOUCHED after one, SPHERE otherwise."""
+    """Return the spheres' colors: HAZARD in contact, TOUCHED after one, SPHERE otherwise.
+
+    Spheres that move are not TOUCHED: they have left the place where they were met.
+    """
     flown = np.array(trail)[:, None]  # (steps, 1, 3)
-    inside = np.linalg.norm(flown - np.array(centers), axis=2) < task.radii
+    inside = np.linalg.norm(flown - np.array(centers).reshape(-1, 3), axis=2) < task.radii
+    inside[:-1, task.scene.moving] = False
     now, ever = inside[-1], inside.any(axis=0)
     return [HAZARD if n else TOUCHED if e else SPHERE for n, e in zip(now, ever, strict=True)]
 
@@ -151,11 +154,11 @@ def _drawing_order(centers: Sequence[Point], colors: Sequence[Color], view: View
     return sorted(range(len(centers)), key=lambda i: (_RANK[colors[i]], nearness[i]))
 
 
-def _draw_sphere(surface: Any, view: View, center: Point, color: Color) -> None:
+def _draw_sphere(surface: Any, view: View, center: Point, radius: float, color: Color) -> None:
     pygame = load_pygame()
-    radius = SPHERE_RADIUS * view.scale
-    pygame.draw.circle(surface, color, view.pixel(center), radius)
-    pygame.draw.circle(surface, SPHERE_EDGE, view.pixel(center), radius, OVERSAMPLING)
+    drawn = radius * view.scale
+    pygame.draw.circle(surface, color, view.pixel(center), drawn)
+    pygame.draw.circle(surface, SPHERE_EDGE, view.pixel(center), drawn, OVERSAMPLING)
 
 
 def _draw_vehicle(surface: Any, view: View, flown: Flown, task: FlightTask) -> None:
@@ -164,7 +167,7 @@ def _draw_vehicle(surface: Any, view: View, flown: Flown, task: FlightTask) -> N
     vehicle, middle = task.vehicle, np.array(flown.state[:3])
     rotation = _rotation(flown.state)
     arms = np.stack([vehicle.rotor_x, vehicle.rotor_y, np.zeros(4)], axis=1)  # (4, 3)
-    length = float(np.linalg.norm(arms[0]))
+    length = vehicle.longest_arm
     reach = max(length, LEAST_DRAWN_ARM)
     arms *= reach / length
     angle = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)

@@ -34,6 +34,7 @@ class FlightState(NamedTuple):
     state: tuple[float, ...]  # (13,)
     time: float  # on the reference [s]
     phase: tuple[float, float]  # cosine and sine of the reference's angle
+    anchors: np.ndarray  # where the obstacles' groups stand, (groups, 3, 1) [m]
     centers: list[list[float]]  # (obstacles, 3) [m]
     gust: Force
     thrusts: list[float]  # of the rotors, which follow their commands with a lag
@@ -56,37 +57,43 @@ class ScalarFlight:
         self._keeps_trail = keeps_trail
         self._radii: list[float] = task.radii.tolist()
         self._several = len(task.constraints) > 1
+        self._moving = task.scene.moving
+        self._moves = len(task.scene.moving) > 0
 
     def start(self, rng: np.random.Generator, options: Mapping[str, Any]) -> ScalarStart:
         """Return a start near the reference; options may hold "state", "time" and "offsets"."""
         starts = self._starts(rng, options)
-        scene = self._task.scene
+        anchors = np.moveaxis(self._task.scene.anchors(starts.offsets), 0, -1)
         state, time = tuple(starts.states[0].tolist()), float(starts.times[0])
         flight = FlightState(
             state=state,
             time=time,
             phase=self._task.reference.phase(time),
-            centers=scene.centers(scene.anchors(starts.offsets))[0].tolist(),
+            anchors=anchors,
+            centers=self._centers(anchors, time),
             gust=CALM,
-            thrusts=[self._task.vehicle.hover_thrust] * 4,
+            thrusts=list(self._task.vehicle.hover_thrusts),
             steps=0,
             trail=[state[:3]],
         )
         margins = np.array(self._margins(state, flight.centers))
-        seen = self._observe(state, self._target(flight.phase), flight.centers)
+        seen = self._observe(state, self._target(flight.phase), flight.centers, time)
         return flight, seen, margins, {"state": np.array(state)}
 
     def step(self, state: FlightState, action: np.ndarray, rng: np.random.Generator) -> ScalarStep:
         """Fly for 0.01 s; reward and costs of the state reached."""
         task = self._task
-        before, time, (cos, sin), centers, gust, thrusts, steps, trail = state
+        before, time, (cos, sin), anchors, centers, gust, thrusts, steps, trail = state
+        time += CONTROL_DT
+        if self._moves:
+            centers = self._centers(anchors, time)
         u = [0.5 * (a + 1.0) for a in action.tolist()]
         thrusts = self._respond(thrusts, u)
         gust, wind = self._blow(gust, rng)
         reached = step(task.true_vehicle, before, thrusts, CONTROL_DT, wind=wind)
         cos_turn, sin_turn = task.turn
         phase = cos * cos_turn - sin * sin_turn, sin * cos_turn + cos * sin_turn
-        hover = task.vehicle.hover_thrust
+        hover = task.vehicle.hover_thrusts
         target = self._target(phase)
         cost, distance, upright = stage_cost(reached, target, u, hover)
         diverged = not cost < DIVERGED  # also where it is NaN
@@ -108,10 +115,9 @@ class ScalarFlight:
             reward -= max(EPISODE_STEPS - steps, 0) * (CONTROL_DT * LARGEST_STAGE_COST)
         if self._keeps_trail:
             trail.append(reached[:3])
-        time += CONTROL_DT
         return (
-            FlightState(reached, time, phase, centers, gust, thrusts, steps, trail),
-            self._observe(reached, target, centers),
+            FlightState(reached, time, phase, anchors, centers, gust, thrusts, steps, trail),
+            self._observe(reached, target, centers, time),
             reward,
             total,
             terminated,
@@ -137,7 +143,7 @@ class ScalarFlight:
         if time is not None:
             time = float(checked_array("time", time, ()))
         if offsets is not None:
-            offsets = checked_array("offsets", offsets, (1, len(self._task.scene.stacks), 2))
+            offsets = checked_array("offsets", offsets, self._task.scene.offsets_shape(1))
         return draw_starts(self._task, rng, 1, time, offsets)
 
     def _respond(self, thrusts: list[float], u: list[float]) -> list[float]:
@@ -166,13 +172,22 @@ class ScalarFlight:
             margins.append(radius - math.sqrt(dx * dx + dy * dy + dz * dz))
         return margins
 
+    def _centers(self, anchors: np.ndarray, time: float) -> list[list[float]]:
+        """Return the spheres' centers at a time on the reference [m]."""
+        centers: list[list[float]] = self._task.scene.center_rows(anchors, (time,))[..., 0].tolist()
+        return centers
+
     def _target(self, phase: tuple[float, float]) -> Target:
         """Return the reference's x, y, their velocities, and its height."""
         reference = self._task.reference
         return (*reference.planar(*phase), reference.height)
 
     def _observe(
-        self, state: tuple[float, ...], target: Target, centers: list[list[float]]
+        self,
+        state: tuple[float, ...],
+        target: Target,
+        centers: list[list[float]],
+        time: float,
     ) -> np.ndarray:
         x, y, z, vx, vy, vz, q0, q1, q2, q3, w1, w2, w3 = state
         if q0 < 0.0:
@@ -182,4 +197,9 @@ class ScalarFlight:
         seen += [tx - x, ty - y, height - z, tvx - vx, tvy - vy, 0.0 - vz]
         for cx, cy, cz in centers:
             seen += [cx - x, cy - y, cz - z]
-        return np.array(seen + self._radii, dtype=np.float32)
+        seen += self._radii
+        if self._moves:
+            motion = self._task.scene.motion_rows((time,))
+            for ux, uy, uz in motion[0, self._moving, :, 0].tolist():
+                seen += [ux - vx, uy - vy, uz - vz]
+        return np.array(seen, dtype=np.float32)

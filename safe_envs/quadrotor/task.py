@@ -6,14 +6,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 
+from safe_envs.contract.argument_checks import check_choice, closest_hint
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_constraints
+from safe_envs.quadrotor.obstacles import groups_of
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS, FigureEight, Number
-from safe_envs.quadrotor.scene import SCENES, SPHERE_RADIUS, Scene
+from safe_envs.quadrotor.scene import SCENES, Scene, own_scene, stacked_scene
 from safe_envs.quadrotor.vehicle import VEHICLES, Vehicle
 
 SceneName = Literal["spheres", "column"]
@@ -70,7 +72,7 @@ class FlightTask:
     @cached_property
     def radii(self) -> np.ndarray:
         """How far the vehicle's center has to stay from each sphere's, (obstacles,), read-only."""
-        radii = np.full(self.scene.num_obstacles, SPHERE_RADIUS + self.vehicle.radius)
+        radii = self.scene.radii + self.vehicle.radius
         radii.setflags(write=False)
         return radii
 
@@ -102,14 +104,14 @@ class FlightTask:
 
     def spaces(self) -> tuple[gym.spaces.Box, gym.spaces.Box]:
         """Return the observation and the action space."""
-        size = 13 + 6 + 4 * self.scene.num_obstacles
+        size = 13 + 6 + 4 * self.scene.num_obstacles + 3 * len(self.scene.moving)
         observation = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         return observation, gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
 
 
 def flight_task(
     scene: SceneName,
-    vehicle: VehicleName,
+    vehicle: VehicleName | Vehicle,
     wind: Iterable[float],
     gust: float,
     mass_scale: float,
@@ -117,15 +119,17 @@ def flight_task(
     terminate_on_collision: bool,
     cost_limits: CostLimits,
     per_constraint: bool,
+    obstacles: Any = None,
+    reference: FigureEight | None = None,
 ) -> FlightTask:
     """Return the task that the arguments of both forms describe.
 
     Raises:
         ValueError: if an argument is unknown or out of its range.
     """
-    for name, given, known in (("scene", scene, SCENES), ("vehicle", vehicle, VEHICLES)):
-        if given not in known:
-            raise ValueError(f"{name} is {given!r}; pass one of {', '.join(map(repr, known))}")
+    model, usual = _flown(vehicle)
+    followed = _checked_reference(reference, usual)
+    check_choice("scene", scene, SCENES)
     force = tuple(map(float, wind))
     if len(force) != 3 or not all(map(math.isfinite, force)):
         raise ValueError(f"wind is {wind!r}; pass three finite numbers, a force in newtons")
@@ -134,13 +138,22 @@ def flight_task(
             raise ValueError(f"{name} is {value}; pass a finite number >= 0")
     if not 0.0 < mass_scale < math.inf:
         raise ValueError(f"mass_scale is {mass_scale}; pass a finite number > 0, 1 for no error")
-    obstructed = Scene(SCENES[scene], FIGURE_EIGHTS[vehicle])
-    obstacles = [f"obstacle_{i}" for i in range(obstructed.num_obstacles)]
-    names = obstacles if per_constraint else ["collision"]
+    if obstacles is None:
+        obstructed = stacked_scene(SCENES[scene], followed)
+    else:
+        obstructed = own_scene(groups_of(obstacles), followed)
+    names = ["collision"]
+    if per_constraint:
+        names = [f"obstacle_{i}" for i in range(obstructed.num_obstacles)]
+    if not names:
+        raise ValueError(
+            "per_constraint=True declares one constraint per sphere, and there is none; pass "
+            "obstacles, or per_constraint=False"
+        )
     constraints = declare_constraints(dict.fromkeys(names, COST_LIMIT), 1.0, cost_limits)
     return FlightTask(
         scene=obstructed,
-        vehicle=VEHICLES[vehicle],
+        vehicle=model,
         mass_scale=mass_scale,
         wind=(force[0], force[1], force[2]),
         gust=gust,
@@ -150,11 +163,37 @@ def flight_task(
     )
 
 
+def _flown(vehicle: VehicleName | Vehicle) -> tuple[Vehicle, FigureEight]:
+    """Return the model, able to hover, and the figure eight that it follows by default."""
+    if isinstance(vehicle, Vehicle):
+        vehicle.check_hovers()
+        named = (name for name, model in VEHICLES.items() if model == vehicle)
+        return vehicle, FIGURE_EIGHTS[next(named, "crazyflie")]
+    if not isinstance(vehicle, str) or vehicle not in VEHICLES:
+        hint = closest_hint(vehicle, VEHICLES)
+        raise ValueError(
+            f"vehicle is {vehicle!r}; {hint}pass one of {', '.join(map(repr, VEHICLES))}, or a "
+            "Vehicle of safe_envs.quadrotor.vehicle"
+        )
+    return VEHICLES[vehicle], FIGURE_EIGHTS[vehicle]
+
+
+def _checked_reference(reference: FigureEight | None, usual: FigureEight) -> FigureEight:
+    if reference is None:
+        return usual
+    if not isinstance(reference, FigureEight):
+        raise ValueError(
+            f"reference is {reference!r}; pass a FigureEight of safe_envs.quadrotor.reference, or "
+            "None for the vehicle's"
+        )
+    return reference
+
+
 def stage_cost(
     state: Iterable[Number],
     target: tuple[Number, Number, Number, Number, float],
     u: Iterable[Number],
-    hover: float,
+    hover: Iterable[float],
 ) -> tuple[Number, Number, Number]:
     """Return the cost l, the squared distance from the reference [m^2], and the body's uprightness.
 
@@ -166,13 +205,14 @@ def stage_cost(
         state: 13 floats, or 13 rows (N,).
         target: the reference's x, y, their velocities, and its height.
         u: the commanded thrusts, 4 floats or 4 rows.
-        hover: u_h.
+        hover: u_h, 4 floats.
     """
     x, y, z, vx, vy, vz, _, q1, q2, q3, w1, w2, w3 = state
     u1, u2, u3, u4 = u
     x, y, z = x - target[0], y - target[1], z - target[4]
     vx, vy = vx - target[2], vy - target[3]
-    u1, u2, u3, u4 = u1 - hover, u2 - hover, u3 - hover, u4 - hover
+    hover_1, hover_2, hover_3, hover_4 = hover
+    u1, u2, u3, u4 = u1 - hover_1, u2 - hover_2, u3 - hover_3, u4 - hover_4
     distance = x * x + y * y + z * z
     level = q1 * q1 + q2 * q2
     cost = POSITION_WEIGHT * distance + (vx * vx + vy * vy + vz * vz) + 2.0 * (level + q3 * q3)

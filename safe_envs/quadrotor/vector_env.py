@@ -23,7 +23,7 @@ from safe_envs.safety_filters.filter_plant import FilterPlant
 class QuadrotorVectorEnv(NativeVectorEnv, VectorEnv):
     """`QuadrotorEnv` as a native vector environment, with the same arguments.
 
-    Its infos hold the costs and `constraint_values`; the states are in `states`.
+    Its infos hold the costs, `constraint_values` and the states, `state` (N, 13).
     """
 
     control_dt = CONTROL_DT  # [s]
@@ -53,7 +53,7 @@ class QuadrotorVectorEnv(NativeVectorEnv, VectorEnv):
 
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
-        return FilteredFlight(self.vehicle, self.reference)
+        return FilteredFlight(self.vehicle, self.reference, moving=self.moving)
 
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: state, thrusts, barrier and metrics."""
@@ -78,6 +78,16 @@ class QuadrotorVectorEnv(NativeVectorEnv, VectorEnv):
     def radii(self) -> np.ndarray:
         """The spheres' radii plus the vehicle's, (obstacles,) [m], read-only."""
         return self._task.radii
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """The numbers of the spheres that move."""
+        return tuple(self._task.scene.moving.tolist())
+
+    @property
+    def motion(self) -> np.ndarray:
+        """The spheres' velocities, accelerations and jerks, (3, obstacles, 3, N)."""
+        return self._task.scene.motion_rows(self._rows("the motion")[TIME].tolist())
 
     def thrusts_of(self, actions: np.ndarray) -> np.ndarray:
         """Return the thrusts u = (a + 1) / 2 of actions (N, 4), clipped to [0, 1], (4, N)."""

@@ -44,7 +44,9 @@ class Barrier(Protocol):
     """A rule for which actions keep a plant safe."""
 
     def rows_on(self, plant: FilterPlant) -> Callable[[], BarrierRows]:
-        """Return a function that gives the rows in the present scene; a reset may change them.
+        """Return a function that gives the rows in the present scene.
+
+        A reset may change them, and, if the plant's `scene_moves`, every step.
 
         Raises:
             ValueError: if the barrier is not made for this kind of plant.
@@ -127,6 +129,7 @@ class FilterPlant:
         encoded: from u to the action that the environment takes.
         fit: from recorded data to an action value; None if none can be fitted.
         system: what the environment's own barriers and metrics read.
+        scene_moves: whether the barrier's rows change between resets, not only with the state.
     """
 
     low: np.ndarray
@@ -138,6 +141,7 @@ class FilterPlant:
     encoded: Callable[[np.ndarray], np.ndarray] = unchanged
     fit: Callable[[Any], FittedValue] | None = None
     system: object = None
+    scene_moves: bool = False
 
 
 @runtime_checkable

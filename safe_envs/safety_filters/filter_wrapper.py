@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ from safe_envs.safety_filters.filter_plant import (
     plant_of,
 )
 from safe_envs.safety_filters.metrics import Metric, resolved_metric
-from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, solve
+from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, dot, solve
 
 CERTIFIED_SLACK = 1e-3  # with more slack than this a step violates a row and is not certified
 Gradient = np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -43,8 +44,11 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
     - `"filter_slack"`: by how much the worst row is violated, in units of u; above
       `CERTIFIED_SLACK` (0.001) the barrier does not certify the action;
     - `"filter_correction"`: |u - u_ref|;
-    - `"filter_status"`: "kept", "solved", "fallback" or "failed", see `quadratic_program.solve`;
+    - `"filter_status"`: the text "kept", "solved", "fallback" or "failed", see
+      `quadratic_program.solve`;
     - `"filter_time"`: seconds spent in the filter.
+
+    Apart from the status all are NumPy arrays or scalars.
 
     The filter is part of the environment: an agent that learns in it stores the action it chose,
     `"action_ref"`, in its rollout or replay buffer, not the action taken.
@@ -79,7 +83,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         >>> env = SafetyFilter(gym.make("MountainCarContinuous-v0"), gently, "euclidean")
         >>> _ = env.reset(seed=0)
         >>> info = env.step([1.0])[4]
-        >>> info["filter_active"], info["action_safe"].round(3).tolist()
+        >>> bool(info["filter_active"]), info["action_safe"].round(3).tolist()
         (True, [0.5])
     """
 
@@ -152,6 +156,8 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
             raise gym.error.ResetNeeded("call reset() before step()")
         started = time.perf_counter()
         plant = self._plant
+        if plant.scene_moves:
+            self._rows = self._rows_now()
         given = checked_box(action, self._box)
         state, reference = plant.state(self._observation), plant.decoded(given)
         rows, bounds = self._rows(state, reference)
@@ -163,14 +169,15 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         outcome = self.env.step(taken if found.active else action)
         observation, reward, terminated, truncated, info = outcome
         self._observation = kept(observation)
+        change = (found.action - reference).tolist()
         info = info | {
             "action_ref": given,
             "action_safe": taken,
-            "filter_active": found.active,
-            "filter_slack": found.slack,
-            "filter_correction": float(np.linalg.norm(found.action - reference)),
+            "filter_active": np.bool_(found.active),
+            "filter_slack": np.float64(found.slack),
+            "filter_correction": np.float64(math.sqrt(dot(change, change))),
             "filter_status": found.status,
-            "filter_time": elapsed,
+            "filter_time": np.float64(elapsed),
         }
         return observation, reward, terminated, truncated, info
 

@@ -81,7 +81,7 @@ def filter_batch(
     slack = np.zeros(len(suspect))
     status = np.full(len(suspect), "kept", dtype="U8")
     active = suspect.copy()
-    if isinstance(weight, Weight):
+    if isinstance(weight, Weight) and bounds.shape[1]:
         broken = np.flatnonzero(suspect & ~outside & (missing > NEAR).any(axis=1))
         found = _on_one_row(
             weight, matrices[broken], missing[broken], references[:, broken], lows, highs

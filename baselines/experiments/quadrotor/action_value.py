@@ -63,7 +63,7 @@ class ActionValue:
             times = times + pilot.dt
             wanted = reference.at(times)
             target = (*wanted.position[:2], *wanted.velocity[:2], reference.height)
-            cost = stage_cost(states, target, thrusts, vehicle.hover_thrust)[0]
+            cost = stage_cost(states, target, thrusts, vehicle.hover_thrusts)[0]
             total -= share * pilot.dt * cost
             thrusts = pilot.batch(states, times)
             share *= self.discount

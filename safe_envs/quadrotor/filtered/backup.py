@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from safe_envs.quadrotor.filtered.flight_metrics import hover_metric
@@ -19,22 +21,31 @@ class FilteredFlight:
     """`GeometricLaw` behind a filter of order 3, as a function of observations.
 
     A `safe_envs.BackupPolicy`: it follows the reference and keeps clear of the spheres. That is
-    measured in 32 flights of each scene (worst clearance 0.022 m), not proved.
+    measured in 32 flights of each scene (worst clearance 0.022 m), not proved. It takes spheres
+    that move for ones of constant velocity, because observations show no accelerations.
 
     Args:
         vehicle: its nominal model.
         reference: the trajectory to follow.
         margin: added to the radii [m].
+        moving: numbers of the spheres that move.
     """
 
-    def __init__(self, vehicle: Vehicle, reference: FigureEight, margin: float = MARGIN) -> None:
+    def __init__(
+        self,
+        vehicle: Vehicle,
+        reference: FigureEight,
+        margin: float = MARGIN,
+        moving: Sequence[int] = (),
+    ) -> None:
         self.vehicle = vehicle
         self.barrier = SphereZCBF(3, margin=margin)
+        self.moving = moving
         self._controller = GeometricLaw(vehicle, reference, CONTROL_DT)
         self._weight = weight_of(hover_metric(vehicle, CONTROL_DT))
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """Return the actions (..., 4) in [-1, 1] at observations (..., 19 + 4 n)."""
+        """Return the actions (..., 4) in [-1, 1] at observations (..., 19 + 4 n + 3 m)."""
         given = np.asarray(observation, dtype=np.float64)
         rows = given.reshape(-1, given.shape[-1])
         if not len(rows):
@@ -42,7 +53,9 @@ class FilteredFlight:
         states, times = observed_flight(self._controller.reference, rows)
         states = np.ascontiguousarray(states.T)
         thrusts = self._controller.batch(states, times)
-        spheres = self.barrier.around(self.vehicle, CONTROL_DT, *observed_spheres(rows))
+        spheres = self.barrier.around(
+            self.vehicle, CONTROL_DT, *observed_spheres(rows, self.moving)
+        )
         safe = filter_batch(spheres, self._weight, states, thrusts).action
         return (2.0 * safe.T - 1.0).reshape(*given.shape[:-1], 4)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from safe_envs.quadrotor.reference import FIGURE_EIGHTS, FigureEight
 from safe_envs.quadrotor.task import CONTROL_DT
 from safe_envs.quadrotor.vehicle import VEHICLES, Vehicle
 from safe_envs.safety_filters.filter_plant import FilterPlant
@@ -23,12 +24,19 @@ class Flight:
         spheres: returns the present centers (n, 3), or (n, 3, N), and the radii plus the
             vehicle's (n,) [m].
         time: returns the present time on the reference [s], or N of them.
+        reference: the trajectory to follow.
+        motion: returns the present velocities, accelerations and jerks of the spheres, (3, n, 3),
+            or (3, n, 3, N); None while all of them are at rest.
+        moves: whether a sphere moves.
     """
 
     vehicle: Vehicle
     time_step: float
     spheres: Callable[[], tuple[np.ndarray, np.ndarray]]
     time: Callable[[], Any]
+    reference: FigureEight
+    motion: Callable[[], np.ndarray | None]
+    moves: bool
 
     def check_flown_by(self, name: str) -> None:
         """Check what was fitted to flights.
@@ -37,13 +45,15 @@ class Flight:
             name: the vehicle that flew.
 
         Raises:
-            ValueError: if it was another vehicle or another time step.
+            ValueError: if it was another vehicle, reference or time step.
         """
-        if (self.vehicle, self.time_step) != (VEHICLES[name], CONTROL_DT):
+        own = (self.vehicle, self.reference, self.time_step)
+        if own != (VEHICLES[name], FIGURE_EIGHTS[name], CONTROL_DT):
             raise ValueError(
-                f"the value or the transitions are for the vehicle {name!r} at {CONTROL_DT} s, "
-                "which the environment does not use; pass those of "
-                "collect_transitions(vehicle=...) with its vehicle"
+                f"the value or the transitions are for the vehicle {name!r} at {CONTROL_DT} s, on "
+                "its own reference, which the environment does not use; pass those of "
+                "collect_transitions(vehicle=...) with its vehicle, or, for a Vehicle of your own, "
+                "the metric 'lqr'"
             )
 
 

@@ -42,7 +42,8 @@ def learned_metric(vehicle: Vehicle, time_step: float) -> np.ndarray:
         raise ValueError(
             "metric 'fqi' was learned with the Crazyflie, and this is a different vehicle; pass "
             "'lqr', or fit_q(collect_transitions(vehicle=...)).metric() with the functions of "
-            "safe_envs.quadrotor.filtered.fitted_q and .transitions"
+            "safe_envs.quadrotor.filtered.fitted_q and .transitions; for a Vehicle of your own, "
+            "pass 'lqr', which is computed for it"
         )
     return np.array(LEARNED_CRAZYFLIE)
 
@@ -81,6 +82,6 @@ def hover_dynamics(vehicle: Vehicle, time_step: float) -> tuple[np.ndarray, np.n
     continuous[3, 7], continuous[4, 6] = GRAVITY, -GRAVITY
     continuous[6:9, 9:12] = np.eye(3)
     continuous[5, 12:] = vehicle.mixer[0] / vehicle.mass
-    continuous[9:12, 12:] = vehicle.mixer[1:] / np.array(vehicle.inertia)[:, None]
+    continuous[9:12, 12:] = np.array(vehicle.accelerations)[1:]
     held: Any = expm(continuous * time_step)
     return held[:12, :12], held[:12, 12:]

@@ -23,14 +23,19 @@ if TYPE_CHECKING:  # the environments import this module
 
 def flight_plant(env: QuadrotorEnv) -> FilterPlant:
     """Return the plant of one quadrotor: its state, barrier, metrics and fit."""
-    flight = Flight(env.vehicle, env.control_dt, partial(_spheres, env), partial(_time, env))
-    return _plant(flight, partial(_state, env), _thrusts, env.action_of)
+    return _plant(_flight(env, partial(_time, env)), partial(_state, env), _thrusts, env.action_of)
 
 
 def flight_batch_plant(env: QuadrotorVectorEnv) -> FilterPlant:
     """Return the plant of many quadrotors."""
-    flight = Flight(env.vehicle, env.control_dt, partial(_spheres, env), partial(_times, env))
+    flight = _flight(env, partial(_times, env))
     return _plant(flight, partial(_states, env), env.thrusts_of, env.actions_of)
+
+
+def _flight(env: QuadrotorEnv | QuadrotorVectorEnv, time: Callable[[], Any]) -> Flight:
+    moves = len(env.moving) > 0
+    spheres, motion = partial(_spheres, env), partial(_motion, env)
+    return Flight(env.vehicle, env.control_dt, spheres, time, env.reference, motion, moves)
 
 
 def _plant(
@@ -52,6 +57,7 @@ def _plant(
         encoded=encoded,
         fit=partial(_fit, flight),
         system=flight,
+        scene_moves=flight.moves,
     )
 
 
@@ -62,6 +68,10 @@ def _fit(flight: Flight, transitions: Transitions) -> FittedQ:
 
 def _spheres(env: QuadrotorEnv | QuadrotorVectorEnv) -> tuple[np.ndarray, np.ndarray]:
     return env.centers, env.radii
+
+
+def _motion(env: QuadrotorEnv | QuadrotorVectorEnv) -> np.ndarray | None:
+    return env.motion if len(env.moving) else None
 
 
 def _state(env: QuadrotorEnv, observation: Any) -> np.ndarray:

@@ -13,6 +13,7 @@ from safe_envs.quadrotor.body_axes import body_axes
 from safe_envs.quadrotor.filtered.flight import Flight, flight_of
 from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
 from safe_envs.safety_filters.filter_plant import FilterPlant, Rows
+from safe_envs.safety_filters.quadratic_program import dot
 
 DEFAULT_GAINS = {2: (6.0, 6.0), 3: (6.0, 6.0, 10.0)}  # [1/s]
 MARGIN = 0.03  # [m], enough for the rows of order 3
@@ -33,7 +34,8 @@ class SphereZCBF:
         h'' = 2 |v|^2 + 2 r.a,   h''' = 6 v.a + 2 r.j,   r = p - c_i,
         a = f z - g e3,   j = f (w_y x - w_x y),   f = thrust / mass,
     where x, y, z are the body's axes and w = (w_x, w_y, w_z) the body rates at the end of the step,
-    which roll and pitch torques change. The products f w are linearized at the reference.
+    which the torques change. The products f w are linearized at the reference. For a sphere that
+    moves, v, a and j are relative to its center's, at the beginning of the step.
 
     Differs from the paper: order 3, the gains and the margin are this project's. Order 3
     neglects the thrust's own rate of change, so it does not prove invariance: keep a margin.
@@ -64,7 +66,12 @@ class SphereZCBF:
         object.__setattr__(self, "gains", gains)
 
     def around(
-        self, vehicle: Vehicle, time_step: float, centers: np.ndarray, radii: np.ndarray
+        self,
+        vehicle: Vehicle,
+        time_step: float,
+        centers: np.ndarray,
+        radii: np.ndarray,
+        motion: np.ndarray | None = None,
     ) -> SphereRows:
         """Return the rows for spheres of these centers (n, 3) and radii (n,) [m].
 
@@ -73,6 +80,8 @@ class SphereZCBF:
             time_step: for which an action is held [s].
             centers: [m]; (n, 3, N) for batches in which every state has its own spheres.
             radii: [m], the vehicle's own included.
+            motion: velocities, accelerations and jerks of the spheres, (3, n, 3), or (3, n, 3, N);
+                None at rest.
         """
         places = np.array(centers, dtype=np.float64)
         grown = np.asarray(radii, dtype=np.float64) + self.margin
@@ -80,7 +89,9 @@ class SphereZCBF:
             places = np.ascontiguousarray(places.transpose(2, 0, 1))  # (N, n, 3)
         points = np.concatenate([-places, np.ones_like(places[..., :1])], axis=-1)
         levels = self.polynomial[-1] * (grown * grown - (places * places).sum(axis=-1))
-        return SphereRows(vehicle, time_step, points, levels, self.polynomial)
+        if motion is not None and motion.ndim == 4:
+            motion = np.ascontiguousarray(motion.transpose(0, 3, 1, 2))  # (3, N, n, 3)
+        return SphereRows(vehicle, time_step, points, levels, self.polynomial, motion)
 
     def rows_on(self, plant: FilterPlant) -> Callable[[], SphereRows]:
         """Return a function that puts the rows around the present spheres.
@@ -96,7 +107,8 @@ class SphereZCBF:
         return partial(self._around_spheres_of, flight)
 
     def _around_spheres_of(self, flight: Flight) -> SphereRows:
-        return self.around(flight.vehicle, flight.time_step, *flight.spheres())
+        spheres, motion = flight.spheres(), flight.motion()
+        return self.around(flight.vehicle, flight.time_step, *spheres, motion)
 
     @property
     def polynomial(self) -> tuple[float, ...]:
@@ -124,13 +136,15 @@ class SphereRows:
     points: np.ndarray  # (-c, 1), (n, 4), or (N, n, 4) for batches alone
     levels: np.ndarray  # c_0 (R^2 - |c|^2), (n,) or (N, n)
     polynomial: tuple[float, ...]
+    motion: np.ndarray | None = None  # of the spheres, (3, n, 3), or (3, N, n, 3)
 
     def __call__(self, state: np.ndarray, reference: np.ndarray) -> Rows:
         """Return A (n, 4) and b (n,) at a state (13,) and a reference (4,)."""
-        mixer = self.vehicle.mixer
         entries = self._table(state.tolist(), self._wrench(reference.tolist()))
         terms = self.points.dot(np.array(entries).reshape(4, 4).T)  # (n, 4)
-        return terms[:, :3].dot(mixer[:3]), self.levels - terms[:, 3]
+        if self.motion is not None:
+            self._add_motion(terms, self.motion, state)
+        return terms[:, :3].dot(self.vehicle.tilt_mixer), self.levels - terms[:, 3]
 
     def batch(self, states: np.ndarray, references: np.ndarray) -> Rows:
         """Return A (N, n, 4) and b (N, n) at states (13, N) and references (4, N).
@@ -138,27 +152,29 @@ class SphereRows:
         Stacked matrix products give the same bits as single ones, so each state's rows are bit for
         bit those of a single call.
         """
-        mixer = self.vehicle.mixer
         count = states.shape[1]
         entries = self._table(list(states), self._wrench(list(references)))
         table = np.empty((count, 16))
         for column, entry in enumerate(entries):
             table[:, column] = entry
         terms = self.points @ table.reshape(count, 4, 4).transpose(0, 2, 1)  # (N, n, 4)
-        return terms[:, :, :3] @ mixer[:3], self.levels - terms[:, :, 3]
+        if self.motion is not None:
+            self._add_motion(terms, self.motion, states[:, :, None])
+        return terms[:, :, :3] @ self.vehicle.tilt_mixer, self.levels - terms[:, :, 3]
 
     def of(self, column: int | np.ndarray) -> SphereRows:
         """Return the rows around the spheres of one state of a batch, or of some (n,) of them."""
         if self.points.ndim == 2:
             return self
-        return replace(self, points=self.points[column], levels=self.levels[column])
+        motion = None if self.motion is None else self.motion[:, column]
+        return replace(self, points=self.points[column], levels=self.levels[column], motion=motion)
 
     def _wrench(self, thrusts: list[Any]) -> list[Any]:
-        """Return mixer @ thrusts: thrust [N] and torques [N m], as four floats or arrays."""
+        """Return tilt_mixer @ thrusts, as three floats or arrays."""
         front_right, rear_right, rear_left, front_left = thrusts
         return [
             a * front_right + b * rear_right + c * rear_left + d * front_left
-            for a, b, c, d in self.vehicle.mixer_rows
+            for a, b, c, d in self.vehicle.tilt_rows
         ]
 
     def _table(self, state: list[Any], wrench: list[Any]) -> list[Any]:
@@ -169,7 +185,7 @@ class SphereRows:
 
         Args:
             state: 13 floats or arrays.
-            wrench: of the reference: thrust [N] and torques [N m].
+            wrench: of the reference: thrust, roll and pitch, see `Vehicle.tilt_mixer`.
         """
         px, py, pz = state[:3]
         last = self.polynomial[-1]
@@ -214,12 +230,48 @@ class SphereRows:
         free.append(2.0 * c2 * (vx * vx + vy * vy + vz * vz) - 6.0 * GRAVITY * vz)
         return lift, [*roll, 0.0], [*pitch, 0.0], free
 
+    def _add_motion(self, terms: np.ndarray, motion: np.ndarray, state: np.ndarray) -> None:
+        """Add what the spheres' motion changes to the factors of the thrust and to the rest.
+
+        With u, b and s a center's velocity, acceleration and jerk, order 2 gains
+
+            2 |u|^2 - 4 v.u - 2 r.b - 2 c_1 r.u,
+
+        and order 3, with c_2 times the first three,
+
+            -6 f z.u + 6 g u_z - 6 v.b + 6 u.b - 2 r.s - 2 c_1 r.u.
+
+        Args:
+            terms: factors of thrust, roll and pitch, and the rest, (..., n, 4), changed in place.
+            motion: (3, ..., n, 3).
+            state: 13 floats, or 13 columns (N, 1).
+        """
+        moved, pushed, jerked = ([part[..., i] for i in range(3)] for part in motion)
+        away = [state[i] + self.points[..., i] for i in range(3)]  # r
+        velocity = [state[3], state[4], state[5]]
+        common = 2.0 * dot(moved, moved) - 4.0 * dot(moved, velocity) - 2.0 * dot(pushed, away)
+        if len(self.polynomial) == 2:
+            terms[..., 3] += common - 2.0 * self.polynomial[0] * dot(moved, away)
+            return
+        c2, c1, _ = self.polynomial
+        _, _, z_axis = body_axes(state[6], state[7], state[8], state[9])
+        terms[..., 0] -= 6.0 / self.vehicle.mass * dot(moved, z_axis)
+        rest = c2 * common + 6.0 * GRAVITY * moved[2] - 6.0 * dot(pushed, velocity)
+        rest += 6.0 * dot(moved, pushed) - 2.0 * dot(jerked, away) - 2.0 * c1 * dot(moved, away)
+        terms[..., 3] += rest
+
     def _next_rates(self, rates: list[Any], wrench: list[Any]) -> tuple[Any, Any, float, float]:
-        """Return w_x, w_y after the step with the reference, and dw_x/dtau_x, dw_y/dtau_y.
+        """Return w_x, w_y after the step with the reference, and their derivatives by its tilts.
 
         w' = w + dt J^-1 (tau - w x J w)
         """
         wx, wy, wz = rates
+        if self.vehicle.has_products:
+            products = (wy * wz, wz * wx, wx * wy, wx * wx, wy * wy, wz * wz)
+            roll, pitch, _ = self.vehicle.rate_products
+            rate_x = wx + self.time_step * (wrench[1] + dot(roll, products))
+            rate_y = wy + self.time_step * (wrench[2] + dot(pitch, products))
+            return rate_x, rate_y, self.time_step, self.time_step
         jx, jy, jz = self.vehicle.inertia
         inverse_x, inverse_y = self.time_step / jx, self.time_step / jy
         rate_x = wx + inverse_x * (wrench[1] - (jz - jy) * wy * wz)

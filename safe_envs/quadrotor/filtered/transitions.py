@@ -76,7 +76,7 @@ def collect_transitions(
         x, y, _ = wanted.position
         vx, vy, _ = wanted.velocity
         target = (x, y, vx, vy, reference.height)
-        cost, distance, _ = stage_cost(reached, target, thrusts, model.hover_thrust)
+        cost, distance, _ = stage_cost(reached, target, thrusts, model.hover_thrusts)
         if not (distance <= LARGEST_ERROR**2).all():
             raise ValueError(
                 f"with noise {noise} a flight left the reference by more than {LARGEST_ERROR} m, "

@@ -11,11 +11,11 @@ from agents.controllers.tracking_problem import TrackingProblem
 from safe_envs.quadrotor.dynamics import step
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS
 from safe_envs.quadrotor.task import EFFORT_WEIGHT
-from safe_envs.quadrotor.vehicle import VEHICLES
+from safe_envs.quadrotor.vehicle import CRAZYFLIE, VEHICLES
 
 
-def problem(horizon):
-    return TrackingProblem(VEHICLES["crazyflie"], FIGURE_EIGHTS["crazyflie"], horizon)
+def problem(horizon, vehicle=VEHICLES["crazyflie"]):
+    return TrackingProblem(vehicle, FIGURE_EIGHTS["crazyflie"], horizon)
 
 
 def disturbed_state(time, size, seed):
@@ -52,12 +52,17 @@ def test_condensing_solves_the_recursion():
         assert answer[k, :, 0] + answer[k, :, 1:] @ change.ravel() == pytest.approx(x)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_short_plans_are_the_optima_of_a_general_solver(seed):
+LOADED = CRAZYFLIE.with_payload(0.004, (0.012, 0.008, -0.03))  # off-center
+
+
+@pytest.mark.parametrize(
+    ("seed", "vehicle"), [(0, CRAZYFLIE), (1, CRAZYFLIE), (2, CRAZYFLIE), (0, LOADED)]
+)
+def test_short_plans_are_the_optima_of_a_general_solver(seed, vehicle):
     """L-BFGS-B over the thrusts, the states rolled out by the environment's integrator."""
-    task, time = problem(4), 0.7
+    task, time = problem(4, vehicle), 0.7
     state, targets = disturbed_state(time, 1.0, seed), task.targets(time)
-    weights, hover = task.weights, task.vehicle.hover_thrust
+    weights, hover = task.weights, np.tile(task.vehicle.hover_thrusts, 4)
 
     def cost(flat):
         x, total = tuple(state), 0.0
@@ -68,7 +73,7 @@ def test_short_plans_are_the_optima_of_a_general_solver(seed):
 
     plan = converged(GaussNewton(task), state, targets)
     found = minimize(
-        cost, np.full(16, hover), method="L-BFGS-B", bounds=[(0.0, 1.0)] * 16,
+        cost, hover, method="L-BFGS-B", bounds=[(0.0, 1.0)] * 16,
         options={"ftol": 1e-14, "gtol": 1e-8, "maxiter": 2000},
     )  # fmt: skip
     assert cost(plan.thrusts.ravel()) <= found.fun + 1e-8
@@ -79,10 +84,13 @@ def test_short_plans_are_the_optima_of_a_general_solver(seed):
         assert plan.states[k + 1] == pytest.approx(np.array(reached), abs=1e-8)
 
 
-@pytest.mark.parametrize(("size", "seed"), [(0.0, 0), (1.0, 2), (1.5, 2)])
-def test_plans_are_those_of_ipopt(size, seed):
+@pytest.mark.parametrize(
+    ("size", "seed", "vehicle"),
+    [(0.0, 0, CRAZYFLIE), (1.0, 2, CRAZYFLIE), (1.5, 2, CRAZYFLIE), (1.0, 2, LOADED)],
+)
+def test_plans_are_those_of_ipopt(size, seed, vehicle):
     pytest.importorskip("casadi")
-    task, time = problem(20), 2.1
+    task, time = problem(20, vehicle), 2.1
     state, targets = disturbed_state(time, size, seed), task.targets(time)
     plan = converged(GaussNewton(task), state, targets)
     optimum = Ipopt(task).improved(state, targets, task.first_guess(state, targets))

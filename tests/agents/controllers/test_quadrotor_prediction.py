@@ -5,9 +5,11 @@ import pytest
 
 from agents.controllers.quadrotor_prediction import QuadrotorPrediction
 from safe_envs.quadrotor.dynamics import step_batch
-from safe_envs.quadrotor.vehicle import VEHICLES
+from safe_envs.quadrotor.vehicle import CRAZYFLIE, VEHICLES
 
 STEP = 0.05
+LOADED = CRAZYFLIE.with_payload(0.004, (0.012, 0.008, -0.03))  # its inertia has products
+MODELS = VEHICLES | {"loaded": LOADED}
 
 
 def random_flights(count, rates=3.0, seed=0):
@@ -23,14 +25,14 @@ def integrated(vehicle, states, thrusts, substeps):
     return step_batch(vehicle, columns, thrusts.T, STEP, substeps).T
 
 
-@pytest.mark.parametrize("vehicle", VEHICLES.values(), ids=VEHICLES)
+@pytest.mark.parametrize("vehicle", MODELS.values(), ids=MODELS)
 def test_step_is_that_of_the_environment(vehicle):
     states, thrusts = random_flights(50)
     reached = QuadrotorPrediction(vehicle, STEP).linearized(states, thrusts).reached
     assert reached == pytest.approx(integrated(vehicle, states, thrusts, 1), abs=1e-12)
 
 
-@pytest.mark.parametrize("vehicle", VEHICLES.values(), ids=VEHICLES)
+@pytest.mark.parametrize("vehicle", MODELS.values(), ids=MODELS)
 def test_derivatives_are_those_of_finite_differences(vehicle):
     states, thrusts = random_flights(20)
     step = QuadrotorPrediction(vehicle, STEP)

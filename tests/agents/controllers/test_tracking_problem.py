@@ -15,7 +15,7 @@ def problem(**kwargs):
 
 def test_weights_make_the_stage_cost_of_the_reward():
     rng = np.random.default_rng(0)
-    reference, hover = problem().reference, problem().vehicle.hover_thrust
+    reference, hover = problem().reference, problem().vehicle.hover_thrusts
     weights = problem(horizon=3, terminal_weight=5.0).weights
     for _ in range(10):
         time, state, u = rng.uniform(0, 6), rng.normal(size=13), rng.uniform(size=4)

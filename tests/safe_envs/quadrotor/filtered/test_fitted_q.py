@@ -87,7 +87,7 @@ def true_values(states, times, thrusts, steps=150, discount=0.99):
         wanted = EIGHT.at(times)
         target = (*wanted.position[:2], *wanted.velocity[:2], EIGHT.height)
         total -= (
-            weight * CONTROL_DT * stage_cost(states, target, thrusts, CRAZYFLIE.hover_thrust)[0]
+            weight * CONTROL_DT * stage_cost(states, target, thrusts, CRAZYFLIE.hover_thrusts)[0]
         )
         thrusts = PILOT.batch(states, times)
         weight *= discount

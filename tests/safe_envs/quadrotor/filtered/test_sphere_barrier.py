@@ -8,7 +8,8 @@ from safe_envs.quadrotor.vehicle import CRAZYFLIE, GRAVITY, HUMMINGBIRD
 from safe_envs.safety_filters import SphereZCBF, hover_metric, project
 
 TIME_STEP = 0.01
-VEHICLES = pytest.mark.parametrize("vehicle", [CRAZYFLIE, HUMMINGBIRD])
+LOADED = CRAZYFLIE.with_payload(0.004, (0.012, 0.008, -0.03))  # its inertia has products
+VEHICLES = pytest.mark.parametrize("vehicle", [CRAZYFLIE, HUMMINGBIRD, LOADED])
 
 
 def random_state(rng):
@@ -78,10 +79,10 @@ def rotation(q):
 
 def third_order_sum(vehicle, state, u, centers, radii, gains):
     """Return h''' + c2 h'' + c1 h' + c0 h with the rates at the end of the step, not linearized."""
-    inertia, wrench = np.array(vehicle.inertia), vehicle.mixer @ u
+    inertia, wrench = vehicle.inertia_matrix, vehicle.mixer @ u
     velocity, rates = state[3:6], state[10:]
-    turn = wrench[1:] - np.cross(rates, inertia * rates)
-    rates = rates + TIME_STEP * turn / inertia
+    turn = wrench[1:] - np.cross(rates, inertia @ rates)
+    rates = rates + TIME_STEP * np.linalg.solve(inertia, turn)
     attitude = rotation(state[6:10])
     push = wrench[0] / vehicle.mass
     acceleration = push * attitude[:, 2] - [0.0, 0.0, GRAVITY]
