@@ -8,7 +8,13 @@ from safe_envs.safety_filters.barriers import AffineBarrier
 from safe_envs.safety_filters.filter_plant import FilterPlant
 from safe_envs.safety_filters.filter_wrapper import CERTIFIED_SLACK, SafetyFilter
 from safe_envs.safety_filters.metrics import floored
-from safe_envs.safety_filters.quadratic_program import Projection, Weight, project, weight_of
+from safe_envs.safety_filters.quadratic_program import (
+    STATUSES,
+    Projection,
+    Weight,
+    project,
+    weight_of,
+)
 from safe_envs.safety_filters.vector_filter import (
     ProjectionBatch,
     VectorSafetyFilter,
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CERTIFIED_SLACK",
+    "STATUSES",
     "AffineBarrier",
     "FilterPlant",
     "Projection",

@@ -22,7 +22,7 @@ from safe_envs.safety_filters.filter_plant import (
     plant_of,
 )
 from safe_envs.safety_filters.metrics import Metric, resolved_metric
-from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, dot, solve
+from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT, STATUSES, dot, solve
 
 CERTIFIED_SLACK = 1e-3  # with more slack than this a step violates a row and is not certified
 Gradient = np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -44,11 +44,11 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
     - `"filter_slack"`: by how much the worst row is violated, in units of u; above
       `CERTIFIED_SLACK` (0.001) the barrier does not certify the action;
     - `"filter_correction"`: |u - u_ref|;
-    - `"filter_status"`: the text "kept", "solved", "fallback" or "failed", see
-      `quadratic_program.solve`;
+    - `"filter_status"`: number of the entry of `STATUSES`, ("kept", "solved", "fallback",
+      "failed"), that says how the action was found, see `quadratic_program.solve`;
     - `"filter_time"`: seconds spent in the filter.
 
-    Apart from the status all are NumPy arrays or scalars.
+    After a reset they are those of a step that changed nothing, with an action of zeros.
 
     The filter is part of the environment: an agent that learns in it stores the action it chose,
     `"action_ref"`, in its rollout or replay buffer, not the action taken.
@@ -148,7 +148,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         observation, info = self.env.reset(seed=seed, options=options)
         self._observation = kept(observation)
         self._rows = self._rows_now()
-        return observation, info
+        return observation, info | no_correction(self._box.shape)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Project the action and take it."""
@@ -171,12 +171,12 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._observation = kept(observation)
         change = (found.action - reference).tolist()
         info = info | {
-            "action_ref": given,
-            "action_safe": taken,
+            "action_ref": np.array(given, dtype=np.float64),
+            "action_safe": np.array(taken, dtype=np.float64),
             "filter_active": np.bool_(found.active),
             "filter_slack": np.float64(found.slack),
             "filter_correction": np.float64(math.sqrt(dot(change, change))),
-            "filter_status": found.status,
+            "filter_status": np.int64(STATUSES.index(found.status)),
             "filter_time": np.float64(elapsed),
         }
         return observation, reward, terminated, truncated, info
@@ -186,6 +186,19 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
             return self._gradient
         given = self._gradient(state, reference)
         return checked_array("the gradient function's result", given, (self._count,))
+
+
+def no_correction(shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return the filter's entries of an info before any step; actions have the shape."""
+    return {
+        "action_ref": np.zeros(shape),
+        "action_safe": np.zeros(shape),
+        "filter_active": np.bool_(False),
+        "filter_slack": np.float64(0.0),
+        "filter_correction": np.float64(0.0),
+        "filter_status": np.int64(STATUSES.index("kept")),
+        "filter_time": np.float64(0.0),
+    }
 
 
 def _checked_space(env: gym.Env) -> gym.spaces.Box:

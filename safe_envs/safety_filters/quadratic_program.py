@@ -31,6 +31,7 @@ INFINITE = 1e30  # DAQP's bound that does not bind
 ROW_TOLERANCE = 1e-12  # by which the formula may break other rows
 SYMMETRY_TOLERANCE = 1e-9
 DEFINITE_TOLERANCE = 1e-12
+STATUSES = ("kept", "solved", "fallback", "failed")  # how an action was found, see `solve`
 
 
 class Projection(NamedTuple):
@@ -39,7 +40,7 @@ class Projection(NamedTuple):
     action: np.ndarray  # u, (m,)
     slack: float  # eps, in units of the action; 0 if all rows are met
     active: bool  # whether the reference broke a row or a bound
-    status: str  # "kept", "solved", "fallback" or "failed", see `solve`
+    status: str  # one of STATUSES, see `solve`
 
 
 class Assembled(NamedTuple):

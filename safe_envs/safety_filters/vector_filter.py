@@ -18,11 +18,13 @@ from safe_envs.safety_filters.filter_plant import (
     kept,
     vector_plant_of,
 )
+from safe_envs.safety_filters.filter_wrapper import no_correction
 from safe_envs.safety_filters.metrics import Metric, resolved_metric
 from safe_envs.safety_filters.quadratic_program import (
     NO_AUTHORITY,
     ROW_TOLERANCE,
     SLACK_WEIGHT,
+    STATUSES,
     Weight,
     dot,
     nearest_on_row,
@@ -173,12 +175,22 @@ class VectorSafetyFilter(VectorWrapper):
         self.slack_weight = slack_weight
         self._observations: Any = None
 
+    @property
+    def autoreset_mode(self) -> Any:
+        """What happens to rows whose episode has ended, Gymnasium's `AutoresetMode`."""
+        native: Any = self.env
+        return native.autoreset_mode
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start new episodes."""
         observations, infos = self.env.reset(seed=seed, options=options)
         self._observations = kept(observations)
+        everywhere = np.ones(self.env.num_envs, dtype=np.bool_)
+        neutral = no_correction(self.env.single_action_space.shape)
+        values = {key: np.array([value] * len(everywhere)) for key, value in neutral.items()}
+        _add(values, infos, everywhere)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -198,18 +210,29 @@ class VectorSafetyFilter(VectorWrapper):
         self._observations, infos = kept(outcome[0]), outcome[4]
         change = found.action - references
         values = {
-            "action_ref": given,
+            "action_ref": np.array(given, dtype=np.float64),
             "action_safe": taken,
             "filter_active": found.active,
             "filter_slack": found.slack,
             "filter_correction": np.sqrt((change * change).sum(axis=0)),
-            "filter_status": found.status,
+            "filter_status": _status_numbers(found.status),
             "filter_time": np.full(count, elapsed / count),
         }
-        _add(values, infos, infos["_cost"])
+        stepped = infos["_cost"]
+        if not stepped.all():  # rows that were only reset, see `no_correction`
+            for value in values.values():
+                value[~stepped] = 0
+        _add(values, infos, stepped)
         if "final_info" in infos:
             _add(values, infos["final_info"], infos["_final_info"])
         return outcome
+
+
+def _status_numbers(status: np.ndarray) -> np.ndarray:
+    numbers = np.zeros(len(status), dtype=np.int64)
+    for number, name in enumerate(STATUSES[1:], start=1):
+        numbers[status == name] = number
+    return numbers
 
 
 def _add(values: dict[str, np.ndarray], infos: dict[str, Any], rows: np.ndarray) -> None:
