@@ -211,18 +211,23 @@ class MujocoRenderer:
     ) -> None:
         self._camera = camera
         self._current_row = current_row
-        self._window = FrameRenderer("human", {"render_modes": ["human"], "render_fps": fps})
+        self._fps = fps
+        self._window: FrameRenderer | None = None  # needs a screen, which most machines lack
 
     def render(self, render_mode: str | None) -> np.ndarray | None:
         """Return the frame of the current state ("rgb_array"), or show it ("human").
 
         Raises:
             ValueError: if it is another mode.
+            RuntimeError: if it is "human" and there is no screen.
         """
         check_choice("render_mode", render_mode or "None", ("rgb_array", "human"))
-        if render_mode == "human":
-            return self._window.render(self._frame)
-        return self._frame()
+        if render_mode != "human":
+            return self._frame()
+        if self._window is None:
+            metadata = {"render_modes": ["human"], "render_fps": self._fps}
+            self._window = FrameRenderer("human", metadata)
+        return self._window.render(self._frame)
 
     @property
     def width(self) -> int:
@@ -256,7 +261,8 @@ class MujocoRenderer:
 
     def close(self) -> None:
         """Close the window, and free the OpenGL context."""
-        self._window.close()
+        if self._window is not None:
+            self._window.close()
         self._camera.close()
 
     def _frame(self) -> np.ndarray:
