@@ -188,7 +188,7 @@ class VectorSafetyFilter(VectorWrapper):
         observations, infos = self.env.reset(seed=seed, options=options)
         self._observations = kept(observations)
         everywhere = np.ones(self.env.num_envs, dtype=np.bool_)
-        neutral = no_correction(self.env.single_action_space.shape)
+        neutral = no_correction((len(self._plant.low),))
         values = {key: np.array([value] * len(everywhere)) for key, value in neutral.items()}
         _add(values, infos, everywhere)
         return observations, infos
