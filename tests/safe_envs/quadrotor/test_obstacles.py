@@ -148,13 +148,14 @@ def test_no_free_start_is_an_error():
 
 
 @pytest.mark.filterwarnings("ignore:.*A Box observation space")
-@pytest.mark.parametrize("obstacles", [[], swing], ids=["none", "moving"])
-def test_own_obstacles_keep_the_cost_contract(obstacles):
-    assert check_constrained_env(partial(QuadrotorEnv, obstacles=obstacles))
+def test_own_obstacles_keep_the_cost_contract():
+    assert check_constrained_env(partial(QuadrotorEnv, obstacles=swing), steps=60)
 
 
-@pytest.mark.parametrize("backend", ["drawing", "mujoco"])
-@NAMES
+@pytest.mark.parametrize(
+    ("scene", "backend"),
+    [*((name, "drawing") for name in SCENES), ("none", "mujoco"), ("mixed", "mujoco")],
+)
 def test_own_obstacles_are_drawn(scene, backend):
     if backend == "mujoco":
         pytest.importorskip("mujoco")
