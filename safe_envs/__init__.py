@@ -89,6 +89,7 @@ register(
     entry_point="safe_envs.quadrotor.filtered_env:make",
     vector_entry_point="safe_envs.quadrotor.filtered_env:make_vec",
     max_episode_steps=600,
+    nondeterministic=True,  # info["filter_time"] is measured
 )
 _VELOCITY = "safe_envs.velocity.env:SafetyVelocity"
 register_forms("SafetyAntVelocity-v1", _VELOCITY, 1000, robot="Ant")

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from safe_envs.contract.action_checks import checked_box
 from safe_envs.contract.argument_checks import checked_array
@@ -112,6 +113,14 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
             self._gradient = checked_array("gradient", gradient, (self._count,))
         self._rows: BarrierRows | None = None
         self._observation: Any = None
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """Gymnasium's spec; it says that two steps alike are not equal, as their times are not."""
+        found = super().spec
+        if found is not None:
+            found.nondeterministic = True
+        return found
 
     def fit(self, transitions: Any) -> FittedValue:
         """Fit an action value to recorded steps and filter in its mean curvature from now on.

@@ -48,6 +48,7 @@ for env_id, kwargs in cases:
         assert "render_mode='human' needs a screen" in str(error), error
         assert "set DISPLAY" in str(error) and "xvfb-run" in str(error), error
     check_env(drawn.unwrapped)
+    check_env(drawn, skip_render_check=True)  # with its wrappers
     assert np.array_equal(frame(drawn), first), env_id
     drawn.close()
 assert np.array_equal(frame(beside), before)
