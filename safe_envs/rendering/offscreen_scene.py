@@ -56,6 +56,24 @@ class OffscreenScene:
             data: MuJoCo's data, with positions computed.
             add_geoms: called once the model's geoms are in the scene; calls `add`.
         """
+        frame = np.empty(self._frame, dtype=np.uint8)
+        self._read(data, add_geoms, frame, None)
+        return np.ascontiguousarray(frame[::-1])  # OpenGL's first line is the lowest
+
+    def depth(self, data: Any) -> np.ndarray:
+        """Return the depth buffer of a state, (height, width) float32 in [0, 1], 1 is farthest."""
+        depths = np.empty(self._frame[:2], dtype=np.float32)
+        self._read(data, lambda: None, None, depths)
+        return np.ascontiguousarray(depths[::-1])
+
+    def _read(
+        self,
+        data: Any,
+        add_geoms: Callable[[], None],
+        frame: np.ndarray | None,
+        depths: np.ndarray | None,
+    ) -> None:
+        """Render a state, and write its colors and depths, the lowest line first."""
         mujoco = self._mujoco
         mujoco.mjv_updateScene(
             self._model,
@@ -67,11 +85,9 @@ class OffscreenScene:
             self._scene,
         )
         add_geoms()
-        frame = np.empty(self._frame, dtype=np.uint8)
         with self._context.current():
             mujoco.mjr_render(self._viewport, self._scene, self._renderer)
-            mujoco.mjr_readPixels(frame, None, self._viewport, self._renderer)
-        return np.ascontiguousarray(frame[::-1])  # OpenGL's first line is the lowest
+            mujoco.mjr_readPixels(frame, depths, self._viewport, self._renderer)
 
     def add(self, kind: Any, size: Any, place: Any, axes: np.ndarray, color: Any) -> None:
         """Add a geom to the scene, if there is room.

@@ -29,6 +29,7 @@ CAMERA_FIELDS = (  # of MuJoCo's MjvCamera
     "azimuth", "distance", "elevation", "fixedcamid", "lookat", "orthographic", "trackbodyid",
     "type",
 )  # fmt: skip
+RENDERER_MODES = ("human", "rgb_array", "depth_array", "rgbd_tuple")
 BALL_HEIGHT = 0.6  # [m] above the torso; this and the next three as in Safety-Gymnasium
 BALL_RADIUS = 0.2  # [m]
 SAFE_COLOR = (0.2, 0.8, 0.2, 0.5)
@@ -108,11 +109,15 @@ class TrackingCamera:
         Raises:
             RuntimeError: if no OpenGL library can be used; the message says what to install.
         """
-        if self._opened is None:
-            self._opened = _Offscreen(self._physics, self.view, row)
-            if self._kept is not None:
-                self._opened.scene.camera, self._opened.scene.options = self._kept
-        return self._opened.draw(row, self.camera_id)
+        return self._open(row).draw(row, self.camera_id)
+
+    def depth(self, row: np.ndarray) -> np.ndarray:
+        """Return the depths of a row, (height, width) float32 in [0, 1], without the ball.
+
+        Raises:
+            RuntimeError: if no OpenGL library can be used; the message says what to install.
+        """
+        return self._open(row).depth(row, self.camera_id)
 
     def switch(self, camera_id: int) -> None:
         """Draw what another camera sees, by its number; -1 for the free camera.
@@ -134,6 +139,13 @@ class TrackingCamera:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+
+    def _open(self, row: np.ndarray) -> _Offscreen:
+        if self._opened is None:
+            self._opened = _Offscreen(self._physics, self.view, row)
+            if self._kept is not None:
+                self._opened.scene.camera, self._opened.scene.options = self._kept
+        return self._opened
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs, whose owner calls `follow`."""
@@ -159,15 +171,22 @@ class _Offscreen:
         self._configure(view.default_camera_config or {})
 
     def draw(self, row: np.ndarray, camera_id: int) -> np.ndarray:
+        self._pose(row, camera_id)
+        fast = self._physics.excess(row)[0] > 0.0
+        return self.scene.draw(self._data, lambda: self._add_ball(fast))
+
+    def depth(self, row: np.ndarray, camera_id: int) -> np.ndarray:
+        self._pose(row, camera_id)
+        return self.scene.depth(self._data)
+
+    def close(self) -> None:
+        self.scene.close()
+
+    def _pose(self, row: np.ndarray, camera_id: int) -> None:
         camera = self.scene.camera
         camera.type = self._free_kind if camera_id == FREE else self._kinds.mjCAMERA_FIXED
         camera.fixedcamid = camera_id
         self._physics.pose(self._data, row, self._shows_forces)
-        fast = self._physics.excess(row)[0] > 0.0
-        return self.scene.draw(self._data, lambda: self._add_ball(fast))
-
-    def close(self) -> None:
-        self.scene.close()
 
     def _configure(self, config: Mapping[str, Any]) -> None:
         """Set up the free camera; one that tracks a body is MuJoCo's tracking camera."""
@@ -214,14 +233,22 @@ class MujocoRenderer:
         self._fps = fps
         self._window: FrameRenderer | None = None
 
-    def render(self, render_mode: str | None) -> np.ndarray | None:
-        """Return the frame of the current state ("rgb_array"), or show it ("human").
+    def render(self, render_mode: str | None) -> np.ndarray | tuple[np.ndarray, ...] | None:
+        """Return the frame of the current state, or show it in a window.
+
+        Args:
+            render_mode: "rgb_array", "depth_array" (the depths without the ball), "rgbd_tuple"
+                (both), or "human".
 
         Raises:
             ValueError: if it is another mode.
             RuntimeError: if it is "human" and there is no screen.
         """
-        check_choice("render_mode", render_mode or "None", ("rgb_array", "human"))
+        check_choice("render_mode", render_mode or "None", RENDERER_MODES)
+        if render_mode == "depth_array":
+            return self._camera.depth(self._current_row())
+        if render_mode == "rgbd_tuple":
+            return self._frame(), self._camera.depth(self._current_row())
         if render_mode == "human":
             if self._window is None:
                 modes = {"render_modes": ["human"], "render_fps": self._fps}

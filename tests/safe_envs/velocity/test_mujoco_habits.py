@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 from safe_envs.rendering.mujoco_package import load_mujoco
+from safe_envs.safety_gymnasium_bridge.viewer import SeparateViewer
 from safe_envs.velocity.env import SafetyVelocityEnv
 from safe_envs.velocity.robots import ROBOTS
 
@@ -237,6 +238,25 @@ def test_the_default_camera_is_configured():
     env.render()
     assert 1.0 < camera.lookat[0] < 7.2  # older releases of MuJoCo follow little by little
     assert near.std() > 0
+    env.close()
+
+
+@pytest.mark.usefixtures("opengl")
+def test_depths_are_those_of_gymnasiums_viewer():
+    """Its viewer draws the same model and data with the same camera."""
+    env = SafetyVelocityEnv("Hopper", None, "rgb_array", width=96, height=64)
+    env.reset(seed=0)
+    env.step(np.ones(3))
+    ours = env.mujoco_renderer.render("depth_array")
+    viewer = SeparateViewer(env.model, env.data, 96, 64)
+    theirs = viewer.render("depth_array", env.mujoco_renderer.camera_id)
+    viewer.free()
+    assert (ours.shape, ours.dtype) == ((64, 96), np.float32)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert ours.std() > 0
+    frame, depths = env.mujoco_renderer.render("rgbd_tuple")
+    np.testing.assert_array_equal(frame, env.render())
+    np.testing.assert_array_equal(depths, ours)
     env.close()
 
 
