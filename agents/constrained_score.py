@@ -1,7 +1,7 @@
 """A score of episodes that counts violated constraints, for tools that rank agents by reward.
 
-RL Zoo's search, Stable-Baselines3's `EvalCallback` and its best model go by the mean episode reward
-that a Monitor records, and so prefer agents that ignore the constraints.
+RL Zoo's search and Stable-Baselines3's `EvalCallback` with its best model use the mean episode
+reward that a Monitor records, so they prefer agents that ignore the constraints.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 
 class ConstrainedScore(gym.Wrapper, gym.utils.RecordConstructorArgs):
-    """Replaces the episode reward that a Monitor inside recorded by a score with the constraints.
+    """Replaces the episode reward that an inner Monitor recorded with a score of the constraints.
 
     After k episodes of an evaluation, the mean of `info["episode"]["r"]` is
 
         mean value - penalty * sum_i [mean cost_i - limit_i]+
 
     for every k: each episode reports by how much it changed k times this number. So the constraints
-    are on the mean cost, as they are declared, and one costly episode among cheap ones may be
-    allowed. With a penalty above the optimal multipliers, the best score is that of the constrained
-    optimum. Values and costs are sums with the declared discounts.
+    are on the mean cost, as declared, and one costly episode among cheap ones may be allowed. With
+    a penalty above the optimal multipliers, the best score is that of the constrained optimum.
+    Values and costs are sums with the declared discounts.
 
-    Rewards, costs and everything else pass unchanged: agents learn as without it, and only what is
-    reported of whole episodes differs. An evaluation starts with a reset that no step precedes, as
-    in Stable-Baselines3's `evaluate_policy`. Each copy of the environment counts its own episodes.
+    Rewards, costs and everything else are unchanged: agents learn as they do without it, and only
+    the reported episode rewards differ. An evaluation starts with a reset before any step, as in
+    Stable-Baselines3's `evaluate_policy`. Each copy of the environment counts its own episodes.
 
     Args:
         env: an environment, with a Monitor inside if Stable-Baselines3 is to see the score.
-        penalty: of one unit of violation, in units of return. 100 is twenty times the largest
-            multiplier met in this project's experiments (2 to 5 on the velocity tasks).
+        penalty: for one unit of violation, in units of return. 100 is twenty times the largest
+            multiplier in this project's experiments (2 to 5 on the velocity tasks).
         cost_limit: None for the declared limits, one number, or one per constraint.
 
     Raises:

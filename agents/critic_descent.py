@@ -18,8 +18,8 @@ from safe_envs.contract.argument_checks import check_number
 class NonFiniteLossError(RuntimeError, ValueError):
     """A loss became NaN or infinite; the policy was left as it was before that step.
 
-    It is a ValueError as well, as which PyTorch's distributions report such policies and which
-    searches over hyperparameters (RL Zoo's) take for a trial that failed.
+    It is also a ValueError: PyTorch's distributions raise one for such policies, and RL Zoo's
+    hyperparameter search treats it as a failed trial.
     """
 
 

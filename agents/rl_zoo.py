@@ -1,12 +1,12 @@
 """The agents in RL Baselines3 Zoo: importing this module adds them to its algorithms.
 
-Each is there under its name in lower case, `agents.PPOLag` as "ppolag", with a space for the Zoo's
-hyperparameter search. A name that the Zoo uses itself is left alone: "ppo" stays
+Each has its class name in lower case ("ppolag" for `agents.PPOLag`) and a space for the Zoo's
+hyperparameter search. Names that the Zoo itself uses keep their meaning: "ppo" stays
 Stable-Baselines3's, and `agents.PPO` is "agents_ppo".
 
-The Zoo's commands check `--algo` before they import `--gym-packages`. So that they know the
-agents, either start them from here (`python -m agents.rl_zoo train --algo ppolag ...`), or import
-this module in a file `custom_envs.py` of the working directory, which the Zoo imports first.
+The Zoo's commands check `--algo` before they import `--gym-packages`. To make the agents available,
+either run the commands through this module (`python -m agents.rl_zoo train --algo ppolag ...`), or
+import it in a file `custom_envs.py` in the working directory, which the Zoo imports first.
 
 `hyperparams` makes this module a configuration that fits every agent: `--conf-file agents.rl_zoo`.
 """
@@ -36,14 +36,14 @@ except ModuleNotFoundError as error:
         "agents.rl_zoo needs RL Baselines3 Zoo: pip install rl_zoo3 requests pandas"
     ) from error
 
-# The commands of the Zoo that take `--algo`, by the modules that hold them.
+# The Zoo's commands that take `--algo`, and their modules.
 COMMANDS = ("train", "enjoy", "record_video", "record_training", "push_to_hub", "load_from_hub")
 
 
 def __getattr__(name: str) -> Any:
-    """Return `hyperparams`, anew each time: a run of the Zoo changes what it reads.
+    """Return `hyperparams`, a new copy each time, because the Zoo changes what it reads.
 
-    They are the Zoo's own default for environments that it has no settings for.
+    They are the Zoo's own defaults for environments without settings.
     """
     if name == "hyperparams":
         return {"default": {"n_timesteps": 1e6, "policy": "MlpPolicy"}}
@@ -51,7 +51,7 @@ def __getattr__(name: str) -> Any:
 
 
 def zoo_name(agent: str) -> str:
-    """Return the name of an agent of this package in the Zoo."""
+    """Return the Zoo's name for an agent of this package."""
     kind, name = named_agent(agent), agent.lower()
     return name if ALGOS.get(name, kind) is kind else f"agents_{name}"
 
@@ -64,11 +64,11 @@ def register(name: str, agent: type[ConstrainedAgent]) -> None:
         agent: the class; one of your own works as well.
 
     Raises:
-        ValueError: if the Zoo has another algorithm of that name.
+        ValueError: if the Zoo has another algorithm with that name.
     """
     if ALGOS.get(name, agent) is not agent:
         raise ValueError(
-            f"the Zoo has an algorithm {name!r} already, {ALGOS[name].__name__}; take another name"
+            f"the Zoo already has an algorithm {name!r}, {ALGOS[name].__name__}; pass another name"
         )
 
     def sample(

@@ -1,4 +1,4 @@
-"""What a file of a saved agent holds, whether this version can read it, and what may be changed."""
+"""What a saved agent's file holds, whether this version can read it, and what can be changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safe_envs.contract.argument_checks import closest_hint, is_number
 from safe_envs.contract.cost_signal import with_limits
 
 PROGRESS = (1.0, 0.75, 0.5, 0.25, 0.0)  # at which schedules are compared
-FOUND_OUT = ("gamma", "cost_gamma", "learning_rate")  # None leaves them to the agent
+FOUND_OUT = ("gamma", "cost_gamma", "learning_rate")  # None lets the agent choose them
 
 
 def saved_data(

@@ -1,10 +1,10 @@
-"""Search spaces for hyperparameters: one per part, from which every agent's is put together.
+"""Search spaces for hyperparameters: one per part, from which every agent's space is assembled.
 
-An agent's space is that of all agents, that of its policy and those of its parts, so that a new
-combination of parts needs none of its own. The values come from an Optuna trial, or anything else
-with its `suggest_...` methods; Optuna itself is not imported.
+An agent's space combines those of all agents, of its policy and of its parts, so a new combination
+of parts needs no space of its own. The values come from an Optuna trial, or any object with its
+`suggest_...` methods; Optuna itself is not imported.
 
-Left out of every space is what defines the problem and not the agent: limits, discounts, and
+No space contains what defines the problem rather than the agent: limits, discounts, and
 `normalize_advantage`, which sets the units of a price.
 """
 
@@ -34,7 +34,7 @@ from agents.scpo.scpo_update import ScpoSettings
 
 
 class SearchTrial(Protocol):
-    """What a space asks of a trial; `optuna.Trial` has it."""
+    """The methods of a trial that a space uses; `optuna.Trial` has them."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """Return a number between the bounds, both included."""
@@ -49,7 +49,7 @@ class SearchTrial(Protocol):
         ...
 
     def set_user_attr(self, key: str, value: Any) -> None:
-        """Keep a value to show beside the trial's parameters."""
+        """Store a value to show with the trial's parameters."""
         ...
 
 
@@ -58,9 +58,9 @@ class Dimension(NamedTuple):
 
     Args:
         argument: of the agent.
-        label: of the parameter in the study; differs from the argument where its values do.
+        label: name of the parameter in the study; differs from the argument if its values do.
         suggest: returns the parameter's value, given the trial and the label.
-        value: the argument's value for that of the parameter.
+        value: maps the parameter's value to the argument's.
     """
 
     argument: str
@@ -128,13 +128,13 @@ NETWORKS = MappingProxyType(
 )
 
 # "Zoo" below is RL Baselines3 Zoo 2.9 (its space of PPO, or of TRPO), whose ranges are taken over
-# where the argument is the same, so that a search compares like with like.
+# where the argument is the same, so that searches are comparable.
 SPACES: Mapping[type, Space] = MappingProxyType(
     {
         ConstrainedAgent: (
             scale("learning_rate", 1e-5, 2e-3),  # Zoo
-            # The Zoo's lower end, 2^5, is left out: rollouts much shorter than an episode measure
-            # the violation on the short episodes alone (see `ConstrainedAgent`).
+            # The Zoo's lower end, 2^5, is left out: with rollouts much shorter than an episode,
+            # agents measure the violation on short episodes only (see `ConstrainedAgent`).
             power_of_two("n_steps", 8, 12),
             below_one("gae_lambda", 1e-4, 0.1),  # Zoo
             below_one("cost_gae_lambda", 1e-4, 0.1),  # as the reward's
@@ -189,7 +189,7 @@ SPACES: Mapping[type, Space] = MappingProxyType(
             one_of("clip_range", 0.1, 0.2, 0.3, 0.4),  # as PPO's
             whole("groups", 0, 8),  # each costs a measurement of the validation set
         ),
-        SafetySettings: (),  # what safe means
+        SafetySettings: (),  # these define what is safe
     }
 )
 
@@ -210,14 +210,14 @@ class SearchSpace:
         for part in parts:
             if part not in SPACES:
                 raise LookupError(
-                    f"{agent.__name__} has a part without search space, {part.__module__}."
+                    f"{agent.__name__} has a part without a search space, {part.__module__}."
                     f"{part.__name__}; add it to SPACES in agents/search_spaces.py, with () if "
                     "none of its arguments should be searched"
                 )
         self.dimensions = tuple(one for part in parts for one in SPACES[part])
 
     def sample(self, trial: SearchTrial) -> dict[str, Any]:
-        """Return arguments of the agent that the trial draws; it shows those named otherwise."""
+        """Return the agent's arguments drawn by the trial, which shows those under other labels."""
         drawn = {one.label: one.suggest(trial, one.label) for one in self.dimensions}
         arguments = self.arguments(drawn)
         for one in self.dimensions:

@@ -1,8 +1,7 @@
 """Tuned settings of an agent as a YAML file for RL Zoo.
 
-`python -m baselines.zoo_settings CPO SafetyHopperVelocity-v1 > cpo.yml` prints what the files in
-baselines/hyperparameters say for the agent on this environment, in the Zoo's words, for its
-`--conf-file`.
+`python -m baselines.zoo_settings CPO SafetyHopperVelocity-v1 > cpo.yml` writes the settings in
+baselines/hyperparameters for this agent and environment in the Zoo's format, for its `--conf-file`.
 """
 
 from __future__ import annotations
@@ -30,18 +29,20 @@ class ZooSettingsOptions:
     env: Annotated[str, tyro.conf.Positional]
     """Id of the environment."""
     total_timesteps: int = 1_000_000
-    """Environment steps of a training; the Zoo's -n overrides it."""
+    """Environment steps of a training run; the Zoo's -n overrides it."""
 
 
 def zoo_settings(agent: str, env_id: str, total_timesteps: int) -> dict[str, Any]:
-    """Return the Zoo's entry for an agent on an environment: settings other than the defaults.
+    """Return the Zoo's entry for an agent on an environment: settings that are not the defaults.
 
     Raises:
         ValueError: if there is no deep agent of that name.
         gym.error.Error: if Gymnasium cannot make the environment.
     """
     if kind_of(agent) != "deep agent":
-        raise ValueError(f"{agent} is not trained; RL Zoo takes the deep agents of `agents` alone")
+        raise ValueError(
+            f"{agent} is not a deep agent; RL Zoo takes only the deep agents of `agents`"
+        )
     defaults = default_hyperparameters(agent)
     tuned = hyperparameters_for(agent, env_id)
     settings = {name: value for name, value in tuned.items() if value != defaults[name]}
@@ -51,7 +52,7 @@ def zoo_settings(agent: str, env_id: str, total_timesteps: int) -> dict[str, Any
     usual = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
     entry = {"n_timesteps": total_timesteps, "policy": settings.pop("policy", usual)}
     if settings.pop("normalize_observation", False) and isinstance(space, spaces.Box):
-        # In the Zoo, `true` would scale the rewards as well, and with them the price of the costs.
+        # In the Zoo, `true` would also scale the rewards, and with them the price of the costs.
         entry["normalize"] = "dict(norm_obs=True, norm_reward=False)"
     return {**entry, **settings}
 
@@ -63,7 +64,7 @@ def as_yaml(env_id: str, entry: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a value on one line: JSON, which YAML contains, but for numbers such as 1e-05."""
+    """Return a value on one line, as JSON, which is valid YAML except for numbers like 1e-05."""
     if isinstance(value, dict):
         return f"{{{', '.join(f'{name}: {_text(one)}' for name, one in value.items())}}}"
     if isinstance(value, list):
@@ -77,7 +78,7 @@ def _text(value: Any) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the file and return the exit code; 2 for a refused argument."""
+    """Print the file and return the exit code; 2 for an invalid argument."""
     options = tyro.cli(ZooSettingsOptions, prog="python -m baselines.zoo_settings", args=arguments)
     try:
         entry = zoo_settings(options.agent, options.env, options.total_timesteps)

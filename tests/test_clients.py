@@ -1,4 +1,4 @@
-"""`make clients`: what its table says and how it ends. The clients themselves are not installed."""
+"""The table and exit code of `make clients`. The clients themselves are not installed."""
 
 import subprocess
 import sys
@@ -52,4 +52,4 @@ def test_unknown_clients_are_refused():
     command = [sys.executable, FOLDER / "run.py", "skrll"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "unknown clients ['skrll']; known: torchrl, minari, skrl" in ended.stderr
+    assert "unknown clients ['skrll']; pass any of torchrl, minari, skrl" in ended.stderr

@@ -197,7 +197,7 @@ class ScpoUpdate:
     def _objective(self, policy: MlpPolicy, batch: Batch, progress_remaining: float) -> Objective:
         assert self._attached is not None
         if self._settings.objective == "ppo":
-            # The steps of validation can lead far beyond the budget, where none remains.
+            # Validation steps can exceed the budget, so that no progress remains.
             epsilon = clip_range_at(max(progress_remaining, 0.0), self._settings.clip_range)
             return ClippedReturn(batch, epsilon)
         if self._settings.objective == "reinforce":

@@ -2,7 +2,7 @@
 
 Every first-order method returns a `SolverTrace`: one row per exact policy evaluation, and the last
 policy. The `lin_` solvers and `ppqa_alm` search the log-linear policies of given features, the
-others all policies. Limits that no policy meets are an error in all of them.
+others all policies. All of them raise an error if no policy meets the limits.
 """
 
 from agents.tabular.features import one_hot, tile_coding

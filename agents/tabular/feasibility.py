@@ -1,9 +1,9 @@
-"""Whether any policy of a CMDP meets its limits; the error that says so if none does.
+"""Whether any policy of a CMDP meets its limits, and the error if none does.
 
 Phase one of the occupancy linear program, min over policies of the largest violation, by column
 generation (Dantzig and Wolfe 1960). Every column is the exact optimum of one weighted cost by
-policy iteration, so no program over all states and actions is solved: on 300 dense states it takes
-a few hundredths of a second, the linear program ten seconds.
+policy iteration, so no program over all states and actions is solved: on 300 dense states this
+takes a few hundredths of a second, while the linear program takes ten seconds.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from scipy.optimize import linprog
 
 from safe_envs.tabular.model import TabularCMDP
 
-TOLERANCE = 1e-9  # of `cost_units`: a limit missed by less counts as met, for values are rounded
+TOLERANCE = 1e-9  # of `cost_units`; a limit missed by less counts as met: values are rounded
 ROUNDING = 1e-12  # of the same: smaller differences of action values are rounding
 MOST_COLUMNS = 1000
-ENOUGH_COLUMNS = 100  # if they prove that no policy meets the limits, however near one comes
+ENOUGH_COLUMNS = 100  # enough if they prove that no policy meets the limits, even by a little
 
 
 class Closest(NamedTuple):
@@ -32,7 +32,7 @@ def check_feasible(cmdp: TabularCMDP) -> Closest:
     """Return how close policies come to the limits if one meets them.
 
     Raises:
-        ValueError: if none does; it names the constraints and the least costs.
+        ValueError: if none does; it names the constraints and the lowest possible costs.
     """
     closest = closest_to_limits(cmdp)
     if closest.violation <= TOLERANCE:
@@ -42,14 +42,16 @@ def check_feasible(cmdp: TabularCMDP) -> Closest:
     impossible = least - cmdp.limits > TOLERANCE * units
     names = [f"{name!r}" for name, no in zip(cmdp.constraint_names, impossible, strict=True) if no]
     if names:
-        reason = f"more than {', '.join(names)} may have"
+        plural = "s" if len(names) > 1 else ""
+        reason = f"which is above the limit{plural} of {', '.join(names)}"
     else:
         reason = (
-            f"but not of all together, and the nearest to the limits are {_shown(closest.costs)}"
+            "but no policy reaches them all at once; the costs closest to the limits are "
+            f"{_shown(closest.costs)}"
         )
     raise ValueError(
-        f"no policy meets the limits {cmdp.limits.tolist()}: the smallest value of each cost alone "
-        f"is {_shown(least)}, {reason}; raise the limits"
+        f"no policy meets the limits {cmdp.limits.tolist()}: the lowest possible value of each "
+        f"cost alone is {_shown(least)}, {reason}; raise the limits"
     )
 
 
@@ -61,7 +63,7 @@ def closest_to_limits(cmdp: TabularCMDP) -> Closest:
     bound its minimum from above; the prices of that problem are the next w.
     """
     units = cost_units(cmdp)
-    # No V_c is beyond its unit, so a limit beyond two is a limit at two, and a number for HiGHS.
+    # No V_c exceeds its unit, so limits beyond two units are set to two, which HiGHS can handle.
     limits = np.clip(cmdp.limits, -2.0 * units, 2.0 * units)
     weights = np.full(cmdp.num_constraints, 1.0 / max(1, cmdp.num_constraints))
     columns: list[np.ndarray] = []  # (m,) costs of each policy found
@@ -84,9 +86,9 @@ def closest_to_limits(cmdp: TabularCMDP) -> Closest:
 def cheapest(cmdp: TabularCMDP, weights: np.ndarray) -> tuple[float, np.ndarray]:
     """Return a lower bound of weights . V_c over all policies, and the V_c of the cheapest, (m,).
 
-    By policy iteration. With V of the last policy and d(s) = V(s) - min_a Q(s, a), every policy
-    has values of at least V - max d / (1 - discount), so the bound holds even where rounding
-    stopped the iteration early.
+    By policy iteration. With V of the last policy and d(s) = V(s) - min_a Q(s, a), every policy has
+    values of at least V - max d / (1 - discount), so the bound holds even if rounding stopped the
+    iteration early.
     """
     states, choices = np.arange(cmdp.num_states), np.eye(cmdp.num_actions)
     chosen = np.zeros(cmdp.num_states, dtype=np.int64)

@@ -45,8 +45,8 @@ def lin_ppo_lag(
         initial_parameters: (d,) start; zeros, the uniform policy, if None.
 
     Raises:
-        ValueError: if an argument is out of range, or no policy meets the limits; the error
-            says which.
+        ValueError: if an argument is out of range or no policy meets the limits; the error says
+            which.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap

@@ -43,13 +43,13 @@ def linear_program(cmdp: TabularCMDP) -> Optimum:
     the returned policy by exact evaluation; states of zero occupancy get the uniform policy.
 
     Raises:
-        ValueError: if no policy meets the limits; it names the constraints and the least costs.
+        ValueError: if no policy meets the limits; it names the constraints and the lowest costs.
     """
     flow, start = _flow_equations(cmdp)
     reward, costs = -cmdp.reward.ravel(), cmdp.costs.reshape(len(cmdp.limits), -1)
     solution = _highs(reward, flow, start, costs, cmdp.limits)
     if solution.status == 2:
-        missed = max(check_feasible(cmdp).violation, 0.0) + SLACK  # refused for rounding only
+        missed = max(check_feasible(cmdp).violation, 0.0) + SLACK  # infeasible only by rounding
         limits = cmdp.limits + missed * cost_units(cmdp)
         solution = _highs(reward, flow, start, costs, limits)
     if not solution.success:

@@ -40,8 +40,8 @@ def npg_pd(
         initial_policy: (S, A) start with entries > 0; uniform if None.
 
     Raises:
-        ValueError: if an argument is out of range, or no policy meets the limits; the error
-            says which.
+        ValueError: if an argument is out of range or no policy meets the limits; the error says
+            which.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap

@@ -57,8 +57,8 @@ def ppqa_alm(
         initial_parameters: (d,) start; zeros, the uniform policy, if None.
 
     Raises:
-        ValueError: if an argument is out of range, or no policy meets the limits; the error
-            says which.
+        ValueError: if an argument is out of range or no policy meets the limits; the error says
+            which.
 
     Warns:
         MultiplierGrowthWarning: if the multipliers grow while the violation does not fall.

@@ -64,8 +64,8 @@ def pqa_alm(
         initial_policy: (S, A) start; uniform if None.
 
     Raises:
-        ValueError: if an argument is out of range, or no policy meets the limits; the error
-            says which.
+        ValueError: if an argument is out of range or no policy meets the limits; the error says
+            which.
     """
     check_positive(step_size=step_size, penalty=penalty)
     check_count(primal_steps=primal_steps)

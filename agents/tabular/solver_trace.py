@@ -10,7 +10,7 @@ from agents.tabular.feasibility import check_feasible
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP, amounts
 
-UNMET = 50  # policies beyond the limits before it is examined whether any policy meets them
+UNMET = 50  # policies beyond the limits before checking whether any policy meets them
 ROUNDING = 1e-9  # a violation up to this is printed as feasible
 
 
@@ -52,8 +52,8 @@ class SolverTrace:
 class TraceRecorder:
     """Evaluates policies within a budget and records one row for each.
 
-    If the first policies all exceed the limits, it examines whether any policy meets them. The
-    evaluations that this needs are not part of the budget.
+    If the first policies all exceed the limits, it checks whether any policy meets them. The
+    evaluations for this check do not count toward the budget.
     """
 
     def __init__(self, cmdp: TabularCMDP, evaluations: int) -> None:

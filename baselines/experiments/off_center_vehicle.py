@@ -1,13 +1,13 @@
-"""Does the filter's metric matter for other vehicles, above all with an off-center mass?
+"""Does the filter's metric matter for other vehicles, especially with an off-center mass?
 
     python -m baselines.experiments.off_center_vehicle
 
-Paired flights behind the safety filter with the Euclidean and the LQR metric, at orders 2 and 3.
-With the mass in the middle of the rotors, both metrics correct a row of order 2 in the same way: it
-contains the total thrust alone, whose direction is an eigenvector of the metric. An off-center mass
+Paired flights with the safety filter in the Euclidean and the LQR metric, at orders 2 and 3. With
+the mass in the middle of the rotors, both metrics correct a row of order 2 in the same way: the row
+contains only the total thrust, whose direction is an eigenvector of the metric. An off-center mass
 breaks this symmetry. The geometric controller flies and ignores obstacles; the returns of a pair
-differ by the metric alone. The question comes from Lin and Xu, "Curvature-Guided Safety Filters"
-(arXiv 2602.12603); the vehicles and all else are this project's choice.
+differ only because of the metric. The question comes from Lin and Xu, "Curvature-Guided Safety
+Filters" (arXiv 2602.12603); the vehicles and everything else are this project's choice.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Flyer(NamedTuple):
 
 
 def off_center(vehicle: Vehicle, ahead: float, left: float) -> Vehicle:
-    """Return the vehicle with its mass moved by shares of the rotors' distance along x and y."""
+    """Return the vehicle with its mass moved by fractions of the rotors' distance in x and y."""
     return vehicle.with_center_of_mass(ahead * vehicle.rotor_x[0], left * vehicle.rotor_y[-1])
 
 
@@ -72,24 +72,24 @@ class OffCenterArguments:
     """Fly the same scenarios with both metrics and every vehicle, and print the gains."""
 
     scenarios: int = 32
-    """Starts and obstacles, the same for both metrics."""
+    """Number of starts and obstacle layouts, the same for both metrics."""
     seed: int = 0
     """Random seed of the scenarios."""
     scenes: tuple[SceneName, ...] = ("spheres", "column")
-    """Where to fly."""
+    """Scenes to fly in."""
     vehicles: tuple[str, ...] = tuple(FLYERS)
-    """Which of the vehicles."""
+    """Vehicles to fly."""
     margin: float = 0.03
     """Added to the spheres' radii by the filters [m]."""
     steps: int | None = None
-    """Of 0.01 s; None for once around the figure eight, 600 of the Crazyflie's and 850 of the
-    Hummingbird's."""
+    """Steps of 0.01 s; None for once around the figure eight: 600 for the Crazyflie and 850 for
+    the Hummingbird."""
     out: Path = Path("runs/off_center_vehicle")
-    """Folder of results.json."""
+    """Folder for results.json."""
 
 
 def loss_saved_by_algebra(vehicle: Vehicle) -> float:
-    """Return by how much less the LQR metric's correction of one row of order 2 loses, a share.
+    """Return the fraction by which the LQR metric loses less when it corrects one row of order 2.
 
     The row is a = (1, 1, 1, 1). Corrections d with a'd = 1 lose d'W d: the nearest one in W loses
     1 / (a'W^-1 a), the nearest Euclidean one a'W a / (a'a)^2.
@@ -100,7 +100,7 @@ def loss_saved_by_algebra(vehicle: Vehicle) -> float:
 
 
 def flown(arguments: OffCenterArguments, scene: SceneName, flyer: Flyer, chosen: Filter) -> Flights:
-    """Return the flights of one vehicle behind one filter."""
+    """Return the flights of one vehicle with one filter."""
     steps = arguments.steps or round(flyer.reference.period / CONTROL_DT)
     case = (arguments.scenarios, arguments.seed, arguments.margin, steps)
     return fly(scene, chosen, *case, conditions=flyer._asdict())
@@ -110,7 +110,7 @@ def compared(euclidean: Flights, weighted: Flights) -> dict[str, float]:
     """Return the figures of one pair of filters.
 
     The terminal penalty of a flight that ends early is much larger than what a metric changes, so
-    there is also the gain of the pairs that both fly to the end, if they are two or more.
+    the gain of the pairs in which both flights finish is included if there are at least two.
     """
     gain = paired_interval(weighted.returns, euclidean.returns)
     both = ~(euclidean.ended_early | weighted.ended_early)
@@ -139,7 +139,7 @@ def compared(euclidean: Flights, weighted: Flights) -> dict[str, float]:
 def table(scene: str, rows: Mapping[str, Mapping[int, Mapping[str, float]]]) -> Table:
     """Return the figures as a table; pairs of cells are Euclidean / LQR."""
     shown = Table(
-        "vehicle", "order", "return", "gain", "pairs to the end", "gain of these", "wins",
+        "vehicle", "order", "return", "gain", "pairs that finish", "their gain", "wins",
         "steps in a sphere", "not certified", "worst clearance [m]", "ended early", title=scene,
     )  # fmt: skip
     forms = {
@@ -175,7 +175,7 @@ def run(arguments: OffCenterArguments, console: Console) -> dict[str, Any]:
     """
     unknown = sorted(set(arguments.vehicles) - set(FLYERS))
     if unknown:
-        raise ValueError(f"unknown vehicles {unknown}; pass some of {', '.join(FLYERS)}")
+        raise ValueError(f"unknown vehicles {unknown}; pass any of {', '.join(FLYERS)}")
     filters = {(each.order, each.metric): each for each in FILTERS}
     saved = {name: loss_saved_by_algebra(FLYERS[name].vehicle) for name in arguments.vehicles}
     results: dict[str, Any] = {
@@ -197,7 +197,7 @@ def run(arguments: OffCenterArguments, console: Console) -> dict[str, Any]:
         results[scene] = rows
         console.print(table(scene, rows))
     for name, share in saved.items():
-        console.print(f"{name}: one corrected row of order 2 loses {share:.1%} less by algebra")
+        console.print(f"{name}: one corrected row of order 2 loses {share:.1%} less (formula)")
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out / "results.json", results)
     console.print(f"written to {arguments.out}")

@@ -116,7 +116,7 @@ def exact_values(
 ) -> ExactValues | None:
     """Return the policy's values by the environment's tabular model.
 
-    None if it has none, or if it is not known what it shows of each state.
+    None if it has none, or if its observation of each state is unknown.
     """
     cmdp, seen = find_tabular_model(env), find_tabular_observations(env)
     if cmdp is None or seen is None:

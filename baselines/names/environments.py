@@ -33,7 +33,7 @@ class HasTabularModel(Protocol):
 
 @runtime_checkable
 class HasTabularObservations(Protocol):
-    """An environment that shows the states of its tables in its own way."""
+    """An environment that reports its observation of each state."""
 
     def tabular_observations(self) -> np.ndarray:
         """Return the observation of each state of the CMDP, (S, ...)."""
@@ -114,7 +114,8 @@ def find_tabular_model(name: EnvironmentName) -> TabularCMDP | None:
 def find_tabular_observations(name: EnvironmentName) -> np.ndarray | None:
     """Return what an agent sees of each state of an environment's CMDP, (S, ...).
 
-    None if it has no CMDP, or if it neither shows the states' numbers nor says what it shows.
+    None if it has no CMDP, or if it observes something other than state numbers and does not say
+    what.
 
     Raises:
         ValueError: if Gymnasium cannot make the environment.

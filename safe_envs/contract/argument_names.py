@@ -1,4 +1,4 @@
-"""Unknown arguments are refused with the known ones and the closest."""
+"""Unknown arguments are errors that name the closest match and the known arguments."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ R = TypeVar("R")
 def known_arguments(
     *passed_on_to: Callable[..., Any],
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that makes a constructor or factory refuse unknown keyword arguments.
+    """Return a decorator that makes a constructor or factory reject unknown keyword arguments.
 
-    Python's own error names only the unknown one, and `gymnasium.make` passes on what it is given.
+    Python's own error names only the unknown argument.
 
     Args:
-        passed_on_to: what gets the `**arguments` of the decorated function; their arguments, too,
-            are known.
+        passed_on_to: functions or classes that get the `**arguments` of the decorated function;
+            their arguments are known, too.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         known = set().union(*map(_named_arguments, (function, *passed_on_to)))
         owner = function.__qualname__.removesuffix(".__init__")
-        if owner == function.__name__:  # not of a class
+        if owner == function.__name__:  # not in a class
             owner = f"{function.__module__.rpartition('.')[2]}.{owner}"
 
         @functools.wraps(function)
@@ -46,8 +46,8 @@ def known_arguments(
 def unexpected_argument(owner: str, name: str, known: Iterable[str]) -> str:
     """Return "OWNER got an unexpected keyword argument 'NAME'; did you mean ...? Known: ...".
 
-    It begins as Python's own message does: libraries that try out arguments, such as torchrl with
-    `frameskip`, recognize a refusal by these words.
+    It begins like Python's own message, because libraries that try out arguments, such as torchrl
+    with `frameskip`, recognize these words.
     """
     hint = unknown_name("argument", name, known).removeprefix("unknown argument")
     return f"{owner} got an unexpected keyword argument{hint}"

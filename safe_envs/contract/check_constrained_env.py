@@ -48,7 +48,7 @@ class ContractReport:
     environment: str
     passed: tuple[str, ...]
     skipped: tuple[str, ...]  # each with its reason
-    notes: tuple[str, ...] = ()  # what is allowed but may surprise other libraries
+    notes: tuple[str, ...] = ()  # allowed, but may cause trouble in other libraries
 
     def __str__(self) -> str:
         lines = [f"{self.environment} follows the cost contract:"]
@@ -78,7 +78,7 @@ def check_constrained_env(
 
     Raises:
         CostSignalError: at the first violated rule; the message names the rule, step and value. An
-            error of the environment or of another library is the cause.
+            error raised by the environment or another library is its cause.
         TypeError: if this is neither an id nor a function.
         gym.error.Error: if there is no such id.
         ImportError: if the module of an id cannot be imported.
@@ -87,7 +87,7 @@ def check_constrained_env(
     name, make, has_native = _resolve(id_or_factory, kwargs)
     with _explained("making the environment"):
         env = make()
-    require(isinstance(env, gym.Env), f"{name} made {env!r}, which is no gymnasium.Env")
+    require(isinstance(env, gym.Env), f"{name} made {env!r}, which is not a gymnasium.Env")
     constraints = _check_declaration(env)
     env.close()
     with _explained(f"gymnasium.utils.env_checker.check_env of {name}"):
@@ -163,23 +163,23 @@ def _import_for(env_id: str, module: str) -> None:
 
 @contextmanager
 def _explained(check: str) -> Iterator[None]:
-    """Turn any error inside into one that says which check it ended."""
+    """Turn any error inside into one that names the check that failed."""
     try:
         yield
     except (CostSignalError, NonFiniteEnvError):
         raise
     except Exception as error:
-        raise CostSignalError(f"{check} ended with {type(error).__name__}: {error}") from error
+        raise CostSignalError(f"{check} failed with {type(error).__name__}: {error}") from error
 
 
 def _plain_entries(rollouts: Sequence[Rollout]) -> list[str]:
-    """Return a note about entries of infos that are neither NumPy's nor strings."""
+    """Return a note about info entries that are neither NumPy values nor strings."""
     names = {name for rollout in rollouts for t in rollout for name in plain_entries(t.info)}
     if not names:
         return []
     return [
-        f"{', '.join(sorted(names))}: libraries that ask values for their dtype, such as torchrl, "
-        "cannot read them; report NumPy scalars and arrays"
+        f"{', '.join(sorted(names))}: libraries that read a value's dtype, such as torchrl, "
+        "cannot use them; report NumPy scalars and arrays"
     ]
 
 

@@ -31,15 +31,15 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     on `env.unwrapped`.
 
     Out-of-range Box actions are clipped; NaN, a wrong shape and an invalid Discrete action raise
-    ValueError. `cost_fn` gets copies, so it may be used with environments that reuse their arrays.
-    Python's numbers in infos become NumPy scalars.
+    ValueError. `cost_fn` gets copies, so environments may reuse their arrays. Python numbers in
+    infos become NumPy scalars.
 
     Args:
         env: the environment to wrap.
         constraints: one `ConstraintSpec` or several; None keeps those the environment declares.
         cost_fn: returns the step's cost, or one cost per constraint.
         reward_discount: the discount of the return, 1.0 for the plain sum; None keeps the declared
-            one, else 1.0.
+            one, or 1.0 if there is none.
 
     Raises:
         CostSignalError: if constraints are neither given nor declared; at a step, if the cost is

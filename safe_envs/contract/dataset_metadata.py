@@ -1,4 +1,4 @@
-"""What a dataset has to keep about the environment its costs come from."""
+"""What a dataset should store about the environment that its costs come from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TIME_LIMIT = "max_episode_steps"  # of make_vec's arguments, which its spec leav
 
 
 def dataset_metadata(env: gym.Env | gym.vector.VectorEnv) -> dict[str, Any]:
-    """Return what a dataset of this environment has to keep: limits, discounts, id and arguments.
+    """Return what a dataset of this environment should store: limits, discounts, id, arguments.
 
-    Only strings, numbers, None, lists and dicts, so that `json` and Minari's
-    `dataset.storage.update_metadata` take it:
+    It has only strings, numbers, None, lists and dicts, so that `json` and Minari's
+    `dataset.storage.update_metadata` accept it:
 
     | key | value |
     |---|---|
@@ -31,9 +31,9 @@ def dataset_metadata(env: gym.Env | gym.vector.VectorEnv) -> dict[str, Any]:
     | `env_kwargs` | the arguments it was made with; None without an id |
     | `max_episode_steps` | steps after which an episode is truncated; None for no limit |
     | `constraint_names`, `cost_limits`, `cost_discounts` | one entry per constraint |
-    | `reward_discount` | of the return |
+    | `reward_discount` | the discount of the return |
 
-    Arrays become lists, and a function its name "module:name": it cannot be called from a dataset.
+    Arrays become lists. Functions become their names, "module:name", and cannot be called.
 
     Args:
         env: single, wrapped or bridged, or a native vector environment.
@@ -57,7 +57,7 @@ def dataset_metadata(env: gym.Env | gym.vector.VectorEnv) -> dict[str, Any]:
 
 
 def _written(arguments: dict[str, Any], env_id: str) -> dict[str, Any]:
-    """Return the environment's own arguments as JSON keeps them."""
+    """Return the environment's own arguments as JSON values."""
     kept = {}
     for name, value in arguments.items():
         if name in OF_MAKE_VEC or name == TIME_LIMIT:
@@ -66,14 +66,14 @@ def _written(arguments: dict[str, Any], env_id: str) -> dict[str, Any]:
             kept[name] = json.loads(json.dumps(value, default=_plain))
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"argument {name!r} of {env_id} is {value!r}, which JSON cannot hold ({error}); "
+                f"argument {name!r} of {env_id} is {value!r}, which JSON cannot store ({error}); "
                 "pass numbers, strings, arrays, lists, dicts, dataclasses or functions"
             ) from None
     return kept
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON does not know in the closest form that it knows."""
+    """Return a value that JSON does not support in the closest form that it does."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, enum.Enum):
@@ -84,4 +84,4 @@ def _plain(value: Any) -> Any:
         return dataclasses.asdict(value)
     if inspect.isfunction(value) or isinstance(value, type):
         return f"{value.__module__}:{value.__qualname__}"
-    raise TypeError(f"no rule for {type(value).__name__}")
+    raise TypeError(f"{type(value).__name__} is not supported")

@@ -1,4 +1,4 @@
-"""Gymnasium's own `check_env`, whose errors and remarks become part of the report."""
+"""Gymnasium's own `check_env`, whose errors and warnings become part of the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 
 WRAPPED = "is different from the unwrapped version"  # true of every wrapped environment
 _COLOR = re.compile(r"\x1b\[\d+m")
-_SKIPS = {  # what `check_env` of this Gymnasium can skip; 0.29 never closes a second environment
+_SKIPS = {  # what this `check_env` can skip; 0.29 never closes a second environment
     name: True
     for name in ("skip_render_check", "skip_close_check")
     if name in inspect.signature(check_env).parameters
@@ -20,10 +20,10 @@ _SKIPS = {  # what `check_env` of this Gymnasium can skip; 0.29 never closes a s
 
 
 def gymnasium_remarks(make: Callable[[], gym.Env]) -> list[str]:
-    """Run `check_env` on an environment, and return what it remarks.
+    """Run `check_env` on an environment and return its warnings.
 
-    The environment is checked with its wrappers, and need not be one that Gymnasium can make again
-    from its spec: that it may be closed twice is checked on a second one.
+    The environment is checked with its wrappers. Gymnasium need not be able to make it from its
+    spec: `make` makes the second one, on which closing twice is checked.
 
     Args:
         make: makes the environment.
@@ -42,7 +42,7 @@ def gymnasium_remarks(make: Callable[[], gym.Env]) -> list[str]:
     remarks = []
     for each in caught:
         text = _COLOR.sub("", str(each.message))
-        if not text.startswith("WARN: "):  # of the environment itself, or of its libraries
+        if not text.startswith("WARN: "):  # from the environment itself or its libraries
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
         elif WRAPPED not in text:
             remarks.append(text.removeprefix("WARN: "))

@@ -1,4 +1,4 @@
-"""Values of transitions: kept observations, and infos whose numbers are NumPy scalars."""
+"""Values of transitions: copied observations, and infos whose numbers are NumPy scalars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-# Of an info; a whole number too large for NumPy stays as it is.
+# In an info. An integer too large for NumPy stays as it is.
 _SCALARS: dict[type, Any] = {
     float: np.float64,
     bool: np.bool_,
@@ -18,14 +18,14 @@ _SCALARS: dict[type, Any] = {
 
 
 def kept(observation: Any) -> Any:
-    """Return a copy of an observation, which its owner may change in place."""
+    """Return a copy of an observation that the environment may change in place."""
     return observation.copy() if isinstance(observation, np.ndarray) else deepcopy(observation)
 
 
 def with_numpy_scalars(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of an info, nested ones included, with NumPy scalars for Python's numbers.
+    """Return a copy of an info, including nested ones, with NumPy scalars for Python numbers.
 
-    Readers of infos in other libraries ask values for their `dtype`.
+    Other libraries read the `dtype` of values in infos.
     """
     return {
         key: _SCALARS[type(value)](value) if type(value) in _SCALARS else value
@@ -34,7 +34,7 @@ def with_numpy_scalars(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain_entries(info: Mapping[str, Any], name: str = "info") -> Iterator[str]:
-    """Yield the names of entries that are neither NumPy's nor strings, such as "info['x']"."""
+    """Yield the names of entries that are neither NumPy values nor strings: "info['x']"."""
     for key, value in info.items():
         entry = f"{name}[{key!r}]"
         if isinstance(value, Mapping):

@@ -173,7 +173,7 @@ class RegressionBatch:
         return np.full((len(states), 1), -BOUND)
 
     def start_details(self, states: np.ndarray) -> None:
-        """Return None: infos hold nothing else."""
+        """Return None: infos have no other entries."""
 
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the curve, the band and one question."""

@@ -207,7 +207,7 @@ class DoubleIntegratorBatch:
         return margins
 
     def start_details(self, states: np.ndarray) -> None:
-        """Return None: infos hold nothing else."""
+        """Return None: infos have no other entries."""
 
     def frame(self, state: np.ndarray) -> np.ndarray:
         """Return the phase plane with one state."""

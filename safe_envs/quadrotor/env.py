@@ -59,7 +59,7 @@ class QuadrotorEnv(SingleEnv):
     quaternion (w, x, y, z) with w >= 0, body rates (3) [rad/s], the reference's position and
     velocity minus the vehicle's (6), the spheres' centers minus the position (3 n) [m], and their
     radii plus the vehicle's (n) [m]. Safe/Quadrotor-v0 has 4 spheres and 35 entries,
-    Safe/QuadrotorColumn-v0 42 spheres and 187 entries. Of m spheres that move, the velocities minus
+    Safe/QuadrotorColumn-v0 42 spheres and 187 entries. If m spheres move, their velocities minus
     the vehicle's (3 m) [m/s] follow. `info["state"]` is (position, velocity, quaternion, body
     rates), (13,).
 
@@ -85,8 +85,8 @@ class QuadrotorEnv(SingleEnv):
     the reference [s] or the shifts (stacks, 2) [m]; with "state" x (13,) = (position, velocity,
     quaternion, body rates) the other two are 0 unless given. The native vector form takes
     `options={"state": x}` with x (N, 13), or with a dict of all three as x. If 2000 draws find no
-    such start, reset raises an error. Own obstacles stay where they are unless "offsets" shifts
-    them along x, y and z: (k, 3) [m], a row for each sphere, column and `MovingSpheres`.
+    such start, reset raises an error. Your own obstacles stay in place unless "offsets"
+    shifts them along x, y and z: (k, 3) [m], one row per sphere, column and `MovingSpheres`.
 
     ## Episode End
     Terminates more than 2 m from the reference, below 0.02 m, or tilted by more than 120 degrees;
@@ -103,8 +103,8 @@ class QuadrotorEnv(SingleEnv):
     - `vehicle` ("crazyflie"): "crazyflie", "hummingbird", or a `Vehicle` of
       `safe_envs.quadrotor.vehicle` with its own mass, inertia, rotors and largest thrust.
       `CRAZYFLIE.with_payload(...)` and `CRAZYFLIE.with_center_of_mass(...)` return vehicles with an
-      off-center mass. The position is that of the center of mass. The vehicle has to be able to
-      hover: with every rotor at more than 0 and less than its largest thrust.
+      off-center mass. The position is that of the center of mass. The vehicle must be able to hover
+      with every rotor above 0 and below its largest thrust.
     - `wind` ((0, 0, 0)), `gust` (0): constant force and standard deviation of each component of a
       changing one [N], a first-order process with a time constant of 0.5 s that starts at 0.
     - `mass_scale` (1): true mass over the mass of `vehicle`'s model.
@@ -115,13 +115,13 @@ class QuadrotorEnv(SingleEnv):
     - `render_backend` ("drawing"): "drawing", the flight from above and from the side, or "mujoco",
       the flight in three dimensions, which needs `pip install "safe-envs[mujoco]"` and OpenGL;
       MuJoCo does not simulate it. Both draw small vehicles larger than they are.
-    - `obstacles` (None, those of `scene`): an array (k, 4) of x, y, z and radius, or (k, 3) with
+    - `obstacles` (None: those of `scene`): an array (k, 4) of x, y, z and radius, or (k, 3) with
       the radius 0.25 [m]; `Spheres`, `SphereColumns` or `MovingSpheres` of
-      `safe_envs.quadrotor.obstacles`; a function from the time on the reference to centers (k, 3);
-      or a list of these. Columns are stacks of spheres one radius apart, as in `scene="column"`. An
-      empty list is no obstacle.
+      `safe_envs.quadrotor.obstacles`; a function that maps the time on the reference to centers
+      (k, 3); or a list of these. Columns are stacks of spheres one radius apart, as in
+      `scene="column"`. An empty list means no obstacles.
     - `reference` (None): a `safe_envs.quadrotor.reference.FigureEight`; None for that of the named
-      vehicle, and for the Crazyflie's with a `Vehicle` that has no name.
+      vehicle, or the Crazyflie's for your own `Vehicle`.
 
     ## Version History
     - v0: first version.
@@ -187,7 +187,7 @@ class QuadrotorEnv(SingleEnv):
 
     @property
     def moving(self) -> tuple[int, ...]:
-        """The numbers of the spheres that move."""
+        """The indices of the spheres that move."""
         return tuple(self._task.scene.moving.tolist())
 
     @property
@@ -204,7 +204,7 @@ class QuadrotorEnv(SingleEnv):
         return (2.0 * np.asarray(u, dtype=np.float64) - 1.0).astype(np.float32)
 
     def get_keys_to_action(self) -> dict[str, np.ndarray]:
-        """Return the actions of pressed keys, for `gymnasium.utils.play`; no key, "", hovers."""
+        """Return the actions of pressed keys, for `gymnasium.utils.play`; "", no key, hovers."""
         return {keys: self.action_of(u) for keys, u in keys_to_thrusts(self.vehicle).items()}
 
     def backup_policy(self) -> BackupPolicy:

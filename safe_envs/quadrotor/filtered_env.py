@@ -34,8 +34,8 @@ def make(
         order: of the barrier, 2 or 3.
         gains: of the barrier [1/s]; by default (6, 6) or (6, 6, 10).
         margin: added to the radii [m].
-        metric: "lqr", "euclidean", "fqi" (learned with the Crazyflie and refused for other
-            vehicles), a matrix (4, 4), or a function of state and reference.
+        metric: "lqr", "euclidean", "fqi" (learned with the Crazyflie; an error for other vehicles),
+            a matrix (4, 4), or a function of state and reference.
         slack_weight: price of a violated row.
         flight: arguments of `QuadrotorEnv`, such as `scene`, `obstacles`, `vehicle` or
             `render_mode`.

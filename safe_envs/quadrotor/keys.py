@@ -8,7 +8,7 @@ import numpy as np
 
 from safe_envs.quadrotor.vehicle import Vehicle
 
-LIFT = 2.0  # [m/s^2] of a key; this and the next are our choice
+LIFT = 2.0  # [m/s^2] per key; our choice, like the next
 TURN = 3.0  # [rad/s^2]
 KEYS = {
     "w": (LIFT, 0.0, 0.0, 0.0),  # up

@@ -52,7 +52,7 @@ def observed_spheres(
 
     Args:
         observations: (N, 19 + 4 n + 3 m).
-        moving: numbers of the m spheres that move.
+        moving: indices of the m spheres that move.
     """
     first, rows = STATE_SIZE + 6, len(observations)
     count = (observations.shape[1] - first - 3 * len(moving)) // 4

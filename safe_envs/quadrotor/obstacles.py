@@ -1,4 +1,4 @@
-"""Obstacles of one's own for the quadrotor: spheres, columns of spheres, and spheres that move.
+"""Custom obstacles for the quadrotor: spheres, columns of spheres, and moving spheres.
 
 gym.make("Safe/Quadrotor-v0", obstacles=[(0.9, 0.4, 1.0, 0.3)])
 gym.make("Safe/Quadrotor-v0", obstacles=[SphereColumns([(0.8, 0.2)]), MovingSpheres(swing)])
@@ -16,11 +16,11 @@ from safe_envs.contract.argument_checks import check_positive
 
 SPHERE_RADIUS = 0.25  # [m]
 COLUMN_TOP = 5.0  # [m] above the ground
-DIFFERENCE_STEP = 0.01  # [s] of the derivatives of paths that come without
+DIFFERENCE_STEP = 0.01  # [s] for differentiating paths given without derivatives
 
 
 class SpherePath(Protocol):
-    """Where m spheres are at any time."""
+    """The positions of m spheres at any time."""
 
     def at(self, time: float) -> np.ndarray:
         """Return the centers, (m, 3) [m]."""
@@ -117,16 +117,16 @@ class SphereColumns:
 class MovingSpheres:
     """Spheres that move along functions of the time on the reference, `env.unwrapped.time`.
 
-    That time goes on during an episode and starts anywhere in the reference's period. A function at
-    the top of a module can be pickled with the environment. It is called once for every environment
-    and evaluation, in native vector forms too.
+    That time increases during an episode and starts anywhere in the reference's period. A function
+    defined at the top level of a module can be pickled with the environment. It is called once for
+    every environment and evaluation, also in native vector forms.
 
     Args:
-        centers: from a time [s] to the centers, (k, 3) [m], three times differentiable.
+        centers: maps a time [s] to the centers, (k, 3) [m]; three times differentiable.
         radii: one for all, or (k,) [m].
-        derivatives: from a time [s] to velocities, accelerations and jerks, (3, k, 3); the safety
-            filter and safe starts need them. None differentiates `centers` by central differences,
-            which needs four more calls.
+        derivatives: maps a time [s] to velocities, accelerations and jerks, (3, k, 3); the safety
+            filter and safe starts need them. None uses central differences of `centers`, which
+            takes four more calls.
 
     Raises:
         ValueError: if an array has another shape or is not finite, or a radius is not positive.
@@ -170,12 +170,12 @@ class MovingSpheres:
 
 
 def groups_of(obstacles: Any) -> list[SphereGroup]:
-    """Return the groups of obstacles in any of their forms.
+    """Return the groups of obstacles given in any form.
 
     Args:
         obstacles: `Spheres`, `SphereColumns` or `MovingSpheres`; an array (k, 4) of x, y, z and
             radius, or (k, 3) with a radius of 0.25 m; a function of time for `MovingSpheres`; or a
-            list of these. An empty list is no obstacle.
+            list of these. An empty list means no obstacles.
 
     Raises:
         ValueError: if it is none of these.
@@ -200,7 +200,7 @@ def groups_of(obstacles: Any) -> list[SphereGroup]:
 _FORMS = (
     "an array (k, 4) of x, y, z and radius, or (k, 3) of x, y and z [m], Spheres, SphereColumns or "
     "MovingSpheres of safe_envs.quadrotor.obstacles, a function of time, or a list of these; "
-    "an empty list for none"
+    "pass an empty list for no obstacles"
 )
 
 
@@ -242,7 +242,7 @@ def _radii(given: Any, count: int) -> np.ndarray:
 def _shaped(
     name: str, function: Callable[[float], Any], time: float, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Return what the function gives at a time, as finite numbers of this shape."""
+    """Return the function's value at a time, as finite numbers of this shape."""
     array = np.array(function(time), dtype=np.float64)
     if array.size == 0 and 0 in shape:
         return np.zeros(shape)

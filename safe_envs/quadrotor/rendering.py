@@ -139,7 +139,7 @@ def sphere_colors(
 ) -> list[Color]:
     """Return the spheres' colors: HAZARD in contact, TOUCHED after one, SPHERE otherwise.
 
-    Spheres that move are not TOUCHED: they have left the place where they were met.
+    Moving spheres are never TOUCHED: they have left the place of the contact.
     """
     flown = np.array(trail)[:, None]  # (steps, 1, 3)
     inside = np.linalg.norm(flown - np.array(centers).reshape(-1, 3), axis=2) < task.radii

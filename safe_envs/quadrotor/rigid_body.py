@@ -1,4 +1,4 @@
-"""The inertia of rigid bodies: which matrices are possible, and how they change with the place."""
+"""The inertia of rigid bodies: which matrices are valid, and how they change with the point."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def checked_inertia(
 
     Args:
         inertia: the moments, (3,), or the whole matrix, (3, 3) [kg m^2].
-        products: the entries xy, xz and yz, (3,); zeros with a whole matrix.
+        products: the entries xy, xz and yz, (3,); zeros with a full matrix.
 
     Raises:
         ValueError: if no rigid body has this inertia: its matrix is not symmetric or not positive
@@ -36,7 +36,9 @@ def checked_inertia(
     if given.ndim == 1:
         matrix = np.array([[given[0], xy, xz], [xy, given[1], yz], [xz, yz, given[2]]])
     elif any((xy, xz, yz)):
-        raise ValueError("inertia is a whole matrix; leave out products, which it contains")
+        raise ValueError(
+            "inertia is a full matrix, which contains the products; leave out products"
+        )
     largest = float(np.abs(matrix).max())
     if not np.abs(matrix - matrix.T).max() <= ROUNDING * largest:
         raise ValueError(f"inertia {matrix.tolist()} is not symmetric; pass {wanted}")
@@ -50,8 +52,8 @@ def checked_inertia(
     if small + middle < large - ROUNDING * largest:
         raise ValueError(
             f"inertia {matrix.tolist()} has principal moments {small:.4g}, {middle:.4g} and "
-            f"{large:.4g} kg m^2, and in a rigid body none is larger than the sum of the others; "
-            "pass such an inertia"
+            f"{large:.4g} kg m^2, but in a rigid body none can exceed the sum of the other two; "
+            "pass a physical inertia"
         )
     (xx, xy, xz), (_, yy, yz), (_, _, zz) = matrix.tolist()
     return (xx, yy, zz), (xy, xz, yz)

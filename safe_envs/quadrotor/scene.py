@@ -61,7 +61,7 @@ class Scene:
 
     @cached_property
     def moving(self) -> np.ndarray:
-        """The numbers of the spheres that move, (m,)."""
+        """The indices of the spheres that move, (m,)."""
         return np.flatnonzero(
             [group.path is not None for group in self.groups for _ in group.radii]
         )

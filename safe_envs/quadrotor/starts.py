@@ -106,7 +106,7 @@ def draw_starts(
         raise ValueError(
             f"no start clear of the obstacles in {tried} draws at time {time} [s] (None: any); "
             "pass another time, other offsets, or the state itself in the options of reset, or "
-            "obstacles that leave a piece of the reference free"
+            "obstacles that leave part of the reference free"
         )
     return Starts(states, times, shifts)
 
@@ -123,7 +123,7 @@ class _Places:
         """Return the arguments `centers` and `motion` of `keeps_clear`.
 
         Args:
-            episodes: numbers of the episodes, (n,).
+            episodes: indices of the episodes, (n,).
             times: on the reference, (n, tries) [s].
         """
         if self._resting is not None:

@@ -147,7 +147,7 @@ def flight_task(
         names = [f"obstacle_{i}" for i in range(obstructed.num_obstacles)]
     if not names:
         raise ValueError(
-            "per_constraint=True declares one constraint per sphere, and there is none; pass "
+            "per_constraint=True declares one constraint per sphere, but there are none; pass "
             "obstacles, or per_constraint=False"
         )
     constraints = declare_constraints(dict.fromkeys(names, COST_LIMIT), 1.0, cost_limits)

@@ -81,7 +81,7 @@ class QuadrotorVectorEnv(NativeVectorEnv, VectorEnv):
 
     @property
     def moving(self) -> tuple[int, ...]:
-        """The numbers of the spheres that move."""
+        """The indices of the spheres that move."""
         return tuple(self._task.scene.moving.tolist())
 
     @property

@@ -1,4 +1,4 @@
-"""Parameters of quadrotors with four fixed rotors, wherever their center of mass is."""
+"""Parameters of quadrotors with four fixed rotors and any center of mass."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Vehicle:
 
     Args:
         mass: [kg].
-        inertia: about the center of mass: the moments about x, y and z, (3,), or the whole matrix,
-            (3, 3) [kg m^2]; afterward the moments alone.
+        inertia: about the center of mass: the moments about x, y and z, (3,), or the full matrix,
+            (3, 3) [kg m^2]; afterward the moments only.
         rotor_x: x positions of the rotors from the center of mass, (4,) [m].
         rotor_y: y positions of the rotors from the center of mass, (4,) [m].
         spin: sign of each rotor's drag torque about z, (4,).
@@ -39,7 +39,7 @@ class Vehicle:
 
     Raises:
         ValueError: if a number is out of its range, no rigid body has this inertia, or the rotors
-            cannot set thrust and the three torques one by one.
+            cannot set thrust and the three torques independently.
 
     Example:
         >>> import numpy as np
@@ -74,8 +74,8 @@ class Vehicle:
         if not np.linalg.cond(_scaled_rows(self)) < 1e6:
             raise ValueError(
                 f"rotors at x {self.rotor_x}, y {self.rotor_y} with spins {self.spin} cannot set "
-                "thrust and the torques about x, y and z one by one; move a rotor or turn one "
-                "the other way around"
+                "thrust and the torques about x, y and z independently; move a rotor or reverse "
+                "the spin of one"
             )
 
     def with_center_of_mass(self, x: float, y: float) -> Vehicle:
@@ -96,11 +96,11 @@ class Vehicle:
         """Return the vehicle with a point mass attached to it.
 
         The center of mass, the inertia about it and `radius`, which encloses the body and the
-        payload, follow.
+        payload, are updated.
 
         Args:
             mass: of the payload [kg].
-            position: from the present center of mass, (3,) [m].
+            position: from the current center of mass, (3,) [m].
         """
         check_positive(mass=mass)
         place = checked_array("position", tuple(position), (3,), "from the center of mass")
@@ -130,16 +130,16 @@ class Vehicle:
         lift, weight = 4.0 * self.largest_thrust, self.mass * GRAVITY
         if not lift > weight:
             raise ValueError(
-                f"the four rotors lift {lift:.4g} N together and the vehicle weighs {weight:.4g} "
+                f"the four rotors lift {lift:.4g} N together, but the vehicle weighs {weight:.4g} "
                 "N; pass a larger largest_thrust or less mass"
             )
         for i, share in enumerate(self.hover_thrusts):
             if not 0.0 < share < 1.0:
                 raise ValueError(
                     f"to hover, the rotor at x {self.rotor_x[i]:.4g} m, y {self.rotor_y[i]:.4g} m "
-                    f"from the center of mass would need {share:.3g} of its largest thrust, and "
-                    "allowed is more than 0 and less than 1; move the center of mass closer to "
-                    "the middle of the rotors, or pass stronger ones"
+                    f"from the center of mass would need {share:.3g} of its largest thrust, but "
+                    "it must be greater than 0 and less than 1; move the center of mass closer to "
+                    "the middle of the rotors, or pass a larger largest_thrust"
                 )
 
     @property
@@ -229,7 +229,7 @@ class Vehicle:
 
     @cached_property
     def hover_thrusts(self) -> Four:
-        """The u_i at which the rotors carry the weight and turn nothing, (4,)."""
+        """The u_i at which the rotors carry the weight without torque, (4,)."""
         if not any(map(sum, (self.rotor_x, self.rotor_y, self.spin))):
             same = self.hover_thrust
             return same, same, same, same

@@ -40,8 +40,8 @@ def frame_of(surface: Any) -> np.ndarray:
 class FrameRenderer:
     """Returns frames as arrays ("rgb_array") or shows them in a window ("human").
 
-    `metadata` is the environment's, with the render modes that work here: without a screen,
-    "human" is not among them.
+    `metadata` is the environment's, with the render modes that work here; without a screen, "human"
+    is left out.
 
     Raises:
         ValueError: if the render mode is not one of the environment's.

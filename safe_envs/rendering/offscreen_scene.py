@@ -120,8 +120,8 @@ class OffscreenScene:
 class OffscreenContext:
     """An OpenGL context without a window, which is current only while it draws.
 
-    One that stayed current would end the process when a window opened in the same thread, and could
-    not draw in another thread.
+    If it stayed current, opening a window in the same thread would crash the process, and another
+    thread could not draw with it.
 
     Args:
         backend: MuJoCo's module for the library, such as `mujoco.egl`.
@@ -136,7 +136,7 @@ class OffscreenContext:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make the context current in this block; afterward the former one is current again."""
+        """Make the context current in this block; afterward the previous one is current again."""
         with self._former_restored():
             self._context.make_current()
             yield
@@ -178,7 +178,7 @@ def _glfw_restored(_: Any) -> Iterator[None]:
 
 @contextmanager
 def _nothing_restored(_: Any) -> Iterator[None]:
-    """OSMesa draws in memory and has contexts of its own."""
+    """OSMesa draws in memory and has its own kind of context."""
     yield
 
 

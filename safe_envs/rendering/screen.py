@@ -1,4 +1,4 @@
-"""Whether windows can be opened here, found out without opening one or touching OpenGL."""
+"""Whether windows can be opened here, checked without opening one or using OpenGL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 SCREENLESS_DRIVERS = ("dummy", "offscreen")  # of SDL: windows exist in memory only
-ALWAYS_A_SCREEN = ("win32", "cygwin", "darwin")  # platforms whose screen no variable names
+ALWAYS_A_SCREEN = ("win32", "cygwin", "darwin")  # platforms that name no screen in a variable
 SOCKETS = "/proc/net/unix"
 X11_SOCKETS = "/tmp/.X11-unix/X"
 PAUSES = (0.05, 0.2, 0.5)  # [s] between attempts to connect
@@ -19,7 +19,7 @@ NO_SCREEN = (
 
 
 def has_screen() -> bool:
-    """Return whether this process can reach a screen: on Linux, a server of X11 or Wayland."""
+    """Return whether this process can reach a screen: on Linux, an X11 or Wayland server."""
     return sys.platform in ALWAYS_A_SCREEN or _reaches_x11() or _reaches_wayland()
 
 
@@ -39,7 +39,7 @@ def shown_modes(modes: list[str], screen: bool) -> list[str]:
 
 
 def require(screen: bool) -> None:
-    """Raise RuntimeError, which says what to do, unless there is a screen."""
+    """Raise a RuntimeError that says what to do, unless there is a screen."""
     if not screen:
         raise RuntimeError(NO_SCREEN)
 
@@ -48,8 +48,8 @@ def open_screen(opens: Callable[[], bool]) -> None:
     """Connect to the screen; raise RuntimeError if it does not answer.
 
     Args:
-        opens: connects and returns whether that succeeded; called again after a moment, because a
-            server of X11 resets itself when its last client has left.
+        opens: connects and returns whether that succeeded; called again after a moment, because an
+            X11 server resets itself when its last client disconnects.
     """
     for pause in PAUSES:
         if opens():
@@ -63,14 +63,14 @@ def _driver_works(name: str) -> bool:
         return has_screen()
     if name == "x11":
         return _reaches_x11()
-    return name != "wayland" or _reaches_wayland()  # SDL itself refuses others that do not work
+    return name != "wayland" or _reaches_wayland()  # SDL itself rejects other broken drivers
 
 
 def _reaches_x11() -> bool:
-    """Return whether there is a socket; to connect would reset a server without other clients."""
+    """Return whether the socket exists; connecting would reset a server without other clients."""
     host, _, number = os.environ.get("DISPLAY", "").rpartition(":")
     if host not in ("", "unix"):
-        return True  # of another machine; asking it could take long
+        return True  # on another machine; a connection attempt could take long
     path = X11_SOCKETS + number.partition(".")[0]
     return bool(number) and (os.path.exists(path) or f"@{path}" in _abstract_sockets())
 
@@ -81,7 +81,7 @@ def _reaches_wayland() -> bool:
 
 
 def _abstract_sockets() -> list[str]:
-    """Return the names of sockets that are no files, as a sandbox may share them."""
+    """Return the names of abstract sockets, which are not files and may be shared by a sandbox."""
     try:
         with open(SOCKETS) as table:
             return [line.split()[-1] for line in table]

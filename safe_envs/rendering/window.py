@@ -1,4 +1,4 @@
-"""Windows on the screen, several in one process, beside MuJoCo's OpenGL contexts."""
+"""Windows on the screen, several in one process, alongside MuJoCo's OpenGL contexts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safe_envs.rendering.screen import SCREENLESS_DRIVERS, chosen_drivers, open_
 
 TITLE = "safe_envs"
 SURFACE_HINT = "SDL_FRAMEBUFFER_ACCELERATION"
-SOFTWARE_DRIVERS = ("x11", "offscreen")  # those that would use OpenGL, but can do without it
+SOFTWARE_DRIVERS = ("x11", "offscreen")  # drivers that use OpenGL by default but work without it
 
 Size = tuple[int, int]
 
@@ -24,9 +24,9 @@ Size = tuple[int, int]
 class Window:
     """A window that shows frames.
 
-    pygame has one display in a process. One window is that display and further ones are windows of
-    their own, so closing one leaves the others open. A display that another library opened is left
-    alone. Only pygame-ce has further windows; with pygame all share the display.
+    pygame has one display per process. One window uses that display, and the others are separate
+    windows, so closing one leaves the others open. A display that another library opened is left
+    alone. Only pygame-ce has separate windows; with pygame, all share the display.
 
     Args:
         pygame: the module.
@@ -133,7 +133,7 @@ def _open_display(pygame: ModuleType, size: Size) -> Any:
 
 
 def _start_display(pygame: ModuleType) -> bool:
-    """Start SDL's video, and return whether it found a screen, or was told to do without one."""
+    """Start SDL's video; return whether it found a screen or is configured to work without one."""
     try:
         pygame.display.init()
     except pygame.error:
@@ -149,8 +149,8 @@ def _start_display(pygame: ModuleType) -> bool:
 def _without_opengl(driver: str) -> Iterator[None]:
     """Let SDL draw the first window in memory in this block, where it can.
 
-    With X11, SDL's OpenGL context ends the process if MuJoCo has one in the same thread; off the
-    screen both share one EGL display, which SDL terminates together with its own.
+    With X11, SDL's OpenGL context crashes the process if MuJoCo has one in the same thread; with
+    the offscreen driver, both share one EGL display, which SDL terminates when it closes its own.
     """
     if driver not in SOFTWARE_DRIVERS or SURFACE_HINT in os.environ:
         yield

@@ -44,7 +44,7 @@ class Barrier(Protocol):
     """A rule for which actions keep a plant safe."""
 
     def rows_on(self, plant: FilterPlant) -> Callable[[], BarrierRows]:
-        """Return a function that gives the rows in the present scene.
+        """Return a function that computes the rows in the current scene.
 
         A reset may change them, and, if the plant's `scene_moves`, every step.
 

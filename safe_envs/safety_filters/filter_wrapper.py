@@ -45,11 +45,11 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
     - `"filter_slack"`: by how much the worst row is violated, in units of u; above
       `CERTIFIED_SLACK` (0.001) the barrier does not certify the action;
     - `"filter_correction"`: |u - u_ref|;
-    - `"filter_status"`: number of the entry of `STATUSES`, ("kept", "solved", "fallback",
-      "failed"), that says how the action was found, see `quadratic_program.solve`;
+    - `"filter_status"`: how the action was found, as an index into `STATUSES` ("kept", "solved",
+      "fallback", "failed"), see `quadratic_program.solve`;
     - `"filter_time"`: seconds spent in the filter.
 
-    After a reset they are those of a step that changed nothing, with an action of zeros.
+    After a reset they have the values of a step with a zero action that needed no correction.
 
     The filter is part of the environment: an agent that learns in it stores the action it chose,
     `"action_ref"`, in its rollout or replay buffer, not the action taken.
@@ -198,7 +198,7 @@ class SafetyFilter(gym.Wrapper, gym.utils.RecordConstructorArgs):
 
 
 def no_correction(shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return the filter's entries of an info before any step; actions have the shape."""
+    """Return the filter's info entries before any step, for actions of this shape."""
     return {
         "action_ref": np.zeros(shape),
         "action_safe": np.zeros(shape),

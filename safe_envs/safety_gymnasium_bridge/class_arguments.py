@@ -1,4 +1,4 @@
-"""The arguments of the package's classes, so that unknown ones are refused by name."""
+"""The arguments of the package's classes, so that errors can name unknown ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from safe_envs.contract.argument_names import unexpected_argument
 
-GIVEN_BY_ROBOTS = {  # which a robot's class passes to MuJoCo's, so that nobody else can
+GIVEN_BY_ROBOTS = {  # set by a robot's class itself, so users cannot pass them
     "default_camera_config",
     "frame_skip",
     "model_path",
@@ -29,7 +29,7 @@ def arguments_of(kind: type) -> set[str]:
 
 
 def refuse_unknown(owner: str, given: Iterable[str], known: Collection[str]) -> None:
-    """Raise TypeError, with the known arguments and the closest, if one given is unknown."""
+    """Raise TypeError, with the closest match and the known arguments, if one is unknown."""
     for name in given:
         if name not in known:
             raise TypeError(unexpected_argument(f"{owner}()", name, known))

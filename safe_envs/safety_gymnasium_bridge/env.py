@@ -96,9 +96,9 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
     - `plain_sky` (None): one gradient as the sky instead of six photographs, which the package
       decodes at every reset, to 190 MB. Only images differ. None: plain, unless the task observes
       images or `fast` is False.
-    - `render_mode` (None): "rgb_array", "depth_array" or "human", which needs a screen; for Vision
-      tasks only "rgb_array", the image that they observe.
-    - `config` (None): own layouts and settings of a navigation task, by the package's names, such
+    - `render_mode` (None): "rgb_array", "depth_array" or "human", which needs a screen; Vision
+      tasks have only "rgb_array", the image that they observe.
+    - `config` (None): custom layout and settings of a navigation task, by the package's names, such
       as `{"hazards.num": 2, "hazards.locations": [(0, 1), (1, 0)]}`. They override the id's own
       entries and the values that the task sets itself.
     - `width`, `height`, `camera_id`, `camera_name`: as in the package; a velocity task also takes
@@ -220,7 +220,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         task.viewer, task._viewers = None, {}
 
     def _highest_cost(self) -> float:
-        """Return the bound on a step's cost: 1 unless `config` asks for costs as they add up."""
+        """Return the bound on a step's cost: 1 unless `config` asks for the sum of the costs."""
         bounded = not self._navigates or self._inner.task.cost_conf.constrain_indicator
         return 1.0 if bounded else np.inf
 
@@ -233,13 +233,13 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
         return image
 
     def _simulated(self) -> Any:
-        """Return what owns MuJoCo's model and data; navigation tasks have none before a reset."""
+        """Return the object with MuJoCo's model and data, which navigation tasks build at reset."""
         if self._navigates and self._inner.task.world is None:
             raise gym.error.ResetNeeded("call reset() before asking for MuJoCo's model or data")
         return self.task
 
     def _window(self) -> AbstractContextManager[None]:
-        """Return the block in which the package may draw in its window."""
+        """Return a context manager in which the package may draw in its window."""
         if self.render_mode != "human":
             return nullcontext()
         from safe_envs.safety_gymnasium_bridge.viewer import window_current
@@ -249,7 +249,7 @@ class SafetyGymnasiumEnv(gym.Env[Any, np.ndarray]):
 
     def _start(self, seed: int | None) -> tuple[Any, dict[str, Any]]:
         if self._navigates and not self._inner.task.mechanism_conf.randomize_layout:
-            seed = None  # the package refuses one, because it always draws the same layout
+            seed = None  # the package rejects a seed, because its layout is always the same
         for _ in range(MOST_DRAWS):
             try:
                 started: tuple[Any, dict[str, Any]] = self._inner.reset(seed=seed)
@@ -318,7 +318,7 @@ def _check_mode(task_id: str, render_mode: str | None, modes: list[str]) -> None
 
 
 def _modes(sees: bool) -> list[str]:
-    """Return the render modes of a task; one that observes an image shows nothing else."""
+    """Return the render modes of a task; one that observes an image renders only that."""
     return ["rgb_array"] if sees else SafetyGymnasiumEnv.metadata["render_modes"]
 
 

@@ -144,7 +144,7 @@ class MultiAgentVelocityEnv(ParallelEnv):
         )
 
     def _window(self) -> AbstractContextManager[None]:
-        """Return the block in which the robot may be drawn in its window."""
+        """Return a context manager in which the robot may be drawn in its window."""
         if self.render_mode != "human":
             return nullcontext()
         return window_current(self._inner.single_agent_env.mujoco_renderer.viewer)

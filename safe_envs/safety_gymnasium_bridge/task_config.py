@@ -1,7 +1,7 @@
-"""Own layouts and settings of navigation tasks: the package's argument `config`, checked.
+"""Custom layouts and settings of navigation tasks: the package's argument `config`, checked.
 
-The package reads `config` before a task makes its objects and sets its own values, so that most
-entries are refused there and some are overwritten. Here, entries are applied to the finished task.
+The package reads `config` before a task makes its objects and sets its own values, so it rejects
+most entries and overwrites some. Here, entries are applied to the finished task.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from safe_envs.safety_gymnasium_bridge.task_ids import ROBOTS
 BEFORE = ("agent_name", "debug", "observation_flatten", "observe_vision")  # decide what is built
 OF_AGENT = ("keepout", "locations", "placements", "rot")
 RUNNING = {"agent", "engine", "goal_button", "group", "name", "random_generator", "timer", "type"}
-WITHOUT_EFFECT = {  # by an object of the task: what the package does not read there
+WITHOUT_EFFECT = {  # settings of each object that the package does not read
     "agent": ("palcement_cal_factor", "placements_conf.placements"),
     "buttons": ("goal.locations", "goal.placements", "goal.reward_distance", "goal.reward_goal"),
     "circle": ("circle.locations", "circle.placements"),
@@ -39,7 +39,7 @@ CHOICES = {
     "floor_conf.type": ("mat", "village"),
     "lidar_conf.type": ("pseudo", "natural"),
 }
-LEAST = {  # of whole numbers
+LEAST = {  # smallest values of integers
     "compass_conf.shape": 2,
     "fadding_steps": 1,
     "lidar_conf.num_bins": 1,
@@ -53,7 +53,7 @@ SLACK = 1e-8  # [m], wider than the square in which the package draws a given pl
 
 
 def settings_of(task: Any) -> dict[str, Any]:
-    """Return what `config` may set of a navigation task, by name, with its values now."""
+    """Return the settings of a navigation task that `config` may change, with current values."""
     settings = {
         name: value
         for name, value in vars(task).items()
@@ -115,13 +115,13 @@ def apply_config(task: Any, config: Mapping[str, Any]) -> None:
 
 
 def _derive(placed: Any) -> None:
-    """Compute again what an object derives from its settings when it is made."""
+    """Recompute what an object derives from its settings when it is made."""
     if "__post_init__" in vars(type(placed)):
         placed.__post_init__()
 
 
 def _check_entry(name: str, value: Any, now: Any) -> Any:
-    """Return a value as the package takes it, checked by its name and by the value now."""
+    """Return a value as the package expects it, checked by its name and its current value."""
     entry, field = f"config[{name!r}]", name.rpartition(".")[2]
     if field == "locations":
         return _rows(entry, value, 2, PLACES)
@@ -149,7 +149,7 @@ def _check_scalar(entry: str, value: Any, field: str, least: int | None) -> None
 
 
 def _like(entry: str, value: Any, now: Any) -> Any:
-    """Return numbers in the shape, and with whole numbers where the former ones are whole."""
+    """Return numbers in this shape, as integers where the current ones are integers."""
     array = checked_array(entry, value, np.shape(now))
     if isinstance(now, np.ndarray):
         return array
@@ -166,7 +166,7 @@ def _rows(entry: str, value: Any, columns: int, meaning: str) -> list[tuple[floa
 
 
 def _check_layout(task: Any) -> None:
-    """Raise ValueError for places that are not used, or that the package would try in vain."""
+    """Raise ValueError for places that are not used or that make a layout impossible."""
     fixed: list[tuple[str, float, float, float]] = []
     for name, placed in _placed(task):
         places = vars(placed).get("locations", [])
@@ -182,7 +182,7 @@ def _check_layout(task: Any) -> None:
 
 
 def _count(name: str, placed: Any, places: int) -> int:
-    """Return how many objects there are of a kind; raise ValueError if they cannot be."""
+    """Return how many objects of a kind there are; raise ValueError if that is impossible."""
     count: int = vars(placed).get("num", 1)
     if count == 0 and placed.is_lidar_observed:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Gymnasium's viewers as the genuine package calls them, several of them in one process."""
+"""Gymnasium's viewers as the genuine package calls them; several may share a process."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def require_glfw_screen() -> None:
     import glfw
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # GLFW's own words, before the error's
+        warnings.simplefilter("ignore")  # GLFW's own message, before the error's
         open_screen(lambda: bool(glfw.init()) and glfw.get_primary_monitor() is not None)
 
 
@@ -84,7 +84,7 @@ def window_current(window: Any) -> Iterator[None]:
     Left current, it would keep every other environment of this thread from drawing.
 
     Args:
-        window: Gymnasium's viewer; None if it is yet to be opened in this block.
+        window: Gymnasium's viewer; None if this block opens it.
     """
     import glfw
 

@@ -50,16 +50,16 @@ class CliffWorldEnv(TabularEnv):
     the chosen action is replaced by one of the four drawn uniformly.
 
     ## Action Space
-    `Discrete(4)`: 0 down, 1 up, 2 left, 3 right; moves into a wall do nothing. Keys of
+    `Discrete(4)`: 0 down, 1 up, 2 left, 3 right; moves into a wall do nothing. Keys for
     `gymnasium.utils.play`: arrow keys or w, a, s, d; pass `wait_on_player=True`.
 
     ## Observation Space
     `Discrete(21)`: state = 5 column + row for the 20 cells, 20 is the absorbing state after the
     goal. States 1, 2, 3 are the chasm, state 4 the goal.
 
-    With `observation="one_hot"` it is `Box(0, 1, (21,), float32)`: 1 at the number of the state
-    and 0 elsewhere, for networks that take vectors only. The reset option and `tabular_model()`
-    still number the states.
+    With `observation="one_hot"` it is `Box(0, 1, (21,), float32)`: 1 at the number of the state and
+    0 elsewhere, for networks that need vectors. The reset option and `tabular_model()` still number
+    the states.
 
     ## Rewards
     1 on the step taken from the goal, `chasm_reward` on one taken from the chasm, else 0.

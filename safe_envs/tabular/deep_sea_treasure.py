@@ -42,15 +42,15 @@ class DeepSeaTreasureEnv(TabularEnv):
     column to the left or right. The treasure lies in the bottom left corner; mines lie above it.
 
     ## Action Space
-    `Discrete(2)`: 0 left, 1 right; a move into a wall only sinks. Keys of
+    `Discrete(2)`: 0 left, 1 right; a move into a wall only sinks. Keys for
     `gymnasium.utils.play`: left and right arrow or a and d; pass `wait_on_player=True`.
 
     ## Observation Space
     `Discrete(size * size)`: state = size column + row, row 0 is the bottom.
 
     With `observation="one_hot"` it is `Box(0, 1, (size * size,), float32)`: 1 at the number of the
-    state and 0 elsewhere, for networks that take vectors only. The reset option and
-    `tabular_model()` still number the states.
+    state and 0 elsewhere, for networks that need vectors. The reset option and `tabular_model()`
+    still number the states.
 
     ## Rewards
     1 on the move left into the treasure, -0.01 / size on every other move right, else 0.

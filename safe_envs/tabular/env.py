@@ -60,7 +60,7 @@ class TabularEnv(SingleEnv):
     Args:
         dynamics: the problem.
         render_mode: None, "rgb_array" or "human".
-        keys: which keys stand for which action in `gymnasium.utils.play`; None numbers the actions.
+        keys: which keys select which action in `gymnasium.utils.play`; None numbers the actions.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class TabularBatch:
         model: the problem.
         constraints: its declared constraints, in the order of `model.costs`.
         draw: returns the frame of a state.
-        observation: "index" or "one_hot", what is seen of a state.
+        observation: "index" or "one_hot": how the state is observed.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class TabularBatch:
         """Return None: tabular costs have no signed margins."""
 
     def start_details(self, states: np.ndarray) -> None:
-        """Return None: infos hold nothing else."""
+        """Return None: infos have no other entries."""
 
     def frame(self, state: Any) -> np.ndarray:
         """Return the picture of one state."""

@@ -1,4 +1,4 @@
-"""Keys for `gymnasium.utils.play`: which action each of them stands for."""
+"""Keys for `gymnasium.utils.play`: which action each of them selects."""
 
 from __future__ import annotations
 

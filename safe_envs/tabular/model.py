@@ -89,9 +89,9 @@ class TabularCMDP:
     All values are expected discounted sums from the initial distribution,
     V_f(policy) = E[sum_t discount^t f(s_t, a_t)].
 
-    Tables may have any type of real numbers, and may be matrices or arrays of `scipy.sparse`; they
-    are kept as dense read-only float64 arrays. The rows of probabilities in float32, whose sums are
-    off by rounding, are divided by their sums. A sparse table of more than 4 GiB is refused.
+    Tables may have any real number type, and may be `scipy.sparse` matrices or arrays; they are
+    stored as dense read-only float64 arrays. Rows of float32 probabilities, whose sums are off by
+    rounding, are divided by their sums. A sparse table that takes more than 4 GiB is an error.
 
     Args:
         P: (S, A, S) transition probabilities, P[s, a, s'] = Pr(s' | s, a). Sparse: one matrix

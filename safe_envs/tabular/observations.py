@@ -1,4 +1,4 @@
-"""What an agent sees of the state of a CMDP: its number, or a vector that networks take."""
+"""How an agent observes the state of a CMDP: as its number, or as a vector for networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ObservationName = Literal["index", "one_hot"]
 
 
 class StateObservation(Protocol):
-    """How states look."""
+    """How states are observed."""
 
     space: gym.Space
 
@@ -29,7 +29,7 @@ class StateObservation(Protocol):
 
 
 class Index:
-    """States are seen as their number."""
+    """States are observed as their number."""
 
     def __init__(self, num_states: int) -> None:
         self.space: gym.Space = gym.spaces.Discrete(num_states)
@@ -44,7 +44,7 @@ class Index:
 
 
 class OneHot:
-    """States are seen as rows of the identity matrix."""
+    """States are observed as rows of the identity matrix."""
 
     def __init__(self, num_states: int) -> None:
         self.space: gym.Space = gym.spaces.Box(0.0, 1.0, (num_states,), np.float32)
@@ -55,7 +55,7 @@ class OneHot:
         return self._rows.take(states, axis=0)
 
     def scalar(self, numbers: ScalarDynamics) -> ScalarDynamics:
-        """Return the dynamics with rows in the place of numbers."""
+        """Return the dynamics with rows in place of numbers."""
         return OneHotScalar(numbers, self._rows)
 
 
@@ -88,7 +88,7 @@ OBSERVATIONS: dict[str, Callable[[int], StateObservation]] = {"index": Index, "o
 
 
 def observation_named(name: ObservationName, num_states: int) -> StateObservation:
-    """Return how the states of a CMDP look.
+    """Return how the states of a CMDP are observed.
 
     Args:
         name: "index", the number of the state, or "one_hot", a row of the identity matrix.

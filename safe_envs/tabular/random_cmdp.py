@@ -76,15 +76,15 @@ class RandomCMDPEnv(TabularEnv):
     constrained agents on problems that they were not tuned for.
 
     ## Action Space
-    `Discrete(actions)`. Keys of `gymnasium.utils.play`: 0 to 9, then a to z, for the actions by
+    `Discrete(actions)`. Keys for `gymnasium.utils.play`: 0 to 9, then a to z, for the actions by
     number; pass `wait_on_player=True`.
 
     ## Observation Space
     `Discrete(states)`.
 
     With `observation="one_hot"` it is `Box(0, 1, (states,), float32)`: 1 at the number of the state
-    and 0 elsewhere, for networks that take vectors only. The reset option and `tabular_model()`
-    still number the states.
+    and 0 elsewhere, for networks that need vectors. The reset option and `tabular_model()` still
+    number the states.
 
     ## Rewards
     A fixed number in [0, 1] for every state and action.

@@ -1,6 +1,6 @@
-"""The tables of a CMDP in the forms that users have: dense or sparse, of any number type.
+"""The tables of a CMDP as users pass them: dense or sparse, with any real number type.
 
-All become dense float64. Sparse are the matrices and arrays of `scipy.sparse`, alone or in a list.
+All become dense float64. Sparse tables are `scipy.sparse` matrices or arrays, alone or in a list.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-LARGEST_FROM_SPARSE = 4 * 2**30  # [bytes] of a dense table that a sparse one may become
+LARGEST_FROM_SPARSE = 4 * 2**30  # [bytes] of the dense table made from a sparse one
 ROW_SUM = 1e-9  # largest distance of a float64 row's sum from 1
-# Shorter floats round: half a unit in the last place of every entry, and sums taken in them.
+# Shorter floats round every entry by half a unit in the last place, and round their sums, too.
 ROW_SUM_OF_SHORT_FLOATS = {np.dtype(np.float16): 5e-3, np.dtype(np.float32): 1e-5}
 
 
@@ -28,7 +28,8 @@ def transition_table(given: Any) -> np.ndarray:
             and action a; or a list of A sparse (S, S) matrices, one per action.
 
     Raises:
-        ValueError: if the shape is wrong, a row is no distribution, or a sparse table is too large.
+        ValueError: if the shape is wrong, a row is not a distribution, or a sparse table is too
+            large.
     """
     if _holds_sparse(given):
         table = _transitions_of_actions(list(given))
@@ -44,7 +45,7 @@ def transition_table(given: Any) -> np.ndarray:
 def initial_distribution(given: Any) -> np.ndarray:
     """Return the distribution of the first state, (S,) float64; as for `transition_table`.
 
-    A sparse one may have the shape (1, S) or (S, 1), for sparse matrices have two axes.
+    A sparse one may have the shape (1, S) or (S, 1), because sparse matrices have two axes.
 
     Raises:
         ValueError: if it is not a distribution.
@@ -69,7 +70,7 @@ def dense_table(name: str, given: Any) -> np.ndarray:
     try:
         array = given.toarray(order="C") if issparse(given) else np.asarray(given)
         if array.dtype.kind == "c":
-            raise TypeError("they are complex")
+            raise TypeError("its entries are complex")
         if issparse(given):  # the dense form is ours already
             return array.astype(np.float64, copy=False)
         return np.array(array, dtype=np.float64)
@@ -151,7 +152,8 @@ def _check_memory(name: str, shape: tuple[int, ...]) -> None:
     size = 8 * math.prod(int(length) for length in shape)
     if size > LARGEST_FROM_SPARSE:
         raise ValueError(
-            f"{name} is sparse, and as the dense float64 array of shape {shape} that is computed "
-            f"with it takes {size / 2**30:,.1f} GiB; at most {LARGEST_FROM_SPARSE / 2**30:g} GiB "
-            "are made of a sparse table: merge states, or pass a dense array if you have the memory"
+            f"{name} is sparse, but is stored as a dense float64 array of shape {shape}, which "
+            f"takes {size / 2**30:,.1f} GiB; the limit for a sparse table is "
+            f"{LARGEST_FROM_SPARSE / 2**30:g} GiB; merge states, or pass a dense array if you have "
+            "the memory"
         )

@@ -1,4 +1,4 @@
-"""Checks of the arguments that change a robot's task: those of Gymnasium's class of the robot."""
+"""Checks of the arguments of Gymnasium's robot classes, which change a robot's task."""
 
 from __future__ import annotations
 

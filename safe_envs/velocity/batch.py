@@ -102,7 +102,7 @@ class VelocityBatch:
         self._camera.close()
 
     def with_threads(self, num_threads: int) -> VelocityBatch:
-        """Return the same task simulated by so many threads."""
+        """Return the same task, simulated by this many threads."""
         return VelocityBatch(self.physics, self._camera.view, self._limits, num_threads)
 
     def __reduce__(self) -> tuple[Any, ...]:

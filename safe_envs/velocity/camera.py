@@ -46,8 +46,8 @@ class FrameView:
         camera_name: name of one of the model's cameras.
         camera_id: number of one of the model's cameras; -1 for the free camera.
         default_camera_config: fields of MuJoCo's MjvCamera for the free camera.
-        max_geom: room for geoms in the scene.
-        visual_options: MuJoCo's flags of what is visible, by number.
+        max_geom: most geoms in the scene.
+        visual_options: MuJoCo's visibility flags, by number.
 
     Raises:
         ValueError: if an argument is out of its range, or both a name and a number are given.
@@ -148,7 +148,7 @@ class TrackingCamera:
         return self._opened
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy needs, whose owner calls `follow`."""
+        """Return what a copy needs; its owner then calls `follow`."""
         return self.__dict__ | {"_opened": None, "_kept": None, "_physics": None}
 
 
@@ -345,7 +345,7 @@ def _check_flags(options: Mapping[int, bool]) -> None:
 
 
 def _with_room(physics: RobotPhysics, view: FrameView) -> RobotPhysics:
-    """Return physics whose model lets MuJoCo draw frames of the view's size."""
+    """Return physics with a model that allows frames of the view's size."""
     room = physics.model.vis.global_
     if view.width <= room.offwidth and view.height <= room.offheight:
         return physics

@@ -81,19 +81,19 @@ class SafetyVelocityEnv(SingleEnv):
     ## Arguments
     - `robot` ("HalfCheetah"): set by the id.
     - `cost_limits` (None): as above.
-    - `per_constraint` (False): the task has one constraint, `velocity`, so both values mean it.
+    - `per_constraint` (False): changes nothing, because `velocity` is the only constraint.
     - `velocity_threshold` (None): largest velocity that costs nothing [m/s], >= 0; as above.
     - `num_threads` (None), native vector form only: threads that simulate; by default one per
       processor. The results do not depend on it.
     - `render_mode` (None): "rgb_array" or "human"; the native vector form has only the first.
 
-    The others have the names and meanings of Gymnasium's. None stands for the robot's own value,
-    and an argument that Gymnasium's class of the robot does not have is an error.
+    The others have the names and meanings of Gymnasium's. None means the robot's own value; an
+    argument that Gymnasium's class of the robot does not have is an error.
 
-    - `forward_reward_weight`: weight of the x velocity; not Ant.
+    - `forward_reward_weight`: weight of the x velocity; not for Ant.
     - `ctrl_cost_weight`: weight of the sum of squared actions.
-    - `healthy_reward`: reward of a step on which the robot is healthy, and of a terminal step; not
-      HalfCheetah and Swimmer, as the next two.
+    - `healthy_reward`: reward of a step on which the robot is healthy, and of a terminal step; like
+      the next two, not for HalfCheetah and Swimmer.
     - `terminate_when_unhealthy`: whether the episode ends when the robot is not healthy.
     - `healthy_z_range`: lowest and highest healthy height [m] (Ant 0.2 to 1, Hopper from 0.7,
       Humanoid 1 to 2, Walker2d 0.8 to 2).
@@ -102,22 +102,22 @@ class SafetyVelocityEnv(SingleEnv):
     - `healthy_state_range`: lowest and highest healthy entry of qpos, from the third on, and qvel;
       Hopper (-100 to 100).
     - `use_contact_forces` (False), `contact_cost_weight` (0.0005), `contact_force_range` (-1 to 1):
-      Ant only. With the first, contact forces, clipped to this range, are observed, and their
-      squares are paid for. `info["reward_ctrl"]` is then their cost, as in Gymnasium.
+      Ant only. If True, contact forces, clipped to this range, are observed, and their squares are
+      penalized. `info["reward_ctrl"]` is then their cost, as in Gymnasium.
     - `reset_noise_scale`: half width of the noise on qpos at reset (Ant, HalfCheetah, Swimmer 0.1;
       Humanoid 0.01; Hopper, Walker2d 0.005).
     - `exclude_current_positions_from_observation` (True): whether the position along the ground is
       left out of the observation: x, and for Ant, Humanoid and Swimmer y.
     - `frame_skip`: simulation steps per environment step (Hopper, Swimmer, Walker2d 4, others 5).
-    - `xml_file`: an own model: a path that begins with ".", "/" or "~"; other names are those of
-      Gymnasium's models. Spaces follow the model. Its qpos has to begin like the robot's.
+    - `xml_file`: your own model, a path that begins with ".", "/" or "~"; any other name is one of
+      Gymnasium's models. The spaces adapt to it. Its qpos must begin like the robot's.
     - `width`, `height` (480): of a frame [px].
     - `camera_name`, `camera_id` (None): one of the model's cameras, -1 for the free camera; by
       default "track", which moves with the robot.
     - `default_camera_config` (None): fields of MuJoCo's MjvCamera for the free camera, which is
-      then the default. With `trackbodyid` it follows this body.
-    - `max_geom` (1000), `visual_options` (None): room for geoms in a frame; MuJoCo's flags of what
-      is visible, by number.
+      then the default. With `trackbodyid` it follows that body.
+    - `max_geom` (1000), `visual_options` (None): most geoms in a frame; MuJoCo's visibility flags,
+      by number.
 
     The single form also has the attributes of Gymnasium's MuJoCo environments: `model`, `data`,
     `dt`, `frame_skip`, `init_qpos`, `init_qvel`, `set_state`, `state_vector`, `do_simulation`,
@@ -204,13 +204,13 @@ class SafetyVelocityEnv(SingleEnv):
 
     @property
     def model(self) -> Any:
-        """MuJoCo's model of this environment alone; changes act from the next step on."""
+        """MuJoCo's model of this environment alone; changes take effect with the next step."""
         self._open()
         return self._robot.physics.model
 
     @property
     def data(self) -> Any:
-        """MuJoCo's data; what is written to it is the state from which the next step starts."""
+        """MuJoCo's data, which may be written to; the next step starts from this state."""
         return self._open()
 
     @property

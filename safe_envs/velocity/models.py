@@ -41,16 +41,16 @@ def model_path(xml_file: str) -> Path:
 
 
 def is_shared(robot: Robot) -> bool:
-    """Return whether the robot's model is one of Gymnasium's, which nobody changes."""
+    """Return whether the robot's model is one of Gymnasium's, which is never changed."""
     return model_path(robot.xml_file).parent == ASSETS
 
 
 def compiled_model(robot: Robot) -> Any:
-    """Return a robot's model: Gymnasium's are compiled once per process, an own file every time.
+    """Return a robot's model: Gymnasium's are compiled once per process, the user's own every time.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if an own model does not compile or lacks something that the task needs.
+        ValueError: if the user's model does not compile or lacks something that the task needs.
         RuntimeError: if MuJoCo cannot compile Gymnasium's model.
         gym.error.DependencyNotInstalled: if mujoco is missing.
     """

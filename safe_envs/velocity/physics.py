@@ -196,7 +196,7 @@ class RobotPhysics:
         self.write_velocity(row, reached)
 
     def replay(self, data: Any, before: np.ndarray, row: np.ndarray) -> None:
-        """Bring data to where it is after the step from one row to another, forces included."""
+        """Set data to its values after the step from one row to another, including forces."""
         self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
         action = data.ctrl.copy()
         self._mujoco.mj_setState(self.model, data, before[self.state_columns], self._spec)
@@ -228,9 +228,9 @@ class RobotPhysics:
         reached[..., self._velocity] = (reached[..., places] - rows[..., places]) / self.dt
 
     def pose(self, data: Any, row: np.ndarray, forces: bool) -> None:
-        """Bring scratch space into the row's pose, for drawing, and compute forces if wanted."""
+        """Set scratch space to the row's pose, for drawing, and compute forces if asked to."""
         self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
-        if forces or not self.shared:  # an own model may have tendons and more to be drawn
+        if forces or not self.shared:  # a user's model may have tendons and more to draw
             self._mujoco.mj_forward(self.model, data)
             return
         self._mujoco.mj_kinematics(self.model, data)
@@ -271,7 +271,7 @@ class RobotPhysics:
 
         Args:
             rows: rows after the step, (..., width).
-            outcome: what the step brought.
+            outcome: the results of the step.
             lengths: the norm of vectors (..., 2), exactly as NumPy's `linalg.norm` rounds it.
         """
         place = rows[..., self.place_columns]
@@ -378,6 +378,6 @@ def _state_check(robot: Robot) -> Callable[[np.ndarray], Any] | None:
     if robot.healthy_state_range is None:
         return None
     low, high = robot.healthy_state_range
-    if low == -high:  # one comparison less
+    if low == -high:  # saves a comparison
         return lambda states: (np.abs(states[..., 2:]) < high).all(axis=-1)
     return lambda states: ((low < states[..., 2:]) & (states[..., 2:] < high)).all(axis=-1)

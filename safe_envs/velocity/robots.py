@@ -40,7 +40,7 @@ class Robot:
         healthy_angle_range: lowest and highest healthy angle qpos[2] [rad], both excluded.
         healthy_state_range: lowest and highest healthy entry of (qpos, qvel) from the third on,
             both excluded.
-        use_contact_forces: whether contact forces are observed and paid for.
+        use_contact_forces: whether contact forces are observed and penalized.
         contact_cost_weight: weight of the sum of squared contact forces.
         contact_force_range: what contact forces are clipped to [N, N m].
 

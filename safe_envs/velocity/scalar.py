@@ -1,4 +1,4 @@
-"""The velocity task for one robot, and its simulation as users of MuJoCo expect to handle it."""
+"""The velocity task for one robot, with its simulation open to users of MuJoCo."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ScalarVelocity:
         return self.camera.draw(self.row(state))
 
     def row(self, state: np.ndarray) -> np.ndarray:
-        """Return the row of the state, or of what the user has made of it."""
+        """Return the row of the state, with the user's changes."""
         if not self._is_open:
             return state
         row = state.copy()  # for its velocity
@@ -87,7 +87,7 @@ class ScalarVelocity:
     def open(self, state: np.ndarray | None) -> Any:
         """Return MuJoCo's data in the state (None: before the first reset), from now on the state.
 
-        Data and model belong to this robot alone, so that changes to the model act here only.
+        Data and model belong to this robot alone, so changes to the model affect only it.
         """
         if not self._is_open:
             self.physics = physics = self.physics.private()

@@ -31,7 +31,7 @@ class BatchSimulator:
     """MuJoCo's own batch of simulations, whose threads never wait for Python's lock.
 
     Args:
-        physics: the robot; one whose rows hold no forces.
+        physics: the robot; its rows must not hold forces.
         num_threads: threads that simulate, including the caller's.
     """
 

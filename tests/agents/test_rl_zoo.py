@@ -121,7 +121,9 @@ def test_a_part_without_a_space_is_named():
 
         recipe = primal_dual(ClippedSurrogate, Own)
 
-    with pytest.raises(LookupError, match="PPOOwn has a part without search space, .*Own; add it"):
+    with pytest.raises(
+        LookupError, match="PPOOwn has a part without a search space, .*Own; add it"
+    ):
         SearchSpace(PPOOwn)
 
 

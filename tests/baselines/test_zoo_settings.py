@@ -54,7 +54,7 @@ def test_numbers_stay_numbers():
     ("arguments", "message"),
     [
         (["PPOLg", "Safe/CliffWorld-v0"], "unknown agent 'PPOLg'; did you mean 'PPOLag'?"),
-        (["pqa_alm", "Safe/CliffWorld-v0"], "pqa_alm is not trained"),
+        (["pqa_alm", "Safe/CliffWorld-v0"], "pqa_alm is not a deep agent"),
         (["CPO", "Safe/NoWorld-v0"], "doesn't exist"),
     ],
 )

@@ -17,7 +17,7 @@ DISCRETE, CONTINUOUS = "ppo.py", "ppo_continuous_action.py"
 STEPS = 1000
 ARRIVES = '`infos["cost"]`, `final_info`'
 OWN_IDS = {"Safe/CliffWorld-v0": "OneHotCliffWorld-v0"}  # the page registers them
-# Gymnasium 0.29.1, for which the files are written, has a swimmer that today's MuJoCo refuses.
+# Gymnasium 0.29.1, for which the files are written, has a swimmer that current MuJoCo rejects.
 NOT_RUN = ("SafetySwimmerVelocity-v1",)
 
 
@@ -45,7 +45,7 @@ def cases():
     for env_id, arguments in ENVIRONMENTS.items():
         if env_id not in NOT_RUN:
             run = partial(trained, page, env_id, arguments)
-            yield Case(env_id, "vector of singles", ARRIVES, run)
+            yield Case(env_id, "vector of single envs", ARRIVES, run)
     sys.argv = given
 
 

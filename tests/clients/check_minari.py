@@ -1,4 +1,4 @@
-"""Minari: a data set is recorded, saved and read again, with its limits."""
+"""Minari: a dataset is recorded, saved and loaded, with its limits."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def reloaded(page, env_id, arguments):
     declared = safe_envs.dataset_metadata(env)
     kept = {name: dataset.storage.metadata[name] for name in declared}
     if kept != declared:
-        raise AssertionError(f"the data set says {kept}, the environment {declared}")
+        raise AssertionError(f"the dataset has {kept}, the environment {declared}")
     again = gym.make(
         kept["env_id"], max_episode_steps=kept["max_episode_steps"], **kept["env_kwargs"]
     )
     if safe_envs.dataset_metadata(again) != declared:
-        raise AssertionError("the environment made from the data set declares something else")
+        raise AssertionError("the environment made from the dataset declares something else")
     costs = page["costs_of_episodes"](dataset)
     truth, begun = 0.0, 0
     for episode in dataset:

@@ -36,7 +36,7 @@ def trained(page, env_id, num_envs, arguments):
 def cases():
     page = names_of("rllib")
     for env_id, arguments in ENVIRONMENTS.items():
-        for form, num_envs in (("single", 1), ("vector of singles", 2)):
+        for form, num_envs in (("single", 1), ("vector of single envs", 2)):
             yield Case(env_id, form, ARRIVES, partial(trained, page, env_id, num_envs, arguments))
 
 

@@ -34,7 +34,9 @@ def cases():
     page = names_of("sbx")
     for env_id, arguments in ENVIRONMENTS.items():
         yield Case(env_id, "single", ARRIVES, partial(single, page, env_id, arguments))
-        yield Case(env_id, "vector of singles", ARRIVES, partial(copies, page, env_id, arguments))
+        yield Case(
+            env_id, "vector of single envs", ARRIVES, partial(copies, page, env_id, arguments)
+        )
 
 
 if __name__ == "__main__":

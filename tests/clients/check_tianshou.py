@@ -26,7 +26,7 @@ def collector(page, env_id, num_envs, arguments):
 def cases():
     page = names_of("tianshou")
     for env_id, arguments in ENVIRONMENTS.items():
-        for form, num_envs in (("single", 1), ("vector of singles", NUM_ENVS)):
+        for form, num_envs in (("single", 1), ("vector of single envs", NUM_ENVS)):
             run = partial(collector, page, env_id, num_envs, arguments)
             yield Case(env_id, form, ARRIVES, run)
 

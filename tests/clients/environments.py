@@ -1,4 +1,4 @@
-"""The environments that clients run, and their costs in a plain loop of Gymnasium."""
+"""The environments that clients run, and their costs in a plain Gymnasium loop."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Row:
         form: single, native vector, ...
         arrives: where a user of the client reads the costs.
         steps: environment steps.
-        cost: sum of the costs as the client delivers them.
+        cost: sum of the costs that the client reports.
         truth: sum of the costs of the same steps in a plain loop; None where `failure` is given.
         failure: what went wrong; empty if nothing.
         seconds: how long it took.
@@ -76,9 +76,9 @@ def report(package: str, cases: Iterable[Case], version: str = "") -> None:
     Args:
         package: whose version it is.
         cases: what to run.
-        version: of a client that is no package.
+        version: of a client that is not a package.
     """
-    to = Path(sys.argv[1]).resolve()  # now, for some clients are commands with arguments
+    to = Path(sys.argv[1]).resolve()  # read now: some clients parse the arguments themselves
     rows = [_row(case) for case in cases]
     version = version or importlib.metadata.version(package)
     to.write_text(json.dumps({"version": version, "rows": [asdict(row) for row in rows]}))
@@ -97,7 +97,7 @@ def _row(case: Case) -> Row:
 
 
 def _seed_what_clients_draw_from() -> None:
-    import numpy as np  # here, for the command that reads rows has no packages
+    import numpy as np  # here, because the command that reads rows has no packages
     import torch
 
     random.seed(0)

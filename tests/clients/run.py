@@ -1,10 +1,10 @@
-"""Run other people's libraries, as they are, on the environments: `make clients`.
+"""Run other libraries, unmodified, on the environments: `make clients`.
 
 `python tests/clients/run.py [CLIENT ...] [--write docs/clients/README.md]` installs each client
-into a virtual environment of its own under `.clients`, runs the snippets of its page in
-docs/clients and a thousand steps on each environment, and compares the costs that arrive with those
-of a plain loop over the same actions. Exits with 1 if a client cannot be installed, fails, or sees
-other costs.
+into its own virtual environment under `.clients`, runs the snippets of its page in docs/clients and
+a thousand steps on each environment, and compares the costs that it reports with those of a plain
+loop over the same actions. Exits with 1 if a client cannot be installed, fails, or reports
+different costs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from harness import Row
 from venvs import ROOT, Client, python_beside, python_for
 
-RL_ZOO = ("rl_zoo3==2.9.2", "requests", "pandas")  # which it needs, but does not install
+RL_ZOO = ("rl_zoo3==2.9.2", "requests", "pandas")  # which it needs but does not install
 TRAINING = ("mujoco", "bridge", "train")
 CLIENTS = (
     Client("torchrl", ("torchrl==0.14.1",)),
@@ -39,17 +39,17 @@ CLIENTS = (
     Client("sbx", ("sbx-rl==0.28.0",)),
     Client("rllib", ("ray[rllib]==2.60.0",), unpinned=("gymnasium",)),
 )
-LONGEST = 3600  # [s] that one client may run
+LONGEST = 3600  # [s] time limit of one client
 BEGIN, END = "<!-- table of `make clients` -->\n", "<!-- end of the table -->\n"
 HEADER = (
-    "| client | environment | form | where its costs are | steps | cost | in a plain loop |\n"
+    "| client | environment | form | where to read costs | steps | cost | in a plain loop |\n"
     "|---|---|---|---|---|---|---|\n"
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came out for one client; without rows, `failure` says why."""
+    """The result for one client; without rows, `failure` says why."""
 
     client: str
     version: str
@@ -78,16 +78,18 @@ def _ending(row: Row) -> str:
 def main() -> int:
     known = {client.name: client for client in CLIENTS}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(known)}")
-    parser.add_argument("--write", type=Path, help="page whose table is replaced")
+    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"any of {', '.join(known)}")
+    parser.add_argument("--write", type=Path, help="page whose table to update")
     parser.add_argument("--list", action="store_true", help="list the clients and stop")
-    parser.add_argument("--beside", type=Path, help="virtual environment to add to")
+    parser.add_argument(
+        "--beside", type=Path, help="virtual environment to build on; installs all clients together"
+    )
     arguments = parser.parse_args()
     if arguments.list:
         print(*known)
         return 0
     if unknown := set(arguments.clients) - set(known):
-        parser.error(f"unknown clients {sorted(unknown)}; known: {', '.join(known)}")
+        parser.error(f"unknown clients {sorted(unknown)}; pass any of {', '.join(known)}")
     chosen = [known[name] for name in arguments.clients or known]
     results = [result_of(client, chosen, arguments.beside) for client in chosen]
     lines = [line for result in results for line in result.lines()]
@@ -98,7 +100,7 @@ def main() -> int:
 
 
 def result_of(client: Client, chosen: Sequence[Client], beside: Path | None) -> Result:
-    """Install and run one of the chosen clients; whatever goes wrong is in the result."""
+    """Install and run one of the chosen clients; the result says what went wrong."""
     try:
         python = python_for(client) if beside is None else python_beside(beside, chosen)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -112,7 +114,7 @@ def result_of(client: Client, chosen: Sequence[Client], beside: Path | None) -> 
         try:
             ended = subprocess.run(command, cwd=folder, env=env, timeout=LONGEST)
         except subprocess.TimeoutExpired:
-            return Result(client.name, "", failure=f"still ran after {LONGEST} seconds")
+            return Result(client.name, "", failure=f"did not finish within {LONGEST} seconds")
         if ended.returncode != 0 or not written.is_file():
             return Result(client.name, "", failure=f"ended with exit code {ended.returncode}")
         told = json.loads(written.read_text())

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".clients"
 STAMP = "installed"  # a file that says what is in an environment
-GENUINE_TASKS = "safety-gymnasium==1.0.0"  # without what it depends on, which is years old
+GENUINE_TASKS = "safety-gymnasium==1.0.0"  # without its dependencies, which are years old
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Client:
         packages: for pip.
         extras: of this package.
         home: name of its virtual environment, if it shares one; else the client's.
-        unpinned: packages whose release the client dictates, so that ours does not apply.
+        unpinned: packages whose release the client dictates, so this project's pin does not apply.
     """
 
     name: str

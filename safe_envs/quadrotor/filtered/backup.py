@@ -21,14 +21,14 @@ class FilteredFlight:
     """`GeometricLaw` behind a filter of order 3, as a function of observations.
 
     A `safe_envs.BackupPolicy`: it follows the reference and keeps clear of the spheres. That is
-    measured in 32 flights of each scene (worst clearance 0.022 m), not proved. It takes spheres
-    that move for ones of constant velocity, because observations show no accelerations.
+    measured in 32 flights of each scene (worst clearance 0.022 m), not proved. It assumes that
+    moving spheres keep their velocity, because observations show no accelerations.
 
     Args:
         vehicle: its nominal model.
         reference: the trajectory to follow.
         margin: added to the radii [m].
-        moving: numbers of the spheres that move.
+        moving: indices of the spheres that move.
     """
 
     def __init__(

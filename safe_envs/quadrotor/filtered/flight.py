@@ -25,7 +25,7 @@ class Flight:
             vehicle's (n,) [m].
         time: returns the present time on the reference [s], or N of them.
         reference: the trajectory to follow.
-        motion: returns the present velocities, accelerations and jerks of the spheres, (3, n, 3),
+        motion: returns the current velocities, accelerations and jerks of the spheres, (3, n, 3),
             or (3, n, 3, N); None while all of them are at rest.
         moves: whether a sphere moves.
     """
@@ -52,8 +52,8 @@ class Flight:
             raise ValueError(
                 f"the value or the transitions are for the vehicle {name!r} at {CONTROL_DT} s, on "
                 "its own reference, which the environment does not use; pass those of "
-                "collect_transitions(vehicle=...) with its vehicle, or, for a Vehicle of your own, "
-                "the metric 'lqr'"
+                "collect_transitions(vehicle=...) with its vehicle, or, for your own Vehicle, the "
+                "metric 'lqr'"
             )
 
 

@@ -34,8 +34,8 @@ class SphereZCBF:
         h'' = 2 |v|^2 + 2 r.a,   h''' = 6 v.a + 2 r.j,   r = p - c_i,
         a = f z - g e3,   j = f (w_y x - w_x y),   f = thrust / mass,
     where x, y, z are the body's axes and w = (w_x, w_y, w_z) the body rates at the end of the step,
-    which the torques change. The products f w are linearized at the reference. For a sphere that
-    moves, v, a and j are relative to its center's, at the beginning of the step.
+    which the torques change. The products f w are linearized at the reference. For a moving sphere,
+    v, a and j are relative to its center's at the beginning of the step.
 
     Differs from the paper: order 3, the gains and the margin are this project's. Order 3
     neglects the thrust's own rate of change, so it does not prove invariance: keep a margin.
@@ -231,7 +231,7 @@ class SphereRows:
         return lift, [*roll, 0.0], [*pitch, 0.0], free
 
     def _add_motion(self, terms: np.ndarray, motion: np.ndarray, state: np.ndarray) -> None:
-        """Add what the spheres' motion changes to the factors of the thrust and to the rest.
+        """Add the effect of the spheres' motion to the factors of the thrust and to the rest.
 
         With u, b and s a center's velocity, acceleration and jerk, order 2 gains
 

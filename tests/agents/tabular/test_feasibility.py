@@ -68,8 +68,9 @@ def test_every_solver_says_what_the_linear_program_says(solver, evaluations):
     with pytest.raises(ValueError, match="no policy meets") as of_program:
         linear_program(cmdp)
     assert str(of_program.value) == (
-        "no policy meets the limits [0.06, 0.0548, 0.0548]: the smallest value of each cost alone "
-        "is [0.0607326, 0.0502066, 0.0502023], more than 'chasm_1' may have; raise the limits"
+        "no policy meets the limits [0.06, 0.0548, 0.0548]: the lowest possible value of each cost "
+        "alone is [0.0607326, 0.0502066, 0.0502023], which is above the limit of 'chasm_1'; raise "
+        "the limits"
     )
     with pytest.raises(ValueError, match="no policy meets") as of_solver:
         solver(cmdp, evaluations)
@@ -83,7 +84,8 @@ def test_limits_that_only_exclude_each_other(solver):
     assert closest.costs == pytest.approx([5.0, 5.0], abs=1e-9)
     assert closest.violation == pytest.approx(0.1 / 10.0, abs=1e-12)
     message = (
-        r"alone is \[0, 0\], but not of all together, and the nearest to the limits are \[5, 5\]"
+        r"alone is \[0, 0\], but no policy reaches them all at once; the costs closest to the "
+        r"limits are \[5, 5\]"
     )
     for solve in (solver, lambda c, _: linear_program(c)):
         with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""The comparison of metrics on other vehicles, in the small."""
+"""The comparison of metrics on other vehicles, on a small scale."""
 
 import json
 
@@ -52,5 +52,5 @@ def test_only_an_off_center_mass_tells_the_metrics_apart_at_order_2(tmp_path):
     centered, moved = (results["spheres"][name]["2"] for name in chosen)
     assert centered["largest_difference"] < 1e-3 < 0.01 < moved["largest_difference"]
     assert results["spheres"][chosen[0]]["3"]["largest_difference"] > 0.01
-    with pytest.raises(ValueError, match=r"unknown vehicles \['bee'\]; pass some of crazyflie"):
+    with pytest.raises(ValueError, match=r"unknown vehicles \['bee'\]; pass any of crazyflie"):
         run(OffCenterArguments(vehicles=("bee",), out=tmp_path), Console(quiet=True))

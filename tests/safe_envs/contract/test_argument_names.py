@@ -1,4 +1,4 @@
-"""Unknown arguments are refused with the known ones and the closest."""
+"""Unknown arguments are errors that name the closest match and the known arguments."""
 
 import inspect
 

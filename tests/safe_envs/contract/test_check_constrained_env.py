@@ -67,7 +67,7 @@ class Faulty(gym.Env):
             "sums in Python's float",
             "'episode_cost'\\] is 1.0 of type float; report a ",
         ),
-        ("divides by zero", "a random rollout ended with ZeroDivisionError: "),
+        ("divides by zero", "a random rollout failed with ZeroDivisionError: "),
         ("leaves the cost space", "are not in cost_space"),
         ("does not add up", "the costs since reset sum to 1.0"),
         ("takes any action", "was accepted; it has to raise ValueError"),
@@ -93,9 +93,9 @@ def test_the_checker_refuses_what_is_not_an_environment():
         check_constrained_env(pendulum, size=3)
     with pytest.raises(CostSignalError, match="declares no constraints"):
         check_constrained_env("CartPole-v1")
-    with pytest.raises(CostSignalError, match="made 3, which is no gymnasium.Env"):
+    with pytest.raises(CostSignalError, match="made 3, which is not a gymnasium.Env"):
         check_constrained_env(lambda: 3)
-    with pytest.raises(CostSignalError, match="making the environment ended with ZeroDivision"):
+    with pytest.raises(CostSignalError, match="making the environment failed with ZeroDivision"):
         check_constrained_env(lambda: 1 // 0)
     with pytest.raises(ValueError, match="steps is 0; pass a whole number >= 1"):
         check_constrained_env(pendulum, steps=0)
@@ -122,7 +122,7 @@ def pendulum():
 
 
 def test_the_checker_takes_wrapped_environments():
-    """Wrappers are part of what is checked; remarks of Gymnasium's checker become notes."""
+    """Wrappers are checked, too; warnings of Gymnasium's checker become notes."""
     report = check_constrained_env(pendulum, steps=50)
     assert "terminal costs" in report.passed
     (note,) = report.notes

@@ -137,7 +137,7 @@ def test_arguments_as_json(argument, kept):
 
 @pytest.mark.parametrize("argument", [{1, 2}, functools.partial(max, 0), [].index, 1j, {(1, 2): 3}])
 def test_arguments_that_json_cannot_hold(argument):
-    with pytest.raises(ValueError, match="argument 'argument' of Any-v0 is .*JSON cannot hold"):
+    with pytest.raises(ValueError, match="argument 'argument' of Any-v0 is .*JSON cannot store"):
         dataset_metadata(registered_with(argument))
 
 

@@ -1,4 +1,4 @@
-"""Obstacles of one's own: forms, costs by hand, both forms of the environment, and refusals."""
+"""Custom obstacles: forms, costs by hand, both forms of the environment, and refusals."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Vehicles of one's own: inertia, hover, flight against independent integrators, and refusals."""
+"""Custom vehicles: inertia, hover, flight against independent integrators, and refusals."""
 
 from dataclasses import replace
 
@@ -253,7 +253,7 @@ GIVEN = {
         ({"radius": -1.0}, "radius is -1.0; pass a number >= 0"),
         ({"inertia": (1.0, 2.0)}, r"inertia is \[1.0, 2.0\]; pass three moments, or a symmetric"),
         ({"inertia": "flat"}, "inertia is 'flat' .*; pass three moments"),
-        ({"inertia": (1e-5, 1e-5, 3e-5)}, "none is larger than the sum of the others"),
+        ({"inertia": (1e-5, 1e-5, 3e-5)}, "none can exceed the sum of the other two"),
         ({"inertia": (1e-5, -1e-5, 1e-5)}, "has a principal moment of -1e-05"),
         ({"inertia": np.eye(3) + np.eye(3, k=1)}, "is not symmetric"),
         ({"inertia": np.eye(3), "products": (1, 0, 0)}, "leave out products"),
@@ -270,7 +270,7 @@ def test_impossible_vehicles_are_refused(changed, message):
 
 
 def test_vehicles_that_cannot_hover_are_refused():
-    with pytest.raises(ValueError, match="the four rotors lift 0.4 N together and the vehicle"):
+    with pytest.raises(ValueError, match="the four rotors lift 0.4 N together, but the vehicle"):
         gym.make("Safe/Quadrotor-v0", vehicle=replace(Vehicle(**GIVEN), largest_thrust=0.1, mass=1))
     too_far = CRAZYFLIE.with_center_of_mass(0.03, 0.0)
     with pytest.raises(ValueError, match="would need -.*; move the center of mass closer"):

@@ -1,4 +1,4 @@
-"""Own layouts and settings of navigation tasks, by the package's own names."""
+"""Custom layouts and settings of navigation tasks, by the package's own names."""
 
 import copy
 import pickle

@@ -154,7 +154,10 @@ def test_a_wrong_row_is_named():
             r"the shapes \[\(21, 21\), \(20, 20\)\]; pass A sparse matrices of shape \(S, S\)",
         ),
         ({"P": [[1, "a"]]}, "P is not a table of real numbers"),
-        ({"P": CLIFF.P * 1j}, "P is not a table of real numbers .they are complex.; pass an array"),
+        (
+            {"P": CLIFF.P * 1j},
+            "P is not a table of real numbers .its entries are complex.; pass an array",
+        ),
         ({"reward": sparse.csr_array(1j * CLIFF.reward)}, "reward is not .* are complex"),
         ({"costs": sparse.csr_array(CLIFF.costs[0])}, r"pass an array of shape \(3, 21, 4\)"),
         ({"costs": [sparse.eye_array(2), np.eye(3)]}, r"costs is a list .* \(3, 3\)\]; pass equal"),
@@ -172,7 +175,7 @@ def test_refuses_what_is_no_table(tables, message):
     [[sparse.eye_array(40_000, format="csr")] * 2, sparse.csr_array((80_000, 40_000))],
 )
 def test_says_how_much_memory_a_sparse_table_would_take(given):
-    message = r"\(.*40000\) that is computed with it takes 23.8 GiB; at most 4 GiB are made"
+    message = r"\(.*40000\), which takes 23.8 GiB; the limit for a sparse table is 4 GiB; merge"
     with pytest.raises(ValueError, match=message):
         changed(CLIFF, P=given)
 
