@@ -46,7 +46,7 @@ def linear_program(cmdp: TabularCMDP) -> Optimum:
         ValueError: if no policy meets the limits; it names the constraints and the lowest costs.
     """
     flow, start = _flow_equations(cmdp)
-    reward, costs = -cmdp.reward.ravel(), cmdp.costs.reshape(len(cmdp.limits), -1)
+    reward, costs = -cmdp.reward.ravel(), cmdp.costs.reshape(len(cmdp.limits), cmdp.reward.size)
     solution = _highs(reward, flow, start, costs, cmdp.limits)
     if solution.status == 2:
         missed = max(check_feasible(cmdp).violation, 0.0) + SLACK  # infeasible only by rounding

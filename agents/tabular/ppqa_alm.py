@@ -112,7 +112,7 @@ class StallAlarm:
     def watch(self, evaluation: PolicyEvaluation, multipliers: np.ndarray) -> None:
         """Check the policy reached under fixed multipliers; call before a dual step."""
         violation = evaluation.costs - self.cmdp.limits
-        priced, worst = float(multipliers @ violation), float(violation.max())
+        priced, worst = float(multipliers @ violation), float(violation.max(initial=-np.inf))
         if self._warned or priced <= 0.0:
             self._streak = 0
             return

@@ -118,7 +118,8 @@ def _monotone(
 ) -> SolverTrace:
     limits, multipliers = cmdp.limits, np.zeros(cmdp.num_constraints)
     current = record.evaluate(policy, multipliers)
-    largest_signal = max(float(np.abs(cmdp.reward).max()), float(np.abs(cmdp.costs).max()))
+    largest_cost = float(np.abs(cmdp.costs).max(initial=0.0))
+    largest_signal = max(float(np.abs(cmdp.reward).max()), largest_cost)
     largest_q = largest_signal / (1.0 - cmdp.discount)
     taken, slow_dual_steps, last_violation = 0, 0, np.inf
     while record.open:
@@ -136,7 +137,7 @@ def _monotone(
                 step_size = min(STEP_GROWTH * step_size, LARGEST_STEP)
             if taken % primal_steps == 0:
                 violation = _complementary_violation(current, limits, multipliers, penalty)
-                slow = violation > max(0.9 * last_violation, 0.01 * np.abs(limits).max())
+                slow = violation > max(0.9 * last_violation, 0.01 * np.abs(limits).max(initial=0.0))
                 slow_dual_steps = slow_dual_steps + 1 if slow else 0
                 if slow_dual_steps == PATIENCE:
                     penalty = min(PENALTY_GROWTH * penalty, LARGEST_PENALTY)
@@ -153,4 +154,5 @@ def _complementary_violation(
     evaluation: PolicyEvaluation, limits: np.ndarray, multipliers: np.ndarray, penalty: float
 ) -> float:
     """Return max_i |max(V_c - limit, -lambda / tau)|, which is 0 where lambda no longer changes."""
-    return float(np.abs(np.maximum(evaluation.costs - limits, -multipliers / penalty)).max())
+    moves = np.maximum(evaluation.costs - limits, -multipliers / penalty)
+    return float(np.abs(moves).max(initial=0.0))

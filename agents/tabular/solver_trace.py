@@ -38,7 +38,7 @@ class SolverTrace:
     def errors(self, optimal_value: float) -> np.ndarray:
         """Return max(|optimal_value - value|, violation, 0) of every row, (evaluations,)."""
         gap = np.abs(optimal_value - self.value)
-        return np.maximum(gap, np.maximum(self.violation.max(axis=1), 0.0))
+        return np.maximum(gap, self.violation.max(axis=1, initial=0.0))
 
     def tail_error(self, optimal_value: float, fraction: float = 0.2) -> float:
         """Return the worst of `errors` over the last `fraction` of the rows.

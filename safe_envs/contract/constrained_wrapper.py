@@ -42,6 +42,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
             one, or 1.0 if there is none.
 
     Raises:
+        ValueError: if constraints are not `ConstraintSpec`s with different names.
         CostSignalError: if constraints are neither given nor declared; at a step, if the cost is
             missing, not finite, negative or of the wrong shape.
         NonFiniteEnvError: at a step, if the observation or the reward is not finite.
@@ -74,9 +75,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
             constraints = declared_constraints(env)
         elif isinstance(constraints, ConstraintSpec):
             constraints = (constraints,)
-        self.constraints = tuple(constraints)
-        if not self.constraints:
-            raise ValueError("constraints is empty; pass at least one ConstraintSpec")
+        self.constraints = _checked_constraints(constraints)
         inner: Any = env.unwrapped
         if reward_discount is None:
             try:
@@ -161,6 +160,7 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def _with_cost(self, info: dict[str, Any], costs: np.ndarray) -> dict[str, Any]:
         totals = {"cost": costs.sum(), "episode_cost": np.float64(self._episode_cost)}
         info = with_numpy_scalars(info) | totals
+        info.pop("costs", None)  # of an inner wrapper with other constraints
         if len(self.constraints) > 1:
             info["costs"] = costs
         return info
@@ -173,6 +173,18 @@ class ConstrainedWrapper(gym.Wrapper, gym.utils.RecordConstructorArgs):
                     f"{self._name}, step {self._steps}: the {what} is {value!r}; it has to be "
                     "finite"
                 )
+
+
+def _checked_constraints(given: Any) -> tuple[ConstraintSpec, ...]:
+    several = isinstance(given, Sequence) and all(isinstance(c, ConstraintSpec) for c in given)
+    if not several:
+        raise ValueError(f"constraints is {given!r}; pass a ConstraintSpec or a list of them")
+    if not given:
+        raise ValueError("constraints is empty; pass at least one ConstraintSpec")
+    names = [c.name for c in given]
+    if len(set(names)) < len(names):
+        raise ValueError(f"constraints have the names {names}; pass different names")
+    return tuple(given)
 
 
 def checked_action(action: Any, space: gym.Space) -> Any:

@@ -223,7 +223,11 @@ class TabularCMDP:
 
     def _check(self) -> None:
         states, actions = self.P.shape[:2]
-        constraints = len(self.limits) if self.limits.ndim == 1 else -1
+        if self.limits.ndim != 1:
+            raise ValueError(
+                f"limits has shape {self.limits.shape}; pass a list with one number per constraint"
+            )
+        constraints = len(self.limits)
         expected = {
             "reward": (states, actions),
             "costs": (constraints, states, actions),

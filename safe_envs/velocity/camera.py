@@ -24,6 +24,8 @@ from safe_envs.velocity.physics import RobotPhysics
 SIZE = 480  # [px] width and height, as Gymnasium's frames
 MAX_GEOMS = 1000
 FREE = -1  # number of MuJoCo's free camera
+TRACKING = 1  # mjCAMERA_TRACKING, one of the free camera's types
+FREE_KINDS = (0, TRACKING)
 TRACK = "track"  # camera of Gymnasium's models that moves with the robot
 CAMERA_FIELDS = (  # of MuJoCo's MjvCamera
     "azimuth", "distance", "elevation", "fixedcamid", "lookat", "orthographic", "trackbodyid",
@@ -88,11 +90,12 @@ class TrackingCamera:
         camera_id: number of the model's camera, -1 for the free one.
 
     Raises:
-        ValueError: if the model has no such camera.
+        ValueError: if the model has no such camera, or no body that is to be tracked.
     """
 
     def __init__(self, physics: RobotPhysics, view: FrameView) -> None:
         self.view = view
+        _check_tracked_body(physics.model, view.default_camera_config or {})
         self.camera_id = _camera_number(physics.model, view)
         self._physics: Any = physics
         self._opened: _Offscreen | None = None
@@ -325,6 +328,10 @@ def _camera_number(model: Any, view: FrameView) -> int:
 
 
 def _check_camera_config(config: Mapping[str, Any] | None) -> None:
+    if not isinstance(config, Mapping | None):
+        raise ValueError(
+            f"default_camera_config is {config!r}; pass a dictionary such as {{'distance': 3.0}}"
+        )
     for name, value in (config or {}).items():
         if name not in CAMERA_FIELDS:
             raise ValueError(unknown_name("key of default_camera_config", name, CAMERA_FIELDS))
@@ -332,16 +339,36 @@ def _check_camera_config(config: Mapping[str, Any] | None) -> None:
             checked_array("default_camera_config['lookat']", value, (3,), "x, y and z [m]")
         elif not (is_number(value) and math.isfinite(value)):
             raise ValueError(f"default_camera_config[{name!r}] is {value!r}; pass a number")
+        elif name == "type" and value not in FREE_KINDS:
+            raise ValueError(
+                f"default_camera_config['type'] is {value!r}; pass 0 (free) or 1 (tracking), or "
+                "camera_id for one of the model's cameras"
+            )
+
+
+def _check_tracked_body(model: Any, config: Mapping[str, Any]) -> None:
+    """Raise ValueError where MuJoCo would end the process at the first frame."""
+    least = 0 if config.get("type") == TRACKING else -1
+    body = config.get("trackbodyid", -1)
+    if body not in range(least, model.nbody):
+        raise ValueError(
+            f"default_camera_config['trackbodyid'] is {body!r}; pass the number of a body to "
+            f"track, from 0 to {model.nbody - 1}{'' if least == 0 else ', or -1 for none'}"
+        )
 
 
 def _check_flags(options: Mapping[int, bool]) -> None:
     end = int(load_mujoco().mjtVisFlag.mjNVISFLAG)
+    wanted = f"pass numbers of MuJoCo's mjtVisFlag, from 0 to {end - 1}"
+    if not isinstance(options, Mapping):
+        raise ValueError(f"visual_options is {options!r}; {wanted}, in a dictionary with bools")
     for flag in options:
-        if not 0 <= int(flag) < end:
-            raise ValueError(
-                f"visual_options has the key {flag!r}; pass numbers of MuJoCo's mjtVisFlag, from 0 "
-                f"to {end - 1}"
-            )
+        try:
+            known = 0 <= int(flag) < end
+        except (TypeError, ValueError):
+            known = False
+        if not known:
+            raise ValueError(f"visual_options has the key {flag!r}; {wanted}")
 
 
 def _with_room(physics: RobotPhysics, view: FrameView) -> RobotPhysics:

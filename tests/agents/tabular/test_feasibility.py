@@ -169,3 +169,20 @@ def test_the_examination_is_short_and_early(monkeypatch):
     with pytest.raises(ValueError, match="no policy meets"):
         pqa_alm(cmdp, 10_000)
     assert 50 < len(calls) < 75
+
+
+@pytest.mark.parametrize("solver", [linear_program, *SOLVERS])
+def test_without_constraints_the_optimum_is_that_of_value_iteration(solver):
+    cmdp = random_cmdp(4, 2, constraints=1, seed=0)
+    free = replace(cmdp, costs=np.zeros((0, 4, 2)), limits=np.zeros(0), constraint_names=())
+    values = np.zeros(4)
+    for _ in range(400):  # 0.9^400 = 5e-19
+        values = (cmdp.reward + 0.9 * cmdp.P @ values).max(axis=1)
+    best = float(cmdp.initial @ values)
+    if solver is linear_program:
+        optimum = linear_program(free)
+        assert optimum.value == pytest.approx(best, rel=1e-9)
+        assert optimum.multipliers.shape == (0,)
+        return
+    own = {"features": "one_hot"} if solver in SOLVERS[-4:] else {}
+    assert solver(free, 600, **own).tail_error(best) < 0.02 * best

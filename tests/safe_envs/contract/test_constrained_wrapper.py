@@ -85,6 +85,20 @@ def test_keeps_declared_constraints_and_refuses_none():
         ConstrainedWrapper(Scripted(), [])
     with pytest.raises(ValueError, match="reward_discount is 0.0"):
         ConstrainedWrapper(Scripted(), ENERGY, reward_discount=0.0)
+    for wrong in ("energy", ["energy"], {"energy": 5.0}, 5.0, ConstraintSpec):
+        with pytest.raises(ValueError, match="constraints is .*; pass a ConstraintSpec or a list"):
+            ConstrainedWrapper(Scripted(), wrong)
+    with pytest.raises(ValueError, match=r"the names \['energy', 'energy'\]; pass different"):
+        ConstrainedWrapper(Scripted(), [ENERGY, ENERGY])
+
+
+def test_costs_of_an_inner_wrapper_do_not_show_beside_one_constraint():
+    inner = ConstrainedWrapper(Scripted(), [ENERGY, SPEED], lambda *transition: (1.0, 2.0))
+    outer = ConstrainedWrapper(inner, ENERGY, lambda *transition: 0.5)
+    _, info = outer.reset(seed=0)
+    assert sorted(info) == ["cost", "episode_cost", "kept"]
+    info = outer.step(np.zeros(1, np.float32))[4]
+    assert info == {"cost": 0.5, "episode_cost": 0.5}
 
 
 @pytest.mark.parametrize(

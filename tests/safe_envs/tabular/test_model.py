@@ -124,6 +124,7 @@ def test_arrays_cannot_be_changed():
         ("initial", np.zeros(21), "initial does not hold probability distributions"),
         ("discount", 1.0, r"discount is 1.0; pass a number in \[0, 1\)"),
         ("limits", np.array([np.nan]), "limits has values that are not finite"),
+        ("limits", 0.2, r"limits has shape \(\); pass a list with one number per constraint"),
         ("constraint_names", ("a", "b"), "constraint_names has 2 entries but there are 1"),
         ("coordinates", np.zeros((3, 2)), r"one row per state, shape \(21, k\)"),
     ],

@@ -297,7 +297,13 @@ def test_each_robot_has_the_arguments_of_its_class(robot, make_v4):
         ({"default_camera_config": {"distanse": 1.0}}, "'distanse'; did you mean 'distance'"),
         ({"default_camera_config": {"distance": "far"}}, r"\['distance'\] is 'far'; pass a number"),
         ({"default_camera_config": {"lookat": 1.0}}, r"\['lookat'\] has shape \(\)"),
+        ({"default_camera_config": [1]}, r"default_camera_config is \[1\]; pass a dictionary"),
+        ({"default_camera_config": {"type": 2}}, r"\['type'\] is 2; pass 0 \(free\) or 1"),
+        ({"default_camera_config": {"type": 1}}, r"\['trackbodyid'\] is -1; .* from 0 to 4"),
+        ({"default_camera_config": {"trackbodyid": 5}}, r"\['trackbodyid'\] is 5; .* from 0 to 4"),
         ({"visual_options": {99: True}}, "visual_options has the key 99; pass numbers of MuJoCo"),
+        ({"visual_options": {"a": True}}, "visual_options has the key 'a'; pass numbers"),
+        ({"visual_options": [1]}, r"visual_options is \[1\]; pass numbers"),
         ({"xml_file": 3}, "xml_file is 3; pass the path of a MuJoCo model"),
     ],
 )  # fmt: skip
