@@ -36,8 +36,10 @@ class ConstrainedScore(gym.Wrapper, gym.utils.RecordConstructorArgs):
     Values and costs are sums with the declared discounts.
 
     Rewards, costs and everything else are unchanged: agents learn as they do without it, and only
-    the reported episode rewards differ. An evaluation starts with a reset before any step, as in
-    Stable-Baselines3's `evaluate_policy`. Each copy of the environment counts its own episodes.
+    the reported episode rewards differ. An evaluation starts with a reset that does not
+    follow the end of an episode: one right after another reset, or one in the middle of an episode.
+    Stable-Baselines3's `evaluate_policy` makes the first kind, and the second where the last
+    evaluation left an episode unfinished. Each copy of the environment counts its own episodes.
 
     Args:
         env: an environment, with a Monitor inside if Stable-Baselines3 is to see the score.
@@ -63,22 +65,22 @@ class ConstrainedScore(gym.Wrapper, gym.utils.RecordConstructorArgs):
         self._discounts = (discount, [constraint.discount for constraint in self._scored])
         self._excess = np.zeros(len(self._scored))  # sum of cost - limit so far, (m,)
         self._totals = EpisodeTotals(1, *self._discounts)
-        self._untouched = True  # no step since the last reset
+        self._ended = False  # whether the last step ended an episode
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start an episode, and an evaluation if there was no step since the last reset."""
-        if self._untouched:  # an evaluation starts
+        """Start an episode, and an evaluation unless the last episode has just ended."""
+        if not self._ended:  # an evaluation starts
             self._excess = np.zeros(len(self._scored))
         self._totals = EpisodeTotals(1, *self._discounts)
-        self._untouched = True
+        self._ended = False
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one step; the last one of an episode has the score in its info."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._untouched = False
+        self._ended = bool(terminated or truncated)
         costs = read_costs([info], 1, len(self._scored))
         signals = np.column_stack(([float(reward)], costs))
         for ended in self._totals.add(signals, np.array([terminated or truncated])):

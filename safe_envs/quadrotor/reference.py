@@ -46,6 +46,8 @@ class FigureEight:
 
     def __post_init__(self) -> None:
         check_positive(length=self.length, width=self.width, height=self.height, period=self.period)
+        for name in ("length", "width", "height", "period"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # float32 stays float32
 
     @cached_property
     def rate(self) -> float:

@@ -11,7 +11,13 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-from safe_envs.contract.argument_checks import check_choice, closest_hint
+from safe_envs.contract.argument_checks import (
+    check_choice,
+    check_not_negative,
+    check_positive,
+    checked_array,
+    closest_hint,
+)
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits, declare_constraints
 from safe_envs.quadrotor.obstacles import groups_of
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS, FigureEight, Number
@@ -130,14 +136,9 @@ def flight_task(
     model, usual = _flown(vehicle)
     followed = _checked_reference(reference, usual)
     check_choice("scene", scene, SCENES)
-    force = tuple(map(float, wind))
-    if len(force) != 3 or not all(map(math.isfinite, force)):
-        raise ValueError(f"wind is {wind!r}; pass three finite numbers, a force in newtons")
-    for name, value in (("gust", gust), ("motor_lag", motor_lag)):
-        if not 0.0 <= value < math.inf:
-            raise ValueError(f"{name} is {value}; pass a finite number >= 0")
-    if not 0.0 < mass_scale < math.inf:
-        raise ValueError(f"mass_scale is {mass_scale}; pass a finite number > 0, 1 for no error")
+    force = checked_array("wind", wind, (3,), "a force in newtons").tolist()
+    check_not_negative(gust=gust, motor_lag=motor_lag)
+    check_positive(mass_scale=mass_scale)
     if obstacles is None:
         obstructed = stacked_scene(SCENES[scene], followed)
     else:
@@ -154,10 +155,10 @@ def flight_task(
     return FlightTask(
         scene=obstructed,
         vehicle=model,
-        mass_scale=mass_scale,
+        mass_scale=float(mass_scale),
         wind=(force[0], force[1], force[2]),
-        gust=gust,
-        motor_lag=motor_lag,
+        gust=float(gust),
+        motor_lag=float(motor_lag),
         terminate_on_collision=terminate_on_collision,
         constraints=constraints,
     )

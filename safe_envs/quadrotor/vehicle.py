@@ -63,6 +63,8 @@ class Vehicle:
         check_positive(mass=self.mass, torque_ratio=self.torque_ratio)
         check_positive(largest_thrust=self.largest_thrust)
         check_not_negative(radius=self.radius)
+        for name in ("mass", "torque_ratio", "largest_thrust", "radius"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # float32 stays float32
         moments, products = checked_inertia(self.inertia, self.products)
         object.__setattr__(self, "inertia", moments)
         object.__setattr__(self, "products", products)

@@ -190,6 +190,43 @@ def test_the_mean_score_of_an_evaluation(per_constraint, episodes):
     assert violated or episodes < 20
 
 
+class CostlyEpisodes(gym.Env):
+    """Episodes of `length` steps with a reward of 1 each, the last of which costs `cost`."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (1,))
+    action_space = gym.spaces.Discrete(2)
+    constraints = (ConstraintSpec("cost", 2.0),)
+
+    def __init__(self, length):
+        self.length, self.cost = length, 5.0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1, dtype=np.float32), {"cost": 0.0}
+
+    def step(self, action):
+        self.steps += 1
+        last = self.steps == self.length
+        info = {"cost": self.cost if last else 0.0}
+        return np.zeros(1, dtype=np.float32), 1.0, last, False, info
+
+
+def test_an_evaluation_that_ends_within_an_episode_leaves_nothing_to_the_next():
+    """Environments that finish first play on: the short one is in its fourth episode."""
+    lengths = (3, 5)
+    env = DummyVecEnv(
+        [lambda n=n: ConstrainedScore(Monitor(CostlyEpisodes(n)), 7.0) for n in lengths]
+    )
+    model = RandomModel(env.action_space)
+    for cost in (5.0, 0.0, 5.0):
+        for one in env.envs:
+            one.unwrapped.cost = cost
+        scores, _ = evaluate_policy(model, env, n_eval_episodes=4, return_episode_rewards=True)
+        expected = [length - 7.0 * max(cost - 2.0, 0.0) for length in lengths]
+        assert sorted(scores) == sorted(2 * expected)
+
+
 def test_the_score_changes_nothing_that_agents_learn_from():
     def trained(wrapper):
         env = make_vec_env(lambda: gym.make(TREASURE), 2, seed=0, wrapper_class=wrapper)

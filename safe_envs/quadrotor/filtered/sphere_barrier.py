@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from safe_envs.contract.argument_checks import check_not_negative, is_number
 from safe_envs.quadrotor.body_axes import body_axes
 from safe_envs.quadrotor.filtered.flight import Flight, flight_of
 from safe_envs.quadrotor.vehicle import GRAVITY, Vehicle
@@ -55,14 +56,14 @@ class SphereZCBF:
 
     def __post_init__(self) -> None:
         if self.order not in DEFAULT_GAINS:
-            raise ValueError(f"order is {self.order}; pass 2 or 3")
+            raise ValueError(f"order is {self.order!r}; pass 2 or 3")
         gains = DEFAULT_GAINS[self.order] if self.gains is None else tuple(self.gains)
-        if len(gains) != self.order or not all(0.0 < gain < np.inf for gain in gains):
+        if len(gains) != self.order or not all(map(_is_positive, gains)):
             raise ValueError(
-                f"gains are {self.gains}; pass {self.order} positive numbers for order {self.order}"
+                f"gains are {self.gains!r}; pass {self.order} positive numbers for order "
+                f"{self.order}"
             )
-        if not 0.0 <= self.margin < np.inf:
-            raise ValueError(f"margin is {self.margin}; pass a number >= 0 [m]")
+        check_not_negative(margin=self.margin)
         object.__setattr__(self, "gains", gains)
 
     def around(
@@ -277,3 +278,7 @@ class SphereRows:
         rate_x = wx + inverse_x * (wrench[1] - (jz - jy) * wy * wz)
         rate_y = wy + inverse_y * (wrench[2] - (jx - jz) * wz * wx)
         return rate_x, rate_y, inverse_x, inverse_y
+
+
+def _is_positive(value: Any) -> bool:
+    return is_number(value) and 0.0 < value < np.inf

@@ -208,10 +208,12 @@ def test_refuses_options_that_mean_nothing(options, message):
     [
         ({"scene": "forest"}, "scene is 'forest'; pass one of 'spheres', 'column'"),
         ({"vehicle": "heron"}, "vehicle is 'heron'; pass one of 'crazyflie', 'hummingbird'"),
-        ({"wind": (1.0, 2.0)}, r"wind is \(1.0, 2.0\); pass three finite numbers"),
-        ({"gust": -1.0}, "gust is -1.0; pass a finite number >= 0"),
-        ({"motor_lag": np.nan}, "motor_lag is nan; pass a finite number >= 0"),
-        ({"mass_scale": 0.0}, "mass_scale is 0.0; pass a finite number > 0"),
+        ({"wind": (1.0, 2.0)}, r"wind has shape \(2,\); pass an array of shape \(3,\): a force"),
+        ({"wind": 3.0}, r"wind has shape \(\); pass an array of shape \(3,\): a force"),
+        ({"gust": -1.0}, "gust is -1.0; pass a number >= 0"),
+        ({"gust": "0.1"}, "gust is '0.1'; pass a number >= 0"),
+        ({"motor_lag": np.nan}, "motor_lag is nan; pass a number >= 0"),
+        ({"mass_scale": 0.0}, "mass_scale is 0.0; pass a positive number"),
         ({"cost_limits": 0.0, "per_constraint": True}, "'obstacle_0'.* pass 4 numbers"),
     ],
 )

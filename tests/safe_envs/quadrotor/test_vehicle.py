@@ -231,6 +231,29 @@ def test_flights_in_both_forms(vehicle, name):
         assert np.linalg.norm(flight.state[:3] - wanted.position) < 0.02
 
 
+def test_single_precision_arguments_do_not_lower_the_precision_of_flights():
+    """NumPy keeps float32 in sums with Python's floats, but not in those with float64 arrays."""
+    mass, scale = np.float32(0.027), np.float32(1.1)
+    reference = FigureEight(period=np.float32(6.1))
+    same = {"vehicle": replace(CRAZYFLIE, mass=float(mass)), "mass_scale": float(scale)}
+    given = {"vehicle": replace(CRAZYFLIE, mass=mass), "mass_scale": scale, "reference": reference}
+    same["reference"] = FigureEight(period=float(np.float32(6.1)))
+    envs = [gym.make("Safe/QuadrotorZCBF-v0", **one) for one in (same, given)]
+    batch = gym.make_vec("Safe/QuadrotorZCBF-v0", num_envs=1, **given)
+    start = {"state": np.array([0.9, 0.4, 1.0, *np.zeros(3), 1.0, *np.zeros(6)]), "time": 1.0}
+    for env in envs:
+        env.reset(options=start)
+    batch.reset(options={"state": {name: np.array([part]) for name, part in start.items()}})
+    for _ in range(20):
+        action = np.array([0.1, -0.1, 0.0, -0.2], dtype=np.float32)
+        expected, found = (env.step(action) for env in envs)
+        rows = batch.step(action[None])
+        assert type(found[1]) is type(expected[1])
+        assert found[1] == expected[1] == rows[1][0]
+        for state in (found[4]["state"], rows[4]["state"][0]):
+            assert np.array_equal(state, expected[4]["state"])
+
+
 def test_learned_metrics_are_refused_for_own_vehicles():
     with pytest.raises(ValueError, match="'fqi' was learned with the Crazyflie.*pass 'lqr'"):
         gym.make("Safe/QuadrotorZCBF-v0", vehicle=LOADED, metric="fqi")

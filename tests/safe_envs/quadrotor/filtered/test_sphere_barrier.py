@@ -164,6 +164,8 @@ def test_at_order_3_the_metric_does_make_a_difference():
         ({"order": 2, "gains": (1.0, 2.0, 3.0)}, "pass 2 positive numbers for order 2"),
         ({"gains": (1.0, -2.0, 3.0)}, "pass 3 positive numbers"),
         ({"margin": -0.1}, "margin is -0.1; pass a number >= 0"),
+        ({"margin": "wide"}, "margin is 'wide'; pass a number >= 0"),
+        ({"gains": "abc"}, "gains are 'abc'; pass 3 positive numbers for order 3"),
     ],
 )
 def test_refuses_barriers_that_make_no_sense(arguments, message):
