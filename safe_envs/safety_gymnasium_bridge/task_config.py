@@ -18,6 +18,7 @@ import numpy as np
 from safe_envs.contract.argument_checks import (
     check_choice,
     check_not_negative,
+    check_number,
     check_whole,
     checked_array,
     unknown_name,
@@ -33,6 +34,11 @@ WITHOUT_EFFECT = {  # settings of each object that the package does not read
     "circle": ("circle.locations", "circle.placements"),
     "push_box": ("goal.reward_distance",),
     "sigwalls": ("sigwalls.placements",),
+}
+FAILING = {  # other values than these end resets or steps with an error inside the package
+    "action_noise": 0.0,
+    "reward_conf.reward_orientation": False,
+    "sigwalls.is_lidar_observed": False,
 }
 CHOICES = {
     "agent_name": ROBOTS,
@@ -103,6 +109,11 @@ def apply_config(task: Any, config: Mapping[str, Any]) -> None:
         if name not in settings:
             raise ValueError(unknown_name("entry of config", name, settings))
         value = _check_entry(name, value, settings[name])
+        if name in FAILING and value != FAILING[name]:
+            raise ValueError(
+                f"config[{name!r}] is {value!r}, with which the package itself fails in every "
+                f"episode; leave it out, or pass {FAILING[name]!r}"
+            )
         part, _, field = name.rpartition(".")
         if name not in BEFORE:
             setattr(vars(task)[part] if part else task, field, value)
@@ -116,6 +127,8 @@ def apply_config(task: Any, config: Mapping[str, Any]) -> None:
 
 def _derive(placed: Any) -> None:
     """Recompute what an object derives from its settings when it is made."""
+    if placed.name == "sigwalls" and placed.num not in (2, 4):
+        raise ValueError(f"config['sigwalls.num'] is {placed.num}; pass 2 (left and right) or 4")
     if "__post_init__" in vars(type(placed)):
         placed.__post_init__()
 
@@ -126,7 +139,11 @@ def _check_entry(name: str, value: Any, now: Any) -> Any:
     if field == "locations":
         return _rows(entry, value, 2, PLACES)
     if field == "placements":
-        return None if value is None else _rows(entry, value, 4, RECTANGLES)
+        return None if value is None else _rectangles(entry, value)
+    if field == "extents":
+        whole = _like(entry, value, now)
+        _rectangles(entry, [whole])
+        return whole
     if name in CHOICES:
         check_choice(entry, value, CHOICES[name])
     elif isinstance(now, bool | str):
@@ -144,6 +161,8 @@ def _check_scalar(entry: str, value: Any, field: str, least: int | None) -> None
         check_whole(entry, value, low=least or 0)
     elif field.startswith("reward") or field == "rot":
         checked_array(entry, value, ())
+    elif field == "frameskip_binom_p":
+        check_number(entry, value, low=0.0, high=1.0)
     else:
         check_not_negative(**{entry: value})
 
@@ -163,6 +182,14 @@ def _rows(entry: str, value: Any, columns: int, meaning: str) -> list[tuple[floa
     if not count and value != [] and value != ():
         raise ValueError(f"{entry} is {value!r}; pass a list of {meaning}")
     return [tuple(row) for row in rows.tolist()]
+
+
+def _rectangles(entry: str, value: Any) -> list[tuple[float, ...]]:
+    rows = _rows(entry, value, 4, RECTANGLES)
+    for row in rows:
+        if row[0] > row[2] or row[1] > row[3]:
+            raise ValueError(f"{entry} has the corners {row}; pass {RECTANGLES}, lowest first")
+    return rows
 
 
 def _check_layout(task: Any) -> None:

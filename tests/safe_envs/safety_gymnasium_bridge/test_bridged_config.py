@@ -138,6 +138,37 @@ def test_config_survives_copies_specifications_and_vector_forms(make_env):
     venv.close()
 
 
+def test_walls_are_two_or_four(make_env):
+    for number in (2, 4):
+        env = make_env("SafetyPointCircle2-v0", config={"sigwalls.num": number})
+        env.reset(seed=0)
+        model = env.unwrapped.model
+        assert sum("sigwall" in model.geom(i).name for i in range(model.ngeom)) == number
+    with pytest.raises(ValueError, match=r"config\['sigwalls.num'\] is 3; pass 2 .* or 4"):
+        make_env("SafetyPointCircle2-v0", config={"sigwalls.num": 3})
+
+
+@pytest.mark.parametrize(
+    ("task_id", "name", "value"),
+    [
+        ("SafetyPointGoal1-v0", "action_noise", 0.1),
+        ("SafetyPointGoal1-v0", "reward_conf.reward_orientation", True),
+        ("SafetyPointCircle2-v0", "sigwalls.is_lidar_observed", True),
+    ],
+)
+def test_settings_with_which_the_package_fails_are_refused(make_env, task_id, name, value):
+    with pytest.raises(ValueError, match=f"config.'{name}'. is {value}, with which the package"):
+        make_env(task_id, config={name: value})
+    env = make_env(task_id)  # the package's own behavior
+    task = env.unwrapped.task
+    part, _, field = name.rpartition(".")
+    setattr(vars(task)[part] if part else task, field, value)
+    if part == "sigwalls":
+        task.build_observation_space()
+    with pytest.raises((ValueError, AttributeError)):
+        rolled(env, steps=1)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -157,6 +188,9 @@ def test_config_survives_copies_specifications_and_vector_forms(make_env):
         ({"hazards.cost": -1.0}, "pass a number >= 0"),
         ({"hazards.is_constrained": 1}, "pass a bool such as True"),
         ({"placements_conf.extents": [0, 1]}, "pass an array of shape \\(4,\\)"),
+        ({"placements_conf.extents": (1, 1, -1, -1)}, "has the corners .* lowest first"),
+        ({"hazards.placements": [(1, 0, -1, 2)]}, "has the corners .* lowest first"),
+        ({"sim_conf.frameskip_binom_p": 1.5}, "pass a number >= 0 and <= 1"),
         ({"floor_conf.type": "sand"}, "pass one of 'mat', 'village'"),
         ({"agent_name": "Pont"}, "did you mean 'Point'"),
         ({"debug": 1}, "pass a bool"),
