@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import data_equivalence
 
-from safe_envs.contract.argument_checks import check_count
+from safe_envs.contract.argument_checks import check_count, check_whole
 from safe_envs.contract.checked_rollout import Transition, checked_rollout, require
 from safe_envs.contract.cost_signal import (
     ConstraintSpec,
@@ -83,7 +83,8 @@ def check_constrained_env(
         gym.error.Error: if there is no such id.
         ImportError: if the module of an id cannot be imported.
     """
-    check_count(steps=steps, num_envs=num_envs)
+    check_whole("steps", steps, low=2)  # a reset and a step
+    check_count(num_envs=num_envs)
     name, make, has_native = _resolve(id_or_factory, kwargs)
     with _explained("making the environment"):
         env = make()

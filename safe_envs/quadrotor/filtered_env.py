@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
+
+from gymnasium.envs.registration import EnvSpec
 
 from safe_envs.contract.argument_names import known_arguments
 from safe_envs.quadrotor.env import QuadrotorEnv
@@ -13,6 +16,29 @@ from safe_envs.safety_filters.filter_wrapper import SafetyFilter
 from safe_envs.safety_filters.metrics import Metric
 from safe_envs.safety_filters.quadratic_program import SLACK_WEIGHT
 from safe_envs.safety_filters.vector_filter import VectorSafetyFilter
+
+
+class RegisteredFilter(SafetyFilter):
+    """The filter of the registered id, whose arguments make it again: its spec adds no wrapper."""
+
+    def __init__(
+        self, env: QuadrotorEnv, barrier: SphereZCBF, metric: Metric, slack: float
+    ) -> None:
+        super().__init__(env, barrier, metric, slack)
+        self._metric_given = metric
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """Gymnasium's spec of the id, with the metric that `fit` found, if it was called."""
+        inner = self.env.spec
+        if inner is None:
+            return None
+        found = copy.copy(inner)
+        found.nondeterministic = True
+        metric = self._saved_kwargs["metric"]
+        if metric is not self._metric_given:
+            found.kwargs = found.kwargs | {"metric": metric}
+        return found
 
 
 @known_arguments(QuadrotorEnv)
@@ -41,7 +67,7 @@ def make(
             `render_mode`.
     """
     barrier = SphereZCBF(order, gains, margin)
-    return SafetyFilter(QuadrotorEnv(**flight), barrier, metric, slack_weight)
+    return RegisteredFilter(QuadrotorEnv(**flight), barrier, metric, slack_weight)
 
 
 @known_arguments(QuadrotorEnv)

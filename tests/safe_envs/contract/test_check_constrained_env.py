@@ -97,8 +97,8 @@ def test_the_checker_refuses_what_is_not_an_environment():
         check_constrained_env(lambda: 3)
     with pytest.raises(CostSignalError, match="making the environment failed with ZeroDivision"):
         check_constrained_env(lambda: 1 // 0)
-    with pytest.raises(ValueError, match="steps is 0; pass a whole number >= 1"):
-        check_constrained_env(pendulum, steps=0)
+    with pytest.raises(ValueError, match="steps is 1; pass a whole number >= 2"):
+        check_constrained_env(pendulum, steps=1)
 
 
 class OfTheUser(gym.Wrapper):

@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("mujoco")
 
 from safe_envs.rendering.mujoco_package import load_mujoco
-from safe_envs.safety_gymnasium_bridge.viewer import SeparateViewer
 from safe_envs.velocity.env import SafetyVelocityEnv
 from safe_envs.velocity.robots import ROBOTS
 
@@ -241,14 +240,23 @@ def test_the_default_camera_is_configured():
     env.close()
 
 
+@pytest.fixture
+def gymnasium_viewer():
+    """Return Gymnasium's viewer, in an OpenGL context of its own."""
+    pytest.importorskip("imageio")  # which Gymnasium imports
+    from safe_envs.safety_gymnasium_bridge.viewer import SeparateViewer
+
+    return SeparateViewer
+
+
 @pytest.mark.usefixtures("opengl")
-def test_depths_are_those_of_gymnasiums_viewer():
+def test_depths_are_those_of_gymnasiums_viewer(gymnasium_viewer):
     """Its viewer draws the same model and data with the same camera."""
     env = SafetyVelocityEnv("Hopper", None, "rgb_array", width=96, height=64)
     env.reset(seed=0)
     env.step(np.ones(3))
     ours = env.mujoco_renderer.render("depth_array")
-    viewer = SeparateViewer(env.model, env.data, 96, 64)
+    viewer = gymnasium_viewer(env.model, env.data, 96, 64)
     theirs = viewer.render("depth_array", env.mujoco_renderer.camera_id)
     viewer.free()
     assert (ours.shape, ours.dtype) == ((64, 96), np.float32)
