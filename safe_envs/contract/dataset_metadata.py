@@ -40,8 +40,14 @@ def dataset_metadata(env: gym.Env | gym.vector.VectorEnv) -> dict[str, Any]:
 
     Raises:
         CostSignalError: if it declares no constraints.
+        TypeError: for Gymnasium's own vector environments, which do not pass declarations on.
         ValueError: if an argument of the environment cannot be written as JSON.
     """
+    if isinstance(env.unwrapped, gym.vector.SyncVectorEnv | gym.vector.AsyncVectorEnv):
+        raise TypeError(
+            f"{env} does not pass on what its environments declare; pass one of them, such as "
+            "gymnasium.make(id)"
+        )
     constraints = declared_constraints(env)
     unwrapped: Any = env.unwrapped
     spec = env.spec

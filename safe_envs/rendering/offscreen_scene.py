@@ -185,17 +185,29 @@ def _nothing_restored(_: Any) -> Iterator[None]:
 RESTORED = {"egl": _egl_restored, "glfw": _glfw_restored, "osmesa": _nothing_restored}
 
 
+_drawing: set[int] = set()  # processes with contexts; a forked one has its parent's number here
+
+
 def open_context(width: int, height: int) -> OffscreenContext:
     """Return an OpenGL context from the first library that works.
 
     Raises:
-        RuntimeError: if none works; the message says what to install.
+        RuntimeError: if none works; the message says what to install. Also in a process that was
+            forked from one with contexts, where OpenGL would wait forever.
     """
+    if _drawing and os.getpid() not in _drawing:
+        raise RuntimeError(
+            "this process was forked from one that had drawn with OpenGL, which does not survive a "
+            "fork; start it by 'spawn', such as AsyncVectorEnv(..., context='spawn'), or draw the "
+            "first frame after the fork"
+        )
     chosen = os.environ.get("MUJOCO_GL", "").lower()
     reasons = []
     for backend in (chosen,) if chosen in RESTORED else BACKENDS:
         try:
-            return OffscreenContext(import_module(f"mujoco.{backend}"), width, height)
+            context = OffscreenContext(import_module(f"mujoco.{backend}"), width, height)
+            _drawing.add(os.getpid())
+            return context
         except Exception as error:  # each library fails in its own way
             reasons.append(f"{backend}: {type(error).__name__}: {error}")
     raise RuntimeError(

@@ -148,7 +148,7 @@ def test_an_environment_without_constraints():
 
 def test_copies_of_single_environments():
     copies = gym.vector.SyncVectorEnv([lambda: gym.make("Safe/CliffWorld-v0")])
-    with pytest.raises(CostSignalError, match="declares no constraints"):
+    with pytest.raises(TypeError, match="does not pass on what its environments declare; pass one"):
         dataset_metadata(copies)
     assert as_json(copies.envs[0])["env_id"] == "Safe/CliffWorld-v0"
     assert safe_envs.dataset_metadata is dataset_metadata

@@ -156,3 +156,28 @@ def test_closing_one_scene_leaves_the_frames_of_another():
     assert np.array_equal(drawn[0], frame)
     assert np.array_equal(other.render(), frame)
     other.close()
+
+
+FORKED = """
+import os
+from safe_envs.rendering.offscreen_scene import open_context
+open_context(8, 8).free()
+child = os.fork()
+if child == 0:
+    try:
+        open_context(8, 8)
+    except RuntimeError as error:
+        os._exit(0 if "forked from one that had drawn with OpenGL" in str(error) else 1)
+    os._exit(2)
+assert os.waitpid(child, 0)[1] == 0
+print("whole")
+"""
+
+
+@linux
+@draws
+def test_a_forked_process_says_why_it_cannot_draw():
+    """OpenGL would wait there forever for threads of the parent."""
+    command = [sys.executable, "-c", FORKED]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "whole\n"), result.stderr
