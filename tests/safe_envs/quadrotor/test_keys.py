@@ -34,6 +34,8 @@ def test_no_key_hovers_and_every_combination_is_an_action():
     assert all(action in env.action_space for action in actions.values())
 
 
+@pytest.mark.filterwarnings("ignore:.*matplotlib is not installed:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*to get variables from other wrappers:UserWarning")  # 0.29
 def test_gymnasium_plays_it(monkeypatch):
     pygame = pytest.importorskip("pygame")
     from gymnasium.utils.play import play

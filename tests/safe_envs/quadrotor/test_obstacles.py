@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 from safe_envs import check_constrained_env
+from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.obstacles import MovingSpheres, SphereColumns, Spheres, groups_of
 from safe_envs.quadrotor.scene import COLUMN
+
+native = pytest.mark.skipif(
+    AutoresetMode is None, reason="native vector environments need Gymnasium 1.1"
+)
 
 SPHERES = [(0.9, 0.4, 1.0, 0.3), (-0.9, -0.4, 1.0, 0.2)]
 
@@ -40,6 +45,7 @@ def pilot(env):
     return GeometricLaw(env.unwrapped.vehicle, env.unwrapped.reference, env.unwrapped.control_dt)
 
 
+@native
 @NAMES
 @pytest.mark.parametrize("name", ["Safe/Quadrotor-v0", "Safe/QuadrotorZCBF-v0"])
 def test_both_forms_are_equal_and_costs_are_those_of_the_distances(scene, name):
@@ -101,6 +107,7 @@ def test_observations_show_how_spheres_move():
         seen = env.step(env.action_space.sample())[0]
 
 
+@native
 def test_own_obstacles_draw_nothing_and_offsets_move_them():
     env = gym.make("Safe/Quadrotor-v0", obstacles=SPHERES).unwrapped
     for seed in (0, 1):
@@ -120,6 +127,7 @@ def test_own_obstacles_draw_nothing_and_offsets_move_them():
     np.testing.assert_allclose(centers[..., 1], swing(1.0))
 
 
+@native
 def test_many_flights_are_those_of_single_ones_with_the_same_starts():
     many = gym.make_vec("Safe/Quadrotor-v0", num_envs=3, obstacles=MIXED)
     many.reset(seed=3)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.dynamics import step, step_batch
 from safe_envs.quadrotor.filtered.flight_metrics import hover_dynamics, hover_metric
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
@@ -15,6 +16,10 @@ from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.rigid_body import coriolis
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, GRAVITY, HUMMINGBIRD, Vehicle
 from safe_envs.safety_filters import SafetyFilter, floored, project
+
+native = pytest.mark.skipif(
+    AutoresetMode is None, reason="native vector environments need Gymnasium 1.1"
+)
 
 OFF_CENTER = CRAZYFLIE.with_center_of_mass(0.008, 0.003)
 LOADED = CRAZYFLIE.with_payload(0.004, (0.012, 0.008, -0.03))
@@ -195,6 +200,7 @@ def test_the_metric_matters_for_one_row_only_if_the_mass_is_off_center():
     assert saved[1] > 0.02
 
 
+@native
 @OWN
 @pytest.mark.parametrize("name", ["Safe/Quadrotor-v0", "Safe/QuadrotorZCBF-v0"])
 def test_flights_in_both_forms(vehicle, name):
@@ -231,6 +237,7 @@ def test_flights_in_both_forms(vehicle, name):
         assert np.linalg.norm(flight.state[:3] - wanted.position) < 0.02
 
 
+@native
 def test_single_precision_arguments_do_not_lower_the_precision_of_flights():
     """NumPy keeps float32 in sums with Python's floats, but not in those with float64 arrays."""
     mass, scale = np.float32(0.027), np.float32(1.1)
