@@ -8,7 +8,6 @@ observation, and the user passes the barrier.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -90,11 +89,6 @@ class FittedValue(Protocol):
     def metric(self) -> np.ndarray:
         """Return minus the value's Hessian by u, one matrix (m, m) for all states."""
         ...
-
-
-def kept(observation: Any) -> Any:
-    """Return a copy of an observation, which the caller may change in place."""
-    return observation.copy() if isinstance(observation, np.ndarray) else deepcopy(observation)
 
 
 def observed_state(observation: Any) -> np.ndarray:

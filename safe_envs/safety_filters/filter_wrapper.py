@@ -13,13 +13,13 @@ from gymnasium.envs.registration import EnvSpec
 
 from safe_envs.contract.action_checks import checked_box
 from safe_envs.contract.argument_checks import checked_array
+from safe_envs.contract.transition_values import kept
 from safe_envs.safety_filters.barriers import resolved_barrier
 from safe_envs.safety_filters.filter_plant import (
     Barrier,
     BarrierRows,
     FittedValue,
     RowFunction,
-    kept,
     plant_of,
 )
 from safe_envs.safety_filters.metrics import Metric, resolved_metric

@@ -9,13 +9,13 @@ import gymnasium as gym
 import numpy as np
 
 from safe_envs.contract.action_checks import checked_batch
+from safe_envs.contract.transition_values import kept
 from safe_envs.safety_filters.barriers import resolved_barrier
 from safe_envs.safety_filters.filter_plant import (
     Barrier,
     BarrierRows,
     RowFunction,
     WeightAt,
-    kept,
     vector_plant_of,
 )
 from safe_envs.safety_filters.filter_wrapper import no_correction
