@@ -67,7 +67,7 @@ SETTINGS = {
     "policy_kwargs": {"net_arch": {"pi": [], "vf": []}},
 }
 DESCENT = {"learning_rate": LinearDecay(0.005)}
-TRUST = {"max_kl": 0.05, "cg_damping": 1e-3}
+TRUST = {"max_kl": 0.02, "cg_damping": 1e-3}
 
 
 def trained(name, reward, cost, seed):
@@ -89,7 +89,7 @@ def outcome(agent):
     return returns.mean(), costs.mean()
 
 
-@pytest.mark.parametrize(("reward", "cost"), [(1.0, 1.0), (1e-3, 1e3), (1e3, 1e-3)])
+@pytest.mark.parametrize(("reward", "cost"), [(1e-3, 1e3), (1e3, 1e-3)])
 @pytest.mark.parametrize("name", NAMES)
 def test_ends_at_the_feasible_optimum(name, reward, cost):
     value, spent = outcome(trained(name, reward, cost, seed=0))
