@@ -29,14 +29,15 @@ from agents.training_env import (
     advantage_discount,
     as_vec_env,
     contract_of,
+    environment_spec,
     undeclared_constraints,
 )
 from agents.training_log import TrainingLog
+from agents.training_warnings import TrainingWatch
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_LEARNING_RATE = LinearDecay(3e-4)
-USUAL_STEPS, FEWEST_STEPS = 2048, 256  # of an update in all, and of each environment
 
 
 class ConstrainedAgent(OnPolicyAlgorithm):
@@ -60,8 +61,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         cost_limit: None for the declared limits, one number, or one per constraint.
         n_envs: copies to make if `env` is an id.
         learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
-        n_steps: steps per environment and update; None divides 2,048 steps, as in
-            Stable-Baselines3's PPO, among the environments, but takes at least 256 of each.
+        n_steps: steps per environment and update.
         gamma: discount of the advantages of the reward; None takes the declared discount if that
             is below 1, else 0.99.
         cost_gamma: the same for the costs.
@@ -119,9 +119,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         env: AnyEnv | None,
         *,
         cost_limit: CostLimits = None,
-        n_envs: int = 2,
+        n_envs: int = 1,
         learning_rate: float | Schedule | None = None,
-        n_steps: int | None = None,
+        n_steps: int = 2048,
         gamma: float | None = None,
         cost_gamma: float | None = None,
         gae_lambda: float = 0.95,
@@ -153,7 +153,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             policy,
             prepared,  # type: ignore[arg-type]
             learning_rate=learning_rate,
-            n_steps=0 if n_steps is None else int(n_steps),
+            n_steps=int(n_steps),
             gamma=USUAL_DISCOUNT,
             gae_lambda=gae_lambda,
             ent_coef=0.0,
@@ -174,7 +174,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.cost_gae_lambda = cost_gae_lambda
         self.normalize_observation = normalize_observation
         if self.env is not None and _init_setup_model:
-            self.n_steps = self.n_steps or max(USUAL_STEPS // self.n_envs, FEWEST_STEPS)
             contract = contract_of(self.env, cost_limit, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
             self._update = self.recipe.build(self.settings, len(self.constraints))
@@ -196,7 +195,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         """Return the class, the environments, the constraints and the steps trained."""
         known = vars(self).get("constraints", ())
         limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
-        env = "no environment" if self.env is None else f"{self.n_envs} x {_name_of(self.env)}"
+        env = "no environment"
+        if self.env is not None:
+            spec = environment_spec(self.env)
+            env = f"{self.n_envs} x {'an environment' if spec is None else spec.id}"
         return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
 
     @property
@@ -283,7 +285,11 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if isinstance(self.action_space, spaces.Box):
             report["std"] = float(self.policy.log_std.detach().exp().mean())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self._log().update(report, explained, measured, self.constraint_state())
+        state = self.constraint_state()
+        self._log().update(report, explained, measured, state)
+        at_bounds = self.policy.action_scaling.share_at_bounds(batch.actions.cpu().numpy())
+        weights = state.get("weight", np.zeros(0))
+        self._watch.update(measured, weights, self.n_steps * self.n_envs, at_bounds)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
         """Replace the environments; the new ones must have as many constraints as the agent."""
@@ -353,6 +359,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         ).to(self.device)
         self.rollout_buffer = None  # type: ignore[assignment]
         self._rollout = Rollout()
+        self._watch = TrainingWatch([constraint.name for constraint in self.constraints])
         self._new_episodes()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
@@ -378,7 +385,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return TrainingLog(self.logger, [constraint.name for constraint in self.constraints])
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout", "episodes"]
+        return [*super()._excluded_save_params(), "_rollout", "episodes", "_watch"]
 
     def _check_same_number(self, env: VecEnv) -> None:
         declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
@@ -395,8 +402,3 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             return signals
         raw = self._vec_normalize_env.get_original_reward()
         return np.column_stack((raw, signals[:, 1:]))
-
-
-def _name_of(env: VecEnv) -> str:
-    spec = env.get_attr("spec")[0] if env.has_attr("spec") else None
-    return str(env.observation_space) if spec is None else str(spec.id)
