@@ -25,8 +25,8 @@ from baselines.policy_export.onnx_graph import OnnxGraph
 FLAT = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
-class Columns(NamedTuple):
-    """The place of a part in the flat observation."""
+class FlatPart(NamedTuple):
+    """A part of the observations and its place in the flat vector."""
 
     space: spaces.Space  # of the environment's observations
     start: int
@@ -38,11 +38,17 @@ def parts_of(space: spaces.Space) -> Mapping[str, spaces.Space]:
     return space.spaces if isinstance(space, spaces.Dict) else {"": space}
 
 
-def columns_of(space: spaces.Space) -> dict[str, Columns]:
+def columns_of(space: spaces.Space) -> dict[str, FlatPart]:
     """Return the place of each part in `gymnasium.spaces.flatten` of an observation."""
     parts = parts_of(space)
     ends = np.cumsum([0, *map(spaces.flatdim, parts.values())]).tolist()
-    return {key: Columns(part, *ends[i : i + 2]) for i, (key, part) in enumerate(parts.items())}
+    return {key: FlatPart(part, *ends[i : i + 2]) for i, (key, part) in enumerate(parts.items())}
+
+
+def moments_of(policy: MlpPolicy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return mean and deviation of each part that the policy standardizes."""
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = describes(policy.normalizer)
+    return found
 
 
 def is_transposed(given: spaces.Space, seen: spaces.Space) -> bool:
@@ -67,7 +73,7 @@ def add_features(graph: OnnxGraph, policy: MlpPolicy, space: spaces.Space) -> No
         space: of the environment's observations.
     """
     columns, seen = columns_of(space), parts_of(policy.observation_space)
-    moments, flat = describes(policy.normalizer), graph.current
+    moments, flat = moments_of(policy), graph.current
     whole = spaces.flatdim(space)
     features = []
     for key, layers in (layers_by_part(policy.pi_features_extractor) or {}).items():

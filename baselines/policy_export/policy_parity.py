@@ -12,8 +12,8 @@ from gymnasium import spaces
 from scipy.special import log_softmax
 
 from agents import ConstrainedAgent
-from agents.observation_normalizer import Raw, describes
-from baselines.policy_export.observed_features import parts_of
+from agents.observation_normalizer import Raw
+from baselines.policy_export.observed_features import moments_of, parts_of
 from baselines.policy_export.policy_graph import ExportRefusedError
 
 TOLERANCE = 1e-5  # of half the range of an action, or of a log probability
@@ -91,7 +91,7 @@ def observations_like_seen(model: ConstrainedAgent, space: spaces.Space) -> Raw:
     drawn from their space.
     """
     count = max(min(CHECKED_OBSERVATIONS, CHECKED_NUMBERS // spaces.flatdim(space)), 1)
-    moments, rng = describes(model.policy.normalizer), np.random.default_rng(0)
+    moments, rng = moments_of(model.policy), np.random.default_rng(0)
     parts = {}
     for key, part in parts_of(space).items():
         if key not in moments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 from torch import nn
 
 from agents.scpo.residual_policy import ResidualPolicy
@@ -13,29 +14,31 @@ from safe_envs.contract.backup_policy import LinearFeedback
 def add_residual_mean(graph: OnnxGraph, policy: ResidualPolicy) -> None:
     """Append base(x) + share(x) phi(x / scale), from the observations to the mean actions.
 
+    base and share are computed in double precision, as `LinearFeedback` does.
+
     Args:
-        graph: its last tensor holds observations, (batch, n).
+        graph: its last tensor holds observations, (batch, n) float32.
         policy: its backup is a `LinearFeedback`.
     """
     observation = graph.current
     backup = policy.backup
     assert isinstance(backup, LinearFeedback)
-    base = _linear_controller(graph, observation, backup, policy.clip_backup)
+    graph.add("Cast", to=TensorProto.DOUBLE)
+    exact = graph.current
+    base = _linear_controller(graph, exact, backup, policy.clip_backup)
     addition = _network(graph, observation, policy)
     if backup.full_share_radius > 0.0:
-        share = _share(graph, observation, backup.full_share_radius)
+        share = _share(graph, exact, backup.full_share_radius)
         graph.join("Mul", addition, share, "")
         addition = graph.current
     graph.join("Add", base, addition, "")
 
 
-def _linear_controller(
-    graph: OnnxGraph, observation: str, backup: LinearFeedback, clipped: bool
-) -> str:
-    gain = graph.constant(-backup.gain.T.astype(np.float32))
-    graph.join("MatMul", observation, gain, "")
+def _linear_controller(graph: OnnxGraph, exact: str, backup: LinearFeedback, clipped: bool) -> str:
+    graph.join("MatMul", exact, graph.constant(-backup.gain.T), "")
     if clipped:
-        graph.add("Clip", _scalar(backup.low), _scalar(backup.high))
+        graph.add("Clip", np.array(float(backup.low)), np.array(float(backup.high)))
+    graph.add("Cast", to=TensorProto.FLOAT)
     return graph.current
 
 
@@ -60,14 +63,11 @@ def _silu(graph: OnnxGraph, linear: nn.Module) -> None:
     graph.join("Mul", z, graph.current, "")
 
 
-def _share(graph: OnnxGraph, observation: str, radius: float) -> str:
+def _share(graph: OnnxGraph, exact: str, radius: float) -> str:
     """Append min(|x| / radius, 1), (batch, 1)."""
     axes = graph.constant(np.array([1], dtype=np.int64))
-    graph.join("ReduceL2", observation, axes, "", keepdims=1)
-    graph.add("Div", _scalar(radius))
-    graph.add("Min", _scalar(1.0))
+    graph.join("ReduceL2", exact, axes, "", keepdims=1)
+    graph.add("Div", np.array(float(radius)))
+    graph.add("Min", np.array(1.0))
+    graph.add("Cast", to=TensorProto.FLOAT)
     return graph.current
-
-
-def _scalar(value: float) -> np.ndarray:
-    return np.array(value, dtype=np.float32)
