@@ -80,7 +80,7 @@ def add_features(graph: OnnxGraph, policy: MlpPolicy, space: spaces.Space) -> No
         graph.current = flat
         given, start, end = columns[key]
         if end - start < whole:
-            graph.add("Slice", *(np.array([place]) for place in (start, end, 1)))
+            graph.add("Slice", *(np.array([place], dtype=np.int64) for place in (start, end, 1)))
         if key in moments:
             _standardize(graph, *moments[key])
         if policy.normalize_images and is_image_space(seen[key]):
@@ -128,6 +128,6 @@ def _standardize(graph: OnnxGraph, mean: np.ndarray, deviation: np.ndarray) -> N
 def _shape_image(graph: OnnxGraph, given: spaces.Space, seen: spaces.Space) -> None:
     """Append what turns flat images of the environment into (batch, channels, height, width)."""
     assert given.shape is not None
-    graph.add("Reshape", np.array([-1, *given.shape]))
+    graph.add("Reshape", np.array([-1, *given.shape], dtype=np.int64))
     if is_transposed(given, seen):
         graph.add("Transpose", perm=[0, 3, 1, 2])

@@ -60,6 +60,11 @@ def check_rounding(model: ConstrainedAgent, space: spaces.Space) -> None:
     exact = observations_like_seen(model, space)
     with np.errstate(over="ignore"):
         rounded = in_float32(exact)
+    if not np.isfinite(flat_observations(space, rounded)).all():
+        raise ExportRefusedError(
+            "the observations are beyond 3e38, where float32 ends, the type of the file's input; "
+            "divide them by a constant in the environment"
+        )
     worst = _difference(action_parameters(model, rounded), action_parameters(model, exact))
     if not worst <= ROUNDING_TOLERANCE:
         raise ExportRefusedError(

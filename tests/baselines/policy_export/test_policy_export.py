@@ -210,6 +210,8 @@ def test_float64_observations_that_float32_cannot_hold_are_refused(tmp_path):
     said = refusal(model, space, tmp_path)
     assert "the observations are large and vary little, and the file's input, float32" in said
     assert "subtract a constant from the observations in the environment" in said
+    model.policy.normalizer.set_moments([0.0, 1e60], [1.0, 1e60])
+    assert "beyond 3e38, where float32 ends" in refusal(model, space, tmp_path)
 
 
 @pytest.mark.parametrize("loaded", [False, True])
