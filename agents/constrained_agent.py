@@ -289,7 +289,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self._log().update(report, explained, measured, state)
         at_bounds = self.policy.action_scaling.share_at_bounds(batch.actions.cpu().numpy())
         weights = state.get("weight", np.zeros(0))
-        self._watch.update(measured, weights, self.n_steps * self.n_envs, at_bounds)
+        deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
+        self._watch.update(measured, weights, deviations, self.n_steps * self.n_envs, at_bounds)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
         """Replace the environments; the new ones must have as many constraints as the agent."""
