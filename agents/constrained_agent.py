@@ -375,8 +375,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return result
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        """Keep the progress at 0 where the last rollout goes beyond the budget."""
-        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        """Set the progress before the last rollout: a training of one update is not at its end."""
+        before = max(num_timesteps - self.n_steps * self.n_envs, 0)
+        super()._update_current_progress_remaining(before, total_timesteps)
         self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
 
     def _new_episodes(self) -> None:
