@@ -137,10 +137,12 @@ def _best_mixture(excess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return shares / shares.sum(), prices / prices.sum()
 
 
-def _shown(values: np.ndarray, floors: np.ndarray | None = None) -> str:
-    """Return the numbers with six digits, or as many as it takes to be above their floors."""
+def _shown(values: np.ndarray, limits: np.ndarray | None = None) -> str:
+    """Return the numbers with six digits, or as many as show by how much they exceed the limits."""
     digits, texts = 6, [f"{value:.6g}" for value in values]
-    while floors is not None and (np.array(texts, float) <= floors).any() and digits < 17:
-        digits += 1
-        texts = [f"{value:.{digits}g}" for value in values]
+    if limits is not None:
+        least_accuracy = 0.1 * (values - limits)
+        while (np.abs(np.array(texts, float) - values) > least_accuracy).any() and digits < 17:
+            digits += 1
+            texts = [f"{value:.{digits}g}" for value in values]
     return f"[{', '.join(texts)}]"

@@ -27,7 +27,8 @@ def warn_of_multipliers(
     value: np.ndarray,
     violation: np.ndarray,
     multipliers: np.ndarray,
-    caps: np.ndarray,
+    multiplier_cap: float,
+    multiplier_units: np.ndarray,
     stacklevel: int,
 ) -> None:
     """Warn once if a run ended with multipliers that it should not have.
@@ -46,7 +47,8 @@ def warn_of_multipliers(
         value: (evaluations,) V_r of every row.
         violation: (evaluations, m) V_c - limit.
         multipliers: (evaluations, m).
-        caps: (m,) largest multipliers; inf if there is none.
+        multiplier_cap: the solver's argument; inf if it has none.
+        multiplier_units: (m,) by which the cap has to be multiplied.
         stacklevel: of the warning, counted from the caller of this function.
 
     Warns:
@@ -58,6 +60,7 @@ def warn_of_multipliers(
     if evaluations < rows:
         return
     value, violation, multipliers = value[-rows:], violation[-rows:], multipliers[-rows:]
+    caps = multiplier_cap * multiplier_units
     at_cap = multipliers.min(axis=0) >= caps  # (m,)
     if _has_stalled(cmdp, value, violation, multipliers, at_cap):
         warnings.warn(
@@ -72,9 +75,10 @@ def warn_of_multipliers(
         names = [n for n, stuck in zip(cmdp.constraint_names, at_cap, strict=True) if stuck]
         warnings.warn(
             f"during the last {rows:,} of {evaluations:,} evaluations the multiplier of "
-            f"{', '.join(map(repr, names))} was at its cap, {_listed(caps[at_cap])} in the units "
-            f"of reward and cost, with a violation of {_listed(violation[-1, at_cap])} at the end: "
-            "the optimal multiplier is probably larger; raise multiplier_cap",
+            f"{', '.join(map(repr, names))} was at its cap, {_listed(caps[at_cap])} (in own "
+            f"units, multiplier_cap {multiplier_cap:g}), with a violation of "
+            f"{_listed(violation[-1, at_cap])} at the end: the optimal multiplier is probably "
+            "larger; raise multiplier_cap",
             MultiplierCapWarning,
             stacklevel=stacklevel + 1,
         )

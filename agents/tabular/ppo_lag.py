@@ -17,7 +17,7 @@ def ppo_lag(
     cmdp: TabularCMDP,
     evaluations: int = 10_000,
     *,
-    step_size: float = 1.0,
+    step_size: float = 0.1,
     dual_step_size: float = 1.0,
     clip: float = 0.1,
     gradient_steps: int = 10,
@@ -45,7 +45,8 @@ def ppo_lag(
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
-        step_size: alpha, in units of 1 / r; the one of 0.1, 1, 10 with the smallest tail error.
+        step_size: alpha, in units of 1 / r; the one of 0.1, 1, 10 with the smallest tail error on
+            grid worlds and random CMDPs.
         dual_step_size: eta_l, in units of r / c^2; the one of 1e-3, ..., 1 with the smallest tail
             error.
         clip: eps, in (0, 1); from the grid 0.1, 0.2, 0.3 of arXiv 2605.11694.

@@ -118,8 +118,8 @@ class TraceRecorder:
             MultiplierGrowthWarning: if the multipliers grew and the violation did not fall.
         """
         rows = self._value, self._violation, self._multipliers
-        caps = self._multiplier_cap * self._units.multipliers
-        warn_of_multipliers(self._given, *rows, caps, stacklevel=3)
+        cap, units = self._multiplier_cap, self._units.multipliers
+        warn_of_multipliers(self._given, *rows, cap, units, stacklevel=3)
         return SolverTrace(*rows, policy, cost_units(self._given))
 
 
