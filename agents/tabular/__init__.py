@@ -2,7 +2,8 @@
 
 Every first-order method returns a `SolverTrace`: one row per exact policy evaluation, and the last
 policy. The `lin_` solvers and `ppqa_alm` search the log-linear policies of given features, the
-others all policies. All of them raise an error if no policy meets the limits.
+others all policies. All of them raise an error if no policy meets the limits, and none depends on
+the units of rewards and costs: their settings are numbers in the problem's own units.
 """
 
 from agents.tabular.features import one_hot, tile_coding

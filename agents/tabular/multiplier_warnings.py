@@ -39,8 +39,9 @@ def warn_of_multipliers(
         V_r - lambda . (V_c - limit) < min V_r,
 
     therefore do not solve their inner problem, or the policy class holds no feasible policy. That
-    is a stall if it holds at the end of the run, the violation does not fall and the multipliers
-    have grown or are at a cap. Otherwise a multiplier that only stayed at its cap is too low.
+    is a stall if it holds to the end of the run and the violation of a constraint does not fall
+    although its multiplier has grown or is at its cap. Otherwise a multiplier that only stayed at
+    its cap is too low.
 
     Args:
         cmdp: the problem, in the units of the rows.
@@ -62,21 +63,21 @@ def warn_of_multipliers(
     value, violation, multipliers = value[-rows:], violation[-rows:], multipliers[-rows:]
     caps = multiplier_cap * multiplier_units
     at_cap = multipliers.min(axis=0) >= caps  # (m,)
-    if _has_stalled(cmdp, value, violation, multipliers, at_cap):
+    stalled = _stalled(cmdp, value, violation, multipliers, at_cap)  # (m,)
+    if stalled.any():
         warnings.warn(
             f"the multipliers have grown to {_listed(multipliers[-1])} and the violation stays at "
-            f"{violation[-1].max():.3g}: every feasible policy would do better, so the steps have "
-            "stalled or the features hold no feasible policy; pass more evaluations, another "
-            "step_size, or features that distinguish more states",
+            f"{_listed(violation[-1, stalled])} ({_names(cmdp, stalled)}): every feasible policy "
+            "would do better, so the steps have stalled or the features hold no feasible policy; "
+            "pass more evaluations, another step_size, or features that distinguish more states",
             MultiplierGrowthWarning,
             stacklevel=stacklevel + 1,
         )
     elif at_cap.any():
-        names = [n for n, stuck in zip(cmdp.constraint_names, at_cap, strict=True) if stuck]
         warnings.warn(
             f"during the last {rows:,} of {evaluations:,} evaluations the multiplier of "
-            f"{', '.join(map(repr, names))} was at its cap, {_listed(caps[at_cap])} (in own "
-            f"units, multiplier_cap {multiplier_cap:g}), with a violation of "
+            f"{_names(cmdp, at_cap)} was at its cap, {_listed(caps[at_cap])} (argument "
+            f"multiplier_cap={multiplier_cap:g}), with a violation of "
             f"{_listed(violation[-1, at_cap])} at the end: the optimal multiplier is probably "
             "larger; raise multiplier_cap",
             MultiplierCapWarning,
@@ -84,25 +85,32 @@ def warn_of_multipliers(
         )
 
 
-def _has_stalled(
+def _stalled(
     cmdp: TabularCMDP,
     value: np.ndarray,
     violation: np.ndarray,
     multipliers: np.ndarray,
     at_cap: np.ndarray,
-) -> bool:
-    worst = violation.max(axis=1, initial=-np.inf)
-    fallen = worst[0] <= 0.0 or worst[-1] < FALLEN * worst[0]
+) -> np.ndarray:
+    """Return which constraints are in a stall, (m,); see `warn_of_multipliers`."""
     risen = at_cap | (multipliers[-1] > multipliers[0])
-    if fallen or not risen.any():
-        return False
-    return bool((value - (multipliers * violation).sum(axis=1) < smallest_value(cmdp)).all())
+    stays = (violation[0] > 0.0) & (violation[-1] >= FALLEN * violation[0])
+    stalled = risen & stays
+    if not stalled.any():
+        return stalled
+    lagrangian = value - (multipliers * violation).sum(axis=1)
+    return stalled & bool((lagrangian < smallest_value(cmdp)).all())
 
 
 def smallest_value(cmdp: TabularCMDP) -> float:
     """Return a lower bound of V_r over all policies, reached up to rounding."""
     reward_as_cost = replace(cmdp, costs=cmdp.reward[None], limits=np.zeros(1), constraint_names=())
     return cheapest(reward_as_cost, np.ones(1))[0]
+
+
+def _names(cmdp: TabularCMDP, chosen: np.ndarray) -> str:
+    names = zip(cmdp.constraint_names, chosen, strict=True)
+    return ", ".join(repr(name) for name, is_chosen in names if is_chosen)
 
 
 def _listed(numbers: np.ndarray) -> str:

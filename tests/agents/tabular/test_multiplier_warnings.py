@@ -57,7 +57,7 @@ def test_a_cap_below_the_optimal_multipliers_is_reported_in_real_units(solver, u
     assert category is MultiplierCapWarning
     assert message.startswith(
         "during the last 60 of 300 evaluations the multiplier of 'cost_0' was at its cap, "
-        f"{0.5 * best:.4g} (in own units, multiplier_cap {cap:g}), with a violation of "
+        f"{0.5 * best:.4g} (argument multiplier_cap={cap:g}), with a violation of "
     )
     assert message.endswith("the optimal multiplier is probably larger; raise multiplier_cap")
 
@@ -95,7 +95,22 @@ def test_features_without_a_feasible_policy_are_reported(solver, cap):
     assert message.startswith(
         f"the multipliers have grown to {reached:.4g} and the violation stays"
     )
-    assert "0.523: every feasible policy would do better" in message
+    assert "violation stays at 0.5226 ('chasm'): every feasible policy would do better" in message
+
+
+@pytest.mark.parametrize("factors", [(1.0, 1.0, 1.0), (2.0**-20, 1.0, 2.0**20)])
+def test_a_stall_is_judged_constraint_by_constraint_in_its_own_units(factors):
+    """Of the uniform policy, the last two costs exceed their limits, the first does not."""
+    cliff = cliff_world_model(per_constraint=True)
+    uniform = cliff.evaluate(cliff.uniform_policy()).costs
+    limits = uniform * [1.1, 0.9, 0.9]
+    scales = np.array(factors)
+    cmdp = replace(cliff, costs=scales[:, None, None] * cliff.costs, limits=scales * limits)
+    settings = {"features": np.ones((21, 4, 1)), "multiplier_cap": 1e9, "dual_step_size": 100.0}
+    [(category, message)] = warnings_of(lin_npg_pd, cmdp, 100, **settings)
+    assert category is MultiplierGrowthWarning
+    names = ", ".join(map(repr, cliff.constraint_names[1:]))
+    assert f"({names}): every feasible policy would do better" in message
 
 
 @pytest.mark.parametrize(
