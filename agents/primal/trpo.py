@@ -22,7 +22,7 @@ from agents.critic_descent import CriticDescent, NonFiniteLossError
 from agents.divergence import estimated_divergence, log_ratios
 from agents.flat_parameters import flat_values, set_flat_values
 from agents.primal.conjugate_gradient import (
-    action_distribution,
+    action_distributions,
     conjugate_gradient,
     fisher_product,
     mean_divergence,
@@ -141,7 +141,7 @@ class TrustRegionStep:
         """
         parameters = policy.actor_parameters()
         start = flat_values(parameters)
-        old = action_distribution(policy, batch.observations)
+        old = action_distributions(policy, batch.observations)
         for attempt in range(self.line_search_steps):
             fraction = self.backtrack**attempt
             set_flat_values(parameters, start + fraction * step)

@@ -8,7 +8,7 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
 from agents.flat_parameters import flat_values, set_flat_values
 from agents.primal.conjugate_gradient import (
-    action_distribution,
+    action_distributions,
     conjugate_gradient,
     fisher_product,
     mean_divergence,
@@ -78,7 +78,7 @@ def test_solves_for_nothing():
 def test_fisher_product_is_the_derivative_of_the_divergences_gradient(space):
     policy, obs = make_policy(space), torch.randn(7, 3)
     parameters = policy.actor_parameters()
-    start, old = flat_values(parameters), action_distribution(policy, obs)
+    start, old = flat_values(parameters), action_distributions(policy, obs)
     vector = torch.randn_like(start)
     found = fisher_product(policy, obs, damping=0.25)(vector)
 
@@ -124,8 +124,8 @@ def test_fisher_matrix_of_a_linear_categorical():
 def test_divergence_of_gaussians():
     """log(s'/s) + (s^2 + (m - m')^2) / (2 s'^2) - 1/2, summed over the action's components."""
     policy, obs = make_policy(Box(-1, 1, (2,)), hidden=()), torch.randn(4, 3)
-    old = action_distribution(policy, obs)
-    mean, deviation = old.distribution.mean.clone(), policy.log_std.detach().exp()
+    old = action_distributions(policy, obs)
+    mean, deviation = old[0].distribution.mean.clone(), policy.log_std.detach().exp()
     with torch.no_grad():
         policy.action_net.bias += torch.tensor([0.3, -0.1])
         policy.log_std += 0.2
@@ -133,7 +133,7 @@ def test_divergence_of_gaussians():
     expected = (0.2 + (deviation**2 + shift**2) / (2 * wide**2) - 0.5).sum()
     found = mean_divergence(old, policy, obs)
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-6)
-    torch.testing.assert_close(old.distribution.mean, mean, rtol=0, atol=0)
+    torch.testing.assert_close(old[0].distribution.mean, mean, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("space", ACTION_SPACES, ids=lambda space: type(space).__name__)

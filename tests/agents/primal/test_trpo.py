@@ -11,7 +11,7 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
 from agents.critic_descent import CriticDescent, NonFiniteLossError
 from agents.flat_parameters import flat_values
-from agents.primal.conjugate_gradient import action_distribution, mean_divergence
+from agents.primal.conjugate_gradient import action_distributions, mean_divergence
 from agents.primal.trpo import TrustRegionStep
 
 SPACES = [Box(-1, 1, (2,)), Discrete(3)]
@@ -47,7 +47,7 @@ def test_step_improves_within_the_divergence(space, max_kl):
     policy = make_policy(space)
     batch = sample_batch(policy, torch.randn(300, 3))
     advantage = batch.advantages[:, 0]
-    old = action_distribution(policy, batch.observations)
+    old = action_distributions(policy, batch.observations)
     report = TrustRegionStep(CriticDescent(), max_kl=max_kl, cg_damping=1e-4).improve(
         policy, batch, advantage, 1.0
     )
