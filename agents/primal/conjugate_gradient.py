@@ -7,8 +7,8 @@ The Fisher matrix of a policy is the Hessian of the mean divergence from the cur
 With coordinates z(s) of the distributions in which the divergence is |z - z_old|^2 / 2 to second
 order, F = mean_s J(s)' J(s) with the Jacobian J = dz/dtheta, so that F v takes one product with J
 and one with its transpose. Sources: Schulman et al. (2015), "Trust region policy optimization",
-appendix C; Martens (2020), "New insights and perspectives on the natural gradient method",
-section 9.2.
+appendix C; Martens (2020), "New insights and perspectives on the natural gradient method", on the
+generalized Gauss-Newton matrix.
 
 Rows are taken in pieces and the pieces summed, so that the memory does not grow with the batch.
 All vectors are flat, of the length of the actor's parameters.
@@ -98,7 +98,7 @@ def fisher_product(policy: MlpPolicy, observations: Observations, damping: float
     keep = len(parts) <= KEPT_PIECES
 
     def linearized(part: Observations) -> Linearization:
-        coordinates = isometric_coordinates(policy.get_distribution(part))
+        coordinates = isometric_coordinates(policy.seen_distribution(part))
         seed = torch.zeros_like(coordinates, requires_grad=True)
         transposed = flat_gradient((seed * coordinates).sum(), parameters, create_graph=True)
         return Linearization(coordinates, seed, transposed)
@@ -122,16 +122,15 @@ def fisher_product(policy: MlpPolicy, observations: Observations, damping: float
 def isometric_coordinates(distribution: Distribution) -> torch.Tensor:
     """Return coordinates z, (b, k), of b distributions with the identity as their Fisher matrix.
 
-    KL(p || p + dp) = |dz|^2 / 2 to second order in dp. A Gaussian has z = (mean / sigma,
-    sqrt(2) log sigma) with sigma held in the first, probabilities have z = 2 sqrt(p) (Amari (2016),
-    "Information geometry and its applications", section 3.5). Independent components of an action
-    have coordinates each.
+    KL(p || p + dp) = |dz|^2 / 2 to second order in dp. Probabilities have z = 2 sqrt(p), because
+    their divergence is sum_i dp_i^2 / (2 p_i). A Gaussian has z = (mean / sigma, sqrt(2) log sigma)
+    where the first sigma is held. Independent components of an action have coordinates each.
 
     Raises:
         TypeError: for other distributions.
     """
-    inner = distribution.distribution
-    components = inner if isinstance(inner, Sequence) else [inner]
+    whole = distribution.distribution
+    components = whole if isinstance(whole, Sequence) else [whole]
     return torch.cat([one for part in components for one in _coordinates(part)], dim=1)
 
 
@@ -162,7 +161,7 @@ def action_distributions(policy: MlpPolicy, observations: Observations) -> list[
     with torch.no_grad():
         # A policy has one distribution object, whose content every call replaces.
         return [
-            copy.copy(policy.get_distribution(part)) for part in split(observations, LARGEST_PIECE)
+            copy.copy(policy.seen_distribution(part)) for part in split(observations, LARGEST_PIECE)
         ]
 
 
@@ -178,7 +177,7 @@ def mean_divergence(
     """
     total, count = torch.zeros(()), 0
     for before, part in zip(old, split(observations, LARGEST_PIECE), strict=True):
-        divergence = kl_divergence(before, policy.get_distribution(part))
+        divergence = kl_divergence(before, policy.seen_distribution(part))
         # Independent components of an action have a divergence each.
         total = total + divergence.reshape(len(divergence), -1).sum(1).sum()
         count += len(divergence)
