@@ -52,8 +52,12 @@ def conjugate_gradient(
         iterations: largest number of products.
         tolerance: stop at a residual of this size relative to b.
     """
+    largest = float(target.abs().max())
+    if largest == 0.0:
+        return torch.zeros_like(target)
+    unit = 2.0 ** math.floor(math.log2(largest))  # squares of tiny or huge entries leave the range
     solution = torch.zeros_like(target)
-    residual = target.clone()
+    residual = target / unit
     direction = residual.clone()
     size = residual.dot(residual)
     enough = tolerance**2 * float(size)
@@ -66,7 +70,7 @@ def conjugate_gradient(
         residual = residual - step * image
         before, size = size, residual.dot(residual)
         direction = residual + (size / before) * direction
-    return solution
+    return unit * solution
 
 
 class Linearization(NamedTuple):

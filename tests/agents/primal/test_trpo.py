@@ -170,6 +170,17 @@ def test_refuses_an_advantage_that_is_not_finite():
         TrustRegionStep(CriticDescent()).improve(policy, batch, torch.full((5,), np.nan), 1.0)
 
 
+def test_refuses_a_singular_fisher_matrix(monkeypatch):
+    monkeypatch.setattr("agents.primal.trpo.fisher_product", lambda *_: lambda v: 0.0 * v)
+    policy = make_policy(SPACES[0])
+    batch = sample_batch(policy, torch.randn(5, 3))
+    message = "^the natural gradient is not finite, .*; raise cg_damping, which is 0.0$"
+    with pytest.raises(NonFiniteLossError, match=message):
+        TrustRegionStep(CriticDescent(), cg_damping=0.0).improve(
+            policy, batch, batch.advantages[:, 0], 1.0
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
