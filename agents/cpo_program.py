@@ -92,22 +92,21 @@ def _solution(gain: np.ndarray, rows: np.ndarray, shares: np.ndarray) -> tuple[_
         rows: (m, k), of length 1 or 0.
         shares: (m,), infinite where the row is 0.
     """
-    weights, no_prices = np.zeros(1 + len(rows)), np.zeros(len(rows))
+    weights, prices = np.zeros(1 + len(rows)), np.zeros(len(rows))
     cuts = np.flatnonzero(np.abs(shares) < 1.0)  # the half-spaces that cut the ball
     normals, bounds = rows[cuts], -shares[cuts]
     nearest = _nearest(normals, bounds, np.zeros_like(gain))
     if (shares >= 1.0).any() or nearest is None or nearest.point @ nearest.point > 1.0:
-        return _Found(_recovery(rows, shares), 0.0, no_prices), CpoCase.UNRECOVERABLE
+        return _Found(_recovery(rows, shares), 0.0, prices), CpoCase.UNRECOVERABLE
     case = _case(shares)
     if not gain.any():
         weights[1 + cuts] = -nearest.multipliers
-        return _Found(weights, 0.0, no_prices), case
+        return _Found(weights, 0.0, prices), case
     if (normals @ gain <= bounds).all():
         weights[0] = 1.0
-        return _Found(weights, 1.0, no_prices), case
+        return _Found(weights, 1.0, prices), case
     on_cuts = _highest(gain, normals, bounds, nearest.multipliers > 0.0)
     weights[0], weights[1 + cuts] = on_cuts.weights[0], on_cuts.weights[1:]
-    prices = no_prices
     prices[cuts] = on_cuts.row_prices
     return _Found(weights, on_cuts.ball_price, prices), case
 
