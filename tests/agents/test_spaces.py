@@ -108,7 +108,10 @@ def test_to_policy_undoes_to_environment(space):
     [
         (gym.spaces.Tuple([Box(0, 1)]), "actions are Tuple.*pass Box, Discrete"),
         (gym.spaces.MultiBinary([2, 2]), "actions are MultiBinary.*of one dimension"),
-        (gym.spaces.MultiDiscrete([[2, 3], [2, 2]]), "(?s)actions are MultiDiscrete.*of one dimension"),
+        (
+            gym.spaces.MultiDiscrete([[2, 3], [2, 2]]),
+            "(?s)actions are MultiDiscrete.*of one dimension",
+        ),
     ],
 )
 def test_action_spaces_without_a_policy_are_refused(actions, message):
