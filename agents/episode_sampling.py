@@ -83,7 +83,7 @@ def sample_episodes(
     discounts = [constraint.discount for constraint in contract.constraints]
     totals = EpisodeTotals(copies, contract.reward_discount, discounts)
     played: list[list[_Played]] = [[] for _ in range(copies)]
-    lasted = np.zeros(copies, dtype=np.int64)  # steps of the episodes in progress
+    began = np.zeros(copies, dtype=np.int64)  # steps before those of the episodes in progress
     uses_masks = _uses_masks(model, venv)
     venv.seed(first_env_seed)
     observations: Any = venv.reset()
@@ -103,13 +103,14 @@ def sample_episodes(
         where = f"step {step} of the evaluation"
         signals = checked_signals(rewards, infos, len(discounts), where)
         for row, episode in totals.add(signals, dones):
+            began[row] = step
             if missing[row]:
                 missing[row] -= 1
                 played[row].append(_played(episode, infos[row]))
         if not missing.any():
             break
-        lasted = np.where(dones, 0, lasted + 1)
-        _check_lasted(lasted, missing, max_episode_steps)
+        if step >= max_episode_steps:
+            _check_lasted(step - began, missing, max_episode_steps)
     kept = [one for done in played for one in done]
     return _result(kept, contract, seed, deterministic)
 

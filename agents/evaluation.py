@@ -75,8 +75,8 @@ def evaluate(
     Raises:
         TypeError: if `agent` or `env` is something else.
         ValueError: for a number out of range, a wrong number of limits, an agent with other
-            actions, the environments of an agent in the middle of training, or a VecNormalize that
-            does not normalize as in training.
+            actions, the environments of an agent in the middle of training, or observations that
+            are not normalized as in training.
         CostSignalError: if the environment declares no constraints and there is no limit; at a
             step, if it has no cost.
         NonFiniteEnvError: at a step whose reward is not finite.
@@ -273,16 +273,28 @@ def _as_in_training(agent: object, venv: VecEnv) -> Iterator[VecEnv]:
     """Give observations as in training, from statistics that do not change, and plain rewards."""
     trained = agent.get_vec_normalize_env() if isinstance(agent, BaseAlgorithm) else None
     given = unwrap_vec_normalize(venv)
+    _check_normalization(given, trained, _trains_on_normalized(agent))
     if given is None:
         yield venv if trained is None else _with_statistics_of(trained, venv)
         return
-    _check_statistics(given, trained)
     before = given.training, given.norm_reward
     given.training = given.norm_reward = False
     try:
         yield venv
     finally:
         given.training, given.norm_reward = before
+
+
+def _trains_on_normalized(agent: object) -> bool | None:
+    """Return whether a VecNormalize normalizes the observations in training; None if unknown."""
+    if not isinstance(agent, BaseAlgorithm):
+        return None
+    if agent.get_env() is not None:
+        trained = agent.get_vec_normalize_env()
+        return trained is not None and trained.norm_obs
+    if isinstance(agent, ConstrainedAgent) and agent.normalize_observation:
+        return not agent.policy_kwargs["normalize_observation"]
+    return None
 
 
 def _with_statistics_of(trained: VecNormalize, venv: VecEnv) -> VecEnv:
@@ -301,13 +313,30 @@ def _with_statistics_of(trained: VecNormalize, venv: VecEnv) -> VecEnv:
     return frozen
 
 
-def _check_statistics(given: VecNormalize, trained: VecNormalize | None) -> None:
-    if given is trained:
+def _check_normalization(
+    given: VecNormalize | None, trained: VecNormalize | None, expected: bool | None
+) -> None:
+    """Raise ValueError if the agent would see observations unlike those of training.
+
+    Args:
+        given: of the environments of the evaluation.
+        trained: of the agent's own environments.
+        expected: whether the agent has to see normalized observations; None if that is unknown.
+    """
+    if given is trained and given is not None:
         return
-    if trained is not None and trained.norm_obs and not given.norm_obs:
+    if expected and trained is None and given is None:
         raise ValueError(
-            "the VecNormalize of env has norm_obs=False, but the agent trains on normalized "
-            "observations; leave it out: the agent's own statistics are then used"
+            "the agent was trained in a VecNormalize, whose statistics are not in its file; pass "
+            "VecNormalize.load(path, env)"
+        )
+    if given is None:
+        return
+    if expected is not None and expected != given.norm_obs:
+        raise ValueError(
+            f"the VecNormalize of env has norm_obs={given.norm_obs}, but the agent trains on "
+            f"observations that {'one normalizes' if expected else 'none normalizes'}; pass env "
+            "without it: an agent's own statistics are then used if it has any"
         )
     if given.norm_obs and not _is_fed(given) and (trained is None or _is_fed(trained)):
         raise ValueError(
@@ -318,7 +347,7 @@ def _check_statistics(given: VecNormalize, trained: VecNormalize | None) -> None
 
 
 def _is_fed(normalize: VecNormalize) -> bool:
-    """Return whether it has statistics of observations, or of none because it normalizes none."""
+    """Return whether it has seen the observations that it normalizes."""
     if not normalize.norm_obs:
         return True
     moments: Any = normalize.obs_rms

@@ -11,7 +11,7 @@ from agents.cost_tails import CostTails, cost_tails
 from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.cost_signal import ConstraintSpec
 
-COLUMNS = ("mean", "+-", "limit", "P90", "P95", "CVaR", "worst")
+COLUMNS = ("mean", "+-", "limit", "P90", "P95", "CVaR 90", "worst")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
