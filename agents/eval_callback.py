@@ -58,6 +58,7 @@ class ConstrainedEvalCallback(EventCallback):
     Attributes:
         evaluations: all results so far.
         best: the best result so far; None before the first evaluation.
+        best_timesteps: steps trained at that time.
         best_is_feasible: whether it is within the limits.
         best_mean_cost: its mean costs, (m,).
         best_mean_reward: its mean undiscounted reward. Until it is feasible, -1e30 times the
@@ -135,6 +136,7 @@ class ConstrainedEvalCallback(EventCallback):
         self.evaluations: list[EvaluationResult] = []
         self.evaluations_timesteps: list[int] = []
         self.best: EvaluationResult | None = None
+        self.best_timesteps: int | None = None
         self.best_is_feasible = False
         self.best_mean_reward = self.last_mean_reward = -np.inf
         self._made: VecEnv | None = None  # of an id
@@ -251,7 +253,7 @@ class ConstrainedEvalCallback(EventCallback):
             self.best = replace(self.best, constraints=result.constraints)
         is_new_best = self.best is None or self._rank(result) > self._rank(self.best)
         if is_new_best:
-            self.best = result
+            self.best, self.best_timesteps = result, self.num_timesteps
         assert self.best is not None
         rank = self._rank(self.best)
         self.best_is_feasible = rank.feasible

@@ -125,11 +125,9 @@ class EvaluationResult:
                 self.constraint_names, self.mean_costs, self.limits, strict=True
             )
         )
-        count = f"{self.episodes} episode{'s' if self.episodes > 1 else ''}"
-        return (
-            f"EvaluationResult: {count}, return {self.mean_return:.4g}, "
-            f"{costs}: {_verdict(self.feasible)}"
-        )
+        count = _counted(self.episodes, "episode")
+        verdict = _verdict(self.feasible)
+        return f"EvaluationResult: {count}, return {self.mean_return:.4g}, {costs}: {verdict}"
 
     def __str__(self) -> str:
         mode = "deterministic" if self.deterministic else "stochastic"
@@ -147,7 +145,8 @@ class EvaluationResult:
         rows.append(_row("length", self.lengths))
         width = max(len(row[0]) for row in rows)
         lines = [row[0].ljust(width) + "".join(cell.rjust(11) for cell in row[1:]) for row in rows]
-        head = f"{self.episodes} {mode} episodes, seed {self.seed}: {_verdict(self.feasible)}"
+        count = _counted(self.episodes, f"{mode} episode")
+        head = f"{count}, seed {self.seed}: {_verdict(self.feasible)}"
         ended = f"{int(self.truncated.sum())} of {self.episodes} ended by a time limit"
         return "\n".join([head, *(line.rstrip() for line in lines), ended])
 
@@ -172,6 +171,10 @@ def _standard_errors(values: np.ndarray) -> np.ndarray:
 def _row(name: str, values: np.ndarray, *others: float) -> list[str]:
     error = f"{float(_standard_errors(values)):.3g}" if len(values) > 1 else "-"
     return [name, f"{values.mean():.5g}", error, *(f"{number:.5g}" for number in others)]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _verdict(feasible: bool) -> str:
