@@ -36,7 +36,6 @@ from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_LEARNING_RATE = LinearDecay(3e-4)
-USUAL_STEPS, FEWEST_STEPS = 2048, 256  # of an update in all, and of each environment
 
 
 class ConstrainedAgent(OnPolicyAlgorithm):
@@ -60,8 +59,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         cost_limit: None for the declared limits, one number, or one per constraint.
         n_envs: copies to make if `env` is an id.
         learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
-        n_steps: steps per environment and update; None divides 2,048 steps, as in
-            Stable-Baselines3's PPO, among the environments, but takes at least 256 of each.
+        n_steps: steps per environment and update.
         gamma: discount of the advantages of the reward; None takes the declared discount if that
             is below 1, else 0.99.
         cost_gamma: the same for the costs.
@@ -119,9 +117,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         env: AnyEnv | None,
         *,
         cost_limit: CostLimits = None,
-        n_envs: int = 2,
+        n_envs: int = 1,
         learning_rate: float | Schedule | None = None,
-        n_steps: int | None = None,
+        n_steps: int = 2048,
         gamma: float | None = None,
         cost_gamma: float | None = None,
         gae_lambda: float = 0.95,
@@ -153,7 +151,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             policy,
             prepared,  # type: ignore[arg-type]
             learning_rate=learning_rate,
-            n_steps=0 if n_steps is None else int(n_steps),
+            n_steps=int(n_steps),
             gamma=USUAL_DISCOUNT,
             gae_lambda=gae_lambda,
             ent_coef=0.0,
@@ -174,7 +172,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.cost_gae_lambda = cost_gae_lambda
         self.normalize_observation = normalize_observation
         if self.env is not None and _init_setup_model:
-            self.n_steps = self.n_steps or max(USUAL_STEPS // self.n_envs, FEWEST_STEPS)
             contract = contract_of(self.env, cost_limit, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
             self._update = self.recipe.build(self.settings, len(self.constraints))
