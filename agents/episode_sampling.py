@@ -15,7 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.evaluation_result import EvaluationResult
-from agents.rollout import checked_signals
+from agents.rollout import check_observations, checked_signals
 from agents.training_env import Contract
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
@@ -75,7 +75,7 @@ def sample_episodes(
     Raises:
         RuntimeError: if an episode lasts longer.
         CostSignalError: at a step whose cost breaks the contract.
-        NonFiniteEnvError: at a step whose reward is not finite.
+        NonFiniteEnvError: at a step whose reward or observation is not finite.
         TypeError, ValueError: if `predict` does not return one action per copy and a memory.
     """
     copies = venv.num_envs
@@ -87,6 +87,7 @@ def sample_episodes(
     uses_masks = _uses_masks(model, venv)
     venv.seed(first_env_seed)
     observations: Any = venv.reset()
+    _check_finite(observations, "the reset of the evaluation")
     dones = np.ones(copies, dtype=np.bool_)  # every copy starts an episode
     memory: Memory = None
     for step in count(1):
@@ -101,6 +102,7 @@ def sample_episodes(
         actions, memory = _checked_prediction(predicted, venv)
         observations, rewards, dones, infos = venv.step(actions)
         where = f"step {step} of the evaluation"
+        _check_finite(observations, where)
         signals = checked_signals(rewards, infos, len(discounts), where)
         for row, episode in totals.add(signals, dones):
             began[row] = step
@@ -178,6 +180,11 @@ def _checked_prediction(predicted: Any, venv: VecEnv) -> tuple[np.ndarray, Memor
             f"observations; it has to return one action per observation, shape {wanted}"
         )
     return actions, memory
+
+
+def _check_finite(observations: Any, where: str) -> None:
+    if not isinstance(observations, tuple):  # which only agents of other libraries take
+        check_observations(observations, where)
 
 
 def _played(episode: Episode, info: Mapping[str, Any]) -> _Played:

@@ -80,7 +80,7 @@ class ConstrainedEvalCallback(EventCallback):
             (evaluations, episodes, m), limits (evaluations, m), feasible and constraint_names.
         best_model_save_path: folder for best_model.zip, and for vecnormalize.pkl if the agent
             trains in a VecNormalize.
-        deterministic: as in `agents.evaluate`.
+        deterministic: as in `agents.evaluate`; Stable-Baselines3's default is True.
         cost_limit: as in `agents.evaluate`.
         confidence: None compares mean costs with the limits; a number such as 0.95 compares their
             upper bounds of that confidence (`EvaluationResult.cost_upper_bounds`).

@@ -79,7 +79,7 @@ def evaluate(
             are not normalized as in training.
         CostSignalError: if the environment declares no constraints and there is no limit; at a
             step, if it has no cost.
-        NonFiniteEnvError: at a step whose reward is not finite.
+        NonFiniteEnvError: at a step whose reward or observation is not finite.
         RuntimeError: if an episode does not end.
     """
     check_predictor(agent)

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import (
 import agents
 from agents.controllers import LQRController
 from agents.episode_sampling import own_random_numbers
-from safe_envs import ConstraintSpec, CostSignalError
+from safe_envs import ConstraintSpec, CostSignalError, NonFiniteEnvError
 
 INTEGRATOR = "Safe/DoubleIntegrator-v0"
 TREASURE = "Safe/DeepSeaTreasure-v0"  # short episodes
@@ -577,6 +577,86 @@ class NoMemory:
 def test_refusals(kind, message, agent, env, settings):
     with pytest.raises(kind, match=message):
         agents.evaluate(agent, env, **settings)
+
+
+class Broken(Undeclared):
+    """One signal of the second step is not a number."""
+
+    def __init__(self, part):
+        self.part = part
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        bad = np.nan if self.t == 2 else 1.0
+        return (
+            observation * (bad if self.part == "observation" else 1.0),
+            reward * (bad if self.part == "reward" else 1.0),
+            terminated,
+            truncated,
+            {"cost": bad} if self.part == "cost" else info,
+        )
+
+
+@pytest.mark.parametrize("part", ["observation", "reward", "cost"])
+def test_numbers_that_are_none_are_found_at_their_step(part):
+    venv = DummyVecEnv([lambda: Broken("nothing"), lambda: Broken(part)])
+    with pytest.raises(
+        (NonFiniteEnvError, CostSignalError), match=f"environment 1, step 2 of .* {part}"
+    ):
+        agents.evaluate(FirstAction(), venv, 4, cost_limit=1.0)
+
+
+IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+PARTS = spaces.Dict({"place": spaces.Box(-1.0, 1.0, (2,)), "gear": spaces.Discrete(3)})
+ACTIONS = [
+    spaces.Box(-2.0, 5.0, (2, 2), np.float32),
+    spaces.MultiDiscrete([2, 3]),
+    spaces.MultiBinary(3),
+]
+
+
+class SpacesEnv(gym.Env):
+    """Random observations of a space; the cost is the sum of the action's size."""
+
+    def __init__(self, observation_space, action_space):
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.t += 1
+        return (
+            self.observation_space.sample(),
+            0.0,
+            False,
+            self.t == 3,
+            {"cost": np.abs(action).sum()},
+        )
+
+
+@pytest.mark.parametrize("actions", ACTIONS, ids=lambda space: type(space).__name__)
+@pytest.mark.parametrize(
+    ("policy", "observations"), [("CnnPolicy", IMAGE), ("MultiInputPolicy", PARTS)]
+)
+def test_every_kind_of_space(policy, observations, actions):
+    agent = agents.PPOLag(policy, SpacesEnv(observations, actions), cost_limit=9.0, **SMALL)
+    result = agents.evaluate(agent, SpacesEnv(observations, actions), 3, seed=0)
+    env = SpacesEnv(observations, actions)  # and by hand
+    env_seed, seed = (np.random.SeedSequence(0).generate_state(2) >> 2).tolist()
+    seen, costs = env.reset(seed=env_seed)[0], np.zeros(9)
+    with own_random_numbers(agent, seed):
+        for step in range(9):
+            action, _ = agent.predict(seen)
+            seen, _, _, over, info = env.step(action)
+            costs[step] = info["cost"]
+            seen = env.reset()[0] if over else seen
+    assert result.costs[:, 0] == pytest.approx(costs.reshape(3, 3).sum(axis=1), rel=1e-5)
 
 
 def test_an_agent_with_other_actions_is_refused():
