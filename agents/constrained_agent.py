@@ -29,9 +29,11 @@ from agents.training_env import (
     advantage_discount,
     as_vec_env,
     contract_of,
+    environment_spec,
     undeclared_constraints,
 )
 from agents.training_log import TrainingLog
+from agents.training_warnings import TrainingWatch
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
@@ -193,7 +195,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         """Return the class, the environments, the constraints and the steps trained."""
         known = vars(self).get("constraints", ())
         limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
-        env = "no environment" if self.env is None else f"{self.n_envs} x {_name_of(self.env)}"
+        env = "no environment"
+        if self.env is not None:
+            spec = environment_spec(self.env)
+            env = f"{self.n_envs} x {'an environment' if spec is None else spec.id}"
         return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
 
     @property
@@ -280,7 +285,12 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if isinstance(self.action_space, spaces.Box):
             report["std"] = float(self.policy.log_std.detach().exp().mean())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self._log().update(report, explained, measured, self.constraint_state())
+        state = self.constraint_state()
+        self._log().update(report, explained, measured, state)
+        at_bounds = self.policy.action_scaling.share_at_bounds(batch.actions.cpu().numpy())
+        weights = state.get("weight", np.zeros(0))
+        deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
+        self._watch.update(measured, weights, deviations, self.n_steps * self.n_envs, at_bounds)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
         """Replace the environments; the new ones must have as many constraints as the agent."""
@@ -350,6 +360,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         ).to(self.device)
         self.rollout_buffer = None  # type: ignore[assignment]
         self._rollout = Rollout()
+        self._watch = TrainingWatch([constraint.name for constraint in self.constraints])
         self._new_episodes()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
@@ -364,8 +375,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return result
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        """Keep the progress at 0 where the last rollout goes beyond the budget."""
-        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        """Set the progress before the last rollout: a training of one update is not at its end."""
+        before = max(num_timesteps - self.n_steps * self.n_envs, 0)
+        super()._update_current_progress_remaining(before, total_timesteps)
         self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
 
     def _new_episodes(self) -> None:
@@ -375,7 +387,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return TrainingLog(self.logger, [constraint.name for constraint in self.constraints])
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout", "episodes"]
+        return [*super()._excluded_save_params(), "_rollout", "episodes", "_watch"]
 
     def _check_same_number(self, env: VecEnv) -> None:
         declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
@@ -392,8 +404,3 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             return signals
         raw = self._vec_normalize_env.get_original_reward()
         return np.column_stack((raw, signals[:, 1:]))
-
-
-def _name_of(env: VecEnv) -> str:
-    spec = env.get_attr("spec")[0] if env.has_attr("spec") else None
-    return str(env.observation_space) if spec is None else str(spec.id)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from agents import ConstrainedAgent, episode_sampling
 from agents.episode_sampling import Predictor, own_random_numbers
@@ -38,7 +38,7 @@ def evaluate_policy(
 
     Args:
         model: its policy is evaluated.
-        venv: copies of the environment that give observations as in training, frozen.
+        venv: copies of the environment.
         env: what they are copies of.
         episodes: at least one.
         seed: of the environments and of the policy's draws.
@@ -46,7 +46,7 @@ def evaluate_policy(
     """
     contract = Contract(model.constraints, model.reward_discount)
     drawn = sample_episodes(model, venv, contract, episodes, seed, deterministic)
-    return summarize_episodes(drawn, exact_values(model, venv, env, deterministic))
+    return summarize_episodes(drawn, exact_values(model, env, deterministic))
 
 
 def sample_episodes(
@@ -81,7 +81,7 @@ def sample_episodes(
 
 
 def exact_values(
-    model: ConstrainedAgent, venv: VecEnv, env: EnvironmentName, deterministic: bool
+    model: ConstrainedAgent, env: EnvironmentName, deterministic: bool
 ) -> ExactValues | None:
     """Return the policy's values by the environment's tabular model.
 
@@ -90,8 +90,6 @@ def exact_values(
     cmdp, seen = find_tabular_model(env), find_tabular_observations(env)
     if cmdp is None or seen is None:
         return None
-    if isinstance(venv, VecNormalize):
-        seen = np.asarray(venv.normalize_obs(seen))
     with torch.no_grad():
         distribution: Any = model.policy.get_distribution(torch.as_tensor(seen)).distribution
     probabilities = distribution.probs.double().numpy()  # (S, A)
