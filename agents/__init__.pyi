@@ -9,6 +9,8 @@ import torch
 from agents.actor_critic import MlpPolicy
 from agents.constrained_agent import AnyEnv, CostLimits, Schedule
 from agents.constrained_agent import ConstrainedAgent as ConstrainedAgent
+from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback
+from agents.evaluation import evaluate as evaluate
 from agents.primal_dual import NormalizeAdvantage
 from agents.scpo.agent import Controller
 from agents.scpo.objectives import Expert
