@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
 from agents.batch import Measurement, mean_costs, measurement
+from agents.gymnasium_vec_env import rows_awaiting_reset
 from agents.rollout import Rollout, check_observations, checked_signals
 from agents.saved_agents import attributes_changed, saved_data
 from agents.signatures import Argument, arguments_of, docstring_of, signature_of
@@ -27,12 +28,16 @@ from agents.training_env import (
     Contract,
     advantage_discount,
     as_vec_env,
+    check_copies,
     contract_of,
+    declared_by,
+    step_of,
     undeclared_constraints,
 )
 from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
+from safe_envs.contract.transition_values import kept
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_LEARNING_RATE = 3e-4
@@ -54,9 +59,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     Args:
         policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy" or a subclass of
             `agents.actor_critic.MlpPolicy`.
-        env: Gymnasium id, environment, Gymnasium vector environment with same-step autoreset, or
-            VecEnv. One without declared constraints needs `cost_limit` and is read from
-            `info["cost"]`.
+        env: Gymnasium id, environment, Gymnasium vector environment, or VecEnv. One without
+            declared constraints needs `cost_limit` and is read from `info["cost"]`.
         cost_limit: None for the declared limits, one number, or one per constraint.
         n_envs: copies to make if `env` is an id.
         learning_rate: of Adam, or a function of the remaining progress, 1 to 0; None is 3e-4, as
@@ -141,6 +145,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             )
         prepared = None
         if env is not None:
+            check_copies(env, n_envs, self.arguments()["n_envs"])
             prepared = as_vec_env(env, n_envs, undeclared_constraints(cost_limit))
         super().__init__(
             policy,
@@ -219,13 +224,17 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.policy.set_training_mode(False)
         rollout = Rollout()
         check_observations(self._last_obs, "before the rollout")
+        self._last_obs = kept(self._last_obs)  # environments may reuse their arrays
+        waiting = rows_awaiting_reset(env)
         callback.on_rollout_start()
         for _ in range(n_rollout_steps):
             with torch.no_grad():
                 seen = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
                 actions = self.policy.sample_actions(seen).cpu().numpy()
-            new_obs, rewards, dones, infos = env.step(self._within_bounds(actions))
-            self.num_timesteps += env.num_envs
+            new_obs, rewards, dones, infos = step_of(env, self._within_bounds(actions))
+            stepped, waiting = ~waiting, rows_awaiting_reset(env)  # the others were only reset
+            new_obs, dones = kept(new_obs), dones & stepped
+            self.num_timesteps += int(np.count_nonzero(stepped))
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
@@ -233,8 +242,17 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             self._update_info_buffer([infos[row] for row in ended], dones[ended])
             where = f"step {self.num_timesteps // env.num_envs} of training"
             signals = checked_signals(rewards, infos, len(self.constraints), where)
-            rollout.add(self._last_obs, actions, signals, dones, infos, new_obs, where)  # type: ignore
-            self._count(self._unscaled(signals), dones)
+            rollout.add(
+                self._last_obs,  # type: ignore[arg-type]
+                actions,
+                signals,
+                dones,
+                infos,
+                new_obs,
+                where,
+                stepped,
+            )
+            self._count(self._unscaled(signals), dones, stepped)
             self._last_obs = new_obs  # type: ignore[assignment]
             self._last_episode_starts = dones
         self._rollout = rollout
@@ -328,8 +346,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return [*super()._excluded_save_params(), "_rollout", "_totals", "_fresh", "_recent"]
 
     def _check_same_number(self, env: VecEnv) -> None:
-        declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
-        if declared is not None and len(declared) != len(self.constraints):
+        declared = declared_by(env, with_limits=False)
+        if declared and len(declared) != len(self.constraints):
             noun = "constraint" if len(declared) == 1 else "constraints"
             raise ValueError(
                 f"the environment declares {len(declared)} {noun} but the agent was made for "
@@ -339,7 +357,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
         if isinstance(self.action_space, spaces.Box):
             return np.clip(actions, self.action_space.low, self.action_space.high)
-        return actions
+        return actions.copy()  # environments may write into it
 
     def _unscaled(self, signals: np.ndarray) -> np.ndarray:
         """Return the signals with the unscaled reward if VecNormalize scales rewards."""
@@ -353,12 +371,14 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self._fresh: list[Episode] = []  # ended since the last update
         self._recent: deque[Episode] = deque(maxlen=WINDOW)
 
-    def _count(self, signals: np.ndarray, dones: np.ndarray) -> None:
+    def _count(self, signals: np.ndarray, dones: np.ndarray, stepped: np.ndarray) -> None:
         """Add one step's reward and costs, (N, 1 + m), and keep the episodes that it ended."""
         if self._totals is None:
             discounts = [constraint.discount for constraint in self.constraints]
             self._totals = EpisodeTotals(len(signals), self.reward_discount, discounts)
         ended = [one.episode for one in self._totals.add(signals, dones)]
+        if not stepped.all():
+            self._totals.close(np.flatnonzero(~stepped))
         self._fresh += ended
         self._recent += ended
 
