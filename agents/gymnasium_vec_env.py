@@ -78,7 +78,7 @@ class GymnasiumVecEnv(VecEnv):
         self._copies = base if isinstance(base, SyncVectorEnv | AsyncVectorEnv) else None
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
         self._declared = self._declared_constraints() or [undeclared] * venv.num_envs
-        self.constraints = shared_constraints(self._declared, with_limits=False)
+        self.constraints = shared_constraints(self._declared, same_limits=False)
         self._actions: np.ndarray | None = None
         self._next_options: dict[str, Any] | None = None
         self._returns = np.zeros(venv.num_envs)

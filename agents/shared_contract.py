@@ -11,12 +11,12 @@ from safe_envs.contract.cost_signal import ConstraintSpec, CostSignalError
 ALIKE = "an agent needs copies that declare the same: make all of them alike"
 
 
-def shared_constraints(declared: Sequence[Any], with_limits: bool) -> tuple[ConstraintSpec, ...]:
+def shared_constraints(declared: Sequence[Any], same_limits: bool) -> tuple[ConstraintSpec, ...]:
     """Return the constraints of the first copy, which all others must declare too.
 
     Args:
         declared: what each copy declares, (N,).
-        with_limits: whether the limits have to be the same.
+        same_limits: whether the limits have to be the same.
 
     Raises:
         CostSignalError: if a copy declares something else than `ConstraintSpec`s.
@@ -31,7 +31,7 @@ def shared_constraints(declared: Sequence[Any], with_limits: bool) -> tuple[Cons
                 f"environment {row} declares constraints = {own!r}; declare a tuple of "
                 "safe_envs.ConstraintSpec, or wrap it with safe_envs.ConstrainedWrapper"
             )
-        if _compared(own, with_limits) != _compared(first, with_limits):
+        if _compared(own, same_limits) != _compared(first, same_limits):
             only_limits = _compared(own, False) == _compared(first, False)
             raise ValueError(
                 f"environment 0 declares {_text(first)} but environment {row} declares "
@@ -65,8 +65,8 @@ def check_all_declare(declares: Sequence[bool]) -> None:
         )
 
 
-def _compared(constraints: Sequence[ConstraintSpec], with_limits: bool) -> list[ConstraintSpec]:
-    return [one if with_limits else replace(one, limit=0.0) for one in constraints]
+def _compared(constraints: Sequence[ConstraintSpec], same_limits: bool) -> list[ConstraintSpec]:
+    return [one if same_limits else replace(one, limit=0.0) for one in constraints]
 
 
 def _text(constraints: Sequence[ConstraintSpec]) -> str:

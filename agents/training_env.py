@@ -12,10 +12,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 import safe_envs  # noqa: F401  registers the ids
-from agents.gymnasium_vec_env import GymnasiumVecEnv
+from agents.gymnasium_vec_env import GymnasiumVecEnv, rows_awaiting_reset
 from agents.shared_contract import check_all_declare, shared_constraints, shared_discount
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
@@ -185,14 +184,26 @@ def check_copies(env: AnyEnv | None, n_envs: int, default: int) -> None:
         )
 
 
-def step_of(venv: VecEnv, actions: np.ndarray) -> VecEnvStepReturn:
-    """Return `venv.step(actions)`.
+class VecStep(NamedTuple):
+    """One step of N environments."""
+
+    observations: Any  # (N, ...) or a dict of such arrays; copies
+    fresh: Any  # those of them that are not the last ones of an episode, (n, ...)
+    rewards: np.ndarray  # (N,)
+    dones: np.ndarray  # (N,) bool: the step was the last of its episode
+    infos: Any  # a sequence of one dict per environment
+    stepped: np.ndarray  # (N,) bool: False for environments that were only reset
+
+
+def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
+    """Return the result of `venv.step(actions)`; the environments may reuse all arrays.
 
     Raises:
         CostSignalError: if an environment returns six values, as in Safety-Gymnasium.
     """
+    stepped = ~rows_awaiting_reset(venv)
     try:
-        return venv.step(actions)
+        observations, rewards, dones, infos = venv.step(actions.copy())
     except ValueError as error:
         if not str(error).startswith(SIX_VALUES):
             raise
@@ -201,6 +212,14 @@ def step_of(venv: VecEnv, actions: np.ndarray) -> VecEnvStepReturn:
             "environment: safe_envs.ConstrainedWrapper(env, constraints=...), which reads the cost "
             "from the third"
         ) from error
+    observations = fresh = kept(observations)
+    waiting = rows_awaiting_reset(venv)
+    if waiting.any():
+        is_dict = isinstance(observations, dict)
+        parts = {key: part[~waiting] for key, part in observations.items()} if is_dict else None
+        fresh = parts or observations[~waiting]
+    dones = np.asarray(dones, dtype=np.bool_) & stepped
+    return VecStep(observations, fresh, rewards, dones, infos, stepped)
 
 
 def undeclared_constraints(cost_limit: CostLimits) -> tuple[ConstraintSpec, ...]:
@@ -229,7 +248,7 @@ def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contrac
     discount = 1.0
     if venv.has_attr("reward_discount"):
         discount = shared_discount(venv.get_attr("reward_discount"))
-    declared = declared_by(venv, with_limits=cost_limit is None)
+    declared = declared_by(venv, same_limits=cost_limit is None)
     if declared:
         return Contract(with_limits(declared, cost_limit, "cost_limit"), discount)
     constraints = undeclared_constraints(cost_limit)
@@ -246,22 +265,33 @@ def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contrac
     return Contract(constraints, discount)
 
 
-def declared_by(venv: VecEnv, with_limits: bool = True) -> tuple[ConstraintSpec, ...]:
+def declared_by(venv: VecEnv, same_limits: bool = True) -> tuple[ConstraintSpec, ...]:
     """Return the constraints that all environments of a VecEnv declare; () if none does.
 
     Args:
         venv: the environments.
-        with_limits: whether they have to declare the same limits, too.
+        same_limits: whether they have to declare the same limits, too.
 
     Raises:
         ValueError: if they declare different constraints.
         CostSignalError: if what they declare are no constraints.
     """
     if venv.has_attr("constraints"):
-        return shared_constraints(venv.get_attr("constraints"), with_limits)
+        return shared_constraints(venv.get_attr("constraints"), same_limits)
     if isinstance(venv.unwrapped, DummyVecEnv | SubprocVecEnv):
         check_all_declare(venv.env_method("has_wrapper_attr", "constraints"))
     return ()
+
+
+def check_same_number(venv: VecEnv, count: int) -> None:
+    """Raise ValueError if the environments declare another number of constraints than `count`."""
+    declared = declared_by(venv, same_limits=False)
+    if declared and len(declared) != count:
+        noun = "constraint" if len(declared) == 1 else "constraints"
+        raise ValueError(
+            f"the environment declares {len(declared)} {noun} but the agent was made for {count}; "
+            "make a new agent"
+        )
 
 
 def advantage_discount(given: float | None, declared: float) -> float:
