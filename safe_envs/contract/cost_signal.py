@@ -228,10 +228,9 @@ def _rows(
         if needed is not None:
             missing &= needed
         if missing.any():
-            rows = np.flatnonzero(missing).tolist()
-            found = f"info has no {key!r} (it has {sorted(infos)})"
+            rows = f" of environments {np.flatnonzero(missing).tolist()}"
             raise CostSignalError(
-                f"{found if given is None else f'info has no {key!r} of environments {rows}'}; an "
+                f"info has no {key!r}{'' if missing.all() else rows} (it has {sorted(infos)}); an "
                 "environment reports its cost on every step: wrap it with "
                 "safe_envs.ConstrainedWrapper. Where a step may only reset rows (NEXT_STEP "
                 "autoreset), pass only_reset"
