@@ -31,10 +31,12 @@ from agents.training_env import (
     check_copies,
     check_same_number,
     contract_of,
+    environment_spec,
     step_of,
     undeclared_constraints,
 )
 from agents.training_log import TrainingLog
+from agents.training_warnings import TrainingWatch
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 from safe_envs.contract.transition_values import kept
 
@@ -147,10 +149,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
                 f"policy is {policy.__name__}; pass a name of {sorted(self.policy_aliases)} or a "
                 "subclass of agents.actor_critic.MlpPolicy, which has the critics of the costs"
             )
-        prepared = None
         check_copies(env, n_envs, self.arguments()["n_envs"])
-        if env is not None:
-            prepared = as_vec_env(env, n_envs, undeclared_constraints(cost_limit))
+        undeclared = undeclared_constraints(cost_limit)
+        prepared = None if env is None else as_vec_env(env, n_envs, undeclared)
         super().__init__(
             policy,
             prepared,  # type: ignore[arg-type]
@@ -197,7 +198,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         """Return the class, the environments, the constraints and the steps trained."""
         known = vars(self).get("constraints", ())
         limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
-        env = "no environment" if self.env is None else f"{self.n_envs} x {_name_of(self.env)}"
+        env = "no environment"
+        if self.env is not None:
+            spec = environment_spec(self.env)
+            env = f"{self.n_envs} x {'an environment' if spec is None else spec.id}"
         return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
 
     @property
@@ -284,13 +288,17 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if isinstance(self.action_space, spaces.Box):
             report["std"] = float(self.policy.log_std.detach().exp().mean())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self._log().update(report, explained, measured, self.constraint_state())
+        state = self.constraint_state()
+        self._log().update(report, explained, measured, state)
+        at_bounds = self.policy.action_scaling.share_at_bounds(batch.actions.cpu().numpy())
+        weights = state.get("weight", np.zeros(0))
+        deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
+        self._watch.update(measured, weights, deviations, self.n_steps * self.n_envs, at_bounds)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
         """Replace the environments; the new ones must have as many constraints as the agent."""
         prepared = as_vec_env(env, self.n_envs, self.constraints)
         super().set_env(prepared, force_reset)
-        assert self.env is not None
         check_same_number(self.env, len(self.constraints))
         self._new_episodes()
 
@@ -316,8 +324,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         model = super().load(
             path, prepared, device, custom_objects, print_system_info, force_reset, **changed
         )
-        if model.env is not None:
-            check_same_number(model.env, len(model.constraints))
+        check_same_number(model.env, len(model.constraints))
         return model
 
     @classmethod
@@ -354,6 +361,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         ).to(self.device)
         self.rollout_buffer = None  # type: ignore[assignment]
         self._rollout = Rollout()
+        self._watch = TrainingWatch([constraint.name for constraint in self.constraints])
         self._new_episodes()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
@@ -369,8 +377,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return result
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        """Keep the progress at 0 where the last rollout goes beyond the budget."""
-        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        """Set the progress before the last rollout: a training of one update is not at its end."""
+        before = max(num_timesteps - self.n_steps * self.n_envs, 0)
+        super()._update_current_progress_remaining(before, total_timesteps)
         self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
 
     def _new_episodes(self) -> None:
@@ -380,7 +389,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return TrainingLog(self.logger, [constraint.name for constraint in self.constraints])
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout", "episodes"]
+        return [*super()._excluded_save_params(), "_rollout", "episodes", "_watch"]
 
     def _unscaled(self, signals: np.ndarray) -> np.ndarray:
         """Return the signals with the unscaled reward if VecNormalize scales rewards."""
@@ -388,8 +397,3 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             return signals
         raw = self._vec_normalize_env.get_original_reward()
         return np.column_stack((raw, signals[:, 1:]))
-
-
-def _name_of(env: VecEnv) -> str:
-    spec = env.get_attr("spec")[0] if env.has_attr("spec") else None
-    return str(env.observation_space) if spec is None else str(spec.id)

@@ -283,9 +283,9 @@ def declared_by(venv: VecEnv, same_limits: bool = True) -> tuple[ConstraintSpec,
     return ()
 
 
-def check_same_number(venv: VecEnv, count: int) -> None:
+def check_same_number(venv: VecEnv | None, count: int) -> None:
     """Raise ValueError if the environments declare another number of constraints than `count`."""
-    declared = declared_by(venv, same_limits=False)
+    declared = () if venv is None else declared_by(venv, same_limits=False)
     if declared and len(declared) != count:
         noun = "constraint" if len(declared) == 1 else "constraints"
         raise ValueError(
