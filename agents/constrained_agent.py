@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -20,7 +21,13 @@ from agents.episode_record import EpisodeRecord
 from agents.rollout import Rollout, check_observations, checked_signals, final_observations
 from agents.saved_agents import attributes_changed, saved_data
 from agents.schedules import LinearDecay
-from agents.shared_arguments import check_memory, check_shared, checked_device, without_no_ops
+from agents.shared_arguments import (
+    check_memory,
+    check_shared,
+    check_spaces,
+    checked_device,
+    without_no_ops,
+)
 from agents.signatures import Argument, arguments_of, docstring_of, signature_of
 from agents.training_env import (
     USUAL_DISCOUNT,
@@ -154,7 +161,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         prepared = None if env is None else as_vec_env(env, n_envs, undeclared)
         super().__init__(
             policy,
-            prepared,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
             learning_rate=learning_rate,
             n_steps=int(n_steps),
             gamma=USUAL_DISCOUNT,
@@ -172,6 +179,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             device=checked_device(device),
             _init_setup_model=False,
         )
+        if prepared is not None:
+            check_spaces(policy, prepared.observation_space, prepared.action_space)
+            self._attach_env(prepared)
         for unused in ("ent_coef", "vf_coef", "max_grad_norm"):
             delattr(self, unused)  # where they apply, they are settings of the parts
         self.cost_gae_lambda = cost_gae_lambda
@@ -346,6 +356,16 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         check_memory(
             self.n_steps * self.n_envs, self.observation_space, 1 + len(contract.constraints)
         )
+
+    def _attach_env(self, env: VecEnv | gym.Env) -> None:
+        """Wrap and keep the environments; Stable-Baselines3 refuses Box actions without bounds."""
+        self.env = self._wrap_env(env, self.verbose)
+        self.observation_space, self.action_space = (
+            self.env.observation_space,
+            self.env.action_space,
+        )
+        self.n_envs = self.env.num_envs
+        self._vec_normalize_env = unwrap_vec_normalize(self.env)
 
     def _is_normalized(self) -> bool:
         """Return whether a VecNormalize standardizes the observations."""
