@@ -35,13 +35,17 @@ from agents.training_env import (
     Contract,
     advantage_discount,
     as_vec_env,
+    check_copies,
+    check_same_number,
     contract_of,
     environment_spec,
+    step_of,
     undeclared_constraints,
 )
 from agents.training_log import TrainingLog
 from agents.training_warnings import TrainingWatch
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
+from safe_envs.contract.transition_values import kept
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_LEARNING_RATE = LinearDecay(3e-4)
@@ -62,11 +66,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     Args:
         policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy" or a subclass of
             `agents.actor_critic.MlpPolicy`.
-        env: Gymnasium id, environment, Gymnasium vector environment with same-step autoreset, or
-            VecEnv. One without declared constraints needs `cost_limit` and is read from
-            `info["cost"]`.
+        env: Gymnasium id, environment, Gymnasium vector environment, or VecEnv. One without
+            declared constraints needs `cost_limit` and is read from `info["cost"]`.
         cost_limit: None for the declared limits, one number, or one per constraint.
-        n_envs: copies to make if `env` is an id.
+        n_envs: copies to make of an id; of no use where `env` is already made.
         learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
         n_steps: steps per environment and update.
         gamma: discount of the advantages of the reward; None takes the declared discount if that
@@ -153,9 +156,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
                 f"policy is {policy.__name__}; pass a name of {sorted(self.policy_aliases)} or a "
                 "subclass of agents.actor_critic.MlpPolicy, which has the critics of the costs"
             )
-        prepared = None
-        if env is not None:
-            prepared = as_vec_env(env, n_envs, undeclared_constraints(cost_limit))
+        check_copies(env, n_envs, self.arguments()["n_envs"])
+        undeclared = undeclared_constraints(cost_limit)
+        prepared = None if env is None else as_vec_env(env, n_envs, undeclared)
         super().__init__(
             policy,
             None,  # type: ignore[arg-type]
@@ -252,8 +255,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             with torch.no_grad():
                 actions = policy.sample_actions(obs_as_tensor(seen, self.device)).cpu().numpy()
             clipped_actions = policy.action_scaling.to_environment(actions)
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
-            self.num_timesteps += env.num_envs
+            new_obs, fresh, rewards, dones, infos, stepped = step_of(env, clipped_actions)
+            self.num_timesteps += int(np.count_nonzero(stepped))
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
@@ -261,15 +264,15 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             self._update_info_buffer([infos[row] for row in ended], dones[ended])
             where = f"step {self.num_timesteps // env.num_envs} of training"
             signals = checked_signals(rewards, infos, len(self.constraints), where)
-            check_observations(new_obs, where)  # type: ignore[arg-type]
+            check_observations(new_obs, where)
             truncated = final_observations(infos, dones, where)
-            self.episodes.add(self._unscaled(signals), dones)
-            policy.normalizer.update(new_obs)  # type: ignore[arg-type]
+            self.episodes.add(self._unscaled(signals), dones, stepped)
+            policy.normalizer.update(fresh)
             standardize = policy.normalizer.standardize
-            new_seen = standardize(new_obs)  # type: ignore[arg-type]
+            new_seen = standardize(new_obs)
             last_seen = {row: standardize(last) for row, last in truncated.items()}
-            rollout.add(seen, actions, signals, dones, last_seen, new_seen)
-            self._last_obs, seen = new_obs, new_seen  # type: ignore[assignment]
+            rollout.add(seen, actions, signals, dones, last_seen, new_seen, stepped)
+            self._last_obs, seen = new_obs, new_seen
             self._last_episode_starts = dones
         self._rollout = rollout
         self._log().episodes(self.episodes)
@@ -306,8 +309,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         """Replace the environments; the new ones must have as many constraints as the agent."""
         prepared = as_vec_env(env, self.n_envs, self.constraints)
         super().set_env(prepared, force_reset)
-        assert self.env is not None
-        self._check_same_number(self.env)
+        check_same_number(self.env, len(self.constraints))
         self._new_episodes()
 
     @classmethod
@@ -332,8 +334,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         model = super().load(
             path, prepared, device, custom_objects, print_system_info, force_reset, **changed
         )
-        if model.env is not None:
-            model._check_same_number(model.env)
+        check_same_number(model.env, len(model.constraints))
         return model
 
     @classmethod
@@ -389,6 +390,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         result = super()._setup_learn(*args, **kwargs)
         if self._last_obs is not before:
             assert self._last_obs is not None
+            self._last_obs = kept(self._last_obs)  # environments may reuse their arrays
             check_observations(self._last_obs, "after the reset")
             self.policy.normalizer.update(self._last_obs)
             self._new_episodes()
@@ -408,15 +410,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_rollout", "episodes", "_watch"]
-
-    def _check_same_number(self, env: VecEnv) -> None:
-        declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
-        if declared is not None and len(declared) != len(self.constraints):
-            noun = "constraint" if len(declared) == 1 else "constraints"
-            raise ValueError(
-                f"the environment declares {len(declared)} {noun} but the agent was made for "
-                f"{len(self.constraints)}; make a new agent"
-            )
 
     def _unscaled(self, signals: np.ndarray) -> np.ndarray:
         """Return the signals with the unscaled reward if VecNormalize scales rewards."""
