@@ -1,4 +1,12 @@
-"""Stable-Baselines3 policies with one critic for the reward and one for every cost."""
+"""Stable-Baselines3 policies with one critic for the reward and one for every cost.
+
+A policy holds everything between the environment and its networks: the standardization of the
+observations and the scaling of the actions. The methods of Stable-Baselines3 (`predict`, `forward`,
+`get_distribution`, `evaluate_actions`, `predict_values`) take raw observations. Those of this class
+take observations as the networks see them, `normalizer.standardize(raw)`. Distributions, and the
+actions of `forward` and `evaluate_actions`, are in the policy's units; `predict` returns actions of
+the environment.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +14,22 @@ import math
 from typing import Any
 
 import torch
-from stable_baselines3.common.distributions import DiagGaussianDistribution
+from gymnasium import spaces
+from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    NatureCNN,
+)
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
+from agents.action_scaling import ActionScaling
 from agents.critics import StackedCritics
+from agents.observation_normalizer import ObservationNormalizer
 
+OWN_ARGUMENTS = ("num_costs", "normalize_observation", "scale_actions")
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -26,12 +42,22 @@ class MlpPolicy(ActorCriticPolicy):
     Args:
         *args: as in `ActorCriticPolicy`.
         num_costs: number of costs m; the agent sets it.
+        normalize_observation: whether Box observations are standardized; the agent sets it.
+        scale_actions: whether the policy acts in [-1, 1] between finite bounds; False for actions
+            in the environment's units.
         **kwargs: as in `ActorCriticPolicy`.
     """
 
     value_net: StackedCritics  # type: ignore[assignment]
 
-    def __init__(self, *args: Any, num_costs: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        num_costs: int = 0,
+        normalize_observation: bool = False,
+        scale_actions: bool = True,
+        **kwargs: Any,
+    ) -> None:
         if kwargs.get("use_sde"):
             raise ValueError("use_sde is not supported: the Gaussian's deviation is a parameter")
         self.num_costs = num_costs
@@ -43,10 +69,15 @@ class MlpPolicy(ActorCriticPolicy):
                 **(kwargs.get("optimizer_kwargs") or {}),
             }
         super().__init__(*args, **kwargs)
+        self.normalizer = ObservationNormalizer(
+            self.observation_space, normalize_observation, self.normalize_images
+        )
+        self.action_scaling = ActionScaling(self.action_space, scale_actions)
+        self.normalize_observation, self.scale_actions = normalize_observation, scale_actions
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        data = super()._get_constructor_parameters()
-        return {**data, "num_costs": self.num_costs}
+        own = {name: vars(self)[name] for name in OWN_ARGUMENTS}
+        return {**super()._get_constructor_parameters(), **own}
 
     def _build(self, lr_schedule: Schedule) -> None:
         arch = self.net_arch
@@ -76,37 +107,47 @@ class MlpPolicy(ActorCriticPolicy):
         own = [] if self.share_features_extractor else list(self.vf_features_extractor.parameters())
         return [*own, self.value_net.weight]
 
-    def sample_actions(self, obs: PyTorchObs) -> torch.Tensor:
-        """Return one random action per observation, (batch, ...)."""
+    def sample_actions(self, seen: PyTorchObs) -> torch.Tensor:
+        """Return one random action per observation, in the policy's units, (batch, ...)."""
         if isinstance(self.action_dist, DiagGaussianDistribution):
-            mean = self.action_net(self._actor_latent(obs))
+            mean = self.action_net(self._actor_latent(seen))
             return torch.addcmul(mean, self.log_std.exp(), torch.randn_like(mean))
-        return self.get_distribution(obs).sample()
+        return self.seen_distribution(seen).sample()
 
     def evaluate(
-        self, obs: PyTorchObs, actions: torch.Tensor
+        self, seen: PyTorchObs, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return log probabilities (batch,), entropies (batch,) and values in the critics' units.
 
         The values have shape (batch, 1 + m); `value_net.in_own_units` converts targets to the same
         units.
         """
-        features = self.extract_features(obs)
+        features = super().extract_features(seen)
         pi, vf = features if isinstance(features, tuple) else (features, features)
         log_prob, entropy = self._likelihood(self.mlp_extractor.forward_actor(pi), actions)
         return log_prob, entropy, self.value_net.standardized(vf)
 
-    def log_probs(self, obs: PyTorchObs, actions: torch.Tensor) -> torch.Tensor:
+    def log_probs(self, seen: PyTorchObs, actions: torch.Tensor) -> torch.Tensor:
         """Return the log probability of each action, (batch,)."""
-        return self._likelihood(self._actor_latent(obs), actions)[0]
+        return self._likelihood(self._actor_latent(seen), actions)[0]
 
-    def all_values(self, obs: PyTorchObs) -> torch.Tensor:
+    def all_values(self, seen: PyTorchObs) -> torch.Tensor:
         """Return the values of the reward and of every cost, (batch, 1 + m)."""
-        return self.value_net(self.critic_features(obs))
+        return self.value_net(self.critic_features(seen))
 
-    def critic_features(self, obs: PyTorchObs) -> torch.Tensor:
-        """Return what the critics see of the observations, (batch, n)."""
-        return super(ActorCriticPolicy, self).extract_features(obs, self.vf_features_extractor)
+    def critic_features(self, seen: PyTorchObs) -> torch.Tensor:
+        """Return the inputs of the critics' own layers, (batch, n)."""
+        return super(ActorCriticPolicy, self).extract_features(seen, self.vf_features_extractor)
+
+    def seen_distribution(self, seen: PyTorchObs) -> Distribution:
+        """Return the distributions of actions, in the policy's units."""
+        return self._get_action_dist_from_latent(self._actor_latent(seen))
+
+    def extract_features(  # type: ignore[override]
+        self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor | None = None
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Return the features of raw observations, as Stable-Baselines3's policies do."""
+        return super().extract_features(self.normalizer(obs), features_extractor)
 
     def forward(
         self, obs: torch.Tensor, deterministic: bool = False
@@ -115,19 +156,30 @@ class MlpPolicy(ActorCriticPolicy):
         actions, values, log_prob = super().forward(obs, deterministic)
         return actions, values[:, :1], log_prob
 
+    def get_distribution(self, obs: PyTorchObs) -> Distribution:
+        """Return the distributions of actions, in the policy's units, at raw observations."""
+        return self.seen_distribution(self.normalizer(obs))
+
     def predict_values(self, obs: PyTorchObs) -> torch.Tensor:
-        """Return the values of the reward, (batch, 1)."""
-        return self.all_values(obs)[:, :1]
+        """Return the values of the reward at raw observations, (batch, 1)."""
+        return self.all_values(self.normalizer(obs))[:, :1]
 
     def evaluate_actions(
         self, obs: PyTorchObs, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return values of the reward (batch, 1), log probabilities and entropies (batch,)."""
+        if isinstance(self.action_space, spaces.Box):
+            actions = actions.reshape(len(actions), -1)
         values, log_prob, entropy = super().evaluate_actions(obs, actions)
         return values[:, :1], log_prob, entropy
 
-    def _actor_latent(self, obs: PyTorchObs) -> torch.Tensor:
-        features = super(ActorCriticPolicy, self).extract_features(obs, self.pi_features_extractor)
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+        """Return the environment's actions at raw observations, (batch, ...)."""
+        actions = self.get_distribution(observation).get_actions(deterministic=deterministic)
+        return self.action_scaling.tensor_to_environment(actions)
+
+    def _actor_latent(self, seen: PyTorchObs) -> torch.Tensor:
+        features = super(ActorCriticPolicy, self).extract_features(seen, self.pi_features_extractor)
         return self.mlp_extractor.forward_actor(features)
 
     def _likelihood(

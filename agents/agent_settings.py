@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement
+from agents.price_units import PriceUnits
 from agents.primal_dual import AdvantageScaling, PrimalDual
 from safe_envs.contract.argument_checks import closest_hint
 
@@ -37,6 +38,14 @@ class PolicyUpdate(Protocol):
 
     def log(self) -> dict[str, np.ndarray]:
         """Return what to log about the constraints: one number each, or one for all."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return what the update remembers: numbers, lists, arrays, None, or dicts of these."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state that an update of the same agent returned."""
         ...
 
 
@@ -127,6 +136,7 @@ def primal_dual(primal: type, dual: type, defaults: Mapping[str, Any] | None = N
             make_part(AdvantageScaling, settings),
             make_part(primal, settings),
             make_part(dual, {**settings, "num_constraints": num_constraints}),
+            PriceUnits(num_constraints),
         )
 
     return Recipe((AdvantageScaling, primal, dual), build, defaults or {})

@@ -11,14 +11,13 @@ import torch
 from safe_envs.contract.episode_totals import Episode
 
 Observations = torch.Tensor | dict[str, torch.Tensor]
-SMALLEST_DEVIATION = 1e-8
 
 
 class Batch(NamedTuple):
     """n steps taken by one policy; the k = 1 + m signals are the reward and the m costs."""
 
-    observations: Observations  # (n, ...), or a dict of such tensors
-    actions: torch.Tensor  # (n, ...)
+    observations: Observations  # (n, ...) as the networks see them, or a dict of such tensors
+    actions: torch.Tensor  # (n, ...) in the policy's units
     log_probs: torch.Tensor  # (n,) of the actions under the policy that took them
     advantages: torch.Tensor  # (n, k)
     targets: torch.Tensor  # (n, k) targets of the critics
@@ -27,9 +26,15 @@ class Batch(NamedTuple):
 class Measurement(NamedTuple):
     """Constraints over the episodes that ended since the last update, at least one."""
 
-    violation: np.ndarray  # (m,) mean cost - limit; feasible if <= 0
+    costs: np.ndarray  # (m,) mean cost
+    limits: np.ndarray  # (m,)
     horizon: np.ndarray  # (m,) mean discounted number of steps of an episode
     episodes: int
+
+    @property
+    def violation(self) -> np.ndarray:
+        """Mean cost - limit, (m,); feasible if <= 0."""
+        return self.costs - self.limits
 
 
 def measurement(episodes: Sequence[Episode], limits: np.ndarray) -> Measurement | None:
@@ -37,7 +42,7 @@ def measurement(episodes: Sequence[Episode], limits: np.ndarray) -> Measurement 
     if not episodes:
         return None
     horizon = np.mean([episode.horizon for episode in episodes], axis=0)
-    return Measurement(mean_costs(episodes) - limits, horizon, len(episodes))
+    return Measurement(mean_costs(episodes), limits, horizon, len(episodes))
 
 
 def mean_costs(episodes: Sequence[Episode]) -> np.ndarray:
@@ -61,5 +66,10 @@ def rows(observations: Observations, index: torch.Tensor | slice) -> Observation
 
 
 def standardized(advantage: torch.Tensor) -> torch.Tensor:
-    """Return the advantage, (n,), shifted and scaled to mean 0 and population deviation 1."""
-    return (advantage - advantage.mean()) / (advantage.std(unbiased=False) + SMALLEST_DEVIATION)
+    """Return the advantage, (n,), shifted and scaled to mean 0 and population deviation 1.
+
+    There is no epsilon, which would depend on the units; a constant advantage becomes 0.
+    """
+    centered = advantage - advantage.mean()
+    deviation = centered.square().mean().sqrt()
+    return centered / deviation if deviation > 0 else torch.zeros_like(centered)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -13,13 +12,15 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import obs_as_tensor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
-from agents.batch import Measurement, mean_costs, measurement
-from agents.rollout import Rollout, check_observations, checked_signals
+from agents.episode_record import EpisodeRecord
+from agents.rollout import Rollout, check_observations, checked_signals, final_observations
 from agents.saved_agents import attributes_changed, saved_data
+from agents.schedules import LinearDecay
+from agents.shared_arguments import check_memory, check_shared, checked_device, without_no_ops
 from agents.signatures import Argument, arguments_of, docstring_of, signature_of
 from agents.training_env import (
     USUAL_DISCOUNT,
@@ -30,13 +31,12 @@ from agents.training_env import (
     contract_of,
     undeclared_constraints,
 )
-from safe_envs.contract.argument_checks import check_number
+from agents.training_log import TrainingLog
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
-from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
-USUAL_LEARNING_RATE = 3e-4
-WINDOW = 100  # episodes that the logged averages cover
+USUAL_LEARNING_RATE = LinearDecay(3e-4)
+USUAL_STEPS, FEWEST_STEPS = 2048, 256  # of an update in all, and of each environment
 
 
 class ConstrainedAgent(OnPolicyAlgorithm):
@@ -59,14 +59,17 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             `info["cost"]`.
         cost_limit: None for the declared limits, one number, or one per constraint.
         n_envs: copies to make if `env` is an id.
-        learning_rate: of Adam, or a function of the remaining progress, 1 to 0; None is 3e-4, as
-            in Stable-Baselines3, or the recipe's own.
-        n_steps: steps per environment and update.
+        learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
+        n_steps: steps per environment and update; None divides 2,048 steps, as in
+            Stable-Baselines3's PPO, among the environments, but takes at least 256 of each.
         gamma: discount of the advantages of the reward; None takes the declared discount if that
             is below 1, else 0.99.
         cost_gamma: the same for the costs.
         gae_lambda: lambda of the reward's advantage estimates.
         cost_gae_lambda: lambda of the costs' advantage estimates.
+        normalize_observation: standardize Box observations (not images and one-hot vectors) by
+            their running mean and deviation, which belong to the agent: `predict` takes raw
+            observations. A VecNormalize that does the same is not doubled.
         stats_window_size: episodes that Stable-Baselines3's own averages cover.
         tensorboard_log: folder of TensorBoard's files.
         policy_kwargs: arguments of the policy.
@@ -100,10 +103,12 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if "recipe" not in vars(cls) or "__init__" in vars(cls):
             return
 
-        def __init__(self: ConstrainedAgent, *given: Any, **named: Any) -> None:
-            super(cls, self).__init__(*given, **named)
-
         arguments = cls._all_arguments()
+        shared = {one.name: one.default for one in arguments if one.module == __name__}
+
+        def __init__(self: ConstrainedAgent, *given: Any, **named: Any) -> None:
+            super(cls, self).__init__(*given, **{**shared, **named})
+
         __init__.__signature__ = signature_of(ConstrainedAgent, arguments)  # type: ignore[attr-defined]
         cls.__init__ = __init__  # type: ignore[method-assign]
         cls.__doc__ = docstring_of(cls.__doc__ or "", ConstrainedAgent, arguments)
@@ -114,13 +119,14 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         env: AnyEnv | None,
         *,
         cost_limit: CostLimits = None,
-        n_envs: int = 1,
+        n_envs: int = 2,
         learning_rate: float | Schedule | None = None,
-        n_steps: int = 2048,
+        n_steps: int | None = None,
         gamma: float | None = None,
         cost_gamma: float | None = None,
         gae_lambda: float = 0.95,
         cost_gae_lambda: float = 0.95,
+        normalize_observation: bool = True,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -130,10 +136,11 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
         **settings: Any,
     ) -> None:
+        settings = without_no_ops(settings)
         self.settings = self.recipe.settings(settings, [*self.arguments(), "env"])
-        check_number("n_steps", n_steps, low=1)
-        for name, value in (("gae_lambda", gae_lambda), ("cost_gae_lambda", cost_gae_lambda)):
-            check_number(name, value, low=0.0, high=1.0)
+        if learning_rate is None:
+            learning_rate = self.arguments()["learning_rate"]
+        check_shared({name: value for name, value in locals().items() if name != "self"})
         if isinstance(policy, type) and not issubclass(policy, MlpPolicy):
             raise TypeError(
                 f"policy is {policy.__name__}; pass a name of {sorted(self.policy_aliases)} or a "
@@ -145,8 +152,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         super().__init__(
             policy,
             prepared,  # type: ignore[arg-type]
-            learning_rate=self._learning_rate() if learning_rate is None else learning_rate,
-            n_steps=int(n_steps),
+            learning_rate=learning_rate,
+            n_steps=0 if n_steps is None else int(n_steps),
             gamma=USUAL_DISCOUNT,
             gae_lambda=gae_lambda,
             ent_coef=0.0,
@@ -154,18 +161,20 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             max_grad_norm=0.0,
             use_sde=False,
             sde_sample_freq=-1,
-            stats_window_size=stats_window_size,
+            stats_window_size=int(stats_window_size),
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,
-            verbose=verbose,
-            seed=seed,
-            device=device,
+            verbose=int(verbose),
+            seed=None if seed is None else int(seed),
+            device=checked_device(device),
             _init_setup_model=False,
         )
         for unused in ("ent_coef", "vf_coef", "max_grad_norm"):
             delattr(self, unused)  # where they apply, they are settings of the parts
         self.cost_gae_lambda = cost_gae_lambda
+        self.normalize_observation = normalize_observation
         if self.env is not None and _init_setup_model:
+            self.n_steps = self.n_steps or max(USUAL_STEPS // self.n_envs, FEWEST_STEPS)
             contract = contract_of(self.env, cost_limit, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
             self._update = self.recipe.build(self.settings, len(self.constraints))
@@ -182,6 +191,13 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         Each array holds one number per constraint, or a single number; "weight" is the price w.
         """
         return self._update.log()
+
+    def __repr__(self) -> str:
+        """Return the class, the environments, the constraints and the steps trained."""
+        known = vars(self).get("constraints", ())
+        limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
+        env = "no environment" if self.env is None else f"{self.n_envs} x {_name_of(self.env)}"
+        return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
 
     @property
     def cost_limit(self) -> np.ndarray:
@@ -217,14 +233,14 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         """Take `n_rollout_steps` steps of every environment; False if a callback stopped it."""
         assert self._last_obs is not None, "learn() resets the environments first"
         self.policy.set_training_mode(False)
-        rollout = Rollout()
-        check_observations(self._last_obs, "before the rollout")
+        rollout, policy = Rollout(), self.policy
+        seen = policy.normalizer.standardize(self._last_obs)
         callback.on_rollout_start()
         for _ in range(n_rollout_steps):
             with torch.no_grad():
-                seen = obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
-                actions = self.policy.sample_actions(seen).cpu().numpy()
-            new_obs, rewards, dones, infos = env.step(self._within_bounds(actions))
+                actions = policy.sample_actions(obs_as_tensor(seen, self.device)).cpu().numpy()
+            clipped_actions = policy.action_scaling.to_environment(actions)
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
@@ -233,12 +249,18 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             self._update_info_buffer([infos[row] for row in ended], dones[ended])
             where = f"step {self.num_timesteps // env.num_envs} of training"
             signals = checked_signals(rewards, infos, len(self.constraints), where)
-            rollout.add(self._last_obs, actions, signals, dones, infos, new_obs, where)  # type: ignore
-            self._count(self._unscaled(signals), dones)
-            self._last_obs = new_obs  # type: ignore[assignment]
+            check_observations(new_obs, where)  # type: ignore[arg-type]
+            truncated = final_observations(infos, dones, where)
+            self.episodes.add(self._unscaled(signals), dones)
+            policy.normalizer.update(new_obs)  # type: ignore[arg-type]
+            standardize = policy.normalizer.standardize
+            new_seen = standardize(new_obs)  # type: ignore[arg-type]
+            last_seen = {row: standardize(last) for row, last in truncated.items()}
+            rollout.add(seen, actions, signals, dones, last_seen, new_seen)
+            self._last_obs, seen = new_obs, new_seen  # type: ignore[assignment]
             self._last_episode_starts = dones
         self._rollout = rollout
-        self._log_episodes()
+        self._log().episodes(self.episodes)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -254,11 +276,14 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             np.array([self.gae_lambda] + [self.cost_gae_lambda] * m),
         )
         self.policy.value_net.track(batch.targets)
-        measured = self._measure()
+        measured = self.episodes.measure(self.cost_limit)
         report = self._update.update(self.policy, batch, measured, self._current_progress_remaining)
         self.num_timesteps += int(report.pop("environment_steps", 0.0))
         self._n_updates += 1
-        self._log_update(report, explained, measured)
+        if isinstance(self.action_space, spaces.Box):
+            report["std"] = float(self.policy.log_std.detach().exp().mean())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self._log().update(report, explained, measured, self.constraint_state())
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
         """Replace the environments; the new ones must have as many constraints as the agent."""
@@ -266,7 +291,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         super().set_env(prepared, force_reset)
         assert self.env is not None
         self._check_same_number(self.env)
-        self._forget_episodes()
+        self._new_episodes()
 
     @classmethod
     def load(
@@ -295,10 +320,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return model
 
     @classmethod
-    def _learning_rate(cls) -> float:
-        return float(cls.recipe.defaults.get("learning_rate", USUAL_LEARNING_RATE))
-
-    @classmethod
     def _all_arguments(cls) -> list[Argument]:
         defaults = {"learning_rate": USUAL_LEARNING_RATE, **cls.recipe.defaults}
         return arguments_of(ConstrainedAgent, cls.recipe, defaults)
@@ -309,9 +330,19 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.gamma = advantage_discount(gamma, contract.reward_discount)
         lowest = min((c.discount for c in contract.constraints), default=1.0)
         self.cost_gamma = advantage_discount(cost_gamma, lowest)
-        for name, value in (("gamma", self.gamma), ("cost_gamma", self.cost_gamma)):
-            check_number(name, value, low=0.0, high=1.0)
-        self.policy_kwargs = {**self.policy_kwargs, "num_costs": len(contract.constraints)}
+        self.policy_kwargs = {
+            **self.policy_kwargs,
+            "num_costs": len(contract.constraints),
+            "normalize_observation": self.normalize_observation and not self._is_normalized(),
+        }
+        check_memory(
+            self.n_steps * self.n_envs, self.observation_space, 1 + len(contract.constraints)
+        )
+
+    def _is_normalized(self) -> bool:
+        """Return whether a VecNormalize standardizes the observations."""
+        normalizer = None if self.env is None else unwrap_vec_normalize(self.env)
+        return normalizer is not None and normalizer.norm_obs
 
     def _setup_model(self) -> None:
         """Create the policy. There is no buffer: the rollout keeps the steps as they came."""
@@ -322,10 +353,32 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         ).to(self.device)
         self.rollout_buffer = None  # type: ignore[assignment]
         self._rollout = Rollout()
-        self._forget_episodes()
+        self._new_episodes()
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        """Reset the environments if asked to; the first observations count as all others do."""
+        before = self._last_obs
+        result = super()._setup_learn(*args, **kwargs)
+        if self._last_obs is not before:
+            assert self._last_obs is not None
+            check_observations(self._last_obs, "after the reset")
+            self.policy.normalizer.update(self._last_obs)
+            self._new_episodes()
+        return result
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """Keep the progress at 0 where the last rollout goes beyond the budget."""
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
+
+    def _new_episodes(self) -> None:
+        self.episodes = EpisodeRecord(self.constraints, self.reward_discount)
+
+    def _log(self) -> TrainingLog:
+        return TrainingLog(self.logger, [constraint.name for constraint in self.constraints])
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout", "_totals", "_fresh", "_recent"]
+        return [*super()._excluded_save_params(), "_rollout", "episodes"]
 
     def _check_same_number(self, env: VecEnv) -> None:
         declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
@@ -336,11 +389,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
                 f"{len(self.constraints)}; make a new agent"
             )
 
-    def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
-        if isinstance(self.action_space, spaces.Box):
-            return np.clip(actions, self.action_space.low, self.action_space.high)
-        return actions
-
     def _unscaled(self, signals: np.ndarray) -> np.ndarray:
         """Return the signals with the unscaled reward if VecNormalize scales rewards."""
         if self._vec_normalize_env is None or not self._vec_normalize_env.norm_reward:
@@ -348,53 +396,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         raw = self._vec_normalize_env.get_original_reward()
         return np.column_stack((raw, signals[:, 1:]))
 
-    def _forget_episodes(self) -> None:
-        self._totals: EpisodeTotals | None = None  # of the episodes in progress
-        self._fresh: list[Episode] = []  # ended since the last update
-        self._recent: deque[Episode] = deque(maxlen=WINDOW)
 
-    def _count(self, signals: np.ndarray, dones: np.ndarray) -> None:
-        """Add one step's reward and costs, (N, 1 + m), and keep the episodes that it ended."""
-        if self._totals is None:
-            discounts = [constraint.discount for constraint in self.constraints]
-            self._totals = EpisodeTotals(len(signals), self.reward_discount, discounts)
-        ended = [one.episode for one in self._totals.add(signals, dones)]
-        self._fresh += ended
-        self._recent += ended
-
-    def _measure(self) -> Measurement | None:
-        """Return the violation over the episodes that ended since the last call."""
-        fresh, self._fresh = self._fresh, []
-        return measurement(fresh, self.cost_limit)
-
-    def _log_episodes(self) -> None:
-        if not self._recent:
-            return
-        self._record("rollout/ep_cost_mean", mean_costs(self._recent))
-        values = [episode.value for episode in self._recent]
-        self.logger.record("rollout/ep_value_mean", float(np.mean(values)))
-
-    def _log_update(
-        self, report: dict[str, float], explained: np.ndarray, measured: Measurement | None
-    ) -> None:
-        for name, number in report.items():
-            self.logger.record(f"train/{name}", number)
-        self.logger.record("train/explained_variance", explained[0])
-        self._record("train/cost_explained_variance", explained[1:])
-        if isinstance(self.action_space, spaces.Box):
-            self.logger.record("train/std", float(self.policy.log_std.detach().exp().mean()))
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("constraint/episodes", 0 if measured is None else measured.episodes)
-        self.logger.record("constraint/held", int(measured is None))
-        if measured is not None:
-            self._record("constraint/violation", measured.violation)
-        for name, numbers in self.constraint_state().items():
-            self._record(f"constraint/{name}", numbers)
-
-    def _record(self, key: str, numbers: np.ndarray) -> None:
-        """Record one number per constraint, or a single number."""
-        if len(numbers) == 1:
-            self.logger.record(key, float(numbers[0]))
-            return
-        for constraint, number in zip(self.constraints, numbers, strict=True):
-            self.logger.record(f"{key}/{constraint.name}", float(number))
+def _name_of(env: VecEnv) -> str:
+    spec = env.get_attr("spec")[0] if env.has_attr("spec") else None
+    return str(env.observation_space) if spec is None else str(spec.id)

@@ -9,7 +9,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-SMALLEST_SCALE = 1e-4  # a signal that never varies keeps a usable scale
+SMALLEST_SCALE = 1e-4  # of the largest size that the signal has had
+ROUNDING = 1e-6  # of a signal's size: what varies less has not varied
 MOMENTUM = 0.9  # weight of the past in the running moments of the targets
 
 
@@ -18,7 +19,9 @@ class StackedCritics(nn.Module):
 
     Each network learns its signal in its own units: outputs are mean + scale * network. When the
     running moments of the targets change, the last layer is rescaled so that the outputs do not
-    (van Hasselt et al. (2016), "Learning values across many orders of magnitude"). All weights are
+    (van Hasselt et al. (2016), "Learning values across many orders of magnitude"). The scale is 0
+    until a signal has varied: a critic that has learned nothing says the mean, whatever the units.
+    All weights are
     one parameter of shape (k, number of weights), so that k networks cost one batched matrix
     product per layer.
 
@@ -50,9 +53,9 @@ class StackedCritics(nn.Module):
         self.scale: torch.Tensor
         self.second_moment: torch.Tensor
         self.updates: torch.Tensor
-        self.register_buffer("mean", torch.zeros(count))
-        self.register_buffer("scale", torch.ones(count))
-        self.register_buffer("second_moment", torch.ones(count))
+        self.largest: torch.Tensor
+        for name in ("mean", "scale", "second_moment", "largest"):
+            self.register_buffer(name, torch.zeros(count, dtype=torch.float64))
         self.register_buffer("updates", torch.zeros(()))
         self._initialize(orthogonal)
 
@@ -71,28 +74,39 @@ class StackedCritics(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the values, (batch, n) -> (batch, k)."""
-        return self.mean + self.scale * self.standardized(features)
+        return self.mean.float() + self.scale.float() * self.standardized(features)
 
     def in_own_units(self, targets: torch.Tensor) -> torch.Tensor:
         """Return targets as the networks see them, (batch, k) -> (batch, k)."""
-        return (targets - self.mean) / self.scale
+        scale = torch.where(self.scale > 0, self.scale, 1.0)
+        return ((targets - self.mean) / scale).float()
 
     @torch.no_grad()
     def track(self, targets: torch.Tensor) -> None:
         """Move mean and scale toward the targets', (batch, k), without changing any output."""
+        targets = targets.double()
         self.updates += 1
         # Unbiased from the first call, as Adam's moments are.
         rate = (1 - MOMENTUM) / (1 - MOMENTUM ** float(self.updates))
         mean = torch.lerp(self.mean, targets.mean(0), rate)
         self.second_moment.lerp_(targets.square().mean(0), rate)
-        variance = self.second_moment - mean.square()
-        scale = variance.clamp_min(SMALLEST_SCALE**2).sqrt()
-        parts = self.weight.split(self._sizes, dim=1)
-        parts[-2].mul_((self.scale / scale)[:, None])
-        parts[-1].mul_(self.scale[:, None]).add_((self.mean - mean)[:, None])
-        parts[-1].div_(scale[:, None])
+        self.largest.copy_(torch.maximum(self.largest, self.second_moment.sqrt()))
+        variance = (self.second_moment - mean.square()).clamp_min(0.0)
+        varied = (self.scale > 0) | (variance > (ROUNDING * self.largest) ** 2)
+        scale = torch.maximum(variance.sqrt(), SMALLEST_SCALE * self.largest)
+        scale = torch.where(varied, scale, 0.0)
+        self._rescale(mean, scale)
         self.mean.copy_(mean)
         self.scale.copy_(scale)
+
+    def _rescale(self, mean: torch.Tensor, scale: torch.Tensor) -> None:
+        """Change the last layer so that mean + scale * network stays what it is."""
+        had_scale = self.scale > 0  # else the outputs were the mean, and the layer starts now
+        ratio = torch.where(had_scale, self.scale / scale, 1.0)
+        shift = torch.where(had_scale, (self.mean - mean) / scale, 0.0)
+        parts = self.weight.split(self._sizes, dim=1)
+        parts[-2].mul_(ratio[:, None])
+        parts[-1].mul_(ratio[:, None]).add_(shift[:, None])
 
     def _initialize(self, orthogonal: bool) -> None:
         with torch.no_grad():

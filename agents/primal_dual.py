@@ -1,19 +1,21 @@
 """The composition at the heart of the agents: a dual prices the costs, a primal improves.
 
 With w = dual.weights() the advantage is A = A_reward - A_cost w; then primal.improve(policy,
-batch, A), and dual.update(violation) when a rollout has measured one.
+batch, A), and dual.update(violation, price_unit) with what the rollout has measured, in pure
+numbers (`agents.price_units`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement, standardized
+from agents.price_units import PriceUnits
 
 NormalizeAdvantage = bool | Literal["separate"]
 
@@ -46,12 +48,27 @@ class Dual(Protocol):
         """Return the price of each cost now, (m,), >= 0."""
         ...
 
-    def update(self, violation: np.ndarray) -> None:
-        """Update the price from the measured violation, cost - limit, (m,)."""
+    def update(self, violation: np.ndarray | None, price_unit: np.ndarray) -> None:
+        """Update the price; called once per update of the policy, before it.
+
+        Args:
+            violation: (m,) cost - limit in units of the cost's own size, a pure number; None if no
+                episode has ended since the last update.
+            price_unit: (m,) the price, in reward per cost, at which reward and cost weigh the same
+                in the advantage. A step of the price is a pure number times this.
+        """
         ...
 
     def log(self) -> dict[str, np.ndarray]:
         """Return what to log: arrays of one number per constraint, or of a single number."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return what the dual remembers: numbers, lists, arrays, None, or dicts of these."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state that a dual of the same class returned."""
         ...
 
 
@@ -69,12 +86,19 @@ class NoDual:
         """Return zeros, (m,)."""
         return np.zeros(self.num_constraints)
 
-    def update(self, violation: np.ndarray) -> None:
+    def update(self, violation: np.ndarray | None, price_unit: np.ndarray) -> None:
         """Do nothing."""
 
     def log(self) -> dict[str, np.ndarray]:
         """Return nothing to log."""
         return {}
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing to remember."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +106,12 @@ class AdvantageScaling:
     """How the advantage is scaled; arguments of every primal-dual agent.
 
     Args:
-        normalize_advantage: True standardizes A_reward - A_cost w, so that w is the price in the
-            units of the declared reward and costs, as a multiplier of the linear program is.
-            "separate" standardizes A_reward and centers A_cost before they are combined, as
-            OmniSafe does; w is then a price in units of A_reward's deviation. False does nothing.
-        normalize_lagrangian: divide the combined advantage by 1 + sum(w). It has no effect on a
-            standardized advantage.
+        normalize_advantage: True standardizes A_reward - A_cost w. "separate" divides it by the
+            deviation of A_reward instead, as OmniSafe does, so that a high price makes larger
+            steps. False leaves it in the units of the reward. The price w is in real units, reward
+            per cost, in each case.
+        normalize_lagrangian: divide the combined advantage by 1 + sum(w), with each w in units of
+            the deviations. It has no effect on a standardized advantage.
     """
 
     normalize_advantage: NormalizeAdvantage = True
@@ -102,20 +126,27 @@ class AdvantageScaling:
 
     def combine(self, advantages: torch.Tensor, weights: np.ndarray) -> torch.Tensor:
         """Return A_reward - A_cost w, scaled: (n, 1 + m) and (m,) to (n,)."""
-        reward, costs = advantages[:, 0], advantages[:, 1:]
+        prices = torch.as_tensor(weights, device=advantages.device)
+        double = advantages.double()
+        combined = double[:, 0] - double[:, 1:] @ prices
+        if self.normalize_advantage is True:
+            return standardized(combined).float()
+        deviations = (double - double.mean(0)).square().mean(0).sqrt()
+        reward = deviations[0] if deviations[0] > 0 else torch.ones_like(deviations[0])
         if self.normalize_advantage == "separate":
-            reward, costs = standardized(reward), costs - costs.mean(0)
-        combined = reward - costs @ torch.as_tensor(weights, dtype=costs.dtype)
+            combined = (combined - combined.mean()) / reward
         if self.normalize_lagrangian:
-            combined = combined / (1.0 + float(weights.sum()))
-        return standardized(combined) if self.normalize_advantage is True else combined
+            combined = combined / (1.0 + (prices * deviations[1:]).sum() / reward)
+        return combined.float()
 
 
 class PrimalDual:
     """An update of the policy from a primal and a dual."""
 
-    def __init__(self, scaling: AdvantageScaling, primal: Primal, dual: Dual) -> None:
-        self._scaling, self._primal, self._dual = scaling, primal, dual
+    def __init__(
+        self, scaling: AdvantageScaling, primal: Primal, dual: Dual, units: PriceUnits
+    ) -> None:
+        self._scaling, self._primal, self._dual, self._units = scaling, primal, dual, units
 
     def update(
         self,
@@ -124,12 +155,28 @@ class PrimalDual:
         measured: Measurement | None,
         progress_remaining: float,
     ) -> dict[str, float]:
-        """Update the dual if a violation was measured, and improve the policy."""
-        if measured is not None:
-            self._dual.update(measured.violation)
-        advantage = self._scaling.combine(batch.advantages, self._dual.weights())
+        """Update the dual with what was measured, and improve the policy."""
+        self._units.track(batch.advantages)
+        violation = None if measured is None else self._units.relative(measured)
+        unit = self._units.price_unit()
+        weights = self._dual.weights()
+        if self._units.is_rewarded:
+            self._dual.update(violation, unit)
+            weights = self._dual.weights()
+        elif violation is not None:  # no reward so far: any price above 0 is right
+            weights = np.where(violation > 0, 1.0, 0.0)
+        advantage = self._scaling.combine(batch.advantages, weights)
         return self._primal.improve(policy, batch, advantage, progress_remaining)
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the weights and the dual's own quantities."""
         return {"weight": self._dual.weights(), **self._dual.log()}
+
+    def state(self) -> dict[str, Any]:
+        """Return what the dual and the scales remember."""
+        return {"dual": self._dual.state(), "units": self._units.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._dual.load_state(state["dual"])
+        self._units.load_state(state["units"])

@@ -75,7 +75,10 @@ def check_observations(observations: Raw, where: str) -> None:
 
 
 class Rollout:
-    """T steps of N environments under one policy."""
+    """T steps of N environments under one policy.
+
+    Observations are kept as the networks see them, and actions in the policy's units.
+    """
 
     def __init__(self) -> None:
         self._observations: list[Raw] = []
@@ -93,25 +96,26 @@ class Rollout:
         actions: np.ndarray,
         signals: np.ndarray,
         dones: np.ndarray,
-        infos: Sequence[Mapping[str, Any]],
+        truncated: Mapping[int, Raw],
         next_observations: Raw,
-        where: str = "a step of training",
     ) -> None:
-        """Add one step of all environments; infos as Stable-Baselines3 gives them.
+        """Add one step of all environments.
 
-        Raises:
-            NonFiniteEnvError: if an observation the step led to is not finite; `where` names it.
+        Args:
+            observations: before the step, (N, ...).
+            actions: (N, ...).
+            signals: reward and costs, (N, 1 + m).
+            dones: whether the step was the last of its episode, (N,).
+            truncated: the last observation (1, ...) of each episode that a time limit ended, by
+                environment.
+            next_observations: after the step, (N, ...).
         """
-        check_observations(next_observations, where)
         ended = dones.astype(np.bool_)
         terminated = ended.copy()
-        for row in np.flatnonzero(ended).tolist():
-            info = infos[row]
-            if info.get("TimeLimit.truncated", False):
-                terminated[row] = False
-                check_observations(_stacked([info["terminal_observation"]]), where)
-                self._truncated_at.append((len(self._actions), int(row)))
-                self._truncated_obs.append(info["terminal_observation"])
+        for row, last in truncated.items():
+            terminated[row] = False
+            self._truncated_at.append((len(self._actions), row))
+            self._truncated_obs.append(last)
         self._observations.append(observations)
         self._actions.append(actions)
         self._signals.append(signals)
@@ -152,7 +156,7 @@ class Rollout:
             next_values = np.concatenate((at_values[1:], last.cpu().numpy()[None]))
             next_values[np.stack(self._terminated)] = 0.0
             if self._truncated_at:
-                reached = obs_as_tensor(_stacked(self._truncated_obs), device)
+                reached = _flattened(self._truncated_obs, device)
                 where = tuple(np.array(self._truncated_at).T)
                 next_values[where] = policy.all_values(reached).cpu().numpy()
         advantages = generalized_advantages(
@@ -217,8 +221,30 @@ def _flattened(steps: Sequence[Raw], device: torch.device) -> Observations:
     return obs_as_tensor(joined, device)
 
 
-def _stacked(single: Sequence[Raw]) -> Raw:
-    """Return observations (k, ...) from k arrays (...)."""
-    if isinstance(single[0], dict):
-        return {key: np.stack([one[key] for one in single]) for key in single[0]}
-    return np.stack(single)  # type: ignore[arg-type]
+def final_observations(
+    infos: Sequence[Mapping[str, Any]], dones: np.ndarray, where: str
+) -> dict[int, Raw]:
+    """Return the last observation (1, ...) of each episode that a time limit ended, by row.
+
+    Args:
+        infos: as Stable-Baselines3 gives them.
+        dones: (N,).
+        where: names the step in errors.
+
+    Raises:
+        NonFiniteEnvError: if an observation is not finite.
+    """
+    found: dict[int, Raw] = {}
+    for row in np.flatnonzero(dones).tolist():
+        if infos[row].get("TimeLimit.truncated", False):
+            last = infos[row]["terminal_observation"]
+            found[row] = _one_row(last)
+            check_observations(found[row], where)
+    return found
+
+
+def _one_row(observation: Raw) -> Raw:
+    """Return a copy of one observation (...) as a batch, (1, ...)."""
+    if isinstance(observation, dict):
+        return {key: np.array(part)[None] for key, part in observation.items()}
+    return np.array(observation)[None]

@@ -1,15 +1,16 @@
 """Lagrange multipliers by gradient ascent on the measured violation.
 
-    w = lambda,   lambda <- clip(lambda + eta * violation, 0, max_multiplier)
+    w = lambda,   lambda <- clip(lambda + eta u violation, 0, max_multiplier u)
 
-Source: Ray, Achiam and Amodei (2019), "Benchmarking safe exploration in deep reinforcement
-learning" (PPO-Lagrangian), where the ascent step is Adam's.
+with violation and u the pure numbers and the price units of `agents.price_units`. Source: Ray,
+Achiam and Amodei (2019), "Benchmarking safe exploration in deep reinforcement learning"
+(PPO-Lagrangian), where the ascent step is Adam's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,17 +28,18 @@ class Lagrangian:
     """One multiplier per constraint.
 
     Args:
-        multiplier_lr: step size eta. 0.035 is the default of OmniSafe's PPO-Lag.
-        initial_multiplier: lambda before the first update, 0.001 as in OmniSafe.
+        multiplier_lr: step size eta, a pure number: at a violation as large as the limit, the
+            price rises by eta times the price at which reward and cost weigh the same.
+        initial_multiplier: lambda before the first update, in price units; 0.001 is OmniSafe's.
         multiplier_optimizer: "adam" moves by about eta whatever the size of the violation;
             "ascent" is the plain step, proportional to it.
-        max_multiplier: upper bound of lambda.
+        max_multiplier: upper bound of lambda, in price units.
         num_constraints: m.
     """
 
-    multiplier_lr: float = 0.035
+    multiplier_lr: float = 0.1
     initial_multiplier: float = 0.001
-    multiplier_optimizer: Literal["adam", "ascent"] = "adam"
+    multiplier_optimizer: Literal["adam", "ascent"] = "ascent"
     max_multiplier: float = float("inf")
     num_constraints: int = 1
 
@@ -47,25 +49,49 @@ class Lagrangian:
         check_number("initial_multiplier", self.initial_multiplier, low=0.0)
         check_choice("multiplier_optimizer", self.multiplier_optimizer, ("adam", "ascent"))
         check_number("max_multiplier", self.max_multiplier, low=self.initial_multiplier)
-        first = torch.full((self.num_constraints,), self.initial_multiplier, dtype=torch.float64)
-        self._multiplier = first
+        self._multiplier = np.zeros(self.num_constraints)
+        self._is_first = True
+        self._moved = torch.zeros(self.num_constraints, dtype=torch.float64)
         if self.multiplier_optimizer == "adam":
             kind: type[torch.optim.Optimizer] = torch.optim.Adam
         else:
             kind = torch.optim.SGD
-        self._optimizer = kind([first], lr=self.multiplier_lr, maximize=True)  # type: ignore[call-arg]
+        self._optimizer = kind([self._moved], lr=self.multiplier_lr, maximize=True)  # type: ignore[call-arg]
 
     def weights(self) -> np.ndarray:
         """Return the multipliers, (m,)."""
-        return self._multiplier.numpy().copy()
+        return self._multiplier.copy()
 
-    def update(self, violation: np.ndarray) -> None:
+    def update(self, violation: np.ndarray | None, price_unit: np.ndarray) -> None:
         """Take one ascent step along the violation, (m,)."""
+        if self._is_first:
+            self._multiplier = self.initial_multiplier * price_unit
+            self._is_first = False
+        if violation is None:
+            return
         violation = checked_array("violation", violation, (self.num_constraints,))
-        self._multiplier.grad = torch.from_numpy(np.array(violation, dtype=np.float64))
+        self._moved.zero_()
+        self._moved.grad = torch.from_numpy(np.array(violation, dtype=np.float64))
         self._optimizer.step()
-        self._multiplier.clamp_(0.0, self.max_multiplier)
+        moved = self._multiplier + price_unit * self._moved.numpy()
+        capped = price_unit > 0 if np.isfinite(self.max_multiplier) else np.zeros_like(moved, bool)
+        ceiling = np.where(capped, self.max_multiplier * np.where(capped, price_unit, 1.0), np.inf)
+        self._multiplier = np.clip(moved, 0.0, ceiling)
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the multipliers."""
         return {"multiplier": self.weights()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the multipliers and the optimizer's moments."""
+        memory = self._optimizer.state[self._moved]
+        moments = {name: np.array(value) for name, value in memory.items() if value is not None}
+        return {"multiplier": self.weights(), "is_first": self._is_first, "moments": moments}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state; another optimizer starts without moments."""
+        self._multiplier = np.array(state["multiplier"], dtype=np.float64)
+        self._is_first = bool(state["is_first"])
+        if self.multiplier_optimizer == "adam":
+            moments = {n: torch.as_tensor(np.array(v)) for n, v in state["moments"].items()}
+            self._optimizer.state[self._moved].update(moments)

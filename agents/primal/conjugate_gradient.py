@@ -83,14 +83,14 @@ def action_distribution(policy: MlpPolicy, observations: Observations) -> Distri
     """Return the policy's distributions of actions now, which later updates do not change."""
     with torch.no_grad():
         # A policy has one distribution object, whose content every call replaces.
-        return copy.copy(policy.get_distribution(observations))
+        return copy.copy(policy.seen_distribution(observations))
 
 
 def mean_divergence(
     old: Distribution, policy: MlpPolicy, observations: Observations
 ) -> torch.Tensor:
     """Return the mean of KL(pi_old(.|s) || pi(.|s)) over the observations, a scalar."""
-    divergence = kl_divergence(old, policy.get_distribution(observations))
+    divergence = kl_divergence(old, policy.seen_distribution(observations))
     # Independent components of an action have a divergence each.
     return divergence.reshape(len(divergence), -1).sum(1).mean()
 

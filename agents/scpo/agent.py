@@ -122,7 +122,11 @@ class SCPO(ConstrainedAgent):
         InfeasibleStartError: in `learn`, if the policy is not safe on the validation set.
     """
 
-    recipe = Recipe((ScpoSettings, SafetySettings, CriticDescent), _build)
+    recipe = Recipe(
+        (ScpoSettings, SafetySettings, CriticDescent),
+        _build,
+        {"normalize_observation": False, "learning_rate": 3e-4},
+    )
     policy_aliases = {"MlpPolicy": ResidualPolicy}
     _update: ScpoUpdate
 

@@ -77,7 +77,7 @@ class Imitation:
 
     def losses(self, policy: MlpPolicy, index: torch.Tensor | slice) -> torch.Tensor:
         """Return the losses of the chosen steps, (b,)."""
-        mean = policy.get_distribution(rows(self._observations, index)).mode()
+        mean = policy.seen_distribution(rows(self._observations, index)).mode()
         clipped = torch.maximum(torch.minimum(mean, self._high), self._low)
         return (clipped - self._answers[index]).square().flatten(1).sum(1)
 

@@ -57,6 +57,7 @@ class ResidualPolicy(MlpPolicy):
         clip_backup: bool = False,
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("scale_actions", False)
         self.backup = backup
         self.observation_scale = observation_scale
         self.width = width

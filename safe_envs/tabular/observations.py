@@ -10,6 +10,7 @@ import numpy as np
 
 from safe_envs.contract.argument_checks import check_choice
 from safe_envs.contract.dynamics import ScalarDynamics, ScalarStart, ScalarStep
+from safe_envs.contract.one_hot_box import OneHotBox
 
 ObservationName = Literal["index", "one_hot"]
 
@@ -47,7 +48,7 @@ class OneHot:
     """States are observed as rows of the identity matrix."""
 
     def __init__(self, num_states: int) -> None:
-        self.space: gym.Space = gym.spaces.Box(0.0, 1.0, (num_states,), np.float32)
+        self.space: gym.Space = OneHotBox(num_states)
         self._rows = np.eye(num_states, dtype=np.float32)
 
     def of(self, states: np.ndarray) -> np.ndarray:

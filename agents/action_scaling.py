@@ -1,0 +1,68 @@
+"""The policy's actions and the environment's: an affine map between finite bounds and [-1, 1].
+
+    action = middle + half u,   u the policy's action, half = (high - low) / 2
+
+where both bounds are finite; elsewhere action = u. A policy that starts with deviation 1 then
+explores the same share of every range. Discrete actions are shifted to the space's own start.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+
+class ActionScaling:
+    """Maps the policy's actions (n, k) to actions of a space (n, ...) and back.
+
+    Args:
+        space: of the environment's actions.
+        enabled: False leaves Box actions in the environment's units.
+    """
+
+    def __init__(self, space: spaces.Space, enabled: bool = True) -> None:
+        self.space = space
+        self.middle, self.half = np.zeros(0), np.ones(0)
+        self._start = np.asarray(getattr(space, "start", 0))
+        if isinstance(space, spaces.Box):
+            self.middle, self.half = _middle_and_half(space) if enabled else _identity(space)
+
+    def to_environment(self, actions: np.ndarray) -> np.ndarray:
+        """Return the environment's actions, (n, k) to (n, ...), within the bounds of a Box."""
+        space = self.space
+        if not isinstance(space, spaces.Box):
+            return actions + self._start if self._start.any() else actions
+        wanted = self.middle + self.half * actions.reshape(len(actions), -1)
+        wanted = wanted.reshape(-1, *space.shape)
+        if np.issubdtype(space.dtype, np.integer):
+            wanted = np.rint(wanted)
+        inside: np.ndarray = np.clip(wanted, space.low, space.high).astype(space.dtype)
+        return inside
+
+    def to_policy(self, actions: np.ndarray) -> np.ndarray:
+        """Return the policy's actions, (n, ...) to (n, k) float64; the inverse of the map."""
+        if not isinstance(self.space, spaces.Box):
+            return actions - self._start
+        flat = np.asarray(actions, dtype=np.float64).reshape(len(actions), -1)
+        return (flat - self.middle) / self.half
+
+    def tensor_to_environment(self, actions: torch.Tensor) -> torch.Tensor:
+        """Return `to_environment` of a tensor."""
+        return torch.as_tensor(self.to_environment(actions.cpu().numpy()), device=actions.device)
+
+
+def _middle_and_half(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    low, high = space.low.astype(np.float64).ravel(), space.high.astype(np.float64).ravel()
+    is_float = np.issubdtype(space.dtype, np.floating)
+    largest = float(np.finfo(str(space.dtype)).max) if is_float else np.inf
+    finite = np.isfinite(low) & np.isfinite(high) & (low > -largest) & (high < largest)
+    with np.errstate(invalid="ignore", over="ignore"):
+        middle, half = low + 0.5 * (high - low), 0.5 * (high - low)
+    scaled = finite & (half > 0)
+    return np.where(scaled, middle, 0.0), np.where(scaled, half, 1.0)
+
+
+def _identity(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    size = int(np.prod(space.shape))
+    return np.zeros(size), np.ones(size)

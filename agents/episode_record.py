@@ -1,0 +1,49 @@
+"""The episodes of a training: what they cost, and which ended since the last update."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from agents.batch import Measurement, mean_costs, measurement
+from safe_envs.contract.cost_signal import ConstraintSpec
+from safe_envs.contract.episode_totals import Episode, EpisodeTotals
+
+WINDOW = 100  # episodes that the logged averages cover
+
+
+class EpisodeRecord:
+    """Counts rewards and costs with the declared discounts, episode by episode.
+
+    Args:
+        constraints: m of them.
+        reward_discount: of the return.
+    """
+
+    def __init__(self, constraints: Sequence[ConstraintSpec], reward_discount: float) -> None:
+        self._discounts = (reward_discount, [constraint.discount for constraint in constraints])
+        self._totals: EpisodeTotals | None = None  # of the episodes in progress
+        self._fresh: list[Episode] = []  # ended since the last update
+        self.recent: deque[Episode] = deque(maxlen=WINDOW)
+
+    def add(self, signals: np.ndarray, dones: np.ndarray) -> None:
+        """Add one step's reward and costs, (N, 1 + m), and keep the episodes that it ended."""
+        if self._totals is None:
+            self._totals = EpisodeTotals(len(signals), *self._discounts)
+        ended = [one.episode for one in self._totals.add(signals, dones)]
+        self._fresh += ended
+        self.recent += ended
+
+    def measure(self, limits: np.ndarray) -> Measurement | None:
+        """Return the costs of the episodes that ended since the last call, against limits (m,)."""
+        fresh, self._fresh = self._fresh, []
+        return measurement(fresh, limits)
+
+    def averages(self) -> tuple[float, np.ndarray] | None:
+        """Return mean value and mean costs (m,) of the recent episodes; None if there are none."""
+        if not self.recent:
+            return None
+        values = [episode.value for episode in self.recent]
+        return float(np.mean(values)), mean_costs(self.recent)

@@ -1,0 +1,149 @@
+"""Standardized observations: the policy keeps the running mean and deviation of each entry.
+
+    seen = clip((observation - mean) / deviation, -10, 10)
+
+The statistics are updated in rollouts only. Any shift or scale of an entry gives the same inputs of
+the networks: there is no epsilon, and an entry that has never varied is seen as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+
+from safe_envs.contract.one_hot_box import OneHotBox
+
+Raw = np.ndarray | dict[str, np.ndarray]
+CLIP = 10.0  # deviations, as in Stable-Baselines3's VecNormalize
+ROUNDING = 1e-12  # of the mean: a deviation below it is rounding
+
+
+class ObservationNormalizer(nn.Module):
+    """The statistics of all entries that are standardized, as one vector of d numbers.
+
+    Args:
+        space: of the observations.
+        enabled: False passes all observations on as they are.
+        normalize_images: whether images are recognized by their range, as in Stable-Baselines3's
+            policies.
+    """
+
+    def __init__(
+        self, space: spaces.Space, enabled: bool = True, normalize_images: bool = True
+    ) -> None:
+        super().__init__()
+        parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+        sizes = {
+            key: spaces.flatdim(part)
+            for key, part in parts.items()
+            if enabled and is_standardized(part, normalize_images)
+        }
+        ends = np.cumsum([0, *sizes.values()]).tolist()
+        self.slices = {
+            key: slice(*ends[i : i + 2]) for i, key in enumerate(sizes)
+        }  # of the vector, by key; "" for an observation that is no dictionary
+        self.mean: torch.Tensor
+        self.squares: torch.Tensor
+        self.count: torch.Tensor
+        self.register_buffer("mean", torch.zeros(ends[-1], dtype=torch.float64))
+        self.register_buffer("squares", torch.zeros(ends[-1], dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is standardized."""
+        return bool(self.slices)
+
+    def update(self, observations: Raw) -> None:
+        """Take the observations of N environments into the statistics, (N, ...).
+
+        Source: Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance".
+        """
+        if not self.active:
+            return
+        rows = self._joined(observations)
+        count, added = float(self.count), len(rows)
+        mean = self.mean.cpu().numpy()
+        center = rows.mean(0)
+        apart = center - mean
+        total = count + added
+        squares = np.square(rows - center).sum(0) + np.square(apart) * (count * added / total)
+        self.squares += torch.from_numpy(squares).to(self.squares.device)
+        self.mean += torch.from_numpy(apart * (added / total)).to(self.mean.device)
+        self.count.fill_(total)
+
+    def standardize(self, observations: Raw) -> Raw:
+        """Return the observations as the networks see them, (N, ...), standardized as float32."""
+        if not self.active:
+            return observations
+        seen = self._scaled(self._joined(observations)).astype(np.float32)
+        if isinstance(observations, dict):
+            changed = {
+                key: seen[:, own].reshape(observations[key].shape)
+                for key, own in self.slices.items()
+            }
+            return {**observations, **changed}
+        return seen.reshape(observations.shape)
+
+    def forward(self, observations: PyTorchObs) -> PyTorchObs:
+        """Return tensors of observations as the networks see them, (N, ...)."""
+        if not self.active:
+            return observations
+        mean, deviation = self.mean, torch.from_numpy(self.deviation()).to(self.mean.device)
+        varies = deviation > 0
+
+        def scaled(part: torch.Tensor, own: slice) -> torch.Tensor:
+            off = part.reshape(len(part), -1).double() - mean[own]
+            out = torch.where(varies[own], off / deviation[own], 0.0).clamp(-CLIP, CLIP)
+            return out.float().reshape(part.shape)
+
+        if isinstance(observations, Mapping):
+            changed = {key: scaled(observations[key], own) for key, own in self.slices.items()}
+            return {**observations, **changed}
+        return scaled(observations, self.slices[""])
+
+    def deviation(self) -> np.ndarray:
+        """Return the deviation of each entry, (d,); 0 where it has not varied."""
+        squares, mean = self.squares.cpu().numpy(), self.mean.cpu().numpy()
+        found: np.ndarray = np.sqrt(squares / max(float(self.count), 1.0))
+        return np.where(found > ROUNDING * np.abs(mean), found, 0.0)
+
+    def set_moments(self, mean: np.ndarray, deviation: np.ndarray, count: float = 1.0) -> None:
+        """Replace the statistics, (d,) each; `count` is their weight against later observations."""
+        mean, deviation = (np.asarray(given, dtype=np.float64) for given in (mean, deviation))
+        self.mean.copy_(torch.from_numpy(mean.reshape(self.mean.shape)))
+        self.squares.copy_(torch.from_numpy(np.square(deviation).reshape(self.mean.shape) * count))
+        self.count.fill_(count)
+
+    def _joined(self, observations: Raw) -> np.ndarray:
+        """Return the standardized parts as one array, (N, d) float64."""
+        parts = observations if isinstance(observations, dict) else {"": observations}
+        flat = [np.asarray(parts[key], dtype=np.float64) for key in self.slices]
+        return np.concatenate([part.reshape(len(part), -1) for part in flat], axis=1)
+
+    def _scaled(self, rows: np.ndarray) -> np.ndarray:
+        deviation = self.deviation()
+        varies = deviation > 0
+        off = rows - self.mean.cpu().numpy()
+        scaled = np.divide(off, deviation, out=np.zeros_like(off), where=varies)
+        return np.clip(scaled, -CLIP, CLIP)
+
+
+def is_standardized(space: spaces.Space, normalize_images: bool = True) -> bool:
+    """Return whether observations of this space are standardized: Box, but no image or one-hot."""
+    if not isinstance(space, spaces.Box) or isinstance(space, OneHotBox):
+        return False
+    return not is_image_space(space, normalized_image=not normalize_images)
+
+
+def describes(normalizer: ObservationNormalizer) -> dict[str, Any]:
+    """Return mean and deviation of each standardized part, by key."""
+    mean, deviation = normalizer.mean.cpu().numpy(), normalizer.deviation()
+    return {key: (mean[own], deviation[own]) for key, own in normalizer.slices.items()}

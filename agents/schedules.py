@@ -1,0 +1,30 @@
+"""Schedules: functions of the remaining progress, which goes from 1 to 0 in a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from safe_envs.contract.argument_checks import check_number
+
+
+@dataclass(frozen=True)
+class LinearDecay:
+    """A number that falls, or rises, in a straight line over a training.
+
+    "lin_X" in a file of hyperparameters is `LinearDecay(X)`; the notation is RL Baselines3 Zoo's.
+
+    Args:
+        start: at the beginning.
+        end: at the end.
+    """
+
+    start: float
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("start", self.start, low=0.0)
+        check_number("end", self.end, low=0.0)
+
+    def __call__(self, progress_remaining: float) -> float:
+        """Return the number at this remaining progress, 1 to 0."""
+        return self.end + (self.start - self.end) * progress_remaining

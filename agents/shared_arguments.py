@@ -1,0 +1,102 @@
+"""Checks of the arguments that all agents share, and arguments of other agents without effect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.utils import get_device
+
+from safe_envs.contract.argument_checks import check_number, check_whole, is_number
+
+# Arguments of Stable-Baselines3's PPO that agents accept at the value that changes nothing.
+WITHOUT_EFFECT: dict[str, Any] = {
+    "use_sde": False,
+    "sde_sample_freq": -1,
+    "clip_range_vf": None,
+    "rollout_buffer_class": None,
+    "rollout_buffer_kwargs": None,
+}
+SIGNAL_BYTES = 6 * 8  # kept per step and signal while a batch is made
+
+
+def without_no_ops(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments without those that have no effect.
+
+    Raises:
+        ValueError: if one of these is set to something else.
+    """
+    for name, value in given.items():
+        if name in WITHOUT_EFFECT and value != WITHOUT_EFFECT[name]:
+            raise ValueError(
+                f"{name} is {value!r}; these agents have no {name}: leave it out, or pass "
+                f"{WITHOUT_EFFECT[name]!r}"
+            )
+    return {name: value for name, value in given.items() if name not in WITHOUT_EFFECT}
+
+
+def check_learning_rate(value: Any) -> None:
+    """Raise ValueError unless this is a number >= 0 or a function of the remaining progress."""
+    if callable(value):
+        return
+    if not is_number(value):
+        raise ValueError(
+            f"learning_rate is {value!r}; pass a number, or a function of the remaining progress "
+            "such as agents.LinearDecay(3e-4)"
+        )
+    check_number("learning_rate", value, low=0.0)
+
+
+def check_shared(arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError if one of the given shared arguments is out of range."""
+    for name in ("gamma", "cost_gamma", "gae_lambda", "cost_gae_lambda"):
+        if arguments.get(name) is not None:
+            check_number(name, arguments[name], low=0.0, high=1.0)
+    if arguments.get("n_steps") is not None:
+        check_whole("n_steps", arguments["n_steps"], low=1)
+    for name, low in (("stats_window_size", 1), ("verbose", 0)):
+        if name in arguments:
+            check_whole(name, arguments[name], low=low)
+    if arguments.get("seed") is not None:
+        check_whole("seed", arguments["seed"], low=0)
+    if arguments.get("learning_rate") is not None:
+        check_learning_rate(arguments["learning_rate"])
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """Return the device.
+
+    Raises:
+        ValueError: if PyTorch has no device of that name, or not on this machine.
+    """
+    try:
+        found = get_device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"device is {device!r}; pass 'cpu', 'cuda', 'cuda:0' or 'auto', as PyTorch has it here "
+            f"({error})"
+        ) from error
+    return found
+
+
+def check_memory(rows: int, observations: spaces.Space, num_signals: int) -> None:
+    """Raise ValueError if a rollout of this many steps cannot fit into the machine's memory."""
+    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed = rows * (2 * _bytes(observations) + num_signals * SIGNAL_BYTES)
+    if needed > available:
+        raise ValueError(
+            f"a rollout of {rows:,} steps needs about {needed / 2**30:.0f} GiB of memory and the "
+            f"machine has {available / 2**30:.0f}; pass a smaller n_steps or fewer environments"
+        )
+
+
+def _bytes(space: spaces.Space) -> int:
+    if isinstance(space, spaces.Dict):
+        return sum(_bytes(part) for part in space.spaces.values())
+    itemsize = np.dtype(space.dtype or np.float32).itemsize
+    return int(np.prod(space.shape or ())) * itemsize

@@ -1,0 +1,64 @@
+"""What a training records in Stable-Baselines3's logger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from stable_baselines3.common.logger import Logger
+
+from agents.batch import Measurement
+from agents.episode_record import EpisodeRecord
+
+
+class TrainingLog:
+    """Records numbers by name, and arrays of numbers under the names of the constraints.
+
+    Args:
+        logger: of Stable-Baselines3.
+        constraint_names: m names.
+    """
+
+    def __init__(self, logger: Logger, constraint_names: Sequence[str]) -> None:
+        self._logger, self._names = logger, constraint_names
+
+    def episodes(self, episodes: EpisodeRecord) -> None:
+        """Record the averages of the recent episodes."""
+        averages = episodes.averages()
+        if averages is not None:
+            self._per_constraint("rollout/ep_cost_mean", averages[1])
+            self._logger.record("rollout/ep_value_mean", averages[0])
+
+    def update(
+        self,
+        report: Mapping[str, float],
+        explained: np.ndarray,
+        measured: Measurement | None,
+        state: Mapping[str, np.ndarray],
+    ) -> None:
+        """Record an update of the policy.
+
+        Args:
+            report: of the update.
+            explained: each critic's explained variance, (1 + m,).
+            measured: of the constraints, if an episode has ended.
+            state: of the constraints, from the agent's `constraint_state`.
+        """
+        for name, number in report.items():
+            self._logger.record(f"train/{name}", number)
+        self._logger.record("train/explained_variance", explained[0])
+        self._per_constraint("train/cost_explained_variance", explained[1:])
+        self._logger.record("constraint/episodes", 0 if measured is None else measured.episodes)
+        self._logger.record("constraint/held", int(measured is None))
+        if measured is not None:
+            self._per_constraint("constraint/violation", measured.violation)
+        for name, numbers in state.items():
+            self._per_constraint(f"constraint/{name}", numbers)
+
+    def _per_constraint(self, key: str, numbers: np.ndarray) -> None:
+        """Record one number per constraint, or a single number."""
+        if len(numbers) == 1:
+            self._logger.record(key, float(numbers[0]))
+            return
+        for name, number in zip(self._names, numbers, strict=True):
+            self._logger.record(f"{key}/{name}", float(number))
