@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, get_type_hints
 
 import numpy as np
@@ -17,6 +18,7 @@ from safe_envs.contract.argument_checks import closest_hint
 
 Part = TypeVar("Part")
 SET_BY_AGENT = ("num_constraints",)  # fields of parts that the agent fills in itself
+AT_START = MappingProxyType({"at_start": True})  # metadata of fields that later act no more
 
 
 class PolicyUpdate(Protocol):
@@ -105,6 +107,12 @@ def own_fields(part: type) -> list[Any]:
     """Return the dataclass fields of a part that are arguments of its agents."""
     held = held_parts(part)
     return [one for one in fields(part) if one.name not in (*held, *SET_BY_AGENT)]
+
+
+def at_start_only(recipe: Recipe) -> set[str]:
+    """Return the settings that act at the start of a training only: fields marked `AT_START`."""
+    found = (one for part in recipe.all_parts() for one in own_fields(part))
+    return {one.name for one in found if one.metadata.get("at_start")}
 
 
 def held_parts(kind: type) -> dict[str, type]:

@@ -78,7 +78,7 @@ class ConstrainedPolicyOptimization:
                 "such as PPOLag or PPOALM"
             )
         self._trust_region, self._gain = trust_region, scale.violation_gain
-        self._violation: float | None = None  # per step
+        self._violation: float | None = None  # per step, without the gain
         self._multiplier = 0.0
         self._case = NO_STEP_YET
 
@@ -95,11 +95,11 @@ class ConstrainedPolicyOptimization:
             NonFiniteLossError: if a gradient or loss is NaN or infinite.
         """
         if measured is not None:
-            per_step = float(measured.violation[0] / measured.horizon[0])
-            self._violation = per_step if per_step < 0 else self._gain * per_step
+            self._violation = float(measured.violation[0] / measured.horizon[0])
         report: dict[str, float] = {}
         if self._violation is not None:
-            report = self._improve(policy, batch, self._violation)
+            gain = self._gain if self._violation > 0 else 1.0
+            report = self._improve(policy, batch, gain * self._violation)
         report |= self._trust_region.critic_descent.fit(policy, batch)
         return report | {"approx_kl": estimated_divergence(log_ratios(policy, batch))}
 
@@ -113,6 +113,20 @@ class ConstrainedPolicyOptimization:
         if np.isfinite(self._multiplier):
             shown["weight"] = np.array([self._multiplier])
         return shown
+
+    def state(self) -> dict[str, Any]:
+        """Return the last measured violation per step, and the last price and case."""
+        return {
+            "violation": self._violation,
+            "multiplier": self._multiplier,
+            "case": self._case,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        violation = state["violation"]
+        self._violation = None if violation is None else float(violation)
+        self._multiplier, self._case = float(state["multiplier"]), int(state["case"])
 
     def _improve(self, policy: MlpPolicy, batch: Batch, violation: float) -> dict[str, float]:
         """Move the policy by CPO's step for this violation per step."""

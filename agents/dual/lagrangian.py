@@ -9,12 +9,13 @@ Achiam and Amodei (2019), "Benchmarking safe exploration in deep reinforcement l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from agents.agent_settings import AT_START
 from safe_envs.contract.argument_checks import (
     check_choice,
     check_number,
@@ -38,7 +39,7 @@ class Lagrangian:
     """
 
     multiplier_lr: float = 0.1
-    initial_multiplier: float = 0.001
+    initial_multiplier: float = field(default=0.001, metadata=AT_START)
     multiplier_optimizer: Literal["adam", "ascent"] = "ascent"
     max_multiplier: float = float("inf")
     num_constraints: int = 1

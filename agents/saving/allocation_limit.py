@@ -50,7 +50,9 @@ class AllocationLimit(TorchFunctionMode):
             self._numbers -= _size(func, args, kwargs)
             self._count -= 1
             if self._numbers < 0 or self._count < 0:
-                raise AllocationLimitError("the network is much larger than its weights in the file")
+                raise AllocationLimitError(
+                    "the network is much larger than its weights in the file"
+                )
         return func(*args, **kwargs)
 
 

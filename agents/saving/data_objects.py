@@ -1,4 +1,4 @@
-"""Objects that a file can hold as data: spaces, schedules and linear controllers, by their parts."""
+"""Objects that a file can hold as data by their parts: spaces, schedules and linear controllers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
+from agents.schedules import LinearDecay
 from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.backup_policy import LinearFeedback
+from safe_envs.contract.one_hot_box import OneHotBox
 
 
 class ObjectForm(NamedTuple):
@@ -24,12 +26,18 @@ class ObjectForm(NamedTuple):
 
 
 def _box(low: np.ndarray, high: np.ndarray) -> spaces.Box:
-    return spaces.Box(low, high, low.shape, low.dtype)  # type: ignore[arg-type]
+    return spaces.Box(low, high, low.shape, low.dtype)
+
+
+def _one_hot(low: np.ndarray) -> OneHotBox:
+    (size,) = low.shape  # of an array that is in the file, so that no number there sets the memory
+    return OneHotBox(size)
 
 
 def _discrete(n: int, start: int, dtype: str) -> spaces.Discrete:
-    usual = str(dtype) == "int64"  # Gymnasium before 1.4 has no other
-    return spaces.Discrete(n, start=start, **({} if usual else {"dtype": np.dtype(dtype).type}))
+    if str(dtype) == "int64":  # Gymnasium before 1.4 has no other
+        return spaces.Discrete(n, start=start)
+    return spaces.Discrete(n, start=start, dtype=np.dtype(dtype).type)
 
 
 def _multi_discrete(nvec: np.ndarray, start: np.ndarray) -> spaces.MultiDiscrete:
@@ -57,7 +65,7 @@ def _constant_schedule(val: float) -> ConstantSchedule:
 
 
 def _float_schedule(value_schedule: Any) -> FloatSchedule:
-    if not isinstance(value_schedule, ConstantSchedule | LinearSchedule):
+    if not isinstance(value_schedule, ConstantSchedule | LinearSchedule | LinearDecay):
         raise TypeError(f"value_schedule is {value_schedule!r}")
     return FloatSchedule(value_schedule)
 
@@ -73,12 +81,14 @@ def _feedback(
 FORMS: Mapping[str, ObjectForm] = MappingProxyType(
     {
         "Box": ObjectForm(spaces.Box, ("low", "high"), _box),
+        "OneHotBox": ObjectForm(OneHotBox, ("low",), _one_hot),
         "Discrete": ObjectForm(spaces.Discrete, ("n", "start", "dtype"), _discrete),
         "MultiDiscrete": ObjectForm(spaces.MultiDiscrete, ("nvec", "start"), _multi_discrete),
         "MultiBinary": ObjectForm(spaces.MultiBinary, ("n",), _multi_binary),
         "Dict": ObjectForm(spaces.Dict, ("spaces",), _dict),
         "Tuple": ObjectForm(spaces.Tuple, ("spaces",), spaces.Tuple),
         "ConstantSchedule": ObjectForm(ConstantSchedule, ("val",), _constant_schedule),
+        "LinearDecay": ObjectForm(LinearDecay, ("start", "end"), LinearDecay),
         "LinearSchedule": ObjectForm(
             LinearSchedule, ("start", "end", "end_fraction"), _linear_schedule
         ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from agents.saving.named_classes import class_with_name, name_of_class
 
 KIND = "$"
 DEEPEST = 40  # nesting of values in a file
+LONGEST_NAME = 200  # characters, in errors
 SPECIAL_FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 SIGNED = {"uint16": "int16", "uint32": "int32", "uint64": "int64"}  # stored as these, bit by bit
 ARRAY_TYPES = {
@@ -31,6 +33,17 @@ ARRAY_TYPES = {
 
 class NotDataError(TypeError):
     """A value is code, or an object that a file cannot hold."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Stands in a file for a value that it cannot hold.
+
+    Args:
+        what: that was.
+    """
+
+    what: str
 
 
 class ValueWriter:
@@ -74,6 +87,18 @@ class ValueWriter:
         if isinstance(value, Mapping):
             return self._mapping(value, place)
         return self._object(value, place)
+
+    def write_or_name(self, value: Any, place: str) -> Any:
+        """Return a value as JSON, or what it was if a file cannot hold it (`Code`)."""
+        apart: dict[str, torch.Tensor] = {}
+        if isinstance(value, Code):
+            return {KIND: "code", "what": value.what}
+        try:
+            data = ValueWriter(apart).write(value, place)
+        except NotDataError as error:
+            return {KIND: "code", "what": str(error)}
+        self._tensors.update(apart)
+        return data
 
     def _array(self, value: torch.Tensor | np.ndarray, place: str) -> dict[str, Any]:
         if isinstance(value, torch.Tensor):
@@ -158,6 +183,8 @@ class ValueReader:
             return {key: one for key, one in self._items(entries, place, depth)}
         if kind in ("array", "tensor"):
             return self._array(kind, entries)
+        if kind == "code":
+            return Code(str(entries["what"])[:LONGEST_NAME])
         if kind == "class":
             return _allowed_class(entries["name"], place)
         if kind in FORMS and entries.keys() == set(FORMS[kind].parts):
