@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import get_system_info
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from agents.actor_critic import MlpPolicy
 from agents.agent_settings import PolicyUpdate, Recipe
@@ -22,6 +22,7 @@ from agents.saving.loading import load_agent
 from agents.saving.saved_agent import SavedAgent, save_agent
 from agents.signatures import Argument
 from agents.training_env import AnyEnv
+from agents.warm_start import warm_start
 from safe_envs.contract.cost_signal import ConstraintSpec
 
 SelfAgent = TypeVar("SelfAgent", bound="AdjustableAgent")
@@ -138,6 +139,40 @@ class AdjustableAgent(OnPolicyAlgorithm):
         if not isinstance(load_path_or_dict, dict):
             load_path_or_dict = self._parameters_in(load_path_or_dict)
         super().set_parameters(load_path_or_dict, exact_match, device)
+
+    def warm_start(
+        self: SelfAgent, source: Any, vec_normalize: VecNormalize | None = None
+    ) -> SelfAgent:
+        """Take over the policy of another agent, so that this one acts as the source does.
+
+        The actor is taken over with the observation statistics and the units of the actions. So
+        are the critics that fit: all of them from an agent with the same constraints, the reward's
+        from others and from Stable-Baselines3. The optimizer and the duals start anew.
+
+        A source from Stable-Baselines3 acts on raw observations. The agent then does so too, unless
+        `vec_normalize` says how they were standardized: its statistics become the agent's.
+
+        Args:
+            source: an agent, a model such as Stable-Baselines3's PPO or A2C, or the path of the
+                file of either, which is read without running anything in it.
+            vec_normalize: the VecNormalize that the source was trained behind; only a model that
+                still has its environments knows it.
+
+        Returns:
+            The agent itself.
+
+        Raises:
+            TypeError: if the source is none of these.
+            ValueError: if it cannot be the same policy: another space, shape, activation function
+                or clipping of observations.
+        """
+        warm_start(self, source, vec_normalize)
+        return self
+
+    def start_parts(self) -> None:
+        """Make the parts anew, without a memory."""
+        self._update = self.recipe.build(self.settings, len(self.constraints))
+        self.parts_are_ready()
 
     def renew_parts(self, settings: dict[str, Any]) -> None:
         """Make the parts anew from settings; they take over what the old ones remember."""

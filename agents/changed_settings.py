@@ -21,7 +21,6 @@ from agents.training_env import (
     advantage_discount,
     declared_constraints_of,
     lowest_discount,
-    usual_steps,
 )
 from safe_envs.contract.argument_checks import check_count, closest_hint
 from safe_envs.contract.cost_signal import with_limits
@@ -158,11 +157,6 @@ def _learning_rate(agent: AdjustableAgent, value: Any) -> Act:
     return _setting(agent, "learning_rate", rate, agent._setup_lr_schedule)
 
 
-def _n_steps(agent: AdjustableAgent, value: Any) -> Act:
-    steps = usual_steps(agent.n_envs) if value is None else int(value)
-    return _setting(agent, "n_steps", steps)
-
-
 def _gamma(agent: AdjustableAgent, value: Any) -> Act:
     return _setting(agent, "gamma", advantage_discount(value, agent.reward_discount))
 
@@ -223,7 +217,6 @@ def _limits(agent: AdjustableAgent, value: Any) -> Act:
 PREPARING: Mapping[str, Callable[[Any, Any], Act]] = {
     "cost_limit": _limits,
     "learning_rate": _learning_rate,
-    "n_steps": _n_steps,
     "gamma": _gamma,
     "cost_gamma": _cost_gamma,
     "seed": _seed,

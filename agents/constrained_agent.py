@@ -32,7 +32,6 @@ from agents.training_env import (
     declared_constraints_of,
     lowest_discount,
     undeclared_constraints,
-    usual_steps,
 )
 from agents.training_log import TrainingLog
 from safe_envs.contract.cost_signal import ConstraintSpec, with_limits
@@ -63,8 +62,7 @@ class ConstrainedAgent(AdjustableAgent):
             function of the remaining progress, 1 to 0.
         n_envs: copies to make if `env` is an id.
         learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
-        n_steps: steps per environment and update; None divides 2,048 steps, as in
-            Stable-Baselines3's PPO, among the environments, but takes at least 256 of each.
+        n_steps: steps per environment and update.
         gamma: discount of the advantages of the reward; None takes the declared discount if that
             is below 1, else 0.99.
         cost_gamma: the same for the costs.
@@ -121,9 +119,9 @@ class ConstrainedAgent(AdjustableAgent):
         env: AnyEnv | None,
         *,
         cost_limit: LimitSetting = None,
-        n_envs: int = 2,
+        n_envs: int = 1,
         learning_rate: float | Schedule | None = None,
-        n_steps: int | None = None,
+        n_steps: int = 2048,
         gamma: float | None = None,
         cost_gamma: float | None = None,
         gae_lambda: float = 0.95,
@@ -155,7 +153,7 @@ class ConstrainedAgent(AdjustableAgent):
             policy,
             prepared,  # type: ignore[arg-type]
             learning_rate=learning_rate,
-            n_steps=0 if n_steps is None else int(n_steps),
+            n_steps=int(n_steps),
             gamma=USUAL_DISCOUNT,
             gae_lambda=gae_lambda,
             ent_coef=0.0,
@@ -176,7 +174,6 @@ class ConstrainedAgent(AdjustableAgent):
         self.cost_gae_lambda = cost_gae_lambda
         self.normalize_observation = normalize_observation
         if self.env is not None and _init_setup_model:
-            self.n_steps = self.n_steps or usual_steps(self.n_envs)
             contract = contract_of(self.env, limits, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
             self.limit_schedule = checked_schedule(self, cost_limit)

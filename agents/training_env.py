@@ -28,7 +28,6 @@ from safe_envs.contract.cost_signal import (
 
 VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "autoreset_mode", "max_episode_steps")
 USUAL_DISCOUNT = 0.99
-USUAL_STEPS, FEWEST_STEPS = 2048, 256  # of an update in all, and of each environment
 MONITOR = "stable_baselines3.common.monitor:Monitor"
 AnyEnv = str | gym.Env | gym.vector.VectorEnv | VecEnv
 
@@ -155,11 +154,6 @@ def declared_constraints_of(venv: VecEnv | None) -> tuple[ConstraintSpec, ...] |
 def lowest_discount(constraints: Sequence[ConstraintSpec]) -> float:
     """Return the lowest declared discount of the costs, 1 if there are none."""
     return min((one.discount for one in constraints), default=1.0)
-
-
-def usual_steps(n_envs: int) -> int:
-    """Return the steps per environment and update where `n_steps` is None."""
-    return max(USUAL_STEPS // n_envs, FEWEST_STEPS)
 
 
 def advantage_discount(given: float | None, declared: float) -> float:

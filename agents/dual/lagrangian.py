@@ -86,7 +86,11 @@ class Lagrangian:
     def state(self) -> dict[str, Any]:
         """Return the multipliers and the optimizer's moments."""
         memory = self._optimizer.state[self._moved]
-        moments = {name: np.array(value) for name, value in memory.items() if value is not None}
+        moments = {
+            name: torch.as_tensor(value).numpy().copy()
+            for name, value in memory.items()
+            if value is not None
+        }
         return {"multiplier": self.weights(), "is_first": self._is_first, "moments": moments}
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -73,13 +73,19 @@ def own_argument_names(kind: type[AdjustableAgent]) -> list[str]:
     ]
 
 
+def root_of(kind: type[AdjustableAgent]) -> Any:
+    """Return the class that all agents come from."""
+    return next(one for one in reversed(kind.__mro__) if hasattr(one, "constraint_state"))
+
+
 def _known_class(
     name: str, module: str, asked: type[AdjustableAgent]
 ) -> type[AdjustableAgent] | None:
     if name in NAMED_AGENTS and module.partition(".")[0] == "agents":
         return named_agent(name)
-    root: type = next(k for k in reversed(asked.__mro__) if hasattr(k, "constraint_state"))
-    found = [k for k in _subclasses(root) if (k.__qualname__, k.__module__) == (name, module)]
+    found = [
+        k for k in _subclasses(root_of(asked)) if (k.__qualname__, k.__module__) == (name, module)
+    ]
     return found[-1] if found else None
 
 

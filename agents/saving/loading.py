@@ -18,7 +18,7 @@ from agents.changed_settings import (
     same_value,
 )
 from agents.cost_limits import schedule_of
-from agents.saving.agent_class import class_of_file, own_argument_names
+from agents.saving.agent_class import class_of_file, own_argument_names, root_of
 from agents.saving.allocation_limit import AllocationLimit
 from agents.saving.archive import SavedAgentError
 from agents.saving.data_values import Code
@@ -30,7 +30,6 @@ from agents.training_env import (
     as_vec_env,
     declared_constraints_of,
     lowest_discount,
-    usual_steps,
 )
 from safe_envs.contract.argument_checks import closest_hint
 
@@ -50,6 +49,7 @@ def load_agent(
     device: torch.device | str = "cpu",
     custom_objects: Mapping[str, Any] | None = None,
     given: Mapping[str, Any] | None = None,
+    code_as_default: bool = False,
 ) -> AdjustableAgent:
     """Return the agent in a file.
 
@@ -60,6 +60,7 @@ def load_agent(
         device: of the policy.
         custom_objects: replacements of values in the file, by the argument's name.
         given: further arguments, which are changed after loading.
+        code_as_default: take the class's defaults for arguments that were code.
 
     Raises:
         SavedAgentError: if the file cannot be used.
@@ -74,6 +75,10 @@ def load_agent(
     replaced = _replaced(kind, custom_objects or {})
     if "cost_limit" in replaced:
         changes.setdefault("cost_limit", replaced.pop("cost_limit"))
+    if code_as_default:
+        found = saved.part("arguments", dict)
+        defaults = {n: v for n, v in kind.arguments().items() if isinstance(found.get(n), Code)}
+        replaced = {**defaults, **replaced}
     venv = _environments(kind, saved, env, changes)
     try:
         agent = _made(kind, saved, replaced, changes, venv, device)
@@ -92,6 +97,11 @@ def load_agent(
         agent.set_env(venv)
     change(agent, changes)
     return agent
+
+
+def any_agent(path: Any, kind: type[AdjustableAgent]) -> AdjustableAgent:
+    """Return the agent in a file for its policy: of any class, without what only learning needs."""
+    return load_agent(root_of(kind), path, code_as_default=True)
 
 
 def _environments(
@@ -160,7 +170,6 @@ def _made(
         limit_schedule=schedule,
         seed=None,
     )
-    agent.n_steps = agent.n_steps or usual_steps(agent.n_envs)
     lowest = lowest_discount(agent.constraints)
     agent.gamma = advantage_discount(arguments.get("gamma"), agent.reward_discount)
     agent.cost_gamma = advantage_discount(arguments.get("cost_gamma"), lowest)

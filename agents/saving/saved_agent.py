@@ -231,7 +231,7 @@ class SavedAgent:
             ) from error
 
 
-def restored_random_states(path: Any) -> None:
+def resume_random_numbers(path: Any) -> None:
     """Set all random numbers to where they were when an agent was saved.
 
     Raises:

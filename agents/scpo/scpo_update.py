@@ -112,7 +112,10 @@ class ScpoUpdate:
         self._attached, self._projection = attached, None
 
     def begin(self) -> int:
-        """Measure the policy unless that was done before, and return the environment steps used.
+        """Measure the policy unless that was done, and return the environment steps to count.
+
+        A state that was saved or handed over is measured again, and goes on if the constraints are
+        the same; otherwise the validation or the policy has changed, and counts from here.
 
         Raises:
             InfeasibleStartError: if it is not safe on the validation set.
@@ -135,9 +138,9 @@ class ScpoUpdate:
             armijo=settings.armijo,
             max_tries=settings.max_tries,
         )
-        if self._saved is not None:
-            self._projection.resume(self._saved)
-            self._saved = None
+        saved, self._saved = self._saved, None
+        if saved is not None and self._projection.resume(saved):
+            return 0  # this only confirmed what was measured, and counted, before
         return validation.steps - before
 
     def update(

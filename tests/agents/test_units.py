@@ -1,0 +1,110 @@
+"""Units do not matter: rewards, costs with their limits, actions and observations in any unit."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import agents
+from agents.named_agents import NAMED_AGENTS
+from agents.schedules import LinearDecay
+from safe_envs import ConstraintSpec
+
+NAMES = [name for name in NAMED_AGENTS if name != "SCPO"]
+
+
+class Drift(gym.Env):
+    """A point in the plane is pushed by an action in [-1, 1]^2; three costs of where it is.
+
+    In other units: rewards times `reward`, cost i and its limit times `costs[i]`, actions in
+    [low, high]^2, and observations times `seen` plus `shift`.
+    """
+
+    def __init__(
+        self, reward=1.0, costs=(1.0,), low=-1.0, high=1.0, seen=1.0, shift=0.0, dtype=np.float32
+    ):
+        self.reward, self.costs = reward, np.array(costs)
+        self.seen, self.shift = np.asarray(seen), shift
+        limits = np.array([1.5, 0.7, 2.0])[: len(costs)] * self.costs
+        self.constraints = tuple(
+            ConstraintSpec(f"cost_{i}", float(limit)) for i, limit in enumerate(limits)
+        )
+        self.reward_discount = 1.0
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float64)
+        self.action_space = gym.spaces.Box(low, high, (2,), dtype)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.place = 0, self.np_random.normal(size=2)
+        return self._observed(), {"cost": 0.0, "costs": np.zeros(len(self.costs))}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        low, high = self.action_space.low.astype(float), self.action_space.high.astype(float)
+        push = (action.astype(float) - (low + high) / 2) / ((high - low) / 2)
+        self.place = self.place + 0.3 * push + 0.05 * self.np_random.normal(size=2)
+        self.steps += 1
+        x, y = self.place
+        # Powers of two apart, so that the sum of the costs is exact in all units.
+        every = np.array([max(x, 0.0), y * y, float(abs(x - y) > 1.0)]) * [1.0, 0.25, 1.0]
+        costs = np.round(every[: len(self.costs)] * 2**20) / 2**20 * self.costs
+        over = bool(np.abs(self.place).max() > 4.0)
+        reward = float(np.float32(x + push[1] + y)) * self.reward
+        info = {"cost": float(costs.sum()), "costs": costs}
+        return self._observed(), reward, over, self.steps == 12, info
+
+    def _observed(self):
+        raw = np.array([*self.place, self.steps / 16])
+        return self.seen * raw + self.shift
+
+
+def trained(name, updates=5, **units):
+    agent = getattr(agents, name)(
+        "MlpPolicy",
+        Drift(**units),
+        n_steps=128,
+        batch_size=32,
+        n_epochs=2,
+        learning_rate=LinearDecay(3e-3),
+        seed=0,
+    )
+    return agent.learn(128 * updates)
+
+
+def actor(agent):
+    return torch.cat([p.detach().flatten() for p in agent.policy.actor_parameters()])
+
+
+UNITS = {
+    "rewards": {"reward": 2.0**-10},
+    "large rewards": {"reward": 2.0**10},
+    "costs": {"costs": (2.0**-10, 2.0**3, 2.0**10)},
+    "large costs": {"costs": (2.0**10, 2.0**-20, 1.0)},
+    "actions": {"low": -(2.0**10), "high": 2.0**10},
+    "small actions": {"low": -(2.0**-10), "high": 2.0**-10},
+    "observations": {"seen": np.array([2.0**-10, 2.0**10, 2.0**30])},
+    "everything": {
+        "reward": 2.0**-7,
+        "costs": (2.0**9, 2.0**-9, 2.0),
+        "low": -8.0,
+        "high": 8.0,
+        "seen": 2.0**-20,
+    },
+}
+
+
+@pytest.mark.parametrize("m", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_powers_of_two_change_no_bit_of_the_policy(name, m):
+    plain = trained(name, costs=(1.0,) * m)
+    assert not torch.equal(actor(plain), actor(trained(name, updates=4, costs=(1.0,) * m)))
+    for label, units in UNITS.items():
+        other = trained(
+            name, **{"costs": (1.0,) * m} | units | {"costs": units.get("costs", (1.0,) * 3)[:m]}
+        )
+        assert torch.equal(actor(other), actor(plain)), label
+        reward = units.get("reward", 1.0)
+        expected = plain.constraint_state().get("weight", np.zeros(m)) * reward
+        expected = expected / np.array(units.get("costs", (1.0,) * 3)[:m])
+        found = other.constraint_state().get("weight", np.zeros(m))
+        assert found.tolist() == expected.tolist(), label
