@@ -22,7 +22,7 @@ from agents.training_env import (
     declared_constraints_of,
     lowest_discount,
 )
-from safe_envs.contract.argument_checks import check_count, closest_hint
+from safe_envs.contract.argument_checks import closest_hint
 from safe_envs.contract.cost_signal import with_limits
 
 if TYPE_CHECKING:
@@ -74,8 +74,6 @@ def change(agent: AdjustableAgent, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         _check_may_change(agent, name, value)
     check_shared(changes)
-    if "n_envs" in changes:
-        check_count(n_envs=changes["n_envs"])
     own = {name: value for name, value in changes.items() if name in agent.settings}
     settings = agent.recipe.settings({**agent.settings, **own}, agent.arguments())
     prepared = [_prepared(agent, n, v) for n, v in changes.items() if n not in agent.settings]
@@ -144,8 +142,10 @@ def _prepared(agent: AdjustableAgent, name: str, value: Any) -> Act:
 
 
 def _setting(agent: AdjustableAgent, name: str, value: Any, after: Act | None = None) -> Act:
+    plain = value.item() if isinstance(value, np.generic) else value
+
     def act() -> None:
-        vars(agent)[name] = value
+        vars(agent)[name] = plain
         if after is not None:
             after()
 

@@ -25,6 +25,7 @@ DEEPEST = 40  # nesting of values in a file
 LONGEST_NAME = 200  # characters, in errors
 SPECIAL_FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 SIGNED = {"uint16": "int16", "uint32": "int32", "uint64": "int64"}  # stored as these, bit by bit
+OBJECTS = {form.kind for form in FORMS.values()}
 ARRAY_TYPES = {
     *("bool", "int8", "int16", "int32", "int64", "uint8", "float16", "float32", "float64"),
     *SIGNED,
@@ -84,7 +85,7 @@ class ValueWriter:
         if isinstance(value, list | tuple):
             items = [self.write(one, f"{place}/{i}") for i, one in enumerate(value)]
             return items if isinstance(value, list) else {KIND: "tuple", "items": items}
-        if isinstance(value, Mapping):
+        if type(value) not in OBJECTS and isinstance(value, Mapping):  # a Dict space is one as well
             return self._mapping(value, place)
         return self._object(value, place)
 
