@@ -34,7 +34,7 @@ class AdjustableAgent(OnPolicyAlgorithm):
     recipe: ClassVar[Recipe]
     follows_limits: ClassVar[bool] = True  # whether the limits may change in a training
     fixed_arguments: ClassVar[Mapping[str, str]] = {}  # that cannot change, and why
-    argument_names: ClassVar[frozenset[str]] = frozenset()
+    defaults: ClassVar[Mapping[str, Any]] = {}  # of all arguments except policy and env
     policy: MlpPolicy
     settings: dict[str, Any]
     constraints: tuple[ConstraintSpec, ...]
@@ -55,11 +55,11 @@ class AdjustableAgent(OnPolicyAlgorithm):
     @classmethod
     def arguments(cls) -> dict[str, Any]:
         """Return the names and defaults of all arguments except policy and env."""
-        return {one.name: one.default for one in cls.all_arguments()}
+        return dict(cls.defaults)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; an argument of an agent that is made acts, or is refused."""
-        if self.is_made and name in self.argument_names:
+        if self.is_made and name in self.defaults:
             change(self, {name: value})
         else:
             super().__setattr__(name, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, get_type_hints
 
@@ -103,6 +104,7 @@ class Recipe:
         return settings
 
 
+@cache
 def own_fields(part: type) -> list[Any]:
     """Return the dataclass fields of a part that are arguments of its agents."""
     held = held_parts(part)
@@ -115,6 +117,7 @@ def at_start_only(recipe: Recipe) -> set[str]:
     return {one.name for one in found if one.metadata.get("at_start")}
 
 
+@cache
 def held_parts(kind: type) -> dict[str, type]:
     """Return the fields of a part that hold another part: those whose type is a dataclass."""
     types = get_type_hints(kind)

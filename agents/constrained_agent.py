@@ -99,11 +99,12 @@ class ConstrainedAgent(AdjustableAgent):
     def __init_subclass__(cls) -> None:
         """Give an agent with a recipe a constructor and a docstring that list all arguments."""
         super().__init_subclass__()
-        if "recipe" not in vars(cls) or "__init__" in vars(cls):
+        if "recipe" not in vars(cls):
             return
-
         arguments = cls.all_arguments()
-        cls.argument_names = frozenset(one.name for one in arguments)
+        cls.defaults = {one.name: one.default for one in arguments}
+        if "__init__" in vars(cls):
+            return
         shared = {one.name: one.default for one in arguments if one.module == __name__}
 
         def __init__(self: ConstrainedAgent, *given: Any, **named: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from agents.named_agents import NAMED_AGENTS, named_agent
@@ -62,15 +63,16 @@ def own_arguments(agent: AdjustableAgent) -> dict[str, Any]:
     }
 
 
-def own_argument_names(kind: type[AdjustableAgent]) -> list[str]:
+@cache
+def own_argument_names(kind: type[AdjustableAgent]) -> tuple[str, ...]:
     """Return the names of the constructor's arguments that a class of one's own adds."""
     known = {*kind.arguments(), *OF_EVERY_CLASS}
-    return [
+    return tuple(
         name
         for name, parameter in inspect.signature(kind).parameters.items()
         if name not in known
         and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
+    )
 
 
 def root_of(kind: type[AdjustableAgent]) -> Any:

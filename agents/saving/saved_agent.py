@@ -229,6 +229,11 @@ class SavedAgent:
             raise SavedAgentError(
                 f"what the agent remembers cannot be read from {self.shown}: {error!r}"
             ) from error
+        for name, prices in update.log().items():
+            if name in ("weight", "multiplier") and not (prices >= 0).all():
+                raise SavedAgentError(
+                    f"the {name} in {self.shown} is {prices.tolist()}; prices are >= 0"
+                )
 
 
 def resume_random_numbers(path: Any) -> None:
