@@ -126,9 +126,8 @@ def held_parts(kind: type) -> dict[str, type]:
 
 def make_part(kind: type[Part], settings: Mapping[str, Any]) -> Part:
     """Return a part, and the parts it holds, made from the settings that match their fields."""
-    held: dict[str, Any] = {
-        name: make_part(part, settings) for name, part in held_parts(kind).items()
-    }
+    parts: dict[str, type] = held_parts(kind)  # type: ignore[arg-type]  # classes can be hashed
+    held: dict[str, Any] = {name: make_part(part, settings) for name, part in parts.items()}
     names = inspect.signature(kind).parameters
     return kind(**{n: v for n, v in settings.items() if n in names}, **held)
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from agents.training_env import declared_constraints_of
@@ -28,9 +29,10 @@ def check_exchange(agent: AdjustableAgent, env: VecEnv) -> None:
     before did.
 
     Raises:
-        ValueError: if the number of constraints differs, or if the observations are standardized
+        ValueError: if the spaces or the number of constraints differ, or if the observations are standardized
             twice, or no longer.
     """
+    check_for_correct_spaces(env, agent.observation_space, agent.action_space)
     declared = declared_constraints_of(env)
     if declared is not None:
         _check_same_number(declared, agent.constraints)

@@ -154,12 +154,12 @@ def _made(
     policy = _policy_class(kind, saved, replaced, changes)
     make: Any = kind  # its constructor is that of a subclass
     agent: AdjustableAgent = make(policy, None, **passed, device=device, _init_setup_model=False)
-    for name in arguments.keys() - passed.keys():
-        if not same_value(argument_value(agent, name), arguments[name]):
-            raise SavedAgentError(
-                f"{kind.__name__} makes {name} {argument_value(agent, name)!r}, and it is "
-                f"{arguments[name]!r} in {saved.shown}"
-            )
+    own = own_argument_names(kind)
+    for name, value in arguments.items():  # that a class of one's own sets to something else
+        if name not in (*own, "gamma", "cost_gamma") and not same_value(
+            argument_value(agent, name), value
+        ):
+            changes.setdefault(name, value)
     vars(agent).update(
         {name: _space(name, saved, replaced) for name in SPACES},
         constraints=saved.constraints(),
