@@ -29,8 +29,8 @@ def check_exchange(agent: AdjustableAgent, env: VecEnv) -> None:
     before did.
 
     Raises:
-        ValueError: if the spaces or the number of constraints differ, or if the observations are standardized
-            twice, or no longer.
+        ValueError: if the spaces or the number of constraints differ, or if the observations are
+            standardized twice, or no longer.
     """
     check_for_correct_spaces(env, agent.observation_space, agent.action_space)
     declared = declared_constraints_of(env)

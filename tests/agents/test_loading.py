@@ -1,4 +1,4 @@
-"""Loading gives the agent that was saved, of the class that saved it, or says what is in the way."""
+"""Loading gives the agent that was saved, of the class that saved it, or says why not."""
 
 import io
 
@@ -334,8 +334,8 @@ def test_other_declared_limits_are_named(recwarn):
     agent.set_env(Limited(0.0))
     assert not recwarn.list
     message = (
-        r"declares the limits \[4.0\], and the agent goes on with its own, \[0.0\]; to change them, "
-        r"set agent.cost_limit = 4.0, or pass cost_limit to load"
+        r"declares the limits \[4.0\], and the agent goes on with its own, \[0.0\]; to change "
+        r"them, set agent.cost_limit = 4.0, or pass cost_limit to load"
     )
     with pytest.warns(UserWarning, match=message):
         agent.set_env(Limited(4.0))
