@@ -30,10 +30,12 @@ from agents.training_env import (
     as_vec_env,
     contract_of,
     declared_constraints_of,
+    environment_spec,
     lowest_discount,
     undeclared_constraints,
 )
 from agents.training_log import TrainingLog
+from agents.training_warnings import TrainingWatch
 from safe_envs.contract.cost_signal import ConstraintSpec, with_limits
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
@@ -193,7 +195,10 @@ class ConstrainedAgent(AdjustableAgent):
         """Return the class, the environments, the constraints and the steps trained."""
         known = vars(self).get("constraints", ())
         limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
-        env = "no environment" if self.env is None else f"{self.n_envs} x {_name_of(self.env)}"
+        env = "no environment"
+        if self.env is not None:
+            spec = environment_spec(self.env)
+            env = f"{self.n_envs} x {'an environment' if spec is None else spec.id}"
         return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
 
     @property
@@ -280,7 +285,11 @@ class ConstrainedAgent(AdjustableAgent):
         if isinstance(self.action_space, spaces.Box):
             report["std"] = float(self.policy.log_std.detach().exp().mean())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self._log().update(report, explained, measured, self.constraint_state())
+        state = self.constraint_state()
+        self._log().update(report, explained, measured, state)
+        at_bounds = self.policy.action_scaling.share_at_bounds(batch.actions.cpu().numpy())
+        weights = state.get("weight", np.zeros(0))
+        self._watch.update(measured, weights, self.n_steps * self.n_envs, at_bounds)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
         """Replace the environments; the new ones must have as many constraints as the agent.
@@ -333,6 +342,7 @@ class ConstrainedAgent(AdjustableAgent):
         ).to(self.device)
         self.rollout_buffer = None  # type: ignore[assignment]
         self._rollout = Rollout()
+        self._watch = TrainingWatch([constraint.name for constraint in self.constraints])
         self._new_episodes()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
@@ -366,11 +376,6 @@ class ConstrainedAgent(AdjustableAgent):
             return signals
         raw = self._vec_normalize_env.get_original_reward()
         return np.column_stack((raw, signals[:, 1:]))
-
-
-def _name_of(env: VecEnv) -> str:
-    spec = env.get_attr("spec")[0] if env.has_attr("spec") else None
-    return str(env.observation_space) if spec is None else str(spec.id)
 
 
 load = ConstrainedAgent.load  # of the files of all agents

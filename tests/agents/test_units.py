@@ -7,7 +7,6 @@ import torch
 
 import agents
 from agents.named_agents import NAMED_AGENTS
-from agents.schedules import LinearDecay
 from safe_envs import ConstraintSpec
 
 NAMES = [name for name in NAMED_AGENTS if name != "SCPO"]
@@ -58,23 +57,37 @@ class Drift(gym.Env):
         return self.seen * raw + self.shift
 
 
-def trained(name, updates=5, **units):
+def trained(name, m, updates=5, **units):
+    """Return an agent after some updates; `units` may hold more costs than m."""
+    costs = units.pop("costs", (1.0, 1.0, 1.0))[:m]
     agent = getattr(agents, name)(
         "MlpPolicy",
-        Drift(**units),
-        n_steps=128,
+        Drift(costs=costs, **units),
+        n_steps=64,
         batch_size=32,
         n_epochs=2,
-        learning_rate=LinearDecay(3e-3),
+        learning_rate=3e-3,
+        policy_kwargs={"net_arch": [8]},
         seed=0,
     )
-    return agent.learn(128 * updates)
+    return agent.learn(64 * updates)
 
 
 def actor(agent):
     return torch.cat([p.detach().flatten() for p in agent.policy.actor_parameters()])
 
 
+def weights(agent, m):
+    return agent.constraint_state().get("weight", np.zeros(m))
+
+
+EVERYTHING = {
+    "reward": 2.0**-7,
+    "costs": (2.0**9, 2.0**-9, 2.0),
+    "low": -8.0,
+    "high": 8.0,
+    "seen": 2.0**-20,
+}
 UNITS = {
     "rewards": {"reward": 2.0**-10},
     "large rewards": {"reward": 2.0**10},
@@ -83,28 +96,41 @@ UNITS = {
     "actions": {"low": -(2.0**10), "high": 2.0**10},
     "small actions": {"low": -(2.0**-10), "high": 2.0**-10},
     "observations": {"seen": np.array([2.0**-10, 2.0**10, 2.0**30])},
-    "everything": {
-        "reward": 2.0**-7,
-        "costs": (2.0**9, 2.0**-9, 2.0),
-        "low": -8.0,
-        "high": 8.0,
-        "seen": 2.0**-20,
-    },
 }
 
 
 @pytest.mark.parametrize("m", [1, 3])
 @pytest.mark.parametrize("name", NAMES)
 def test_powers_of_two_change_no_bit_of_the_policy(name, m):
-    plain = trained(name, costs=(1.0,) * m)
-    assert not torch.equal(actor(plain), actor(trained(name, updates=4, costs=(1.0,) * m)))
-    for label, units in UNITS.items():
-        other = trained(
-            name, **{"costs": (1.0,) * m} | units | {"costs": units.get("costs", (1.0,) * 3)[:m]}
-        )
-        assert torch.equal(actor(other), actor(plain)), label
-        reward = units.get("reward", 1.0)
-        expected = plain.constraint_state().get("weight", np.zeros(m)) * reward
-        expected = expected / np.array(units.get("costs", (1.0,) * 3)[:m])
-        found = other.constraint_state().get("weight", np.zeros(m))
-        assert found.tolist() == expected.tolist(), label
+    """The prices of the costs, in real units, follow the units exactly too."""
+    plain, other = trained(name, m), trained(name, m, **EVERYTHING)
+    assert torch.equal(actor(other), actor(plain))
+    ratio = EVERYTHING["reward"] / np.array(EVERYTHING["costs"][:m])
+    assert weights(other, m).tolist() == (weights(plain, m) * ratio).tolist()
+
+
+@pytest.mark.parametrize("label", UNITS)
+def test_each_unit_alone(label, plain_runs):
+    for name, plain in plain_runs.items():
+        assert torch.equal(actor(trained(name, 3, **UNITS[label])), actor(plain)), name
+
+
+@pytest.fixture(scope="module")
+def plain_runs():
+    return {name: trained(name, 3) for name in ("PPOLag", "SPMAALM")}
+
+
+def test_the_policies_do_change(plain_runs):
+    """The comparisons above would hold of policies that learn nothing."""
+    earlier = trained("PPOLag", 3, updates=4)
+    assert (actor(plain_runs["PPOLag"]) - actor(earlier)).abs().max() > 1e-3
+    assert (weights(plain_runs["PPOLag"], 3) > 0).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shifted_bounds_and_observations(name):
+    """Shifts round: actions to float64 here, and observations of size 1e3 by 1e-13."""
+    units = {"low": 3.0, "high": 10.0, "seen": np.array([3e-2, 50.0, 7.0]), "shift": 1e3}
+    units |= {"reward": 40.0, "costs": (1e-3, 1e3, 0.7), "dtype": np.float64}
+    plain, other = trained(name, 3, dtype=np.float64), trained(name, 3, **units)
+    np.testing.assert_allclose(actor(other), actor(plain), atol=1e-6)
