@@ -16,6 +16,7 @@ import torch
 
 from agents.agent_settings import at_start_only
 from agents.cost_limits import checked_schedule
+from agents.saving.data_objects import FORMS
 from agents.shared_arguments import WITHOUT_EFFECT, check_shared, checked_device, without_no_ops
 from agents.training_env import (
     advantage_discount,
@@ -104,7 +105,12 @@ def same_value(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(same_value, one, other))
     if isinstance(one, np.ndarray | torch.Tensor) or isinstance(other, np.ndarray | torch.Tensor):
         return bool(np.array_equal(np.asarray(one), np.asarray(other)))
-    return type(one) is type(other) and bool(one == other)
+    if type(one) is not type(other):
+        return False
+    form = next((form for form in FORMS.values() if form.kind is type(one)), None)
+    if form is not None:
+        return all(same_value(getattr(one, part), getattr(other, part)) for part in form.parts)
+    return bool(one == other)
 
 
 def _is_unchanged(agent: AdjustableAgent, name: str, value: Any) -> bool:

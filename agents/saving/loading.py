@@ -147,7 +147,8 @@ def _made(
     """Return a new agent with the settings of a file."""
     arguments = _arguments(kind, saved, replaced, changes)
     schedule = schedule_of(arguments.pop("cost_limit", None))
-    seed = arguments.pop("seed", None)  # seeding would change random numbers of the program
+    # Seeding would change random numbers of the program, and the constructor would print.
+    later = {name: arguments.pop(name) for name in ("seed", "verbose") if name in arguments}
     taken = inspect.signature(kind).parameters
     takes_all = any(one.kind is one.VAR_KEYWORD for one in taken.values())
     passed = {name: v for name, v in arguments.items() if takes_all or name in taken}
@@ -168,7 +169,6 @@ def _made(
         declared_limits=saved.part("declared_limits", list, type(None)),
         observations_normalized=saved.part("observations_normalized", bool),
         limit_schedule=schedule,
-        seed=None,
     )
     lowest = lowest_discount(agent.constraints)
     agent.gamma = advantage_discount(arguments.get("gamma"), agent.reward_discount)
@@ -178,7 +178,7 @@ def _made(
     sizes = [one.numel() for one in saved.part("parameters", dict).values() if torch.is_tensor(one)]
     with torch.random.fork_rng(devices=[]), AllocationLimit(sum(sizes), len(sizes)):
         agent._setup_model()
-    vars(agent)["seed"] = seed
+    vars(agent).update(later)
     return agent
 
 

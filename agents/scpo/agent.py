@@ -95,6 +95,11 @@ class SafetySettings:
 
 
 def _build(settings: Mapping[str, Any], num_constraints: int) -> ScpoUpdate:
+    if settings["objective"] == "imitation" and settings["expert"] is None:
+        raise ValueError(
+            "the objective is 'imitation' but expert is None; pass a model or controller "
+            "with Stable-Baselines3's predict"
+        )
     return ScpoUpdate(make_part(ScpoSettings, settings), make_part(CriticDescent, settings))
 
 
@@ -137,11 +142,6 @@ class SCPO(ConstrainedAgent):
     def _setup_model(self) -> None:
         """Create the policy from the safe controller, and the validation."""
         safety = make_part(SafetySettings, self.settings)
-        if self.settings["objective"] == "imitation" and safety.expert is None:
-            raise ValueError(
-                "the objective is 'imitation' but expert is None; pass a model or controller "
-                "with Stable-Baselines3's predict"
-            )
         if "backup" not in self.policy_kwargs:
             backup = _backup_of(self.env) if safety.safe_policy is None else safety.safe_policy
             self.policy_kwargs = {**self.policy_kwargs, "backup": as_backup_policy(backup)}
