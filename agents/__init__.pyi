@@ -88,9 +88,10 @@ class PPOLag(ConstrainedAgent):
         vf_coef: float = 0.5,
         target_kl: float | None = None,
         clip_range: float | Callable[[float], float] = 0.2,
-        multiplier_lr: float = 0.1,
+        multiplier_lr: float = 0.05,
         initial_multiplier: float = 0.001,
         multiplier_optimizer: Literal["adam", "ascent"] = "ascent",
+        damping: float = 0.3,
         max_multiplier: float = ...,
     ) -> None: ...
 
@@ -127,9 +128,9 @@ class PPOPID(ConstrainedAgent):
         target_kl: float | None = None,
         clip_range: float | Callable[[float], float] = 0.2,
         proportional_gain: float = 0.3,
-        integral_gain: float = 0.1,
+        integral_gain: float = 0.05,
         derivative_gain: float = 0.1,
-        smoothing: float = 0.95,
+        smoothing: float = 0.8,
         derivative_delay: int = 10,
         max_weight: float = 100.0,
     ) -> None: ...
@@ -144,7 +145,7 @@ class PPOALM(ConstrainedAgent):
         *,
         cost_limit: LimitSetting = None,
         n_envs: int = 1,
-        learning_rate: float | Schedule | None = ...,
+        learning_rate: float | Schedule | None = 0.0003,
         n_steps: int = 2048,
         gamma: float | None = None,
         cost_gamma: float | None = None,
@@ -204,9 +205,10 @@ class SPMALag(ConstrainedAgent):
         vf_coef: float = 0.5,
         target_kl: float | None = None,
         step_size: float = 0.7,
-        multiplier_lr: float = 0.1,
+        multiplier_lr: float = 0.05,
         initial_multiplier: float = 0.001,
         multiplier_optimizer: Literal["adam", "ascent"] = "ascent",
+        damping: float = 0.3,
         max_multiplier: float = ...,
     ) -> None: ...
 
@@ -282,9 +284,10 @@ class TRPOLag(ConstrainedAgent):
         line_search_steps: int = 15,
         backtrack: float = 0.8,
         fisher_every: int = 1,
-        multiplier_lr: float = 0.1,
+        multiplier_lr: float = 0.05,
         initial_multiplier: float = 0.001,
         multiplier_optimizer: Literal["adam", "ascent"] = "ascent",
+        damping: float = 0.3,
         max_multiplier: float = ...,
     ) -> None: ...
 
@@ -360,7 +363,7 @@ class CPO(ConstrainedAgent):
         line_search_steps: int = 15,
         backtrack: float = 0.8,
         fisher_every: int = 1,
-        violation_gain: float = 1.0,
+        violation_gain: float = 10.0,
     ) -> None: ...
 
 class SCPO(ConstrainedAgent):

@@ -289,7 +289,8 @@ class ConstrainedAgent(AdjustableAgent):
         self._log().update(report, explained, measured, state)
         at_bounds = self.policy.action_scaling.share_at_bounds(batch.actions.cpu().numpy())
         weights = state.get("weight", np.zeros(0))
-        self._watch.update(measured, weights, self.n_steps * self.n_envs, at_bounds)
+        deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
+        self._watch.update(measured, weights, deviations, self.n_steps * self.n_envs, at_bounds)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
         """Replace the environments; the new ones must have as many constraints as the agent.
@@ -357,8 +358,9 @@ class ConstrainedAgent(AdjustableAgent):
         return result
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        """Keep the progress at 0 where the last rollout goes beyond the budget."""
-        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        """Set the progress before the last rollout: a training of one update is not at its end."""
+        before = max(num_timesteps - self.n_steps * self.n_envs, 0)
+        super()._update_current_progress_remaining(before, total_timesteps)
         self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
         if self.limit_schedule is not None:
             limits = self.limit_schedule.at(self._current_progress_remaining)

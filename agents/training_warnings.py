@@ -13,6 +13,7 @@ from agents.batch import Measurement
 
 UPDATES_WITHOUT_EPISODE = 5
 WINDOW = 30  # measured updates over which a price grows in vain
+DOMINATES = 2.0  # a price at which costs weigh that much more than the reward
 FALL = 0.9  # of the violation: if more of it is left after a window, it has not fallen
 UPDATES_ABOVE_LIMIT = 50  # measured updates in none of which a limit was met
 AT_BOUNDS, ROLLOUTS_AT_BOUNDS = 0.99, 3  # share of the actions' entries, and how often in a row
@@ -24,6 +25,7 @@ class TrainingWarning(UserWarning):
 
 class _Seen(NamedTuple):
     weights: np.ndarray  # (m,)
+    shares: np.ndarray  # (m,) weight of each cost's advantage beside the reward's
     violation: np.ndarray  # (m,)
 
 
@@ -44,13 +46,19 @@ class TrainingWatch:
         self._window: deque[_Seen] = deque(maxlen=WINDOW)
 
     def update(
-        self, measured: Measurement | None, weights: np.ndarray, steps: int, at_bounds: float
+        self,
+        measured: Measurement | None,
+        weights: np.ndarray,
+        deviations: np.ndarray,
+        steps: int,
+        at_bounds: float,
     ) -> None:
         """Look at one update.
 
         Args:
             measured: of the constraints, if an episode has ended.
             weights: price of each cost, (m,); empty where the agent has none.
+            deviations: of the advantages, (1 + m,).
             steps: environment steps of one rollout.
             at_bounds: share of the entries of the rollout's Box actions at or beyond a bound.
         """
@@ -65,7 +73,8 @@ class TrainingWatch:
         self._lowest = np.minimum(self._lowest, measured.costs)
         self._watch_limits(measured.limits)
         if len(weights) == len(self._names):
-            self._window.append(_Seen(weights, measured.violation))
+            shares = weights * deviations[1:] / max(deviations[0], np.finfo(float).tiny)
+            self._window.append(_Seen(weights, shares, measured.violation))
             self._watch_prices()
 
     def _watch_bounds(self, at_bounds: float) -> None:
@@ -111,14 +120,15 @@ class TrainingWatch:
         late = np.mean([one.violation for one in seen[-third:]], axis=0)
         always = np.min([one.violation for one in seen], axis=0) > 0
         grown = seen[-1].weights > 2.0 * seen[0].weights
-        for i in np.flatnonzero(always & grown & (late > FALL * early)):
+        dominates = seen[-third].shares > DOMINATES
+        for i in np.flatnonzero(always & grown & dominates & (late > FALL * early)):
             self._warn(
                 f"price {i}",
                 f"over {WINDOW} updates the price of {self._names[i]!r} has grown from "
                 f"{seen[0].weights[i]:.4g} to {seen[-1].weights[i]:.4g}, but its violation has not "
-                f"fallen ({early[i]:.4g} before, {late[i]:.4g} now): the policy does not follow "
-                "the price; check that the limit can be met, and try a higher learning_rate or "
-                "longer rollouts (n_steps)",
+                f"fallen ({early[i]:.4g} before, {late[i]:.4g} now), although it outweighs the "
+                "reward: the policy does not follow; check that the limit can be met, and try a "
+                "higher learning_rate or longer rollouts (n_steps)",
             )
 
     def _warn(self, kind: str, message: str) -> None:

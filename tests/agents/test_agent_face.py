@@ -146,7 +146,8 @@ def test_set_env_takes_what_the_constructor_takes():
     assert agent.num_timesteps == 64
 
 
-def test_schedules_see_the_remaining_progress():
+def test_schedules_see_the_remaining_progress_before_each_rollout():
+    """Stable-Baselines3 passes the progress after it, so that the last update learns nothing."""
     seen = {"learning_rate": [], "clip_range": []}
 
     def schedule(name, factor):
@@ -164,9 +165,11 @@ def test_schedules_see_the_remaining_progress():
         **SMALL,
     )
     agent.learn(256)
-    assert agent.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
-    assert seen["clip_range"] == pytest.approx([0.75, 0.5, 0.25, 0.0])
-    assert sorted(set(seen["learning_rate"])) == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
+    assert agent.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.25e-3)
+    assert seen["clip_range"] == pytest.approx([1.0, 0.75, 0.5, 0.25])
+    assert sorted(set(seen["learning_rate"])) == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    agent.learn(100)  # the second rollout goes beyond the budget
+    assert seen["clip_range"][4:] == pytest.approx([1.0, 0.36])
 
 
 ONCE = {

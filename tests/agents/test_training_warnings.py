@@ -69,7 +69,7 @@ def test_the_limit_is_below_what_any_policy_reaches():
 
 
 def test_the_price_grows_and_the_violation_does_not_fall():
-    messages = [m for m in told(40, limit=3.0) if "price" in m]
+    messages = [m for m in told(80, limit=3.0) if "price" in m]
     assert len(messages) == 1
     assert "over 30 updates the price of 'harm' has grown from" in messages[0]
     assert "its violation has not fallen (5 before, 5 now)" in messages[0]

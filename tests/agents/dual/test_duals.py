@@ -27,7 +27,7 @@ def test_lagrangian_ascent():
     dual = Lagrangian(
         multiplier_lr=0.1,
         initial_multiplier=0.5,
-        multiplier_optimizer="ascent",
+        damping=0.0,
         num_constraints=2,
     )
     assert dual.weights().tolist() == [0.0, 0.0]  # no price before the units are known
@@ -36,10 +36,16 @@ def test_lagrangian_ascent():
     assert dual.log()["multiplier"].tolist() == dual.weights().tolist()
 
 
+def test_damping_reacts_to_the_violation_itself():
+    """lambda 0.1, 0.15, 0 beside 0.5 times the violations 1, 0.5 and -3."""
+    dual = Lagrangian(multiplier_lr=0.1, initial_multiplier=0.0, damping=0.5)
+    found = history(dual, [[1.0], [0.5], [-3.0]])
+    assert found[:, 0].tolist() == pytest.approx([0.6, 0.4, 0.0])
+    assert dual.log()["multiplier"].tolist() == [0.0]
+
+
 def test_lagrangian_is_held_below_its_bound():
-    dual = Lagrangian(
-        multiplier_lr=1.0, multiplier_optimizer="ascent", max_multiplier=2.0, num_constraints=2
-    )
+    dual = Lagrangian(multiplier_lr=1.0, max_multiplier=2.0, num_constraints=2)
     assert history(dual, [[5.0, 0.1], [1.0, 0.1]])[:, 0].tolist() == [2.0, 2.0]
 
 
@@ -55,7 +61,9 @@ def test_lagrangian_with_adam():
         step = (first / (1 - beta_1**t)) / (np.sqrt(second / (1 - beta_2**t)) + epsilon)
         lam = np.maximum(lam + rate * step, 0.0)
         expected.append(lam)
-    dual = Lagrangian(multiplier_lr=rate, multiplier_optimizer="adam", num_constraints=2)
+    dual = Lagrangian(
+        multiplier_lr=rate, multiplier_optimizer="adam", damping=0.0, num_constraints=2
+    )
     np.testing.assert_allclose(history(dual, violations), expected, rtol=1e-9)
     assert (np.array(expected) == 0.0).any()
 
