@@ -367,7 +367,8 @@ class ConstrainedAgent(AdjustableAgent):
             self.constraints = with_limits(self.constraints, limits.tolist(), "cost_limit")
 
     def _new_episodes(self) -> None:
-        self.episodes = EpisodeRecord(self.constraints, self.reward_discount)
+        before = vars(self).get("episodes")
+        self.episodes = EpisodeRecord(self.constraints, self.reward_discount, before)
 
     def _log(self) -> TrainingLog:
         return TrainingLog(self.logger, [constraint.name for constraint in self.constraints])

@@ -20,15 +20,21 @@ class EpisodeRecord:
     Args:
         constraints: m of them.
         reward_discount: of the return.
+        before: the record so far, whose last measurement stays known.
     """
 
-    def __init__(self, constraints: Sequence[ConstraintSpec], reward_discount: float) -> None:
+    def __init__(
+        self,
+        constraints: Sequence[ConstraintSpec],
+        reward_discount: float,
+        before: EpisodeRecord | None = None,
+    ) -> None:
         self._discounts = (reward_discount, [constraint.discount for constraint in constraints])
         self._totals: EpisodeTotals | None = None  # of the episodes in progress
         self._fresh: list[Episode] = []  # ended since the last update
         self.recent: deque[Episode] = deque(maxlen=WINDOW)
-        self.last: Measurement | None = None
-        self._again = False
+        self.last: Measurement | None = None if before is None else before.last
+        self._again = before is not None and before._again
 
     def add(self, signals: np.ndarray, dones: np.ndarray) -> None:
         """Add one step's reward and costs, (N, 1 + m), and keep the episodes that it ended."""

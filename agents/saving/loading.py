@@ -148,7 +148,9 @@ def _made(
     arguments = _arguments(kind, saved, replaced, changes)
     schedule = schedule_of(arguments.pop("cost_limit", None))
     # Seeding would change random numbers of the program, and the constructor would print.
-    later = {name: arguments.pop(name) for name in ("seed", "verbose") if name in arguments}
+    later: dict[str, Any] = {
+        name: arguments.pop(name) for name in ("seed", "verbose") if name in arguments
+    }
     taken = inspect.signature(kind).parameters
     takes_all = any(one.kind is one.VAR_KEYWORD for one in taken.values())
     passed = {name: v for name, v in arguments.items() if takes_all or name in taken}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.save_util import save_to_zip_file
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
@@ -128,7 +129,7 @@ DICT = gym.spaces.Dict({"place": gym.spaces.Box(-4.0, 4.0, (2,), np.float32), "l
 def test_observations_of_any_kind(policy, space, shared):
     env = Bounds(observation_space=space)
     kwargs = {"policy_kwargs": {"net_arch": [8], "share_features_extractor": shared}}
-    model = sb3(env, policy=policy, n_steps=16, **kwargs)
+    model = sb3(env, policy=policy, **kwargs)
     agent = agents.PPOLag(policy, env, cost_limit=1.0, **(SMALL | kwargs)).warm_start(model)
     assert_acts_alike(model, agent, env)
     raw = (
@@ -237,7 +238,10 @@ def refusals():
     yield sb3(env, **relu), "activation_fn of the source is .*ReLU, and the agent's is .*Tanh; make"
     yield as_file(sb3(env, **relu)), "activation_fn of the source is .*ReLU"
     wide = {"policy_kwargs": {"net_arch": [64]}}
-    yield as_file(sb3(env, **wide)), r"mlp_extractor.policy_net.0.bias has the shape \(64,\)"
+    yield (
+        as_file(sb3(env, **wide)),
+        r"action_net.weight has the shape \(2, 64\) in the source and \(2, 16\)",
+    )
     yield as_file(sb3(Bounds(-2.0, 2.0))), "acts between -2.0 and 2.0, and the agent between -1.0"
     yield sb3(Bounds(-2.0, 2.0)), "action_space of the source is"
     yield as_file(sb3(env, use_sde=True)), "log_std has the shape"
@@ -267,8 +271,6 @@ def test_a_pickle_among_the_weights_does_not_run(tmp_path):
             return (open, (str(marker), "w"))
 
     agent = agents.PPOLag("MlpPolicy", INTEGRATOR, **SMALL)
-    from stable_baselines3.common.save_util import save_to_zip_file
-
     for weights in ({"policy": {"x": Marks()}}, {"policy": Marks()}, {"policy": {"x": 3}}):
         save_to_zip_file(tmp_path / "bad.zip", data={"a": Marks()}, params=weights)
         with pytest.raises(agents.SavedAgentError, match="weights in .* (cannot be read|are not)"):
