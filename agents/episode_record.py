@@ -34,7 +34,7 @@ class EpisodeRecord:
         self._fresh: list[Episode] = []  # ended since the last update
         self.recent: deque[Episode] = deque(maxlen=WINDOW)
         self.last: Measurement | None = None if before is None else before.last
-        self._again = before is not None and before._again
+        self._again: bool = before is not None and before._again
 
     def add(self, signals: np.ndarray, dones: np.ndarray) -> None:
         """Add one step's reward and costs, (N, 1 + m), and keep the episodes that it ended."""

@@ -197,8 +197,8 @@ def _check_range(space: spaces.Space, described: Any) -> None:
     """Compare the bounds of actions with the text that a file of Stable-Baselines3 has of them."""
     if not isinstance(space, spaces.Box) or not isinstance(described, dict):
         return
-    theirs = [described.get("low_repr"), described.get("high_repr")]
-    ours = [space.low_repr, space.high_repr]
+    theirs = [described.get("low"), described.get("high")]
+    ours = [str(space.low), str(space.high)]
     if None not in theirs and theirs != ours:
         raise ValueError(
             f"the source acts between {theirs[0]} and {theirs[1]}, and the agent between {ours[0]} "

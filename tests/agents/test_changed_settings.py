@@ -54,7 +54,6 @@ SAFE = {
 # Settings from which a change of the argument can be seen.
 FROM = {
     "cost_limit": {"cost_limit": 12.0},
-    "violation_gain": {"cost_limit": 8.5, "max_kl": 0.3},
     "normalize_lagrangian": {"normalize_advantage": False},
     "penalty_growth": {"primal_steps_per_dual_step": 1},
     "line_search_steps": {"max_kl": 300.0},
@@ -75,7 +74,13 @@ TO = {
     **{"clip_range": 0.01, "normalize_advantage": "separate", "normalize_lagrangian": True},
     **{"multiplier_lr": 2.0, "multiplier_optimizer": "adam", "max_multiplier": 0.01},
     **{"proportional_gain": 2.0, "integral_gain": 1.0, "derivative_gain": 5.0, "smoothing": 0.1},
-    **{"derivative_delay": 1, "max_weight": 0.01, "penalty": 3.0, "penalty_growth": 2.0},
+    **{
+        "derivative_delay": 1,
+        "max_weight": 0.01,
+        "damping": 3.0,
+        "penalty": 3.0,
+        "penalty_growth": 2.0,
+    },
     **{"primal_steps_per_dual_step": 1, "step_size": 0.05, "max_kl": 0.1, "cg_iterations": 1},
     **{"cg_damping": 2.0, "line_search_steps": 1, "backtrack": 0.3, "fisher_every": 7},
     **{"violation_gain": 20.0, "objective": "reinforce", "actor_learning_rate": 0.1},
@@ -178,6 +183,7 @@ UNSEEN = {
     ("PPO", "cost_limit"),  # the reference agent ignores costs
     ("PPO", "normalize_lagrangian"),
     ("PPO", "normalize_advantage"),
+    ("CPO", "violation_gain"),  # no step recovers here, however hard it is asked to
     ("SCPO", "max_tries"),  # one is enough here
     ("SCPO", "validation_horizon"),
 }
@@ -208,6 +214,12 @@ def test_the_policy_stays():
         ValueError, match="policy is 'MlpPolicy' and cannot become 'CnnPolicy': the"
     ):
         copied(agent, policy="CnnPolicy")
+
+
+def test_the_gain_of_cpo():
+    agent = made("CPO")
+    agent.violation_gain = 20.0
+    assert agent._update._gain == 20.0
 
 
 @pytest.mark.parametrize("name", ["PPOLag", "PPOALM"])
@@ -296,7 +308,8 @@ def test_the_learning_rate_acts_at_once_and_as_a_schedule():
     assert agent.policy.optimizer.param_groups[0]["lr"] == 5e-5
     agent.learning_rate = lambda progress: 1e-4 * (1 + progress)
     agent.learn(120)
-    assert agent.policy.optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
+    # The last of six rollouts starts with a sixth of the training remaining.
+    assert agent.policy.optimizer.param_groups[0]["lr"] == pytest.approx(1e-4 * (1 + 1 / 6))
     agent.learning_rate = None
     assert agent.learning_rate == agents.PPOLag.arguments()["learning_rate"]
 
