@@ -173,7 +173,7 @@ def test_from_another_agent(name, form):
     source = getattr(agents, name)(
         "MlpPolicy",
         INTEGRATOR,
-        learning_rate=lambda _: 1e-2,
+        learning_rate=lambda _: 1e-3,
         **(SMALL if "PPO" in name else {key: SMALL[key] for key in ("n_steps", "policy_kwargs")}),
     ).learn(192)
     with torch.no_grad():
