@@ -332,7 +332,7 @@ class TRPOALM(ConstrainedAgent):
     ) -> None: ...
 
 class CPO(ConstrainedAgent):
-    """Constrained policy optimization, for one constraint."""
+    """Constrained policy optimization."""
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import torch
 from safe_envs.contract.episode_totals import Episode
 
 Observations = torch.Tensor | dict[str, torch.Tensor]
+LARGEST_PIECE = 4096  # rows of one pass: more are no faster, and their activations fill the memory
 
 
 class Batch(NamedTuple):
@@ -56,6 +57,13 @@ def split(observations: Observations, size: int) -> list[Observations]:
         pieces = (value.split(size) for value in observations.values())
         return [dict(zip(observations, piece, strict=True)) for piece in zip(*pieces, strict=True)]
     return list(observations.split(size))
+
+
+def pieces(batch: Batch) -> list[Batch]:
+    """Return the batch in pieces of `LARGEST_PIECE` rows, without copying; the last is shorter."""
+    seen = split(batch.observations, LARGEST_PIECE)
+    columns = [column.split(LARGEST_PIECE) for column in batch[1:]]
+    return [Batch(*parts) for parts in zip(seen, *columns, strict=True)]
 
 
 def rows(observations: Observations, index: torch.Tensor | slice) -> Observations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -11,7 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import obs_as_tensor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.adjustable_agent import AdjustableAgent
@@ -20,7 +21,13 @@ from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
 from agents.rollout import Rollout, check_observations, checked_signals, final_observations
 from agents.schedules import LinearDecay
-from agents.shared_arguments import check_memory, check_shared, checked_device, without_no_ops
+from agents.shared_arguments import (
+    check_memory,
+    check_shared,
+    check_spaces,
+    checked_device,
+    without_no_ops,
+)
 from agents.signatures import Argument, arguments_of, docstring_of, signature_of
 from agents.training_env import (
     USUAL_DISCOUNT,
@@ -154,7 +161,7 @@ class ConstrainedAgent(AdjustableAgent):
             prepared = as_vec_env(env, n_envs, undeclared_constraints(limits))
         super().__init__(
             policy,
-            prepared,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
             learning_rate=learning_rate,
             n_steps=int(n_steps),
             gamma=USUAL_DISCOUNT,
@@ -172,6 +179,9 @@ class ConstrainedAgent(AdjustableAgent):
             device=checked_device(device),
             _init_setup_model=False,
         )
+        if prepared is not None:
+            check_spaces(policy, prepared.observation_space, prepared.action_space)
+            self._attach_env(prepared)
         for unused in ("ent_coef", "vf_coef", "max_grad_norm"):
             delattr(self, unused)  # where they apply, they are settings of the parts
         self.cost_gae_lambda = cost_gae_lambda
@@ -333,6 +343,16 @@ class ConstrainedAgent(AdjustableAgent):
         check_memory(
             self.n_steps * self.n_envs, self.observation_space, 1 + len(contract.constraints)
         )
+
+    def _attach_env(self, env: VecEnv | gym.Env) -> None:
+        """Wrap and keep the environments; Stable-Baselines3 refuses Box actions without bounds."""
+        self.env = self._wrap_env(env, self.verbose)
+        self.observation_space, self.action_space = (
+            self.env.observation_space,
+            self.env.action_space,
+        )
+        self.n_envs = self.env.num_envs
+        self._vec_normalize_env = unwrap_vec_normalize(self.env)
 
     def _setup_model(self) -> None:
         """Create the policy. There is no buffer: the rollout keeps the steps as they came."""

@@ -1,12 +1,12 @@
-"""Constrained policy optimization: the best step in a trust region that satisfies a constraint.
+"""Constrained policy optimization: the best step in a trust region that satisfies constraints.
 
-    max_x g . x   s.t.   c / T + b . x <= 0,   x . H x / 2 <= delta
+    max_x g . x   s.t.   c_i / T_i + b_i . x <= 0 for i = 1 .. m,   x . H x / 2 <= delta
 
-g and b are the gradients of mean[rho A_reward] and mean[rho A_cost], c is the measured violation
-of the episode's cost and T the mean (discounted) number of steps of an episode: a step changes
-the expected cost of an episode by about T mean[rho A_cost], so that c / T is the violation in the
-units of b . x. Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization",
-equations 10 to 14 and algorithm 1. (OmniSafe 0.5.0 uses c undivided.)
+g and b_i are the gradients of mean[rho A_reward] and mean[rho A_cost_i], c_i is the measured
+violation of the episode's cost and T_i the mean (discounted) number of steps of an episode: a step
+changes the expected cost of an episode by about T_i mean[rho A_cost_i], so that c_i / T_i is the
+violation in the units of b_i . x. Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained
+policy optimization", equations 10 to 14 and algorithm 1. (OmniSafe 0.5.0 uses c undivided.)
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from agents.actor_critic import MlpPolicy
 from agents.agent_settings import Recipe, make_part
 from agents.batch import Batch, Measurement
 from agents.constrained_agent import ConstrainedAgent
-from agents.cpo_step import CpoCase, CpoStep, cpo_step
+from agents.cpo_program import priced_step
+from agents.cpo_step import CpoCase
 from agents.divergence import estimated_divergence, log_ratios
 from agents.named_agents import TRPO_DEFAULTS
 from agents.primal.trpo import Acceptance, TrustRegionStep, inner
-from safe_envs.contract.argument_checks import check_number
+from safe_envs.contract.argument_checks import check_number, check_whole
 
 NO_STEP_YET = -1
 
@@ -36,12 +37,12 @@ class ViolationScale:
     """How strongly CPO reacts to the measured violation.
 
     Args:
-        violation_gain: factor on c / T where the constraint is violated. 1 is the paper's problem;
-            10 was measured on Hopper's velocity task, where 1 leaves costs at twice the limit.
-            With few samples the predicted effect of a step on the cost is optimistic, because the
-            step fits the noise of its own samples (2,048 steps of Hopper predicted -80 per episode;
-            the cost did not change). A larger gain recovers sooner and more often. OmniSafe in
-            effect uses the length of an episode.
+        violation_gain: factor on c_i / T_i of violated constraints. 1 is the paper's problem; 10 was
+            measured on Hopper's velocity task, where 1 leaves costs at twice the limit. With few
+            samples the predicted effect of a step on a cost is optimistic, because the step fits
+            the noise of its own samples (2,048 steps of Hopper predicted -80 per episode; the cost
+            did not change). A larger gain recovers sooner and more often. OmniSafe in effect uses
+            the length of an episode.
     """
 
     violation_gain: float = 10.0
@@ -51,36 +52,28 @@ class ViolationScale:
 
 
 class ConstrainedPolicyOptimization:
-    """CPO's update of a policy under one constraint.
+    """CPO's update of a policy under m constraints.
 
     If no episode ended since the last update, the last measured violation is used again. Until the
-    first episode has ended, nothing is known about the constraint and only the critics are fitted.
+    first episode has ended, nothing is known about the constraints and only the critics are fitted.
 
-    Differs from the paper: where the constraint is violated, the line search requires only that the
+    Differs from the paper: where a constraint is violated, the line search requires only that its
     cost's surrogate does not rise. It need not fall to the limit at once, and the reward's
     surrogate may fall.
 
     Args:
         trust_region: radius, linear solver and line search.
         scale: of the violation.
-        num_constraints: of the environment.
-
-    Raises:
-        ValueError: if that is not 1.
+        num_constraints: m, of the environment.
     """
 
     def __init__(
         self, trust_region: TrustRegionStep, scale: ViolationScale, num_constraints: int = 1
     ) -> None:
-        if num_constraints != 1:
-            raise ValueError(
-                f"CPO handles one constraint; the environment declares {num_constraints}: make it "
-                "with per_constraint=False if it has that argument, or use an agent for several, "
-                "such as PPOLag or PPOALM"
-            )
+        check_whole("num_constraints", num_constraints, low=1)
         self._trust_region, self._gain = trust_region, scale.violation_gain
-        self._violation: float | None = None  # per step, without the gain
-        self._multiplier = 0.0
+        self._violation: np.ndarray | None = None  # (m,) per step
+        self._multipliers: np.ndarray | None = np.zeros(num_constraints)
         self._case = NO_STEP_YET
 
     def update(
@@ -96,70 +89,79 @@ class ConstrainedPolicyOptimization:
             NonFiniteLossError: if a gradient or loss is NaN or infinite.
         """
         if measured is not None:
-            self._violation = float(measured.violation[0] / measured.horizon[0])
+            self._violation = measured.violation / measured.horizon
         report: dict[str, float] = {}
         if self._violation is not None:
-            gain = self._gain if self._violation > 0 else 1.0
-            report = self._improve(policy, batch, gain * self._violation)
+            gains = np.where(self._violation < 0.0, 1.0, self._gain)
+            report = self._improve(policy, batch, gains * self._violation)
         report |= self._trust_region.critic_descent.fit(policy, batch)
         return report | {"approx_kl": estimated_divergence(log_ratios(policy, batch))}
 
     def log(self) -> dict[str, np.ndarray]:
-        """Return the price nu of the cost, in reward per cost, and the case of the last step.
+        """Return the prices nu of the costs, in reward per cost, and the case of the last step.
 
-        A recovery step considers the cost alone and has no price. The cases are those of `CpoCase`,
-        and -1 before the first step.
+        A recovery step considers the costs alone and has no prices. The cases are those of
+        `CpoCase`, and -1 before the first step.
         """
         shown = {"case": np.array([float(self._case)])}
-        if np.isfinite(self._multiplier):
-            shown["weight"] = np.array([self._multiplier])
+        if self._multipliers is not None:
+            shown["weight"] = self._multipliers.copy()
         return shown
 
     def state(self) -> dict[str, Any]:
-        """Return the last measured violation per step, and the last price and case."""
+        """Return the last violation per step, the prices and the case; None is "none yet"."""
         return {
             "violation": self._violation,
-            "multiplier": self._multiplier,
+            "multipliers": self._multipliers,
             "case": self._case,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        violation = state["violation"]
-        self._violation = None if violation is None else float(violation)
-        self._multiplier, self._case = float(state["multiplier"]), int(state["case"])
+        self._violation = _array_or_none(state["violation"])
+        self._multipliers = _array_or_none(state["multipliers"])
+        self._case = int(state["case"])
 
-    def _improve(self, policy: MlpPolicy, batch: Batch, violation: float) -> dict[str, float]:
-        """Move the policy by CPO's step for this violation per step."""
-        advantages = batch.advantages - batch.advantages.mean(0)  # (n, 2)
+    def _improve(self, policy: MlpPolicy, batch: Batch, violation: np.ndarray) -> dict[str, float]:
+        """Move the policy by CPO's step for this violation per step, (m,)."""
+        advantages = batch.advantages - batch.advantages.mean(0)  # (n, 1 + m)
         region = self._trust_region
-        (g, b), (along_g, along_b) = region.natural_gradients(policy, batch, advantages)
-        solution = cpo_step(
-            inner(g, along_g), inner(b, along_g), inner(b, along_b), violation, region.max_kl
-        )
-        self._multiplier, self._case = solution.cost_multiplier, int(solution.case)
-        step = solution.along_reward * along_g + solution.along_cost * along_b
-        trial = region.search(policy, batch, advantages, step, _acceptance(solution, violation))
+        gradients, directions = region.natural_gradients(policy, batch, advantages)
+        products = np.array([[inner(v, along) for along in directions] for v in gradients])
+        found = priced_step(products, violation, region.max_kl)
+        is_recovery = found.case is CpoCase.UNRECOVERABLE
+        self._multipliers = None if is_recovery else found.cost_multipliers
+        self._case = int(found.case)
+        step = found.along_reward * directions[0]
+        for share, along in zip(found.along_costs.tolist(), directions[1:], strict=True):
+            step = step + share * along
+        trial = region.search(policy, batch, advantages, step, _acceptance(found.case, violation))
+        reward, *costs = trial.gains.tolist()
+        names = [f"cost_surrogate_gain/{i}" for i in range(len(costs))]
         return {
-            "surrogate_gain": float(trial.gains[0]),
-            "cost_surrogate_gain": float(trial.gains[1]),
+            "surrogate_gain": reward,
+            **dict(zip(names if len(costs) > 1 else ["cost_surrogate_gain"], costs, strict=True)),
             "step_fraction": trial.fraction,
             "kl": trial.divergence,
         }
 
 
-def _acceptance(solution: CpoStep, violation: float) -> Acceptance:
-    """Return the test that changes of the reward's and the cost's surrogate must pass.
+def _array_or_none(numbers: Any) -> np.ndarray | None:
+    return None if numbers is None else np.array(numbers, dtype=np.float64)
 
-    The cost may rise up to the limit, but not if it is already above it. The reward must rise
-    unless the constraint is violated.
+
+def _acceptance(case: CpoCase, violation: np.ndarray) -> Acceptance:
+    """Return the test that changes of the reward's and the costs' surrogates must pass.
+
+    Each cost may rise up to its limit, but not if it is already above it. The reward must rise
+    unless a constraint is violated.
     """
-    allowed = max(-violation, 0.0)
-    has_to_rise = solution.case not in (CpoCase.UNRECOVERABLE, CpoCase.RECOVERABLE)
+    allowed = np.maximum(-violation, 0.0)
+    has_to_rise = case not in (CpoCase.UNRECOVERABLE, CpoCase.RECOVERABLE)
 
     def acceptable(gains: torch.Tensor) -> bool:
-        reward, cost = float(gains[0]), float(gains[1])
-        return cost <= allowed and (reward > 0 or not has_to_rise)
+        reward, *costs = gains.tolist()
+        return bool((np.array(costs) <= allowed).all()) and (reward > 0 or not has_to_rise)
 
     return acceptable
 
@@ -171,7 +173,7 @@ def _build(settings: Mapping[str, Any], num_constraints: int) -> ConstrainedPoli
 
 
 class CPO(ConstrainedAgent):
-    """Constrained policy optimization, for one constraint.
+    """Constrained policy optimization.
 
     Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization". Batch size
     and the critics' learning rate are OmniSafe's.

@@ -13,6 +13,8 @@ import math
 from enum import IntEnum
 from typing import NamedTuple
 
+RESOLUTION = 1e-6  # of inner products, relative: the vectors are solutions in single precision
+
 
 class CpoCase(IntEnum):
     """Where the half-space c + b . x <= 0 lies relative to the trust region around x = 0."""
@@ -51,8 +53,9 @@ def cpo_step(q: float, r: float, s: float, c: float, delta: float) -> CpoStep:
 
     Differs from the paper: the paper distinguishes the cases by comparing two values of the dual
     function. Testing whether the natural gradient step is feasible is equivalent, and also works
-    where g and b are parallel, A = 0, and the dual's lambda is 0. Where the cost is too high and
-    does not depend on x at all, there is no recovery and the step is 0.
+    where g and b are parallel, A = 0, and the dual's lambda is 0. They count as parallel up to
+    A = 1e-6 q: beyond the plane the step would follow the rounding of single precision. Where the
+    cost is too high and does not depend on x at all, there is no recovery and the step is 0.
 
     Args:
         q: g . H^-1 g >= 0.
@@ -68,9 +71,9 @@ def cpo_step(q: float, r: float, s: float, c: float, delta: float) -> CpoStep:
     length = math.sqrt(2 * delta / q) if q > 0 else 0.0
     if case in (CpoCase.INSIDE, CpoCase.FLAT) or c + length * r <= 0:
         return CpoStep(length, 0.0, math.sqrt(q / (2 * delta)), 0.0, case)
-    across = max(q - r * r / s, 0.0)  # A
+    across = q - r * r / s  # A
     beyond = max(2 * delta - c * c / s, 0.0)  # B
-    if across == 0.0 or beyond == 0.0:  # the half-space leaves no freedom, or no use for it
+    if across <= RESOLUTION * q or beyond == 0.0:  # no use in a move along the plane, or no room
         return CpoStep(0.0, -c / s, 0.0, max(r / s, 0.0), case)
     lam = math.sqrt(across / beyond)
     return CpoStep(1 / lam, -(c + r / lam) / s, lam, (r + lam * c) / s, case)

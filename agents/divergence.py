@@ -11,13 +11,18 @@ from __future__ import annotations
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch
+from agents.batch import Batch, pieces
 
 
 @torch.no_grad()
 def log_ratios(policy: MlpPolicy, batch: Batch) -> torch.Tensor:
     """Return log(pi / pi_old) of the batch's actions under the policy as it is now, (n,)."""
-    return policy.log_probs(batch.observations, batch.actions) - batch.log_probs
+    return torch.cat(
+        [
+            policy.log_probs(part.observations, part.actions) - part.log_probs
+            for part in pieces(batch)
+        ]
+    )
 
 
 def divergence_terms(log_ratio: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,11 @@
-"""Runs agents on environments and compares them: `python -m baselines --help`."""
+"""Runs agents on environments and compares them: `python -m baselines --help`.
+
+`baselines.tuned("PPOLag", "Safe/DeepSeaTreasure-v0", seed=0)` makes an agent with tuned settings.
+"""
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 
 def check_agents_is_neighbor(folder: Path) -> None:
@@ -23,3 +27,13 @@ def check_agents_is_neighbor(folder: Path) -> None:
 
 
 check_agents_is_neighbor(Path(__file__).parent)
+
+__all__ = ["tuned"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "tuned":
+        raise AttributeError(f"module 'baselines' has no attribute {name!r}; it has {__all__}")
+    from baselines.tuned_agent import tuned  # imports PyTorch
+
+    return tuned

@@ -2,26 +2,35 @@
 
 The Fisher matrix of a policy is the Hessian of the mean divergence from the current policy,
 
-    F = d^2/dtheta^2 mean_s KL(pi_old(.|s) || pi_theta(.|s))   at theta = theta_old,
+    F = d^2/dtheta^2 mean_s KL(pi_old(.|s) || pi_theta(.|s))   at theta = theta_old.
 
-so that F v is the gradient of (gradient of KL) . v: two backward passes and no matrix. Source:
-Schulman et al. (2015), "Trust region policy optimization", appendix C. All vectors are flat,
-of the length of the actor's parameters.
+With coordinates z(s) of the distributions in which the divergence is |z - z_old|^2 / 2 to second
+order, F = mean_s J(s)' J(s) with the Jacobian J = dz/dtheta, so that F v takes one product with J
+and one with its transpose. Sources: Schulman et al. (2015), "Trust region policy optimization",
+appendix C; Martens (2020), "New insights and perspectives on the natural gradient method", on the
+generalized Gauss-Newton matrix.
+
+Rows are taken in pieces and the pieces summed, so that the memory does not grow with the batch.
+All vectors are flat, of the length of the actor's parameters.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from stable_baselines3.common.distributions import Distribution, kl_divergence
+from torch.distributions import Bernoulli, Categorical, Normal
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, Observations
+from agents.batch import LARGEST_PIECE, Batch, Observations, pieces, split
 from agents.flat_parameters import flat_gradient
 
 Product = Callable[[torch.Tensor], torch.Tensor]
+KEPT_PIECES = 8  # of a batch, whose graphs are kept from one product to the next
 SMALLEST_RESIDUAL = 1e-5  # of conjugate gradient, relative to the right-hand side
 
 
@@ -43,8 +52,12 @@ def conjugate_gradient(
         iterations: largest number of products.
         tolerance: stop at a residual of this size relative to b.
     """
+    largest = float(target.abs().max())
+    if largest == 0.0:
+        return torch.zeros_like(target)
+    unit = 2.0 ** math.floor(math.log2(largest))  # squares of tiny or huge entries leave the range
     solution = torch.zeros_like(target)
-    residual = target.clone()
+    residual = target / unit
     direction = residual.clone()
     size = residual.dot(residual)
     enough = tolerance**2 * float(size)
@@ -57,7 +70,20 @@ def conjugate_gradient(
         residual = residual - step * image
         before, size = size, residual.dot(residual)
         direction = residual + (size / before) * direction
-    return solution
+    return unit * solution
+
+
+class Linearization(NamedTuple):
+    """The Jacobian J of the coordinates of b distributions, as functions of the parameters.
+
+    v -> J v is the derivative of (transposed . v) with respect to the seed: two backward passes
+    give a product with J (Townsend (2017), "A new trick for calculating Jacobian vector
+    products"), and need of a network no more than second derivatives need.
+    """
+
+    coordinates: torch.Tensor  # z, (b, k)
+    seed: torch.Tensor  # u, (b, k)
+    transposed: torch.Tensor  # J' u, (d,)
 
 
 def fisher_product(policy: MlpPolicy, observations: Observations, damping: float) -> Product:
@@ -67,32 +93,99 @@ def fisher_product(policy: MlpPolicy, observations: Observations, damping: float
         policy: its parameters must not change while the product is in use.
         observations: states that the divergence is averaged over.
         damping: added to the diagonal; F alone is singular wherever a parameter does not matter.
+
+    Raises:
+        TypeError: for a distribution of actions whose Fisher matrix is not known.
     """
     parameters = policy.actor_parameters()
-    divergence = mean_divergence(action_distribution(policy, observations), policy, observations)
-    gradient = flat_gradient(divergence, parameters, create_graph=True)
+    parts = split(observations, LARGEST_PIECE)
+    keep = len(parts) <= KEPT_PIECES
+
+    def linearized(part: Observations) -> Linearization:
+        coordinates = isometric_coordinates(policy.seen_distribution(part))
+        seed = torch.zeros_like(coordinates, requires_grad=True)
+        transposed = flat_gradient((seed * coordinates).sum(), parameters, create_graph=True)
+        return Linearization(coordinates, seed, transposed)
+
+    kept = [linearized(part) for part in parts] if keep else []
 
     def product(vector: torch.Tensor) -> torch.Tensor:
-        along = gradient.dot(vector)
-        return flat_gradient(along, parameters, retain_graph=True) + damping * vector
+        total, count = torch.zeros_like(vector), 0
+        linearizations: Iterable[Linearization] = kept or map(linearized, parts)
+        for linear in linearizations:
+            along = linear.transposed.dot(vector)
+            (moved,) = torch.autograd.grad(along, linear.seed, retain_graph=True)  # J v
+            moved_along = (linear.coordinates * moved).sum()
+            total += flat_gradient(moved_along, parameters, retain_graph=keep)  # J' J v
+            count += len(moved)
+        return total / count + damping * vector
 
     return product
 
 
-def action_distribution(policy: MlpPolicy, observations: Observations) -> Distribution:
-    """Return the policy's distributions of actions now, which later updates do not change."""
+def isometric_coordinates(distribution: Distribution) -> torch.Tensor:
+    """Return coordinates z, (b, k), of b distributions with the identity as their Fisher matrix.
+
+    KL(p || p + dp) = |dz|^2 / 2 to second order in dp. Probabilities have z = 2 sqrt(p), because
+    their divergence is sum_i dp_i^2 / (2 p_i). A Gaussian has z = (mean / sigma, sqrt(2) log sigma)
+    where the first sigma is held. Independent components of an action have coordinates each.
+
+    Raises:
+        TypeError: for other distributions.
+    """
+    whole = distribution.distribution
+    components = whole if isinstance(whole, Sequence) else [whole]
+    return torch.cat([one for part in components for one in _coordinates(part)], dim=1)
+
+
+def _coordinates(distribution: object) -> list[torch.Tensor]:
+    if isinstance(distribution, Normal):
+        deviation = distribution.stddev
+        return [distribution.mean / deviation.detach(), math.sqrt(2) * deviation.log()]
+    if isinstance(distribution, Categorical):
+        return [2 * torch.exp(distribution.logits / 2)]
+    if isinstance(distribution, Bernoulli):
+        logits = distribution.logits
+        return [
+            2 * torch.exp(torch.nn.functional.logsigmoid(signed) / 2)
+            for signed in (logits, -logits)
+        ]
+    raise TypeError(
+        f"the policy's distribution of actions is {type(distribution).__name__}; a trust region "
+        "knows Normal, Categorical and Bernoulli: use one of these, or an agent without a trust "
+        "region, such as PPOLag"
+    )
+
+
+def action_distributions(policy: MlpPolicy, observations: Observations) -> list[Distribution]:
+    """Return the policy's distributions of actions now, one per piece of `LARGEST_PIECE` rows.
+
+    Later updates do not change them.
+    """
     with torch.no_grad():
         # A policy has one distribution object, whose content every call replaces.
-        return copy.copy(policy.seen_distribution(observations))
+        return [
+            copy.copy(policy.seen_distribution(part)) for part in split(observations, LARGEST_PIECE)
+        ]
 
 
 def mean_divergence(
-    old: Distribution, policy: MlpPolicy, observations: Observations
+    old: Sequence[Distribution], policy: MlpPolicy, observations: Observations
 ) -> torch.Tensor:
-    """Return the mean of KL(pi_old(.|s) || pi(.|s)) over the observations, a scalar."""
-    divergence = kl_divergence(old, policy.seen_distribution(observations))
-    # Independent components of an action have a divergence each.
-    return divergence.reshape(len(divergence), -1).sum(1).mean()
+    """Return the mean of KL(pi_old(.|s) || pi(.|s)) over the observations, a scalar.
+
+    Args:
+        old: what `action_distributions` returned for these observations.
+        policy: pi.
+        observations: the states s.
+    """
+    total, count = torch.zeros(()), 0
+    for before, part in zip(old, split(observations, LARGEST_PIECE), strict=True):
+        divergence = kl_divergence(before, policy.seen_distribution(part))
+        # Independent components of an action have a divergence each.
+        total = total + divergence.reshape(len(divergence), -1).sum(1).sum()
+        count += len(divergence)
+    return total / count
 
 
 def surrogate_gains(policy: MlpPolicy, batch: Batch, advantages: torch.Tensor) -> torch.Tensor:
@@ -101,8 +194,8 @@ def surrogate_gains(policy: MlpPolicy, batch: Batch, advantages: torch.Tensor) -
     It is the change of the surrogate mean[rho A] since the batch was sampled: 0 at pi_old.
     Source: Schulman et al. (2015), equation 14.
     """
-    log_ratio = policy.log_probs(batch.observations, batch.actions) - batch.log_probs
-    return torch.expm1(log_ratio) @ advantages / len(advantages)
+    parts = pieces(batch._replace(advantages=advantages))
+    return torch.stack([_share_of_gains(policy, part, len(advantages)) for part in parts]).sum(0)
 
 
 def surrogate_gradients(
@@ -110,5 +203,15 @@ def surrogate_gradients(
 ) -> list[torch.Tensor]:
     """Return the gradient of `surrogate_gains` for each of j advantages, j vectors (d,)."""
     parameters = policy.actor_parameters()
-    gains = surrogate_gains(policy, batch, advantages)
-    return [flat_gradient(gain, parameters, retain_graph=True) for gain in gains]
+    gradients: list[torch.Tensor] = []
+    for part in pieces(batch._replace(advantages=advantages)):
+        gains = _share_of_gains(policy, part, len(advantages))
+        more = [flat_gradient(gain, parameters, retain_graph=True) for gain in gains]
+        gradients = [a + b for a, b in zip(gradients, more, strict=True)] if gradients else more
+    return gradients
+
+
+def _share_of_gains(policy: MlpPolicy, part: Batch, count: int) -> torch.Tensor:
+    """Return what a part of a batch of `count` rows adds to the gains, (j,)."""
+    log_ratio = policy.log_probs(part.observations, part.actions) - part.log_probs
+    return torch.expm1(log_ratio) @ part.advantages / count

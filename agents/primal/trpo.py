@@ -22,7 +22,7 @@ from agents.critic_descent import CriticDescent, NonFiniteLossError
 from agents.divergence import estimated_divergence, log_ratios
 from agents.flat_parameters import flat_values, set_flat_values
 from agents.primal.conjugate_gradient import (
-    action_distribution,
+    action_distributions,
     conjugate_gradient,
     fisher_product,
     mean_divergence,
@@ -105,7 +105,7 @@ class TrustRegionStep:
             advantages: (n, j).
 
         Raises:
-            NonFiniteLossError: if a gradient is NaN or infinite.
+            NonFiniteLossError: if a gradient or a solution is NaN or infinite.
         """
         gradients = surrogate_gradients(policy, batch, advantages)
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
@@ -116,6 +116,11 @@ class TrustRegionStep:
         seen = rows(batch.observations, slice(None, None, self.fisher_every))
         product = fisher_product(policy, seen, self.cg_damping)
         solutions = [conjugate_gradient(product, g, self.cg_iterations) for g in gradients]
+        if not all(torch.isfinite(solution).all() for solution in solutions):
+            raise NonFiniteLossError(
+                "the natural gradient is not finite, for the Fisher matrix is singular up to "
+                f"rounding; raise cg_damping, which is {self.cg_damping}"
+            )
         return gradients, solutions
 
     @torch.no_grad()
@@ -141,7 +146,7 @@ class TrustRegionStep:
         """
         parameters = policy.actor_parameters()
         start = flat_values(parameters)
-        old = action_distribution(policy, batch.observations)
+        old = action_distributions(policy, batch.observations)
         for attempt in range(self.line_search_steps):
             fraction = self.backtrack**attempt
             set_flat_values(parameters, start + fraction * step)

@@ -80,11 +80,13 @@ def check_like(saved: Any, fresh: Any, place: str) -> None:
     """Check that a state in a file has the form of the state of a new agent.
 
     Where the new one has an array, the saved one has an array of that shape, where it has a number
-    a number, and so on. What is None or empty in the new one may be anything without NaN.
+    a number, and so on, or None. What is None or empty in the new one may be anything without NaN.
 
     Raises:
         SavedAgentError: if it has not.
     """
+    if saved is None:
+        return  # not known; where that cannot be, `load_state` says so
     if isinstance(fresh, Mapping) and fresh:
         if not isinstance(saved, Mapping) or saved.keys() != fresh.keys():
             raise SavedAgentError(f"{place} in the file does not hold {', '.join(map(str, fresh))}")

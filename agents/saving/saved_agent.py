@@ -225,11 +225,12 @@ class SavedAgent:
         check_like(state, update.state(), "update")
         try:
             update.load_state(state)
+            log = update.log()
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise SavedAgentError(
                 f"what the agent remembers cannot be read from {self.shown}: {error!r}"
             ) from error
-        for name, prices in update.log().items():
+        for name, prices in log.items():
             if name in ("weight", "multiplier") and not (prices >= 0).all():
                 raise SavedAgentError(
                     f"the {name} in {self.shown} is {prices.tolist()}; prices are >= 0"

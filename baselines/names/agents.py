@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import agents
 from agents.named_agents import NAMED_AGENTS
+from agents.schedules import LinearDecay
 from agents.tabular.lin_npg_pd import lin_npg_pd
 from agents.tabular.lin_ppo_lag import lin_ppo_lag
 from agents.tabular.lin_reload import lin_reload
@@ -107,12 +108,17 @@ def default_hyperparameters(agent: str) -> dict[str, Any]:
     if agent_kind == "deep agent":
         kind: type[agents.ConstrainedAgent] = getattr(agents, agent)
         own = {k: v for k, v in kind.arguments().items() if k not in SET_BY_RUNNER}
-        return {**own, **RUNNER_SETTINGS}
+        return {**{k: _as_data(v) for k, v in own.items()}, **RUNNER_SETTINGS}
     return {
         name: parameter.default
         for name, parameter in inspect.signature(solver_named(agent)).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY and name not in STARTING_POINTS
     }
+
+
+def _as_data(default: Any) -> Any:
+    """Return a default as it is written in files of hyperparameters."""
+    return f"lin_{default.start:g}" if isinstance(default, LinearDecay) else default
 
 
 def takes_parameters(agent: str) -> bool:

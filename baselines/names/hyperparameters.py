@@ -67,6 +67,11 @@ def parse_overrides(texts: Sequence[str]) -> Overrides:
     return overrides
 
 
+def check_settings(agent: str, settings: Hyperparameters) -> None:
+    """Raise ValueError if the agent has no hyperparameter of one of these names."""
+    _check_keys(settings, default_hyperparameters(agent), f"of {agent}")
+
+
 def _tables(path: Path) -> dict[str, Hyperparameters]:
     if not path.exists():
         return {}

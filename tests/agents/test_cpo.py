@@ -15,7 +15,10 @@ from agents.cpo import ConstrainedPolicyOptimization, ViolationScale
 from agents.cpo_step import CpoCase, cpo_step
 from agents.critic_descent import CriticDescent
 from agents.flat_parameters import flat_values
+from agents.gymnasium_vec_env import GymnasiumVecEnv
 from agents.primal.trpo import TrustRegionStep
+from safe_envs.contract.vector_env import NativeVectorEnv
+from tests.agents.quadratic_bandit import TWO
 
 RADIUS = 0.02  # delta of the random problems
 DEEP_SEA = "Safe/DeepSeaTreasure-v0"
@@ -132,27 +135,30 @@ def test_steps_by_hand(problem, along, case):
     assert (found.along_reward, found.along_cost) == pytest.approx(along)
 
 
-def make_policy_and_batch():
+def make_policy_and_batch(m=1):
     torch.manual_seed(0)
     policy = MlpPolicy(
-        Box(-1, 1, (3,)), Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[8], num_costs=1
+        Box(-1, 1, (3,)), Box(-1, 1, (2,)), lambda _: 1e-3, net_arch=[8], num_costs=m
     )
     observations = torch.randn(400, 3)
     with torch.no_grad():
         actions = policy.sample_actions(observations)
         log_probs = policy.log_probs(observations, actions)
-    advantages = torch.randn(400, 2) + actions @ torch.tensor([[1.0, 0.5], [0.0, 1.0]])
+    pulls = torch.tensor([[1.0, 0.5, -0.5], [0.0, 1.0, 0.5]])[:, : 1 + m]
+    advantages = torch.randn(400, 1 + m) + actions @ pulls
     return policy, Batch(observations, actions, log_probs, advantages, advantages)
 
 
-def make_update(gain=1.0):
+def make_update(gain=1.0, m=1):
     return ConstrainedPolicyOptimization(
-        TrustRegionStep(CriticDescent(n_epochs=1), cg_damping=1e-3), ViolationScale(gain)
+        TrustRegionStep(CriticDescent(n_epochs=1), cg_damping=1e-3), ViolationScale(gain), m
     )
 
 
 def measured(violation, horizon):
-    return Measurement(np.array([violation]), np.array([horizon]), 3)
+    """Of one constraint, or of as many as there are numbers."""
+    violation = np.atleast_1d(violation)
+    return Measurement(violation, np.zeros(len(violation)), np.full(len(violation), horizon), 3)
 
 
 @pytest.mark.parametrize("horizon", [10.0, 1000.0])
@@ -225,10 +231,87 @@ def test_update_is_complete_when_constructed():
     assert log == {"weight": [0.0], "case": [-1.0]}
 
 
-def test_refuses_several_constraints():
-    message = "^CPO handles one constraint; the environment declares 2: make it with per_constraint"
-    with pytest.raises(ValueError, match=message):
-        CPO("MlpPolicy", gym.make(DEEP_SEA, per_constraint=True))
+@pytest.mark.parametrize(
+    ("violation", "case"),
+    [
+        ((-100.0, -200.0), CpoCase.INSIDE),
+        ((-0.1, -0.05), CpoCase.CROSSING),
+        ((0.5, -0.1), CpoCase.RECOVERABLE),
+        ((100.0, -0.1), CpoCase.UNRECOVERABLE),
+        ((100.0, 1.0), CpoCase.UNRECOVERABLE),
+    ],
+)
+def test_line_search_keeps_every_cost(violation, case):
+    """Costs within their limits may rise up to them; violated ones may not rise."""
+    (policy, batch), update = make_policy_and_batch(m=2), make_update(m=2)
+    report = update.update(policy, batch, measured(violation, 10.0), 1.0)
+    shown = update.log()
+    assert shown["case"].tolist() == [case]
+    assert ("weight" in shown) == (case is not CpoCase.UNRECOVERABLE)
+    assert 0 < report["kl"] <= 0.01
+    rises = np.array([report[f"cost_surrogate_gain/{i}"] for i in range(2)])
+    assert (rises <= np.maximum(-np.array(violation) / 10.0, 0.0)).all()
+    assert (rises[np.array(violation) > 0] < 0).all()
+    if max(violation) < 0:
+        assert report["surrogate_gain"] > 0
+
+
+def test_prices_are_the_linear_programs_where_the_reward_is_a_sum_of_costs():
+    """With A_r = 2 A_1 + A_2 / 2 a unit of the first cost is worth 2, of the second 1/2.
+
+    Conjugate gradient stops early.
+    """
+    (policy, batch), update = make_policy_and_batch(m=2), make_update(m=2)
+    costs = batch.advantages[:, 1:]
+    batch = batch._replace(advantages=torch.cat((costs @ torch.tensor([[2.0], [0.5]]), costs), 1))
+    update.update(policy, batch, measured((-0.1, -0.1), 10.0), 1.0)
+    np.testing.assert_allclose(update.log()["weight"], [2.0, 0.5], rtol=1e-2)
+
+
+def test_step_ends_on_both_limits():
+    """A longer way off would be refused by the line search, a shorter one earns less."""
+    (policy, batch), update = make_policy_and_batch(m=2), make_update(m=2)
+    costs = batch.advantages[:, 1:]
+    batch = batch._replace(advantages=torch.cat((costs.sum(1, keepdim=True), costs), 1))
+    report = update.update(policy, batch, measured((-0.1, 0.2), 10.0), 1.0)
+    for i, expected in enumerate([0.01, -0.02]):
+        change = report[f"cost_surrogate_gain/{i}"]
+        assert change == pytest.approx(report["step_fraction"] * expected, rel=0.1)
+
+
+@pytest.mark.parametrize("violation", [(0.5,), (100.0,), (-0.1, 0.2), (100.0, -0.1)])
+def test_goes_on_from_its_state(violation):
+    m = len(violation)
+    (policy, batch), first = make_policy_and_batch(m), make_update(m=m)
+    first.update(policy, batch, measured(violation, 10.0), 1.0)
+    second = make_update(m=m)
+    second.load_state({name: part for name, part in first.state().items()})
+    assert str(second.log()) == str(first.log())
+    reports = []
+    for update in (first, second):
+        policy, batch = make_policy_and_batch(m)
+        reports.append(update.update(policy, batch, None, 1.0))
+    assert reports[0] == reports[1]
+    assert reports[0]["kl"] > 0
+
+
+def test_held_violation_follows_a_new_gain():
+    """The state holds what was measured, not what the old gain made of it."""
+    (policy, batch), first = make_policy_and_batch(), make_update(gain=1.0)
+    first.update(policy, batch, measured(0.05, 10.0), 1.0)
+    second = make_update(gain=4.0)
+    second.load_state(first.state())
+    policy, batch = make_policy_and_batch()
+    report = second.update(policy, batch, None, 1.0)
+    taken_back = -4.0 * 0.005 * report["step_fraction"]
+    assert report["cost_surrogate_gain"] == pytest.approx(taken_back, rel=0.1)
+
+
+def test_state_of_a_new_update_is_no_violation_and_prices_of_zero():
+    state = make_update(m=2).state()
+    assert state["violation"] is None
+    assert state["multipliers"].tolist() == [0.0, 0.0]
+    assert state["case"] == -1
 
 
 class ExactCosts(BaseCallback):
@@ -272,3 +355,38 @@ def test_learns_deep_sea_treasure(seed):
     assert value == pytest.approx(0.37370596, abs=0.04)
     assert cost - 0.15 <= 0.03
     assert np.median(tail[:, 2]) == pytest.approx(1.00222222, abs=0.2)
+
+
+class Answers(BaseCallback):
+    """Keeps the mean answer and the prices after every rollout."""
+
+    def _init_callback(self):
+        self.answers, self.prices = [], []
+
+    def _on_rollout_end(self):
+        self.answers.append(self.model.predict(np.ones(1), deterministic=True)[0])
+        self.prices.append(self.model.constraint_state().get("weight", np.full(2, np.nan)))
+
+    def _on_step(self):
+        return True
+
+
+def test_two_constraints_end_at_the_optimum_of_the_quadratic_program():
+    agent = CPO(
+        "MlpPolicy",
+        GymnasiumVecEnv(NativeVectorEnv(TWO, 256, None, "SameStep")),
+        n_steps=2,
+        batch_size=512,
+        n_epochs=5,
+        learning_rate=0.03,
+        policy_kwargs={"net_arch": {"pi": [], "vf": []}, "log_std_init": -1.0},
+        seed=0,
+    )
+    track = Answers()
+    agent.learn(512 * 50, callback=track)
+    answer, multipliers = TWO.optimum()
+    assert (multipliers > 0).all()
+    found = np.mean(track.answers[-10:], axis=0)
+    assert np.linalg.norm(found - answer) < 0.03 * np.linalg.norm(answer)
+    prices = np.nanmean(track.prices[-10:], axis=0)
+    assert np.linalg.norm(prices - multipliers) < 0.1 * np.linalg.norm(multipliers)

@@ -9,71 +9,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 import agents
 from agents.gymnasium_vec_env import GymnasiumVecEnv
 from agents.tabular import linear_program
-from safe_envs import ConstraintSpec
-from safe_envs.contract.dynamics import BatchStep
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.tabular.deep_sea_treasure import deep_sea_treasure_model
+from tests.agents.quadratic_bandit import ONE, TWO
 
 LINEAR = {"net_arch": {"pi": [], "vf": []}}
-
-
-class QuadraticBandit:
-    """One question, one answer: reward -|a - a0|^2, costs C a + 5, which are >= 0 in the box.
-
-    With limits b on the mean costs the best mean answer solves a quadratic program. Where both
-    constraints are active: 2 (a0 - a) = C^T lambda and C a + 5 = b.
-    """
-
-    target = np.array([1.0, 0.5])
-    offset = 5.0
-    render_fps = 30
-
-    def __init__(self, slopes, active_at):
-        self.slopes, self.active_at = np.array(slopes), np.array(active_at)
-        limits = self.offset + self.active_at
-        self.constraints = tuple(
-            ConstraintSpec(f"cost_{i}", float(limit)) for i, limit in enumerate(limits)
-        )
-        self.reward_discount = 1.0
-        self.cost_high = np.full(len(limits), 10.0)
-        self.single_observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float64)
-        self.single_action_space = gym.spaces.Box(-2.0, 2.0, (2,), np.float32)
-
-    def optimum(self):
-        """Return the best mean answer and the multipliers, all constraints active."""
-        gram = self.slopes @ self.slopes.T
-        multipliers = np.linalg.solve(gram, 2 * (self.slopes @ self.target - self.active_at))
-        return self.target - self.slopes.T @ multipliers / 2, multipliers
-
-    def initial_states(self, rng, count):
-        return np.ones(count)
-
-    def noise(self, rng, count):
-        return np.empty((count, 0))
-
-    def step(self, states, actions, noise):
-        rewards = -np.square(actions - self.target).sum(1)
-        costs = actions @ self.slopes.T + self.offset
-        return BatchStep(states.copy(), rewards, costs, np.ones(len(states), bool), None)
-
-    def observe(self, states):
-        return states[:, None].copy()
-
-    def margins(self, states):
-        return None
-
-    def start_details(self, states):
-        return None
-
-    def frame(self, state):
-        return np.zeros((1, 1, 3), np.uint8)
-
-    def close(self):
-        pass
-
-
-ONE = QuadraticBandit([[1.0, 1.0]], [0.5])
-TWO = QuadraticBandit([[1.0, 0.5], [-0.2, 1.0]], [0.4, 0.0])
 
 
 class Track(BaseCallback):

@@ -131,7 +131,7 @@ def test_the_policies_do_change(plain_runs):
 def test_shifted_bounds_and_observations(name):
     """Shifts and other factors round signals and inputs by 1e-16, and networks see float32.
 
-    Conjugate gradients in single precision amplify that: agents with a trust region may be 2e-6 off.
+    Conjugate gradients in single precision amplify that: trust regions may be 2e-6 off.
     """
     units = {"low": 3.0, "high": 10.0, "seen": np.array([3e-2, 50.0, 7.0]), "shift": 10.0}
     units |= {"reward": 40.0, "costs": (1e-3, 1e3, 0.7), "dtype": np.float64}

@@ -1,16 +1,23 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
+import agents.batch
+import agents.primal.conjugate_gradient as conjugate_gradient_file
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
 from agents.flat_parameters import flat_values, set_flat_values
 from agents.primal.conjugate_gradient import (
-    action_distribution,
+    action_distributions,
     conjugate_gradient,
     fisher_product,
+    isometric_coordinates,
     mean_divergence,
     surrogate_gains,
     surrogate_gradients,
@@ -43,6 +50,16 @@ def make_policy(action_space, hidden=(5,), seed=0):
     return policy
 
 
+@pytest.fixture(params=["one piece", "kept pieces", "pieces"])
+def in_pieces(request, monkeypatch):
+    """The same batch as a whole, and in pieces whose graphs are kept or built for each product."""
+    if request.param != "one piece":
+        for module in (agents.batch, conjugate_gradient_file):
+            monkeypatch.setattr(module, "LARGEST_PIECE", 4)
+    if request.param == "pieces":
+        monkeypatch.setattr(conjugate_gradient_file, "KEPT_PIECES", 0)
+
+
 def products_with_identity(product, size):
     return torch.stack([product(row) for row in torch.eye(size, dtype=torch.float64)])
 
@@ -69,16 +86,28 @@ def test_length_is_right_however_early_it_stops(iterations):
     assert float(x @ h @ x) == pytest.approx(float(x @ target), rel=1e-9)
 
 
+@pytest.mark.parametrize("power", [-100, -60, 60, 100])
+def test_size_of_the_right_hand_side_does_not_matter(power):
+    """Squares of such numbers are 0 or infinite in single precision."""
+    rng = np.random.default_rng(0)
+    root = torch.from_numpy(rng.normal(size=(20, 20))).float()
+    h, target = root @ root.T, torch.from_numpy(rng.normal(size=20)).float()
+    plain = conjugate_gradient(lambda v: h @ v, target, 7)
+    found = conjugate_gradient(lambda v: h @ v, 2.0**power * target, 7)
+    assert torch.equal(found, 2.0**power * plain)
+
+
 def test_solves_for_nothing():
     zero = torch.zeros(4)
     assert conjugate_gradient(lambda v: 2 * v, zero, 10).tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.usefixtures("in_pieces")
 @pytest.mark.parametrize("space", ACTION_SPACES, ids=lambda space: type(space).__name__)
 def test_fisher_product_is_the_derivative_of_the_divergences_gradient(space):
     policy, obs = make_policy(space), torch.randn(7, 3)
     parameters = policy.actor_parameters()
-    start, old = flat_values(parameters), action_distribution(policy, obs)
+    start, old = flat_values(parameters), action_distributions(policy, obs)
     vector = torch.randn_like(start)
     found = fisher_product(policy, obs, damping=0.25)(vector)
 
@@ -95,6 +124,7 @@ def test_fisher_product_is_the_derivative_of_the_divergences_gradient(space):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.usefixtures("in_pieces")
 def test_fisher_matrix_of_a_linear_gaussian():
     """E[x x'] / sigma_i^2 for row i of the mean's weights, and 2 for every log deviation."""
     policy, obs = make_policy(Box(-1, 1, (2,)), hidden=()), torch.randn(9, 3)
@@ -108,6 +138,7 @@ def test_fisher_matrix_of_a_linear_gaussian():
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("in_pieces")
 def test_fisher_matrix_of_a_linear_categorical():
     """E[(diag p - p p') x x'], the variance of grad log pi."""
     policy, obs = make_policy(Discrete(3), hidden=()), torch.randn(9, 3)
@@ -121,11 +152,26 @@ def test_fisher_matrix_of_a_linear_categorical():
     torch.testing.assert_close(found, expected[order][:, order], rtol=1e-9, atol=1e-12)
 
 
+def test_refuses_distributions_it_does_not_know():
+    class Pair(Distribution):
+        distribution = torch.distributions.Beta(torch.ones(3, 2), torch.ones(3, 2))
+        proba_distribution_net = proba_distribution = log_prob = entropy = sample = mode = None
+        actions_from_params = log_prob_from_params = None
+
+    message = (
+        "^the policy's distribution of actions is Beta; a trust region knows Normal, Categ.*PPO"
+    )
+    with pytest.raises(TypeError, match=message):
+        isometric_coordinates(Pair())
+
+
+@pytest.mark.usefixtures("in_pieces")
 def test_divergence_of_gaussians():
     """log(s'/s) + (s^2 + (m - m')^2) / (2 s'^2) - 1/2, summed over the action's components."""
-    policy, obs = make_policy(Box(-1, 1, (2,)), hidden=()), torch.randn(4, 3)
-    old = action_distribution(policy, obs)
-    mean, deviation = old.distribution.mean.clone(), policy.log_std.detach().exp()
+    policy, obs = make_policy(Box(-1, 1, (2,)), hidden=()), torch.randn(9, 3)
+    old = action_distributions(policy, obs)
+    means = [part.distribution.mean.clone() for part in old]
+    deviation = policy.log_std.detach().exp()
     with torch.no_grad():
         policy.action_net.bias += torch.tensor([0.3, -0.1])
         policy.log_std += 0.2
@@ -133,9 +179,10 @@ def test_divergence_of_gaussians():
     expected = (0.2 + (deviation**2 + shift**2) / (2 * wide**2) - 0.5).sum()
     found = mean_divergence(old, policy, obs)
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-6)
-    torch.testing.assert_close(old.distribution.mean, mean, rtol=0, atol=0)
+    assert all(torch.equal(part.distribution.mean, m) for part, m in zip(old, means, strict=True))
 
 
+@pytest.mark.usefixtures("in_pieces")
 @pytest.mark.parametrize("space", ACTION_SPACES, ids=lambda space: type(space).__name__)
 def test_surrogates_and_their_gradients(space):
     policy, obs = make_policy(space), torch.randn(6, 3)
@@ -170,3 +217,41 @@ def test_parameters_go_there_and_back():
     assert all(p.requires_grad and p.is_leaf for p in parameters)
     set_flat_values(parameters, start)
     assert torch.equal(flat_values(parameters), start)
+
+
+MEMORY_OF_A_STEP = """
+import resource
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from agents.actor_critic import MlpPolicy
+from agents.batch import Batch
+from agents.critic_descent import CriticDescent
+from agents.primal.trpo import TrustRegionStep
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+torch.set_num_threads(1)
+policy = MlpPolicy(
+    Box(-np.inf, np.inf, (17,)), Box(-1, 1, (6,)), lambda _: 1e-3, net_arch=[64, 64], num_costs=1
+)
+region = TrustRegionStep(CriticDescent(), cg_iterations=2)
+for rows in (1_000, 40_000):
+    advantages = torch.randn(rows, 2)
+    seen = torch.randn(rows, 17)
+    batch = Batch(seen, torch.randn(rows, 6), torch.randn(rows), advantages, advantages)
+    before = peak()
+    _, (step, _) = region.natural_gradients(policy, batch, advantages)
+    region.search(policy, batch, advantages, 1e-3 * step, lambda gains: True)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs")
+def test_memory_does_not_grow_with_the_batch():
+    """All at once, 40,000 rows of two layers of 64 took 170 MiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_OF_A_STEP], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 80  # MiB

@@ -11,7 +11,7 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
 from agents.critic_descent import CriticDescent, NonFiniteLossError
 from agents.flat_parameters import flat_values
-from agents.primal.conjugate_gradient import action_distribution, mean_divergence
+from agents.primal.conjugate_gradient import action_distributions, mean_divergence
 from agents.primal.trpo import TrustRegionStep
 
 SPACES = [Box(-1, 1, (2,)), Discrete(3)]
@@ -47,7 +47,7 @@ def test_step_improves_within_the_divergence(space, max_kl):
     policy = make_policy(space)
     batch = sample_batch(policy, torch.randn(300, 3))
     advantage = batch.advantages[:, 0]
-    old = action_distribution(policy, batch.observations)
+    old = action_distributions(policy, batch.observations)
     report = TrustRegionStep(CriticDescent(), max_kl=max_kl, cg_damping=1e-4).improve(
         policy, batch, advantage, 1.0
     )
@@ -168,6 +168,17 @@ def test_refuses_an_advantage_that_is_not_finite():
     batch = sample_batch(policy, torch.randn(5, 3))
     with pytest.raises(NonFiniteLossError, match="^the surrogate's gradient is not finite; check"):
         TrustRegionStep(CriticDescent()).improve(policy, batch, torch.full((5,), np.nan), 1.0)
+
+
+def test_refuses_a_singular_fisher_matrix(monkeypatch):
+    monkeypatch.setattr("agents.primal.trpo.fisher_product", lambda *_: lambda v: 0.0 * v)
+    policy = make_policy(SPACES[0])
+    batch = sample_batch(policy, torch.randn(5, 3))
+    message = "^the natural gradient is not finite, .*; raise cg_damping, which is 0.0$"
+    with pytest.raises(NonFiniteLossError, match=message):
+        TrustRegionStep(CriticDescent(), cg_damping=0.0).improve(
+            policy, batch, batch.advantages[:, 0], 1.0
+        )
 
 
 @pytest.mark.parametrize(
