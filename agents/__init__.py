@@ -16,6 +16,9 @@ HOMES = {
     "ConstrainedAgent": "constrained_agent",
     "ConstrainedEvalCallback": "eval_callback",
     "evaluate": "evaluation",
+    "LinearDecay": "schedules",
+    "SavedAgentError": "saving.archive",
+    "load": "constrained_agent",
     "make_vec_env": "training_env",
 }
 
