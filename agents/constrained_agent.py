@@ -208,10 +208,8 @@ class ConstrainedAgent(AdjustableAgent):
         """Return the class, the environments, the constraints and the steps trained."""
         known = vars(self).get("constraints", ())
         limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
-        env = "no environment"
-        if self.env is not None:
-            spec = environment_spec(self.env)
-            env = f"{self.n_envs} x {'an environment' if spec is None else spec.id}"
+        spec = None if self.env is None else environment_spec(self.env)
+        env = "no registered environment" if spec is None else f"{self.n_envs} x {spec.id}"
         return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
 
     @property
