@@ -91,8 +91,8 @@ def _source(agent: AdjustableAgent, source: Any, vec_normalize: VecNormalize | N
         return _of_sb3(agent, source.policy.state_dict(), names, images, given)
     if not isinstance(source, str | os.PathLike | io.IOBase):
         raise TypeError(
-            f"the source is a {type(source).__name__}; pass an agent, a model of Stable-Baselines3 such as PPO, "
-            "or the path of the file of either"
+            f"the source is a {type(source).__name__}; pass an agent, a model of "
+            "Stable-Baselines3 such as PPO, or the path of the file of either"
         )
     if is_agent_file(source):
         return _source(agent, any_agent(source, type(agent)), vec_normalize)
