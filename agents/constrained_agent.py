@@ -37,7 +37,7 @@ from agents.training_env import (
     as_vec_env,
     check_copies,
     contract_of,
-    declared_constraints_of,
+    declared_limits_of,
     environment_spec,
     lowest_discount,
     step_of,
@@ -326,15 +326,10 @@ class ConstrainedAgent(AdjustableAgent):
         self.gamma = advantage_discount(gamma, contract.reward_discount)
         self.cost_gamma = advantage_discount(cost_gamma, lowest_discount(contract.constraints))
         self.observations_normalized = is_normalized(self.env)
-        declared = declared_constraints_of(self.env)
-        self.declared_limits = None if declared is None else [one.limit for one in declared]
-        self.policy_kwargs = {
-            **self.policy_kwargs,
-            "num_costs": len(contract.constraints),
-            "normalize_observation": (
-                self.normalize_observation and not self.observations_normalized
-            ),
-        }
+        self.declared_limits = declared_limits_of(self.env)
+        standardizes = self.normalize_observation and not self.observations_normalized
+        own = {"num_costs": len(contract.constraints), "normalize_observation": standardizes}
+        self.policy_kwargs = {**self.policy_kwargs, **own}
         check_memory(
             self.n_steps * self.n_envs, self.observation_space, 1 + len(contract.constraints)
         )
@@ -342,10 +337,8 @@ class ConstrainedAgent(AdjustableAgent):
     def _attach_env(self, env: VecEnv | gym.Env) -> None:
         """Wrap and keep the environments; Stable-Baselines3 refuses Box actions without bounds."""
         self.env = self._wrap_env(env, self.verbose)
-        self.observation_space, self.action_space = (
-            self.env.observation_space,
-            self.env.action_space,
-        )
+        self.observation_space = self.env.observation_space
+        self.action_space = self.env.action_space
         self.n_envs = self.env.num_envs
         self._vec_normalize_env = unwrap_vec_normalize(self.env)
 
