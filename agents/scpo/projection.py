@@ -22,12 +22,19 @@ from agents.scpo.base_step import BaseStep, Metric, RawStep
 from agents.scpo.conic_program import constraint_bounds, project
 from agents.scpo.line_search import Closure, LineSearch
 from agents.scpo.measured_constraint import ConstraintBatchFn, ConstraintFn, MeasuredConstraint
-from agents.scpo.parameter_bank import Columns, Measured, ParameterBank, largest_slopes
+from agents.scpo.parameter_bank import (
+    Columns,
+    Measured,
+    ParameterBank,
+    largest_slopes,
+    slopes_along,
+)
 from safe_envs.contract.argument_checks import check_number
 
-SMALLEST_SMOOTHNESS = 1e-8
 LARGEST_GROWTH = 2.0**20
-SHORTEST_STEP = 1e-14
+LEAST_SLOPE = 1e-3  # share of the slope up to a refused trial that the next smoothness has at least
+SHORTEST_STEP = 1e-12  # relative to the raw step; a shorter one is zero
+ZERO = "the projected step is zero"
 UPHILL = "the loss does not fall along the projected step"
 SHORTEST_RAW_STEP = 1e-6  # relative to the optimizer's; a shorter one is abandoned
 
@@ -63,7 +70,8 @@ class WeightSpaceProjection:
     until the loss falls by Armijo's rule, and takes the result if g is measured <= 0 there.
     Otherwise the bound is made stricter and the program solved again; if nothing is found, nothing
     changes. So g <= 0 holds at every accepted iterate because it was measured there, and the loss
-    on the step's own samples never rises.
+    on the step's own samples never rises. Every entry of g may be in a unit of its own: multiplying
+    it by a positive number changes no step.
 
     Differs from the paper: g is measured before a step is accepted (Algorithm 1 trusts the
     bound); a raw step that was measured safe is taken as it is (`accept_measured`; (11) would
@@ -255,6 +263,8 @@ class WeightSpaceProjection:
                 "the optimizer's step is zero: the loss has no gradient here; check that it "
                 "depends on the given parameters, or stop, it is at a minimum"
             )
+        if not gradient.any():  # momentum alone, along which the loss cannot fall
+            return _Outcome(search, UPHILL)
         extra: list[Measured] = []
         shares = gradients if groups is not None else None
         outcome = self._attempt(search, theta, raw, shares, extra)
@@ -306,16 +316,21 @@ class WeightSpaceProjection:
         return [Measured(there, value) for there, value in zip(thetas, values, strict=True)]
 
     def _projected(self, search: LineSearch, theta: torch.Tensor, columns: Columns) -> _Outcome:
-        """Solve (11), with a stricter bound after every trial that is not safe."""
+        """Solve (11), with a stricter bound after every trial that is not safe.
+
+        A constraint that is the same at all measured points has the slope 0, which no factor
+        increases; after a refused trial it has a share of the slope up to there.
+        """
         problem = (columns.gram, columns.values, self.constraint)
-        slopes = np.maximum(largest_slopes(columns, self.constraint), SMALLEST_SMOOTHNESS)
+        slopes = largest_slopes(columns, self.constraint)
+        shortest = SHORTEST_STEP * float(columns.steps[-1].norm())
         self._growth = np.maximum(1.0, self._memory * self._growth)
         for tries in range(1, self._max_tries + 1):
             smoothness = slopes * self._growth
             coefficients, solved, *_ = project(*problem, smoothness)
             delta = columns.combined(coefficients).to(theta.dtype)
-            if float(delta.norm()) < SHORTEST_STEP:
-                return _Outcome(search, "the projected step is zero", tries)
+            if float(delta.norm()) <= shortest or torch.equal(theta + delta, theta):
+                return _Outcome(search, ZERO, tries)
             fraction = search.backtrack(delta)
             if fraction is None:
                 return _Outcome(search, UPHILL, tries)
@@ -323,9 +338,11 @@ class WeightSpaceProjection:
             value = self._measure.at(there)
             if (value <= 0.0).all():
                 return _Outcome(search, None, tries, fraction, Measured(there, value), solved)
-            bounds = constraint_bounds(fraction * coefficients, *problem, smoothness)
-            wrong = (value > 0.0) | (value > bounds)
+            step = fraction * coefficients
+            wrong = (value > 0.0) | (value > constraint_bounds(step, *problem, smoothness))
             self._growth = np.where(wrong, 2.0 * self._growth, self._growth)
+            seen = slopes_along(step, columns, self.constraint, value)
+            slopes = np.where(wrong, np.maximum(slopes, LEAST_SLOPE * seen), slopes)
             if self._growth.max() > LARGEST_GROWTH:
                 break
         return _Outcome(search, "no safe step found", tries)
