@@ -27,6 +27,8 @@ class ActionScaling:
         self._start = np.asarray(getattr(space, "start", 0))
         if isinstance(space, spaces.Box):
             self.middle, self.half = _middle_and_half(space) if enabled else _identity(space)
+            ends = self.to_policy(np.stack([space.low, space.high]))
+            self._low, self._high = ends[0], ends[1]  # of the policy's actions
 
     def to_environment(self, actions: np.ndarray) -> np.ndarray:
         """Return the environment's actions, (n, k) to (n, ...), within the bounds of a Box."""
@@ -46,6 +48,12 @@ class ActionScaling:
             return actions - self._start
         flat = np.asarray(actions, dtype=np.float64).reshape(len(actions), -1)
         return (flat - self.middle) / self.half
+
+    def share_at_bounds(self, actions: np.ndarray) -> float:
+        """Return the share of the entries of Box actions (n, k) that are at a bound or beyond."""
+        if not isinstance(self.space, spaces.Box):
+            return 0.0
+        return float(np.mean((actions <= self._low) | (actions >= self._high)))
 
     def tensor_to_environment(self, actions: torch.Tensor) -> torch.Tensor:
         """Return `to_environment` of a tensor."""

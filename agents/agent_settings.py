@@ -16,6 +16,8 @@ from agents.primal_dual import AdvantageScaling, PrimalDual
 from safe_envs.contract.argument_checks import closest_hint
 
 Part = TypeVar("Part")
+# Arguments of Stable-Baselines3's PPO; an agent with another step has no use for some of them.
+OF_PPO = ("clip_range", "ent_coef", "vf_coef", "target_kl", "normalize_advantage")
 SET_BY_AGENT = ("num_constraints",)  # fields of parts that the agent fills in itself
 
 
@@ -91,10 +93,13 @@ class Recipe:
         for name in given:
             if name not in known:
                 names = sorted({*known, *others})
-                raise TypeError(
-                    f"unknown argument {name!r}; {closest_hint(name, names)}the known ones are "
-                    f"{', '.join(names)}"
-                )
+                listed = f"the known ones are {', '.join(names)}"
+                if name in OF_PPO:
+                    raise TypeError(
+                        f"{name} is an argument of PPO, and this agent's update has no use for it; "
+                        f"leave it out: {listed}"
+                    )
+                raise TypeError(f"unknown argument {name!r}; {closest_hint(name, names)}{listed}")
         settings = {**known, **given}
         for part in self.parts:
             make_part(part, settings)

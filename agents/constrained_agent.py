@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -20,7 +21,13 @@ from agents.episode_record import EpisodeRecord
 from agents.rollout import Rollout, check_observations, checked_signals, final_observations
 from agents.saved_agents import attributes_changed, saved_data
 from agents.schedules import LinearDecay
-from agents.shared_arguments import check_memory, check_shared, checked_device, without_no_ops
+from agents.shared_arguments import (
+    check_memory,
+    check_shared,
+    check_spaces,
+    checked_device,
+    without_no_ops,
+)
 from agents.signatures import Argument, arguments_of, docstring_of, signature_of
 from agents.training_env import (
     USUAL_DISCOUNT,
@@ -29,14 +36,15 @@ from agents.training_env import (
     advantage_discount,
     as_vec_env,
     contract_of,
+    environment_spec,
     undeclared_constraints,
 )
 from agents.training_log import TrainingLog
+from agents.training_warnings import TrainingWatch
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_LEARNING_RATE = LinearDecay(3e-4)
-USUAL_STEPS, FEWEST_STEPS = 2048, 256  # of an update in all, and of each environment
 
 
 class ConstrainedAgent(OnPolicyAlgorithm):
@@ -60,8 +68,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         cost_limit: None for the declared limits, one number, or one per constraint.
         n_envs: copies to make if `env` is an id.
         learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
-        n_steps: steps per environment and update; None divides 2,048 steps, as in
-            Stable-Baselines3's PPO, among the environments, but takes at least 256 of each.
+        n_steps: steps per environment and update.
         gamma: discount of the advantages of the reward; None takes the declared discount if that
             is below 1, else 0.99.
         cost_gamma: the same for the costs.
@@ -119,9 +126,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         env: AnyEnv | None,
         *,
         cost_limit: CostLimits = None,
-        n_envs: int = 2,
+        n_envs: int = 1,
         learning_rate: float | Schedule | None = None,
-        n_steps: int | None = None,
+        n_steps: int = 2048,
         gamma: float | None = None,
         cost_gamma: float | None = None,
         gae_lambda: float = 0.95,
@@ -151,9 +158,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             prepared = as_vec_env(env, n_envs, undeclared_constraints(cost_limit))
         super().__init__(
             policy,
-            prepared,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
             learning_rate=learning_rate,
-            n_steps=0 if n_steps is None else int(n_steps),
+            n_steps=int(n_steps),
             gamma=USUAL_DISCOUNT,
             gae_lambda=gae_lambda,
             ent_coef=0.0,
@@ -169,12 +176,14 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             device=checked_device(device),
             _init_setup_model=False,
         )
+        if prepared is not None:
+            check_spaces(policy, prepared.observation_space, prepared.action_space)
+            self._attach_env(prepared)
         for unused in ("ent_coef", "vf_coef", "max_grad_norm"):
             delattr(self, unused)  # where they apply, they are settings of the parts
         self.cost_gae_lambda = cost_gae_lambda
         self.normalize_observation = normalize_observation
         if self.env is not None and _init_setup_model:
-            self.n_steps = self.n_steps or max(USUAL_STEPS // self.n_envs, FEWEST_STEPS)
             contract = contract_of(self.env, cost_limit, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
             self._update = self.recipe.build(self.settings, len(self.constraints))
@@ -196,7 +205,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         """Return the class, the environments, the constraints and the steps trained."""
         known = vars(self).get("constraints", ())
         limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
-        env = "no environment" if self.env is None else f"{self.n_envs} x {_name_of(self.env)}"
+        env = "no environment"
+        if self.env is not None:
+            spec = environment_spec(self.env)
+            env = f"{self.n_envs} x {'an environment' if spec is None else spec.id}"
         return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
 
     @property
@@ -283,7 +295,12 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         if isinstance(self.action_space, spaces.Box):
             report["std"] = float(self.policy.log_std.detach().exp().mean())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self._log().update(report, explained, measured, self.constraint_state())
+        state = self.constraint_state()
+        self._log().update(report, explained, measured, state)
+        at_bounds = self.policy.action_scaling.share_at_bounds(batch.actions.cpu().numpy())
+        weights = state.get("weight", np.zeros(0))
+        deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
+        self._watch.update(measured, weights, deviations, self.n_steps * self.n_envs, at_bounds)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
         """Replace the environments; the new ones must have as many constraints as the agent."""
@@ -339,6 +356,16 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             self.n_steps * self.n_envs, self.observation_space, 1 + len(contract.constraints)
         )
 
+    def _attach_env(self, env: VecEnv | gym.Env) -> None:
+        """Wrap and keep the environments; Stable-Baselines3 refuses Box actions without bounds."""
+        self.env = self._wrap_env(env, self.verbose)
+        self.observation_space, self.action_space = (
+            self.env.observation_space,
+            self.env.action_space,
+        )
+        self.n_envs = self.env.num_envs
+        self._vec_normalize_env = unwrap_vec_normalize(self.env)
+
     def _is_normalized(self) -> bool:
         """Return whether a VecNormalize standardizes the observations."""
         normalizer = None if self.env is None else unwrap_vec_normalize(self.env)
@@ -353,6 +380,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         ).to(self.device)
         self.rollout_buffer = None  # type: ignore[assignment]
         self._rollout = Rollout()
+        self._watch = TrainingWatch([constraint.name for constraint in self.constraints])
         self._new_episodes()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
@@ -367,8 +395,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return result
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        """Keep the progress at 0 where the last rollout goes beyond the budget."""
-        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        """Set the progress before the last rollout: a training of one update is not at its end."""
+        before = max(num_timesteps - self.n_steps * self.n_envs, 0)
+        super()._update_current_progress_remaining(before, total_timesteps)
         self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
 
     def _new_episodes(self) -> None:
@@ -378,7 +407,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         return TrainingLog(self.logger, [constraint.name for constraint in self.constraints])
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout", "episodes"]
+        return [*super()._excluded_save_params(), "_rollout", "episodes", "_watch"]
 
     def _check_same_number(self, env: VecEnv) -> None:
         declared = env.get_attr("constraints")[0] if env.has_attr("constraints") else None
@@ -395,8 +424,3 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             return signals
         raw = self._vec_normalize_env.get_original_reward()
         return np.column_stack((raw, signals[:, 1:]))
-
-
-def _name_of(env: VecEnv) -> str:
-    spec = env.get_attr("spec")[0] if env.has_attr("spec") else None
-    return str(env.observation_space) if spec is None else str(spec.id)

@@ -94,7 +94,7 @@ class StackedCritics(nn.Module):
         variance = (self.second_moment - mean.square()).clamp_min(0.0)
         varied = (self.scale > 0) | (variance > (ROUNDING * self.largest) ** 2)
         scale = torch.maximum(variance.sqrt(), SMALLEST_SCALE * self.largest)
-        scale = torch.where(varied, scale, 0.0)
+        scale = torch.where(varied & (scale > 0), scale, self.scale)
         self._rescale(mean, scale)
         self.mean.copy_(mean)
         self.scale.copy_(scale)

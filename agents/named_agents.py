@@ -108,8 +108,12 @@ NAMED_AGENTS: dict[str, Pair | OwnClass] = {
         convergence for constrained MDPs" (arXiv 2605.11694), appendix F.
 
         Differs from the paper: the dual step is the penalty itself, as in its equation 4, and not a
-        separate step of Adam; the combined advantage is standardized.
+        separate step of Adam, and both are pure numbers (`agents.price_units`); the combined
+        advantage is standardized.
         """,
+        # With a rate that decays to 0 the policy stops following the price while episodes still
+        # lengthen (on Hopper's velocity task, costs of 26 to 48 at limit 25).
+        MappingProxyType({"learning_rate": 3e-4}),
     ),
     "SPMALag": Pair(
         "primal.spma.MirrorAscentSurrogate",

@@ -3,7 +3,9 @@
     seen = clip((observation - mean) / deviation, -10, 10)
 
 The statistics are updated in rollouts only. Any shift or scale of an entry gives the same inputs of
-the networks: there is no epsilon, and an entry that has never varied is seen as 0.
+the networks: there is no epsilon, and an entry that has never varied is seen as 0. Discrete and
+MultiDiscrete observations are counted from 0, whatever their space starts from, because
+Stable-Baselines3's one-hot vectors do.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ class ObservationNormalizer(nn.Module):
         self.slices = {
             key: slice(*ends[i : i + 2]) for i, key in enumerate(sizes)
         }  # of the vector, by key; "" for an observation that is no dictionary
+        starts = {key: np.asarray(getattr(part, "start", 0)) for key, part in parts.items()}
+        self._starts = {key: start for key, start in starts.items() if start.any()}
         self.mean: torch.Tensor
         self.squares: torch.Tensor
         self.count: torch.Tensor
@@ -81,6 +85,7 @@ class ObservationNormalizer(nn.Module):
 
     def standardize(self, observations: Raw) -> Raw:
         """Return the observations as the networks see them, (N, ...), standardized as float32."""
+        observations = self._from_zero(observations)
         if not self.active:
             return observations
         seen = self._scaled(self._joined(observations)).astype(np.float32)
@@ -94,6 +99,7 @@ class ObservationNormalizer(nn.Module):
 
     def forward(self, observations: PyTorchObs) -> PyTorchObs:
         """Return tensors of observations as the networks see them, (N, ...)."""
+        observations = self._from_zero(observations)
         if not self.active:
             return observations
         mean, deviation = self.mean, torch.from_numpy(self.deviation()).to(self.mean.device)
@@ -121,6 +127,23 @@ class ObservationNormalizer(nn.Module):
         self.mean.copy_(torch.from_numpy(mean.reshape(self.mean.shape)))
         self.squares.copy_(torch.from_numpy(np.square(deviation).reshape(self.mean.shape) * count))
         self.count.fill_(count)
+
+    def _from_zero(self, observations: Any) -> Any:
+        """Return arrays or tensors of observations, those of Discrete spaces counted from 0."""
+
+        def counted(part: Any, key: str) -> Any:
+            start = self._starts.get(key)
+            if start is None:
+                return part
+            if isinstance(part, torch.Tensor):
+                return part - torch.as_tensor(start, device=part.device)
+            return part - start
+
+        if not self._starts:
+            return observations
+        if isinstance(observations, Mapping):
+            return {key: counted(part, key) for key, part in observations.items()}
+        return counted(observations, "")
 
     def _joined(self, observations: Raw) -> np.ndarray:
         """Return the standardized parts as one array, (N, d) float64."""

@@ -21,6 +21,7 @@ WITHOUT_EFFECT: dict[str, Any] = {
     "rollout_buffer_class": None,
     "rollout_buffer_kwargs": None,
 }
+SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 SIGNAL_BYTES = 6 * 8  # kept per step and signal while a batch is made
 
 
@@ -92,6 +93,27 @@ def check_memory(rows: int, observations: spaces.Space, num_signals: int) -> Non
         raise ValueError(
             f"a rollout of {rows:,} steps needs about {needed / 2**30:.0f} GiB of memory and the "
             f"machine has {available / 2**30:.0f}; pass a smaller n_steps or fewer environments"
+        )
+
+
+def check_spaces(policy: Any, observations: spaces.Space, actions: spaces.Space) -> None:
+    """Raise ValueError, with what to do, for spaces that no policy here handles."""
+    if isinstance(observations, spaces.Dict) and policy in ("MlpPolicy", "CnnPolicy"):
+        raise ValueError(f"observations are dictionaries; pass 'MultiInputPolicy', not {policy!r}")
+    parts = observations.spaces if isinstance(observations, spaces.Dict) else {"": observations}
+    for part in parts.values():
+        is_number = isinstance(part, spaces.Box) and part.shape == ()
+        if not isinstance(part, SPACES) or is_number:
+            raise ValueError(
+                f"observations are {part}; pass Box of at least one dimension, Discrete, "
+                "MultiDiscrete or MultiBinary, or a Dict of these: wrap the environment, for "
+                "example with gymnasium.wrappers.FlattenObservation"
+            )
+    flat = isinstance(actions, spaces.Box | spaces.Discrete) or len(actions.shape or ()) == 1
+    if not isinstance(actions, SPACES) or not flat:
+        raise ValueError(
+            f"actions are {actions}; pass Box, Discrete, or MultiDiscrete or MultiBinary of one "
+            "dimension: wrap the environment, for example with gymnasium.wrappers.TransformAction"
         )
 
 

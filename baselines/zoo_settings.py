@@ -50,11 +50,8 @@ def zoo_settings(agent: str, env_id: str, total_timesteps: int) -> dict[str, Any
     space = env.observation_space
     env.close()
     usual = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
-    entry = {"n_timesteps": total_timesteps, "policy": settings.pop("policy", usual)}
-    if settings.pop("normalize_observation", False) and isinstance(space, spaces.Box):
-        # In the Zoo, `true` would also scale the rewards, and with them the price of the costs.
-        entry["normalize"] = "dict(norm_obs=True, norm_reward=False)"
-    return {**entry, **settings}
+    policy = settings.pop("policy", usual)
+    return {"n_timesteps": total_timesteps, "policy": policy, **settings}
 
 
 def as_yaml(env_id: str, entry: dict[str, Any]) -> str:

@@ -1,10 +1,15 @@
 """Lagrange multipliers by gradient ascent on the measured violation.
 
-    w = lambda,   lambda <- clip(lambda + eta u violation, 0, max_multiplier u)
+    lambda <- clip(lambda + eta u violation, 0, max_multiplier u)
+    w       = [lambda + damping u violation]+
 
 with violation and u the pure numbers and the price units of `agents.price_units`. Source: Ray,
 Achiam and Amodei (2019), "Benchmarking safe exploration in deep reinforcement learning"
-(PPO-Lagrangian), where the ascent step is Adam's.
+(PPO-Lagrangian), where the ascent step is Adam's; the damping is Platt and Barr's (1987),
+"Constrained differential optimization".
+
+Differs from the paper: with damping 0, the paper's form, policy and multiplier circle around the
+optimum wherever reward and cost are traded at a constant rate.
 """
 
 from __future__ import annotations
@@ -33,13 +38,16 @@ class Lagrangian:
         initial_multiplier: lambda before the first update, in price units; 0.001 is OmniSafe's.
         multiplier_optimizer: "adam" moves by about eta whatever the size of the violation;
             "ascent" is the plain step, proportional to it.
+        damping: the price reacts to the violation itself as well, by this times the price at which
+            reward and cost weigh the same; 0 is the plain method.
         max_multiplier: upper bound of lambda, in price units.
         num_constraints: m.
     """
 
-    multiplier_lr: float = 0.1
+    multiplier_lr: float = 0.05
     initial_multiplier: float = 0.001
     multiplier_optimizer: Literal["adam", "ascent"] = "ascent"
+    damping: float = 0.3
     max_multiplier: float = float("inf")
     num_constraints: int = 1
 
@@ -48,8 +56,10 @@ class Lagrangian:
         check_number("multiplier_lr", self.multiplier_lr, low=0.0)
         check_number("initial_multiplier", self.initial_multiplier, low=0.0)
         check_choice("multiplier_optimizer", self.multiplier_optimizer, ("adam", "ascent"))
+        check_number("damping", self.damping, low=0.0)
         check_number("max_multiplier", self.max_multiplier, low=self.initial_multiplier)
         self._multiplier = np.zeros(self.num_constraints)
+        self._weights = self._multiplier.copy()
         self._is_first = True
         self._moved = torch.zeros(self.num_constraints, dtype=torch.float64)
         if self.multiplier_optimizer == "adam":
@@ -59,13 +69,14 @@ class Lagrangian:
         self._optimizer = kind([self._moved], lr=self.multiplier_lr, maximize=True)  # type: ignore[call-arg]
 
     def weights(self) -> np.ndarray:
-        """Return the multipliers, (m,)."""
-        return self._multiplier.copy()
+        """Return the prices w, (m,)."""
+        return self._weights.copy()
 
     def update(self, violation: np.ndarray | None, price_unit: np.ndarray) -> None:
         """Take one ascent step along the violation, (m,)."""
         if self._is_first:
             self._multiplier = self.initial_multiplier * price_unit
+            self._weights = self._multiplier.copy()
             self._is_first = False
         if violation is None:
             return
@@ -77,20 +88,32 @@ class Lagrangian:
         capped = price_unit > 0 if np.isfinite(self.max_multiplier) else np.zeros_like(moved, bool)
         ceiling = np.where(capped, self.max_multiplier * np.where(capped, price_unit, 1.0), np.inf)
         self._multiplier = np.clip(moved, 0.0, ceiling)
+        damped = self._multiplier + self.damping * price_unit * violation
+        self._weights = np.clip(damped, 0.0, ceiling)
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the multipliers."""
-        return {"multiplier": self.weights()}
+        return {"multiplier": self._multiplier.copy()}
 
     def state(self) -> dict[str, Any]:
         """Return the multipliers and the optimizer's moments."""
         memory = self._optimizer.state[self._moved]
-        moments = {name: np.array(value) for name, value in memory.items() if value is not None}
-        return {"multiplier": self.weights(), "is_first": self._is_first, "moments": moments}
+        moments = {
+            name: torch.as_tensor(value).numpy().copy()
+            for name, value in memory.items()
+            if value is not None
+        }
+        return {
+            "multiplier": self._multiplier.copy(),
+            "weights": self._weights.copy(),
+            "is_first": self._is_first,
+            "moments": moments,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a state; another optimizer starts without moments."""
         self._multiplier = np.array(state["multiplier"], dtype=np.float64)
+        self._weights = np.array(state["weights"], dtype=np.float64)
         self._is_first = bool(state["is_first"])
         if self.multiplier_optimizer == "adam":
             moments = {n: torch.as_tensor(np.array(v)) for n, v in state["moments"].items()}

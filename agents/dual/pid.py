@@ -27,8 +27,8 @@ class PID:
             and cost weigh the same per violation as large as the limit.
         integral_gain: K_i.
         derivative_gain: K_d.
-        smoothing: weight of the past in the average of the proportional and derivative terms;
-            0.95 as in OmniSafe's CPPO-PID.
+        smoothing: weight of the past in the average of the proportional and derivative terms.
+            OmniSafe's 0.95 delays the reaction by twenty updates, and the price circles.
         derivative_delay: number of updates over which the derivative is taken, 10 (same source).
         max_weight: upper bound of w and of I in price units, 100 (same source).
         num_constraints: m.
@@ -38,9 +38,9 @@ class PID:
     """
 
     proportional_gain: float = 0.3
-    integral_gain: float = 0.1
+    integral_gain: float = 0.05
     derivative_gain: float = 0.1
-    smoothing: float = 0.95
+    smoothing: float = 0.8
     derivative_delay: int = 10
     max_weight: float = 100.0
     num_constraints: int = 1

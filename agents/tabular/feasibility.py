@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linprog
 
+from agents.tabular.own_units import in_units, own_units
 from safe_envs.tabular.model import TabularCMDP
 
 TOLERANCE = 1e-9  # of `cost_units`; a limit missed by less counts as met: values are rounded
@@ -29,29 +30,33 @@ class Closest(NamedTuple):
 
 
 def check_feasible(cmdp: TabularCMDP) -> Closest:
-    """Return how close policies come to the limits if one meets them.
+    """Return, in the problem's own units, how close policies come to the limits if one meets them.
 
     Raises:
         ValueError: if none does; it names the constraints and the lowest possible costs.
     """
-    closest = closest_to_limits(cmdp)
+    units = own_units(cmdp)
+    own = in_units(cmdp, units)
+    closest = closest_to_limits(own)
     if closest.violation <= TOLERANCE:
         return closest
-    units, rows = cost_units(cmdp), np.eye(cmdp.num_constraints)
-    least = np.array([cheapest(cmdp, row)[0] for row in rows])
-    impossible = least - cmdp.limits > TOLERANCE * units
+    least = np.array([cheapest(own, row)[0] for row in np.eye(cmdp.num_constraints)])
+    impossible = least - own.limits > TOLERANCE * cost_units(own)
     names = [f"{name!r}" for name, no in zip(cmdp.constraint_names, impossible, strict=True) if no]
+    constant = units.zero_costs / (1.0 - cmdp.discount)
+    least, costs = units.costs * least + constant, units.costs * closest.costs + constant
     if names:
         plural = "s" if len(names) > 1 else ""
         reason = f"which is above the limit{plural} of {', '.join(names)}"
     else:
         reason = (
             "but no policy reaches them all at once; the costs closest to the limits are "
-            f"{_shown(closest.costs)}"
+            f"{_shown(costs)}"
         )
     raise ValueError(
         f"no policy meets the limits {cmdp.limits.tolist()}: the lowest possible value of each "
-        f"cost alone is {_shown(least)}, {reason}; raise the limits"
+        f"cost alone is {_shown(least, np.where(impossible, cmdp.limits, -np.inf))}, {reason}; "
+        "raise the limits"
     )
 
 
@@ -132,5 +137,12 @@ def _best_mixture(excess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return shares / shares.sum(), prices / prices.sum()
 
 
-def _shown(values: np.ndarray) -> str:
-    return f"[{', '.join(f'{value:.6g}' for value in values)}]"
+def _shown(values: np.ndarray, limits: np.ndarray | None = None) -> str:
+    """Return the numbers with six digits, or as many as show by how much they exceed the limits."""
+    digits, texts = 6, [f"{value:.6g}" for value in values]
+    if limits is not None:
+        least_accuracy = 0.1 * (values - limits)
+        while (np.abs(np.array(texts, float) - values) > least_accuracy).any() and digits < 17:
+            digits += 1
+            texts = [f"{value:.{digits}g}" for value in values]
+    return f"[{', '.join(texts)}]"

@@ -7,6 +7,7 @@ import numpy as np
 from agents.tabular.clip_surrogate import check_clip, clip_surrogate_gradient
 from agents.tabular.log_linear import LogLinearPolicies
 from agents.tabular.multiplier_step import multiplier_step
+from agents.tabular.own_units import UnitsName
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder
 from safe_envs.contract.argument_checks import check_count, check_positive
 from safe_envs.tabular.model import TabularCMDP
@@ -23,6 +24,7 @@ def lin_ppo_lag(
     gradient_steps: int = 10,
     multiplier_cap: float = 10.0,
     initial_parameters: np.ndarray | None = None,
+    units: UnitsName = "own",
 ) -> SolverTrace:
     """Return the trace of PPO-Lag over policies pi(a | s) ~ exp(<theta, phi(s, a)>).
 
@@ -32,31 +34,40 @@ def lin_ppo_lag(
 
     Source: as `ppo_lag`; the log-linear form is the baseline of arXiv 2605.11694.
 
+    Below, r is the unit of the reward and c that of a cost. They are the problem's own, so that its
+    tables may be in any units.
+
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
         features: (S, A, d) table, "tile_coding" (needs `cmdp.coordinates`) or "one_hot".
-        step_size: alpha; the one of 0.1, 1, 10 with the smallest tail error on both grid worlds
-            with tile coding, which sets 4 entries where `ppo_lag` has one.
-        dual_step_size: eta_l; default as in `ppo_lag`.
+        step_size: alpha, in units of 1 / r; the one of 0.1, 1, 10 with the smallest tail error on
+            both grid worlds with tile coding, which sets 4 entries where `ppo_lag` has one.
+        dual_step_size: eta_l, in units of r / c^2; default as in `ppo_lag`.
         clip: eps, in (0, 1); default as in `ppo_lag`.
         gradient_steps: steps on one surrogate; default as in `ppo_lag`.
-        multiplier_cap: U, must exceed the optimal multipliers.
+        multiplier_cap: U, in units of r / c; must exceed the optimal multipliers.
         initial_parameters: (d,) start; zeros, the uniform policy, if None.
+        units: "own" takes r and c from the problem, see `own_units`; "given" sets them to 1.
 
     Raises:
         ValueError: if an argument is out of range or no policy meets the limits; the error says
             which.
+
+    Warns:
+        MultiplierCapWarning: if a multiplier stayed at its cap to the end.
+        MultiplierGrowthWarning: if the multipliers grew and the violation did not fall.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap
     )
     check_clip(clip)
     check_count(gradient_steps=gradient_steps)
+    record = TraceRecorder(cmdp, evaluations, units, multiplier_cap)
+    cmdp = record.cmdp  # the same problem in these units
     policies = LogLinearPolicies(cmdp, features)
     parameters = policies.starting_parameters(initial_parameters)
     multipliers = np.zeros(cmdp.num_constraints)
-    record = TraceRecorder(cmdp, evaluations)
     while record.open:
         log_policy = policies.log_policy(parameters)
         policy = np.exp(log_policy)

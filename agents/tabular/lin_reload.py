@@ -6,6 +6,7 @@ import numpy as np
 
 from agents.tabular.log_linear import LogLinearPolicies
 from agents.tabular.multiplier_step import multiplier_step
+from agents.tabular.own_units import UnitsName
 from agents.tabular.softmax_policy import advantage
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder
 from safe_envs.contract.argument_checks import check_positive
@@ -21,6 +22,7 @@ def lin_reload(
     dual_step_size: float = 1.0,
     multiplier_cap: float = 10.0,
     initial_parameters: np.ndarray | None = None,
+    units: UnitsName = "own",
 ) -> SolverTrace:
     """Return the trace of ReLOAD over policies pi(a | s) ~ exp(<theta, phi(s, a)>).
 
@@ -33,27 +35,36 @@ def lin_reload(
     Source: Moskovitz et al., "ReLOAD" (ICML 2023); the log-linear form is the baseline of
     arXiv 2605.11694.
 
+    Below, r is the unit of the reward and c that of a cost. They are the problem's own, so that its
+    tables may be in any units.
+
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
         features: (S, A, d) table, "tile_coding" (needs `cmdp.coordinates`) or "one_hot".
-        step_size: eta; default as in `reload_pd`.
-        dual_step_size: eta_l; default as in `reload_pd`.
-        multiplier_cap: U, must exceed the optimal multipliers.
+        step_size: eta, in units of 1 / r; default as in `reload_pd`.
+        dual_step_size: eta_l, in units of r / c^2; default as in `reload_pd`.
+        multiplier_cap: U, in units of r / c; must exceed the optimal multipliers.
         initial_parameters: (d,) start; zeros, the uniform policy, if None.
+        units: "own" takes r and c from the problem, see `own_units`; "given" sets them to 1.
 
     Raises:
         ValueError: if an argument is out of range or no policy meets the limits; the error says
             which.
+
+    Warns:
+        MultiplierCapWarning: if a multiplier stayed at its cap to the end.
+        MultiplierGrowthWarning: if the multipliers grew and the violation did not fall.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap
     )
+    record = TraceRecorder(cmdp, evaluations, units, multiplier_cap)
+    cmdp = record.cmdp  # the same problem in these units
     policies = LogLinearPolicies(cmdp, features)
     parameters = policies.starting_parameters(initial_parameters)
     multipliers = np.zeros(cmdp.num_constraints)
     previous: tuple[np.ndarray, np.ndarray] | None = None
-    record = TraceRecorder(cmdp, evaluations)
     while record.open:
         policy = np.exp(policies.log_policy(parameters))
         evaluation = record.evaluate(policy, multipliers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agents.tabular.multiplier_step import multiplier_step
+from agents.tabular.own_units import UnitsName
 from agents.tabular.softmax_policy import (
     check_share,
     log_softmax,
@@ -26,6 +27,7 @@ def npg_dd(
     primal_steps: int = 10,
     multiplier_cap: float = 10.0,
     initial_policy: np.ndarray | None = None,
+    units: UnitsName = "own",
 ) -> SolverTrace:
     """Return the trace of NPG-DD on an exactly known CMDP.
 
@@ -44,20 +46,29 @@ def npg_dd(
     Differs from the paper: plain instead of accelerated descent on the dual. The dual step uses
     the evaluation of the next primal step, so it costs none.
 
+    Below, r is the unit of the reward and c that of a cost. They are the problem's own, so that its
+    tables may be in any units.
+
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
-        step_size: eta; None for the largest, soft policy iteration.
-        dual_step_size: eta_l; with the default both grid worlds converge, slowly; 1.0 is faster on
-            the cliff but never settles on the deep sea.
-        entropy_coefficient: tau_e; the default is the middle of the grid 1e-3, 1e-2, 1e-1.
+        step_size: eta, in units of 1 / r; None for the largest, soft policy iteration.
+        dual_step_size: eta_l, in units of r / c^2; with the default both grid worlds converge,
+            slowly; 1.0 is faster on the cliff but never settles on the deep sea.
+        entropy_coefficient: tau_e, in units of r; the default is the middle of the grid 1e-3,
+            1e-2, 1e-1.
         primal_steps: steps per dual step; from the grid 10, 50.
-        multiplier_cap: U, must exceed the optimal multipliers.
+        multiplier_cap: U, in units of r / c; must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
+        units: "own" takes r and c from the problem, see `own_units`; "given" sets them to 1.
 
     Raises:
         ValueError: if an argument is out of range or no policy meets the limits; the error says
             which.
+
+    Warns:
+        MultiplierCapWarning: if a multiplier stayed at its cap to the end.
+        MultiplierGrowthWarning: if the multipliers grew and the violation did not fall.
     """
     check_positive(
         dual_step_size=dual_step_size,
@@ -70,9 +81,10 @@ def npg_dd(
         check_positive(step_size=step_size)
         rate = step_size / (1.0 - cmdp.discount)
         check_share("step_size * entropy_coefficient / (1 - discount)", rate * entropy_coefficient)
+    record = TraceRecorder(cmdp, evaluations, units, multiplier_cap)
+    cmdp = record.cmdp  # the same problem in these units
     log_policy = starting_log_policy(cmdp, initial_policy)
     multipliers = np.zeros(cmdp.num_constraints)
-    record = TraceRecorder(cmdp, evaluations)
     while record.open:
         policy = np.exp(log_policy)
         evaluation = cmdp.evaluate(policy, -log_policy)

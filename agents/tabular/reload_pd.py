@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agents.tabular.multiplier_step import multiplier_step
+from agents.tabular.own_units import UnitsName
 from agents.tabular.softmax_policy import log_softmax, starting_log_policy
 from agents.tabular.solver_trace import SolverTrace, TraceRecorder
 from safe_envs.contract.argument_checks import check_positive
@@ -19,6 +20,7 @@ def reload_pd(
     dual_step_size: float = 1.0,
     multiplier_cap: float = 10.0,
     initial_policy: np.ndarray | None = None,
+    units: UnitsName = "own",
 ) -> SolverTrace:
     """Return the trace of ReLOAD on an exactly known CMDP.
 
@@ -32,25 +34,35 @@ def reload_pd(
     learning with optimistic ascent-descent for last-iterate convergence in constrained MDPs"
     (ICML 2023).
 
+    Below, r is the unit of the reward and c that of a cost. They are the problem's own, so that its
+    tables may be in any units.
+
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
-        step_size: eta; of the grid 1e-3, 1e-2, ..., 10 the default converges on both grid worlds.
-        dual_step_size: eta_l; found in the same way.
-        multiplier_cap: U, must exceed the optimal multipliers.
+        step_size: eta, in units of 1 / r; of the grid 1e-3, 1e-2, ..., 10 the default converges
+            on both grid worlds.
+        dual_step_size: eta_l, in units of r / c^2; found in the same way.
+        multiplier_cap: U, in units of r / c; must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
+        units: "own" takes r and c from the problem, see `own_units`; "given" sets them to 1.
 
     Raises:
         ValueError: if an argument is out of range or no policy meets the limits; the error says
             which.
+
+    Warns:
+        MultiplierCapWarning: if a multiplier stayed at its cap to the end.
+        MultiplierGrowthWarning: if the multipliers grew and the violation did not fall.
     """
     check_positive(
         step_size=step_size, dual_step_size=dual_step_size, multiplier_cap=multiplier_cap
     )
+    record = TraceRecorder(cmdp, evaluations, units, multiplier_cap)
+    cmdp = record.cmdp  # the same problem in these units
     log_policy = starting_log_policy(cmdp, initial_policy)
     multipliers = np.zeros(cmdp.num_constraints)
     previous: tuple[np.ndarray, np.ndarray] | None = None
-    record = TraceRecorder(cmdp, evaluations)
     while record.open:
         policy = np.exp(log_policy)
         evaluation = record.evaluate(policy, multipliers)

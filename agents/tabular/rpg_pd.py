@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agents.tabular.multiplier_step import multiplier_step
+from agents.tabular.own_units import UnitsName
 from agents.tabular.softmax_policy import (
     check_share,
     log_softmax,
@@ -25,6 +26,7 @@ def rpg_pd(
     entropy_coefficient: float = 1e-2,
     multiplier_cap: float = 10.0,
     initial_policy: np.ndarray | None = None,
+    units: UnitsName = "own",
 ) -> SolverTrace:
     """Return the trace of RPG-PD on an exactly known CMDP.
 
@@ -35,7 +37,7 @@ def rpg_pd(
         lambda_{t+1} = clip((1 - eta_l tau_e) lambda_t + eta_l (V_c(pi_t) - limit), 0, U).
 
     At its fixed point V_c - limit = tau_e lambda: the last iterate converges, but to a point that
-    violates every active constraint by that much.
+    violates every active constraint by that much (in own units).
 
     Source: Ding, Wei, Zhang and Ribeiro, "Last-iterate convergent policy gradient primal-dual
     methods for constrained MDPs" (NeurIPS 2023), method RPG-PD.
@@ -43,18 +45,27 @@ def rpg_pd(
     Differs from the paper: the multipliers have a step size of their own, and the policy is not
     kept above eps_0 / A; it is stored as its logarithm, which cannot round to zero.
 
+    Below, r is the unit of the reward and c that of a cost. They are the problem's own, so that its
+    tables may be in any units.
+
     Args:
         cmdp: the problem, with any number of constraints.
         evaluations: budget of exact policy evaluations.
-        step_size: eta; the default is the middle of the grid 0.01, 0.1, 1.
-        dual_step_size: eta_l; the default is the middle of the same grid.
-        entropy_coefficient: tau_e; the default is the middle of the grid 1e-3, 1e-2, 1e-1.
-        multiplier_cap: U, must exceed the optimal multipliers.
+        step_size: eta, in units of 1 / r; the default is the middle of the grid 0.01, 0.1, 1.
+        dual_step_size: eta_l, in units of r / c^2; the default is the middle of the same grid.
+        entropy_coefficient: tau_e, in units of r for the entropy and of c^2 / r for |lambda|^2;
+            the default is the middle of the grid 1e-3, 1e-2, 1e-1.
+        multiplier_cap: U, in units of r / c; must exceed the optimal multipliers.
         initial_policy: (S, A) start with entries > 0; uniform if None.
+        units: "own" takes r and c from the problem, see `own_units`; "given" sets them to 1.
 
     Raises:
         ValueError: if an argument is out of range or no policy meets the limits; the error says
             which.
+
+    Warns:
+        MultiplierCapWarning: if a multiplier stayed at its cap to the end.
+        MultiplierGrowthWarning: if the multipliers grew and the violation did not fall.
     """
     check_positive(
         step_size=step_size,
@@ -64,9 +75,10 @@ def rpg_pd(
     )
     check_share("step_size * entropy_coefficient", step_size * entropy_coefficient)
     check_share("dual_step_size * entropy_coefficient", dual_step_size * entropy_coefficient)
+    record = TraceRecorder(cmdp, evaluations, units, multiplier_cap)
+    cmdp = record.cmdp  # the same problem in these units
     log_policy = starting_log_policy(cmdp, initial_policy)
     multipliers = np.zeros(cmdp.num_constraints)
-    record = TraceRecorder(cmdp, evaluations)
     while record.open:
         policy = np.exp(log_policy)
         evaluation = record.evaluate(policy, multipliers, -log_policy)

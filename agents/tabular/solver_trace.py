@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.tabular.feasibility import check_feasible
+from agents.tabular.feasibility import check_feasible, cost_units
+from agents.tabular.multiplier_warnings import warn_of_multipliers
+from agents.tabular.own_units import UnitsName, in_units, units_named
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP, amounts
 
 UNMET = 50  # policies beyond the limits before checking whether any policy meets them
-ROUNDING = 1e-9  # a violation up to this is printed as feasible
+ROUNDING = 1e-9  # of the largest possible cost: a violation up to this is printed as feasible
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,13 +27,15 @@ class SolverTrace:
     violation: np.ndarray  # (evaluations, m) V_c - limit; feasible if <= 0
     multipliers: np.ndarray  # (evaluations, m)
     policy: np.ndarray  # (S, A)
+    largest_costs: np.ndarray | None = None  # (m,) the largest |V_c| of any policy; None: all 1
 
     def __repr__(self) -> str:
-        feasible = "feasible" if self.violation[-1].max(initial=0.0) <= ROUNDING else "not feasible"
+        largest = 1.0 if self.largest_costs is None else self.largest_costs
+        met = (self.violation[-1] <= ROUNDING * largest).all()
         states, actions = self.policy.shape
         return (
             f"SolverTrace: {len(self.value):,} evaluations, the last: value {self.value[-1]:.4g}; "
-            f"{amounts('violation', self.violation[-1])} ({feasible}); "
+            f"{amounts('violation', self.violation[-1])} ({'' if met else 'not '}feasible); "
             f"{amounts('multiplier', self.multipliers[-1])}; {states} states, {actions} actions"
         )
 
@@ -52,14 +56,25 @@ class SolverTrace:
 class TraceRecorder:
     """Evaluates policies within a budget and records one row for each.
 
+    Solvers work on its `cmdp`, the problem in the chosen units, and pass everything in those units.
+    The rows are in the units in which the problem was given.
+
     If the first policies all exceed the limits, it checks whether any policy meets them. The
     evaluations for this check do not count toward the budget.
     """
 
-    def __init__(self, cmdp: TabularCMDP, evaluations: int) -> None:
+    def __init__(
+        self,
+        cmdp: TabularCMDP,
+        evaluations: int,
+        units: UnitsName = "own",
+        multiplier_cap: float = np.inf,
+    ) -> None:
         check_count(evaluations=evaluations)
-        self.cmdp = cmdp
+        self._given, self._units = cmdp, units_named(units, cmdp)
+        self.cmdp = in_units(cmdp, self._units)
         self.used = 0
+        self._multiplier_cap = multiplier_cap
         self._met = False  # whether some policy is known to meet the limits
         self._value = np.empty(evaluations)
         self._violation = np.empty((evaluations, cmdp.num_constraints))
@@ -84,20 +99,28 @@ class TraceRecorder:
         Raises:
             ValueError: if no policy meets the limits.
         """
-        violation = evaluation.costs - self.cmdp.limits
-        self._value[self.used] = evaluation.value
+        violation = self._units.costs_of(evaluation) - self._given.limits
+        self._value[self.used] = self._units.value_of(evaluation)
         self._violation[self.used] = violation
-        self._multipliers[self.used] = multipliers
+        self._multipliers[self.used] = self._units.multipliers * multipliers
         self.used += 1
         if not self._met:
             self._met = bool((violation <= 0.0).all())
             if not self._met and self.used == min(UNMET, len(self._value)):
-                check_feasible(self.cmdp)
+                check_feasible(self._given)
                 self._met = True
 
     def trace(self, policy: np.ndarray) -> SolverTrace:
-        """Return all rows with the last policy."""
-        return SolverTrace(self._value, self._violation, self._multipliers, policy)
+        """Return all rows with the last policy; called by the solver itself.
+
+        Warns:
+            MultiplierCapWarning: if a multiplier stayed at its cap to the end.
+            MultiplierGrowthWarning: if the multipliers grew and the violation did not fall.
+        """
+        rows = self._value, self._violation, self._multipliers
+        cap, units = self._multiplier_cap, self._units.multipliers
+        warn_of_multipliers(self._given, *rows, cap, units, stacklevel=3)
+        return SolverTrace(*rows, policy, cost_units(self._given))
 
 
 def starting_policy(cmdp: TabularCMDP, initial_policy: np.ndarray | None) -> np.ndarray:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
 
 FILES = ("progress.csv", "model.zip")  # of every finished training
-OTHER_FILES = ("normalization.npz", "policy.onnx", "tensorboard")
+OTHER_FILES = ("policy.onnx", "tensorboard")
+OBSOLETE_FILES = ("normalization.npz",)  # the statistics of the observations, now in model.zip
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class AgentJob:
     @property
     def record(self) -> RunRecord:
         """What identifies its folder."""
-        return RunRecord(episodic_config(self), FILES, OTHER_FILES)
+        return RunRecord(episodic_config(self), FILES, OTHER_FILES, OBSOLETE_FILES)
 
     def run(self, folder: Path, command: str, callback: BaseCallback | None = None) -> None:
         """Train, evaluate and export, as `Job.run` says."""

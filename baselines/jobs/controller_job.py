@@ -167,7 +167,7 @@ def evaluate_controller(
 
     noise = int(np.random.SeedSequence((job.seed, seed)).generate_state(1)[0])
     made = prepare_controller(job.env, job.agent, job.hyperparameters, noise)
-    venv = make_training_env(job.env, min(episodes, MOST_COPIES), normalize_observation=False)
+    venv = make_training_env(job.env, min(episodes, MOST_COPIES))
     try:
         drawn = sample_episodes(made.controller, venv, made.contract, episodes, seed, deterministic)
     finally:

@@ -20,6 +20,7 @@ class RunRecord(NamedTuple):
     config: dict[str, Any]  # JSON data that determines the result
     files: tuple[str, ...]  # that a finished job has beside config.json and result.json
     other_files: tuple[str, ...] = ()  # files and folders that it may have
+    obsolete_files: tuple[str, ...] = ()  # of earlier versions, whose jobs have to run again
 
 
 class JobRefused(ValueError):

@@ -48,7 +48,8 @@ def open_run(folder: Path, job: Job, provenance: Mapping[str, Any] | None = None
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = job.record
-    for leftover in ("result.json", "error.txt", *record.files, *record.other_files):
+    may_exist = (*record.files, *record.other_files, *record.obsolete_files)
+    for leftover in ("result.json", "error.txt", *may_exist):
         if (folder / leftover).is_dir():
             shutil.rmtree(folder / leftover)
         (folder / leftover).unlink(missing_ok=True)
@@ -65,7 +66,8 @@ def is_done(folder: Path, job: Job) -> bool:
     """Return whether the folder holds the result of exactly this job."""
     record = job.record
     complete = all((folder / name).exists() for name in ("result.json", *record.files))
-    return complete and read_config(folder) == json.loads(json.dumps(record.config))
+    current = not _obsolete_files(folder, job)
+    return complete and current and read_config(folder) == json.loads(json.dumps(record.config))
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -91,9 +93,21 @@ def read_outcome(
     """
     if is_done(folder, job):
         return Outcome(job, build(json.loads((folder / "result.json").read_text("utf-8"))))
+    obsolete = _obsolete_files(folder, job)
+    if obsolete:
+        return Outcome(
+            job,
+            None,
+            f"an earlier version wrote it, with {', '.join(obsolete)}, which is no longer read",
+        )
     error = folder / "error.txt"
     text = error.read_text("utf-8") if error.exists() else ""
     return Outcome(job, None, text or "the job left no result and no error.txt")
+
+
+def _obsolete_files(folder: Path, job: Job) -> list[str]:
+    """Return the files in the folder that only an earlier version wrote."""
+    return [name for name in job.record.obsolete_files if (folder / name).exists()]
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gymnasium import spaces
-from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 import agents
 from agents import ConstrainedAgent, make_vec_env
+from agents.schedules import LinearDecay
 from baselines.names.agents import RUNNER_SETTINGS
 from baselines.names.environments import EnvironmentName
 from safe_envs.contract.argument_checks import unknown_name
@@ -21,15 +21,10 @@ LINEAR = "lin_"
 ACTIVATIONS = {"Tanh": nn.Tanh, "ReLU": nn.ReLU, "ELU": nn.ELU}
 
 
-def make_training_env(
-    env: EnvironmentName, n_envs: int, normalize_observation: bool
-) -> VecEnv | VecNormalize:
-    """Return copies of an environment; Box observations are standardized on request."""
+def make_training_env(env: EnvironmentName, n_envs: int) -> VecEnv:
+    """Return copies of an environment."""
     arguments: dict[str, Any] = dict(env.kwargs)
-    venv = make_vec_env(env.id, n_envs, **arguments)
-    if normalize_observation and isinstance(venv.observation_space, spaces.Box):
-        return VecNormalize(venv, norm_obs=True, norm_reward=False)
-    return venv
+    return make_vec_env(env.id, n_envs, **arguments)
 
 
 def make_agent(
@@ -65,7 +60,7 @@ def make_agent(
     return model
 
 
-def linear_schedule(name: str, text: str) -> LinearSchedule:
+def linear_schedule(name: str, text: str) -> LinearDecay:
     """Return the schedule that "lin_X" stands for: from X down to 0 at the end of training.
 
     Source of the notation: RL Baselines3 Zoo.
@@ -78,7 +73,7 @@ def linear_schedule(name: str, text: str) -> LinearSchedule:
         raise ValueError(
             f"{name} is {text!r}; pass a number, or 'lin_X' for a linear decay from X > 0 to 0"
         )
-    return LinearSchedule(start, 0.0, 1.0)
+    return LinearDecay(start)
 
 
 def _policy_arguments(given: Mapping[str, Any]) -> dict[str, Any]:

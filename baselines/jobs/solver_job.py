@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "scipy")
 PARAMETER_SPREAD = 0.1  # standard deviation; small against logits that matter
-LARGEST_DISAGREEMENT = 1e-9  # between the trace's last row and the policy's own evaluation
+# between the trace's last row and the policy's own evaluation, of the largest possible value
+LARGEST_DISAGREEMENT = 1e-9
 TRACE_FILE = "trace.npz"
-TRACE_ARRAYS = ("value", "violation", "multipliers", "policy")
+TRACE_ARRAYS = ("value", "violation", "multipliers", "policy", "largest_costs")
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def solve(job: SolverJob) -> tuple[SolverTrace, SolverResult]:
     trace = solver_named(job.agent)(cmdp, job.evaluations, **job.hyperparameters, **start)
     cpu_seconds = time.process_time() - began
     final = cmdp.evaluate(trace.policy)
-    _check_trace(trace, job.evaluations, final.value)
+    _check_trace(trace, job.evaluations, final.value, cmdp)
     return trace, SolverResult(
         value=final.value,
         costs=final.costs.tolist(),
@@ -160,22 +161,19 @@ def starting_point(job: SolverJob, cmdp: TabularCMDP) -> dict[str, Any]:
 def read_trace(folder: Path) -> SolverTrace:
     """Return the trace of a finished job."""
     with np.load(folder / TRACE_FILE, allow_pickle=False) as arrays:
-        return SolverTrace(**{name: arrays[name] for name in TRACE_ARRAYS})
+        return SolverTrace(**{name: arrays[name] for name in TRACE_ARRAYS if name in arrays})
 
 
 def _write_trace(folder: Path, trace: SolverTrace) -> None:
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        value=trace.value,
-        violation=trace.violation,
-        multipliers=trace.multipliers,
-        policy=trace.policy,
-    )
+    arrays = {name: getattr(trace, name) for name in TRACE_ARRAYS}
+    np.savez_compressed(buffer, **{name: a for name, a in arrays.items() if a is not None})
     write_atomically(folder / TRACE_FILE, buffer.getvalue())
 
 
-def _check_trace(trace: SolverTrace, evaluations: int, final_value: float) -> None:
+def _check_trace(
+    trace: SolverTrace, evaluations: int, final_value: float, cmdp: TabularCMDP
+) -> None:
     if len(trace.value) != evaluations:
         raise ValueError(f"the trace has {len(trace.value)} rows for {evaluations} evaluations")
     rows = np.column_stack([trace.value, trace.violation, trace.multipliers])
@@ -184,7 +182,8 @@ def _check_trace(trace: SolverTrace, evaluations: int, final_value: float) -> No
         raise ValueError(
             f"the solver diverged: row {bad[0]} of its trace is not finite; lower its step sizes"
         )
-    if not abs(trace.value[-1] - final_value) <= LARGEST_DISAGREEMENT:
+    largest_value = np.abs(cmdp.reward).max() / (1.0 - cmdp.discount)
+    if not abs(trace.value[-1] - final_value) <= LARGEST_DISAGREEMENT * largest_value:
         raise ValueError(
             f"the last row of the trace has value {trace.value[-1]} but the last policy has "
             f"{final_value}; the solver returned another policy than it measured"

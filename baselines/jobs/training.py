@@ -28,10 +28,6 @@ from baselines.jobs.run_folder import open_run, versions
 from baselines.jobs.settings import make_agent, make_training_env
 from baselines.measures.episode_sampling import MOST_COPIES, evaluate_policy
 from baselines.measures.episode_statistics import EpisodeStatistics
-from baselines.policy_export.observation_normalization import (
-    frozen_normalization,
-    save_normalization,
-)
 from baselines.policy_export.policy_export import ExportRefusedError, export_policy, policy_metadata
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "torch", "stable-baselines3", "mujoco", "onnx")
@@ -64,7 +60,7 @@ def prepare_training(job: EpisodicJob) -> PreparedRun:
     """
     torch.set_num_threads(1)
     settings = job.hyperparameters
-    venv = make_training_env(job.env, settings["n_envs"], settings["normalize_observation"])
+    venv = make_training_env(job.env, settings["n_envs"])
     return PreparedRun(job, make_agent(job.agent, venv, settings, job.seed), venv)
 
 
@@ -85,11 +81,8 @@ def finish_training(
         warnings.simplefilter("default")
         effort = _learn(run, folder, callback)
         run.model.save(folder / "model.zip")
-        save_normalization(run.venv, folder)
         refusal = _export(run, folder)
-        evaluation = _evaluate(
-            run.model, run.job, folder, run.job.evaluation_episodes, EVALUATION_SEED
-        )
+        evaluation = _evaluate(run.model, run.job, run.job.evaluation_episodes, EVALUATION_SEED)
     run.venv.close()
     messages = [f"{item.category.__name__}: {item.message}" for item in caught]
     result = _result(run, effort, evaluation, refusal, messages)
@@ -106,17 +99,14 @@ def evaluate_saved(job: EpisodicJob, folder: Path, episodes: int, seed: int) -> 
         seed: of the evaluation.
     """
     kind: type[ConstrainedAgent] = getattr(agents, job.agent)
-    return _evaluate(kind.load(folder / "model.zip"), job, folder, episodes, seed)
+    return _evaluate(kind.load(folder / "model.zip"), job, episodes, seed)
 
 
-def _evaluate(
-    model: ConstrainedAgent, job: EpisodicJob, folder: Path, episodes: int, seed: int
-) -> Evaluation:
-    """Play the episodes, with the run's frozen normalization of observations."""
+def _evaluate(model: ConstrainedAgent, job: EpisodicJob, episodes: int, seed: int) -> Evaluation:
+    """Play the episodes in both modes."""
 
     def played(deterministic: bool) -> EpisodeStatistics:
-        fresh = make_training_env(job.env, min(episodes, MOST_COPIES), normalize_observation=False)
-        venv = frozen_normalization(fresh, folder)
+        venv = make_training_env(job.env, min(episodes, MOST_COPIES))
         try:
             return evaluate_policy(model, venv, job.env, episodes, seed, deterministic)
         finally:
@@ -144,7 +134,7 @@ def _export(run: PreparedRun, folder: Path) -> str:
     job = run.job
     metadata = policy_metadata(run.model, str(job.env), job.seed, version("safe-envs"))
     try:
-        export_policy(run.model, run.venv, folder / "policy.onnx", metadata)
+        export_policy(run.model, run.venv.observation_space, folder / "policy.onnx", metadata)
     except ExportRefusedError as refusal:
         return str(refusal)
     return ""

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from agents import ConstrainedAgent
 from agents.rollout import checked_signals
@@ -51,7 +51,7 @@ def evaluate_policy(
 
     Args:
         model: its policy is evaluated.
-        venv: copies of the environment that give observations as in training, frozen.
+        venv: copies of the environment.
         env: what they are copies of.
         episodes: at least one.
         seed: of the environments and of the policy's draws.
@@ -60,7 +60,7 @@ def evaluate_policy(
     contract = Contract(model.constraints, model.reward_discount)
     drawn = sample_episodes(model, venv, contract, episodes, seed, deterministic)
     limits = model.cost_limit.tolist()
-    exact = exact_values(model, venv, env, deterministic)
+    exact = exact_values(model, env, deterministic)
     return summarize_episodes(drawn, limits, seed, exact)
 
 
@@ -112,7 +112,7 @@ def sample_episodes(
 
 
 def exact_values(
-    model: ConstrainedAgent, venv: VecEnv, env: EnvironmentName, deterministic: bool
+    model: ConstrainedAgent, env: EnvironmentName, deterministic: bool
 ) -> ExactValues | None:
     """Return the policy's values by the environment's tabular model.
 
@@ -121,8 +121,6 @@ def exact_values(
     cmdp, seen = find_tabular_model(env), find_tabular_observations(env)
     if cmdp is None or seen is None:
         return None
-    if isinstance(venv, VecNormalize):
-        seen = np.asarray(venv.normalize_obs(seen))
     with torch.no_grad():
         distribution: Any = model.policy.get_distribution(torch.as_tensor(seen)).distribution
     probabilities = distribution.probs.double().numpy()  # (S, A)

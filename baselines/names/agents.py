@@ -49,7 +49,6 @@ CONTROLLERS = ("GeometricController", "LQRController", "MPCController", "Malicio
 SET_BY_RUNNER = ("seed", "tensorboard_log", "verbose", "stats_window_size")
 RUNNER_SETTINGS: dict[str, Any] = {
     "n_envs": 1,
-    "normalize_observation": False,
     "policy": None,  # MultiInputPolicy for observations that are dictionaries, else MlpPolicy
 }
 CONTROLLER_SETTINGS: dict[str, Any] = {

@@ -9,15 +9,19 @@ from typing import Protocol
 import gymnasium as gym
 import numpy as np
 from gymnasium import Space, spaces
+from scipy.special import expit
 
 from leaderboard.boards.board import Board
-from leaderboard.policy_files.gate import check_actions
+from leaderboard.policy_files.gate import CHOICES, check_actions
 from leaderboard.scores.scored_episodes import EpisodeSums
 from safe_envs.contract.cost_signal import declared_constraints
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 ACTION_STREAM = 1  # of an episode's seed; the environment uses the seed itself
-LARGEST_LOG_STD = 20.0  # with larger ones every draw is at a bound anyway
+LARGEST_LOG_STD = 20.0  # beyond the log of the range: every draw is at a bound anyway
+
+
+Action = np.ndarray | np.int64
 
 
 class Policy(Protocol):
@@ -89,9 +93,7 @@ class EpisodePlayer:
             running = [run for run in running if not ended[run.row]]
         return [found[run.row] for run in runs]
 
-    def _actions(
-        self, policy: Policy, stochastic: bool, running: list[_Run]
-    ) -> list[np.ndarray | np.int64]:
+    def _actions(self, policy: Policy, stochastic: bool, running: list[_Run]) -> list[Action]:
         """Return the policy's action for each of some episodes."""
         observations = np.array([run.observation for run in running], dtype=np.float32)
         generators = [run.generator for run in running]
@@ -117,7 +119,7 @@ class _Run:
         observation, _ = env.reset(seed=seed)
         self.observation = spaces.flatten(env.observation_space, observation)
 
-    def step(self, action: np.ndarray | np.int64) -> tuple[np.ndarray, bool]:
+    def step(self, action: Action) -> tuple[np.ndarray, bool]:
         """Return reward and costs, (1 + m,), and whether the episode is over."""
         observation, reward, terminated, truncated, info = self._env.step(action)
         self.observation = spaces.flatten(self._env.observation_space, observation)
@@ -159,41 +161,52 @@ def actions_of(
     space: Space,
     stochastic: bool,
     generators: Sequence[np.random.Generator],
-) -> list[np.ndarray | np.int64]:
+) -> list[Action]:
     """Return one action per row.
 
-    A stochastic policy draws a Discrete action a with probability softmax(logits)_a and a Box
-    action from Normal(mean, exp(log_std)^2). A deterministic one uses the file's action if there is
-    one, else the largest logit or the mean. Box actions are clipped to their space.
+    A stochastic policy draws a Discrete action a with probability softmax(logits)_a, the numbers of
+    a MultiDiscrete action alike, those of a MultiBinary one with probability sigmoid(logits), and a
+    Box action from Normal(mean, exp(log_std)^2). A deterministic one uses the file's action if
+    there is one, else the most likely one or the mean. Box actions of integers are rounded; all are
+    clipped to their space.
 
     Args:
         outputs: of the policy, each (rows, width).
-        space: of the environment's actions, Box or Discrete.
+        space: of the environment's actions.
         stochastic: draw the actions.
         generators: one per row, so that an episode's draws do not depend on other episodes.
 
     Raises:
-        PolicyFailed: if a Discrete action is out of range.
+        PolicyFailed: if the number of a choice is out of range.
         TypeError: for any other action space.
     """
-    if isinstance(space, spaces.Discrete):
-        check_actions(outputs, space)
-        chosen = _discrete(outputs, stochastic, generators)
-        return [np.int64(space.start + number) for number in chosen]
-    if not isinstance(space, spaces.Box):
-        raise TypeError(f"actions are {space}; policy files support Box and Discrete actions")
-    rows = _gaussian(outputs, generators) if stochastic else _deterministic_box(outputs)
-    return [_within(row, space) for row in rows]
-
-
-def _discrete(
-    outputs: Mapping[str, np.ndarray],
-    stochastic: bool,
-    generators: Sequence[np.random.Generator],
-) -> np.ndarray:
+    if isinstance(space, spaces.Box):
+        rows = _gaussian(outputs, space, generators) if stochastic else _deterministic_box(outputs)
+        return [_within(row, space) for row in rows]
+    if not isinstance(space, CHOICES):
+        raise TypeError(
+            f"actions are {space}; policy files support Box, Discrete, MultiDiscrete and "
+            "MultiBinary actions"
+        )
+    check_actions(outputs, space)
     if not stochastic and "action" in outputs:
-        return outputs["action"].reshape(-1)
-    logits = outputs["logits"].astype(np.float64)  # (rows, n)
+        chosen = outputs["action"]
+    elif isinstance(space, spaces.MultiBinary):
+        chosen = _binary(outputs["logits"], stochastic, generators)
+    else:
+        sizes = [space.n] if isinstance(space, spaces.Discrete) else space.nvec.ravel()
+        each = np.split(outputs["logits"].astype(np.float64), np.cumsum(sizes)[:-1], axis=1)
+        chosen = np.stack([_choice(logits, stochastic, generators) for logits in each], axis=1)
+    if isinstance(space, spaces.Discrete):
+        return [np.int64(space.start + row[0]) for row in chosen]
+    start = space.start if isinstance(space, spaces.MultiDiscrete) else 0
+    return [(row.reshape(space.shape) + start).astype(space.dtype) for row in chosen]
+
+
+def _choice(
+    logits: np.ndarray, stochastic: bool, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
+    """Return one choice per row of logits (rows, n)."""
     if not stochastic:
         return logits.argmax(axis=1)
     weights = np.exp(logits - logits.max(axis=1, keepdims=True)).cumsum(axis=1)
@@ -201,11 +214,26 @@ def _discrete(
     return (weights <= drawn[:, None]).sum(axis=1)
 
 
+def _binary(
+    logits: np.ndarray, stochastic: bool, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
+    """Return 0 or 1 for each of the logits (rows, k)."""
+    if not stochastic:
+        return (logits > 0.0).astype(np.int64)
+    drawn = np.array([generator.random(logits.shape[1]) for generator in generators])
+    return (drawn < expit(logits.astype(np.float64))).astype(np.int64)
+
+
 def _gaussian(
-    outputs: Mapping[str, np.ndarray], generators: Sequence[np.random.Generator]
+    outputs: Mapping[str, np.ndarray],
+    space: spaces.Box,
+    generators: Sequence[np.random.Generator],
 ) -> np.ndarray:
     mean = outputs["mean"].astype(np.float64)  # (rows, k)
-    deviation = np.exp(np.minimum(outputs["log_std"].astype(np.float64), LARGEST_LOG_STD))
+    with np.errstate(over="ignore"):
+        width = np.ravel(space.high.astype(np.float64) - space.low.astype(np.float64))
+    largest = LARGEST_LOG_STD + np.log(np.where(np.isfinite(width), np.maximum(width, 1.0), 1.0))
+    deviation = np.exp(np.minimum(outputs["log_std"].astype(np.float64), largest))
     noise = np.array([generator.standard_normal(mean.shape[1]) for generator in generators])
     return mean + deviation * noise
 
@@ -215,4 +243,6 @@ def _deterministic_box(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _within(row: np.ndarray, space: spaces.Box) -> np.ndarray:
+    if np.issubdtype(space.dtype, np.integer):
+        row = np.rint(row)
     return np.clip(row.reshape(space.shape), space.low, space.high).astype(space.dtype)

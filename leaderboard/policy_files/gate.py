@@ -4,9 +4,14 @@ A policy is an ONNX file with one float32 input of any name, (batch, n) with n =
 `gymnasium.spaces.flatdim` of the observations, and these outputs:
 
     Box actions        action; or mean and log_std; or all three; each (batch, k), float32 or
-                       float64, k the number of entries of an action
+                       float64, k the number of entries of an action; action is int64 or int32 if
+                       the space is one of integers
     Discrete actions   action, (batch,) or (batch, 1), int64 or int32, from 0 to n - 1; or logits,
                        (batch, n), float32 or float64; or both
+    MultiDiscrete      the same with action (batch, k) for k numbers, and the logits of all of them
+                       one after the other
+    MultiBinary        the same with action (batch, k), 0 or 1, and logits (batch, k): action j is 1
+                       with probability 1 / (1 + exp(-logits_j))
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ MOST_PARTS = 50_000  # fields in the file; a graph of 512 nodes has a few thousa
 LARGEST_PROBE = 1e6  # takes the place of infinite bounds
 _PROBES = 16
 _TRIAL = SandboxLimits(cpu_seconds=20, call_seconds=30.0, total_seconds=60.0)
+CHOICES = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 
@@ -45,11 +51,11 @@ def check_graph(
     Args:
         model_bytes: the file.
         observation_space: of the environment.
-        action_space: of the environment, Box or Discrete.
+        action_space: of the environment, Box, Discrete, MultiDiscrete or MultiBinary.
 
     Raises:
         PolicyRefused: if it breaks a rule; the message is for the submitter.
-        ValueError: if the environment's actions are neither Box nor Discrete.
+        ValueError: if the environment's actions are of another kind.
     """
     possible = _possible_outputs(action_space)
     model = _parsed(model_bytes)
@@ -80,12 +86,12 @@ def check_policy(
     Args:
         model_bytes: the file.
         observation_space: of the environment; its random state does not change.
-        action_space: of the environment, Box or Discrete.
+        action_space: of the environment, Box, Discrete, MultiDiscrete or MultiBinary.
         limits: for the trial.
 
     Raises:
         PolicyRefused: if it breaks a rule or fails in the trial.
-        ValueError: if the environment's actions are neither Box nor Discrete.
+        ValueError: if the environment's actions are of another kind.
         SandboxUnavailable: if no process for it could be started.
     """
     signature = check_graph(model_bytes, observation_space, action_space)
@@ -123,7 +129,7 @@ def try_out(policy: SandboxedPolicy, observation_space: Space, action_space: Spa
 
 
 def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:
-    """Check that Discrete actions are in range.
+    """Check that the numbers of choices are in range; Box actions are clipped later.
 
     Args:
         outputs: of the policy, each (rows, width).
@@ -132,11 +138,13 @@ def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:
     Raises:
         PolicyFailed: if one is not.
     """
-    if not isinstance(action_space, spaces.Discrete) or "action" not in outputs:
+    if isinstance(action_space, spaces.Box) or "action" not in outputs:
         return
     actions = outputs["action"]
-    if actions.min() < 0 or actions.max() >= action_space.n:
-        raise PolicyFailed(f"the policy answered an action outside 0 to {action_space.n - 1}")
+    largest = _choices(action_space) - 1
+    if (actions < 0).any() or (actions > largest).any():
+        shown = " or ".join(map(str, dict.fromkeys(largest.tolist()[:10])))
+        raise PolicyFailed(f"the policy answered an action outside 0 to {shown}")
 
 
 def probe_observations(observation_space: Space) -> tuple[np.ndarray, np.ndarray]:
@@ -162,23 +170,37 @@ def _possible_outputs(action_space: Space) -> dict[str, PolicyOutput]:
     Raises:
         ValueError: if policy files cannot answer actions of this space.
     """
-    if isinstance(action_space, spaces.Discrete):
-        return {
-            "action": PolicyOutput("action", 1, whole=True),
-            "logits": PolicyOutput("logits", int(action_space.n), whole=False),
-        }
-    if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
+    if isinstance(action_space, spaces.Box):
         width = int(np.prod(action_space.shape))
-        return {name: PolicyOutput(name, width, False) for name in ("action", "mean", "log_std")}
+        whole = np.issubdtype(action_space.dtype, np.integer)
+        drawn = {name: PolicyOutput(name, width, False) for name in ("mean", "log_std")}
+        return {"action": PolicyOutput("action", width, whole), **drawn}
+    if isinstance(action_space, CHOICES):
+        choices = _choices(action_space)
+        binary = isinstance(action_space, spaces.MultiBinary)
+        return {
+            "action": PolicyOutput("action", choices.size, whole=True),
+            "logits": PolicyOutput("logits", choices.size if binary else int(choices.sum()), False),
+        }
     raise ValueError(
-        f"actions are {action_space}; policy files support Box actions of floats and Discrete "
-        "actions; evaluate on an environment with one of them"
+        f"actions are {action_space}; policy files support Box, Discrete, MultiDiscrete and "
+        "MultiBinary actions; evaluate on an environment with one of them"
     )
+
+
+def _choices(action_space: Space) -> np.ndarray:
+    """Return the number of choices of each entry of an action, (k,)."""
+    if isinstance(action_space, spaces.Discrete):
+        return np.array([action_space.n])
+    if isinstance(action_space, spaces.MultiDiscrete):
+        return action_space.nvec.ravel()
+    assert isinstance(action_space, spaces.MultiBinary)
+    return np.full(spaces.flatdim(action_space), 2)
 
 
 def _possible_sets(action_space: Space) -> tuple[frozenset[str], ...]:
     """Return the sets of outputs that a policy for this action space may have."""
-    drawn = {"logits"} if isinstance(action_space, spaces.Discrete) else {"mean", "log_std"}
+    drawn = {"mean", "log_std"} if isinstance(action_space, spaces.Box) else {"logits"}
     return frozenset({"action"}), frozenset(drawn), frozenset({"action", *drawn})
 
 
@@ -234,10 +256,10 @@ def _check_output(value: ValueInfoProto, output: PolicyOutput) -> None:
         return  # the trial shows it
     shape = _shape(value)
     wide = len(shape) == 2 and shape[1] in (None, output.width)
-    if not (wide or (output.whole and len(shape) == 1)) or shape[0] not in (None, 1):
+    if not (wide or (output.may_be_flat and len(shape) == 1)) or shape[0] not in (None, 1):
         raise PolicyRefused(
             f"the output {output.name!r} has the shape {_written(shape)}; allowed: (batch, "
-            f"{output.width}){' or (batch,)' if output.whole else ''}; reshape it"
+            f"{output.width}){' or (batch,)' if output.may_be_flat else ''}; reshape it"
         )
 
 

@@ -34,16 +34,18 @@ MOST_NODES = 512
 MOST_TENSORS = 2048
 MOST_CONNECTIONS = 64  # inputs, outputs or attributes of one node
 LARGEST_METADATA = 64 * 1024  # [bytes]
+LARGEST_OF_CONV = 1024  # kernel, stride, dilation, padding or group of a convolution
 OPSETS = range(13, 24)
 _ARITHMETIC = ["Abs", "Add", "Ceil", "Div", "Exp", "Floor", "Log", "Mul", "Neg", "Pow"]
 _MORE_ARITHMETIC = ["Clip", "Cos", "Erf", "Max", "Mean", "Min", "Reciprocal", "Sign", "Sin", "Sqrt"]
-_LINEAR = ["BatchNormalization", "Gemm", "LayerNormalization", "MatMul", "Sub", "Sum"]
+_LINEAR = ["BatchNormalization", "Conv", "Gemm", "LayerNormalization", "MatMul", "Sub", "Sum"]
 _ACTIVATIONS = ["Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "LogSoftmax", "Mish"]
 _MORE_ACTIVATIONS = ["PRelu", "Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh"]
 _COMPARISONS = ["And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"]
 _REDUCTIONS = ["ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"]
 _SHAPES = ["Concat", "Flatten", "Gather", "Reshape", "Shape", "Slice", "Split", "Squeeze"]
-_OTHERS = ["ArgMax", "ArgMin", "Cast", "Constant", "Identity", "Transpose", "Unsqueeze", "Where"]
+_OTHERS = ["ArgMax", "ArgMin", "Cast", "Constant", "Identity", "Round", "Transpose", "Unsqueeze"]
+_OTHERS += ["Where"]
 OPERATORS = frozenset(
     _ARITHMETIC
     + _MORE_ARITHMETIC
@@ -162,6 +164,12 @@ def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
             raise PolicyRefused(
                 f"{what} makes a tensor of another type; allowed: "
                 f"{type_names(ITEM_SIZES)}; use these"
+            )
+        sizes = [attribute.i, *attribute.ints]
+        if node.op_type == "Conv" and not all(0 <= size <= LARGEST_OF_CONV for size in sizes):
+            raise PolicyRefused(
+                f"{what} is a Conv whose {shortened(attribute.name)!r} is below 0 or above "
+                f"{LARGEST_OF_CONV:,}; submit a smaller kernel, stride, dilation or padding"
             )
     return [attribute.t for attribute in node.attribute if attribute.HasField("t")]
 

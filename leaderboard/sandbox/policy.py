@@ -152,8 +152,8 @@ class SandboxedPolicy:
             observations: (rows, n) flat observations.
 
         Returns:
-            Arrays by name: int64 for the action of a Discrete space, whose range is not checked
-            here; float64 for the others, whatever type the file computes in.
+            Arrays by name: int64 for actions of whole numbers, whose range is not checked here;
+            float64 for the others, whatever type the file computes in.
 
         Raises:
             PolicyFailed: if it crashes, exceeds a limit, or answers with a wrong shape or type or

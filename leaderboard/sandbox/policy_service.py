@@ -101,7 +101,7 @@ def serve(settings: Settings, requests: BinaryIO, answers: BinaryIO) -> None:
 def _checked(value: np.ndarray, output: PolicyOutput, position: int) -> np.ndarray:
     if value.dtype not in (_WHOLE if output.whole else _FLOATS):
         raise WrongOutput(Answer.WRONG_TYPE, position)
-    if value.shape != (1, output.width) and not (output.whole and value.shape == (1,)):
+    if value.shape != (1, output.width) and not (output.may_be_flat and value.shape == (1,)):
         raise WrongOutput(Answer.WRONG_SHAPE, position)
     return value
 

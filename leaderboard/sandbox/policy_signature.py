@@ -16,14 +16,20 @@ class PolicyOutput:
     width: int  # numbers per observation
     whole: bool  # integers rather than floats
 
+    @property
+    def may_be_flat(self) -> bool:
+        """Whether the answers may have shape (batch,) instead of (batch, 1)."""
+        return self.whole and self.width == 1
+
 
 @dataclass(frozen=True)
 class PolicySignature:
     """The input size and the outputs of a policy file.
 
     `action` is the action itself: for Box actions the flattened action, which the caller clips to
-    the space; for Discrete actions the number 0, ..., n - 1, to which the caller adds the space's
-    `start`. `logits`, or `mean` and `log_std`, describe the distribution of the actions.
+    the space; for Discrete and MultiDiscrete actions numbers 0, ..., n - 1, to which the caller
+    adds the space's `start`. `logits`, or `mean` and `log_std`, describe the distribution of the
+    actions.
     """
 
     observation_size: int  # gymnasium.spaces.flatdim of the observations

@@ -71,13 +71,17 @@ assert "added to the price of a violated constraint" in ratchet.__doc__
 assert inspect.signature(fixed).parameters["price"].default == 1.0
 
 small = {"n_steps": 256, "n_epochs": 1, "seed": 0}
-# No episode costs less than nothing, so that the price is raised after both rollouts.
-agent = ratchet("MlpPolicy", "Safe/CliffWorld-v0", cost_limit=-1.0, step=0.2, **small)
-agent.learn(512)
+# Random walks meet landmines, so that the price is raised after both rollouts.
+agent = ratchet("MlpPolicy", "Safe/DeepSeaTreasure-v0", cost_limit=0.0, step=0.2, **small)
+agent.learn(256)
+once = agent.constraint_state()["weight"][0]
+assert once > 0
+agent.learn(256, reset_num_timesteps=False)
 assert agent.num_timesteps == 512
-assert agent.constraint_state()["weight"].tolist() == [0.4]
+twice = agent.constraint_state()["weight"][0]
+assert twice > 1.5 * once
 agent.save(sys.argv[1])
-assert ratchet.load(sys.argv[1]).constraint_state()["weight"].tolist() == [0.4]
+assert ratchet.load(sys.argv[1]).constraint_state()["weight"].tolist() == [twice]
 priced = fixed("MlpPolicy", "Safe/CliffWorld-v0", price=2.0, **small)
 assert priced.learn(256).constraint_state()["weight"].tolist() == [2.0]
 

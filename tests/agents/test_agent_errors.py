@@ -130,7 +130,7 @@ def test_a_loss_that_is_not_finite_leaves_the_policy_as_it_was(value):
             r"^cost_limit has 2 entries but the environment declares 1 constraint \('\w+'\); "
             "pass 1 number$",
         ),
-        ({"n_steps": 0}, ValueError, "n_steps is 0; pass a number >= 1"),
+        ({"n_steps": 0}, ValueError, "n_steps is 0; pass a whole number >= 1"),
         ({"gae_lambda": 1.5}, ValueError, "gae_lambda is 1.5; pass a number >= 0 and <= 1"),
         ({"gamma": -0.1}, ValueError, "gamma is -0.1; pass a number"),
         ({"cost_gamma": 2.0}, ValueError, "cost_gamma is 2.0; pass a number"),

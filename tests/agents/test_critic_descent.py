@@ -51,6 +51,7 @@ def test_critics_learn_their_targets():
     batch = make_batch(policy, observations)
     targets = observations @ torch.tensor([[1.0, 0.5], [-1.0, 0.0], [0.0, 2.0]])
     batch = batch._replace(targets=targets)
+    policy.value_net.track(targets)
     with torch.no_grad():
         before = (policy.all_values(observations) - targets).square().mean()
     report = CriticDescent(batch_size=8, n_epochs=200).fit(policy, batch)

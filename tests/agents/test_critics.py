@@ -53,7 +53,7 @@ def test_equal_separate_networks(hidden, activation):
     features, targets = torch.randn(11, 4), torch.randn(11, 3)
     outputs = torch.cat([network(features) for network in networks], dim=1)
     torch.testing.assert_close(critics.standardized(features), outputs)
-    expected = critics.mean + critics.scale * outputs
+    expected = critics.mean.float() + critics.scale.float() * outputs
     torch.testing.assert_close(critics(features), expected)
 
     (critics(features) - targets).square().mean(0).sum().backward()
@@ -93,10 +93,11 @@ def test_tracking_takes_on_the_targets_moments():
     critics = with_random_weights()
     first = torch.randn(1000, 3) * torch.tensor([0.1, 5.0, 40.0]) + torch.tensor([3.0, 0.0, -70.0])
     critics.track(first)
+    first = first.double()
     torch.testing.assert_close(critics.mean, first.mean(0))
     torch.testing.assert_close(critics.scale, first.std(0, unbiased=False), rtol=1e-3, atol=0.0)
     assert critics.in_own_units(first).std(0).tolist() == pytest.approx([1.0] * 3, rel=1e-2)
-    then = torch.randn(1000, 3) * 2.0 + 5.0
+    then = torch.randn(1000, 3).double() * 2.0 + 5.0
     for _ in range(150):
         critics.track(then)
     torch.testing.assert_close(critics.mean, then.mean(0), rtol=1e-4, atol=0.0)
@@ -111,6 +112,42 @@ def test_tracking_a_signal_that_never_varies():
         critics.track(torch.zeros(100, 3))
     assert torch.isfinite(critics.weight).all()
     torch.testing.assert_close(critics(features), before, rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_is_claimed_before_a_signal_varies():
+    """A new critic says 0, then the mean; so targets of any size are fitted alike."""
+    torch.manual_seed(0)
+    critics = StackedCritics(4, (6,), 2)
+    features = torch.randn(50, 4)
+    assert not critics(features).any()
+    critics.track(torch.tensor([[0.0, 5.0]]).expand(10, 2))
+    assert critics(features).tolist() == [[0.0, 5.0]] * 50
+    assert critics.in_own_units(torch.tensor([[0.0, 5.0]])).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("power", [-30, 30])
+def test_units_of_the_targets_do_not_matter(power):
+    def trained(factor):
+        torch.manual_seed(0)
+        critics = StackedCritics(4, (6,), 2)
+        features = torch.randn(50, 4)
+        for step in range(30):
+            targets = torch.randn(50, 2) * (step % 3) + step
+            critics.track(targets * factor)
+        return critics.weight.detach(), critics(features) / factor
+
+    for one, other in zip(trained(1.0), trained(2.0**power), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_signal_that_fades_keeps_a_share_of_its_largest_size():
+    """The weights, which grow as the scale falls, stay finite."""
+    critics = with_random_weights()
+    critics.track(torch.randn(100, 3))
+    for _ in range(3000):
+        critics.track(torch.zeros(100, 3))
+    assert torch.isfinite(critics.weight).all()
+    assert (critics.scale >= 0.9e-4).all()
 
 
 @pytest.mark.parametrize("orthogonal", [True, False])

@@ -99,9 +99,9 @@ class Track(BaseCallback):
 
 
 BANDIT_AGENTS = {
-    "PPOALM": {"penalty": 0.5, "primal_steps_per_dual_step": 2},
-    "SPMAALM": {"penalty": 0.5, "primal_steps_per_dual_step": 2, "step_size": 0.5},
-    "PPOLag": {"multiplier_optimizer": "ascent", "multiplier_lr": 0.2},
+    "PPOALM": {"penalty": 1.5, "primal_steps_per_dual_step": 2},
+    "SPMAALM": {"penalty": 1.0, "primal_steps_per_dual_step": 2, "step_size": 0.5},
+    "PPOLag": {"multiplier_lr": 0.5},
 }
 
 
@@ -117,7 +117,7 @@ def test_bandit_with_a_quadratic_program_for_an_answer(name, problem):
         n_epochs=5,
         learning_rate=lambda remaining: 0.03 * remaining,
         ent_coef=0.8,
-        policy_kwargs=LINEAR | {"log_std_init": -1.0},
+        policy_kwargs=LINEAR | {"log_std_init": -1.7},
         seed=0,
         **BANDIT_AGENTS[name],
     )
@@ -131,8 +131,8 @@ def test_bandit_with_a_quadratic_program_for_an_answer(name, problem):
 
 
 DIVERS = {
-    "PPOALM": {"penalty": 6.0},
-    "SPMAALM": {"penalty": 6.0, "step_size": 0.5},
+    "PPOALM": {"penalty": 1.5},
+    "SPMAALM": {"penalty": 1.5, "step_size": 0.5},
 }
 
 
@@ -187,8 +187,7 @@ def test_multipliers_alone_circle_around_the_optimum_of_the_deep_sea(seed):
         n_epochs=5,
         learning_rate=0.03,
         ent_coef=0.25,
-        multiplier_optimizer="ascent",
-        multiplier_lr=1.0,
+        multiplier_lr=0.1,
         policy_kwargs=LINEAR,
         seed=seed,
     )
@@ -207,9 +206,9 @@ def test_deep_sea_optimum():
 
 
 REGRESSION_AGENTS = {
-    "PPOALM": {"penalty": 3.0, "primal_steps_per_dual_step": 2},
-    "SPMAALM": {"penalty": 3.0, "primal_steps_per_dual_step": 2},
-    "PPOLag": {"multiplier_optimizer": "ascent", "multiplier_lr": 1.0},
+    "PPOALM": {"primal_steps_per_dual_step": 2},
+    "SPMAALM": {"primal_steps_per_dual_step": 2},
+    "PPOLag": {},
     "PPO": {},
 }
 
@@ -224,7 +223,7 @@ def regression_cost(name):
         batch_size=512,
         n_epochs=3,
         learning_rate=lambda remaining: 3e-3 * remaining,
-        policy_kwargs={"log_std_init": -1.0},
+        policy_kwargs={"log_std_init": -2.4},
         seed=0,
         **REGRESSION_AGENTS[name],
     )

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import agents
 from agents.batch import mean_costs, measurement
-from agents.constrained_agent import WINDOW
+from agents.episode_record import WINDOW, EpisodeRecord
 from safe_envs import ConstraintSpec
 from safe_envs.contract.episode_totals import Episode
 
@@ -46,22 +46,23 @@ def test_mean_costs_and_violation():
 
 
 def test_an_episode_is_measured_once():
-    agent = agents.PPO("MlpPolicy", MortalEnv())
+    record = EpisodeRecord(MortalEnv.constraints, 1.0)
     for over in (True, False, True):
-        agent._count(np.array([[0.0, 2.0]]), np.array([over]))
-    assert [episode.costs.tolist() for episode in agent._fresh] == [[2.0], [4.0]]
-    assert list(agent._recent) == agent._fresh
-    assert agent._measure().episodes == 2
-    assert agent._measure() is None
-    assert len(agent._recent) == 2
+        record.add(np.array([[0.0, 2.0]]), np.array([over]))
+    assert [episode.costs.tolist() for episode in record.recent] == [[2.0], [4.0]]
+    measured = record.measure(np.array([0.5]))
+    assert (measured.episodes, measured.violation.tolist()) == (2, [2.5])
+    assert record.measure(np.array([0.5])) is None
+    assert len(record.recent) == 2
 
 
 def test_recent_episodes_are_the_last_hundred():
-    agent = agents.PPO("MlpPolicy", MortalEnv())
+    record = EpisodeRecord(MortalEnv.constraints, 1.0)
+    assert record.averages() is None
     for step in range(WINDOW + 30):
-        agent._count(np.array([[0.0, float(step)]]), np.array([True]))
-    assert len(agent._recent) == WINDOW == 100
-    assert mean_costs(list(agent._recent))[0] == np.arange(30, WINDOW + 30).mean()
+        record.add(np.array([[0.0, float(step)]]), np.array([True]))
+    assert len(record.recent) == WINDOW == 100
+    assert record.averages()[1] == np.arange(30, WINDOW + 30).mean()
 
 
 TRUE_COST, DEVIATION = 102.5, 97.5  # of 5 and 200, equally likely
@@ -82,7 +83,7 @@ def first_measured_costs(n_envs, n_steps, updates, seed):
     found = []
     for _ in range(updates):
         agent.collect_rollouts(agent.env, callback, None, n_steps)
-        measured = agent._measure()
+        measured = agent.episodes.measure(agent.cost_limit)
         if measured is not None:
             found.append((measured.violation[0], measured.episodes))
     return np.array(found)

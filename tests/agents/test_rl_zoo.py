@@ -90,7 +90,8 @@ def test_spaces_follow_the_parts():
     def arguments(name):
         return {one.argument for one in SearchSpace(named_agent(name)).dimensions}
 
-    assert arguments("PPOLag") - arguments("PPO") == {"multiplier_lr", "multiplier_optimizer"}
+    own = {"multiplier_lr", "multiplier_optimizer", "damping"}
+    assert arguments("PPOLag") - arguments("PPO") == own
     assert arguments("TRPOALM") - arguments("TRPOLag") == {"penalty", "primal_steps_per_dual_step"}
     assert arguments("CPO") >= {"max_kl", "violation_gain", "learning_rate"}
     assert "clip_range" not in arguments("CPO") | arguments("SPMALag")

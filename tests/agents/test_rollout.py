@@ -81,6 +81,7 @@ def batch_of_exact_critics(make, terminates, limit, steps):
         gamma=GAMMA,
         cost_gamma=COST_GAMMA,
         policy_kwargs={"net_arch": []},
+        normalize_observation=False,
         seed=0,
     )
     _, callback = agent._setup_learn(1, None)
@@ -90,6 +91,7 @@ def batch_of_exact_critics(make, terminates, limit, steps):
             intercept, slope = endless_value(first, discount)
             exact = torch.tensor([slope * scale, intercept + slope * shift])
             agent.policy.value_net.weight[row] = exact
+        agent.policy.value_net.scale.fill_(1.0)
     agent.collect_rollouts(agent.env, callback, None, steps)
     batch, explained = agent._rollout.batch(
         agent.policy, np.array([GAMMA, COST_GAMMA]), np.array([0.95, 0.5])

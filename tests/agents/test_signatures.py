@@ -12,19 +12,25 @@ import agents
 from agents import stub_writer
 from agents.dual.pid import PID
 from agents.named_agents import NAMED_AGENTS
+from agents.schedules import LinearDecay
 from agents.signatures import described_arguments, without_arguments
 
 ROOT = Path(__file__).parents[2]
 KNOWN = {  # of some arguments, found in the parts' own files
-    "PPO": {"clip_range": 0.2, "ent_coef": 0.0, "n_steps": 2048, "learning_rate": 3e-4},
-    "PPOLag": {"multiplier_lr": 0.035, "clip_range": 0.2, "cost_limit": None, "batch_size": 64},
-    "PPOPID": {"derivative_delay": 10, "smoothing": 0.95},
-    "PPOALM": {"penalty": 0.01, "primal_steps_per_dual_step": 10},
-    "SPMALag": {"step_size": 0.7, "multiplier_optimizer": "adam"},
+    "PPO": {
+        "clip_range": 0.2,
+        "ent_coef": 0.0,
+        "n_steps": 2048,
+        "learning_rate": LinearDecay(3e-4),
+    },
+    "PPOLag": {"multiplier_lr": 0.05, "clip_range": 0.2, "cost_limit": None, "batch_size": 64},
+    "PPOPID": {"derivative_delay": 10, "smoothing": 0.8},
+    "PPOALM": {"penalty": 0.3, "primal_steps_per_dual_step": 10},
+    "SPMALag": {"step_size": 0.7, "multiplier_optimizer": "ascent"},
     "SPMAALM": {"step_size": 0.7, "penalty_growth": 1.0},
     "TRPOLag": {"max_kl": 0.01, "batch_size": 128, "learning_rate": 1e-3},
     "TRPOALM": {"max_kl": 0.01, "batch_size": 128, "learning_rate": 1e-3},
-    "CPO": {"violation_gain": 1.0, "max_kl": 0.01, "learning_rate": 1e-3},
+    "CPO": {"violation_gain": 10.0, "max_kl": 0.01, "learning_rate": 1e-3},
     "SCPO": {"objective": "ppo", "bank_size": 16, "safe_policy": None, "learning_rate": 3e-4},
 }
 

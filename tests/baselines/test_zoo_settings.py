@@ -8,8 +8,6 @@ from baselines.names.agents import DEEP_AGENTS, default_hyperparameters
 from baselines.names.hyperparameters import hyperparameters_for
 from baselines.zoo_settings import as_yaml, main, zoo_settings
 
-NORMALIZE = "dict(norm_obs=True, norm_reward=False)"
-
 
 def read_back(agent, env_id, capsys):
     assert main([agent, env_id, "--total-timesteps", "5000"]) == 0
@@ -21,14 +19,10 @@ def read_back(agent, env_id, capsys):
 def test_the_file_has_the_runners_settings(agent, env_id, capsys):
     entry = read_back(agent, env_id, capsys)
     expected = hyperparameters_for(agent, env_id)
-    is_box = env_id == "Safe/DoubleIntegrator-v0"
     assert entry.pop("n_timesteps") == 5000
     assert entry.pop("policy") == "MlpPolicy"
-    assert entry.pop("normalize", None) == (
-        NORMALIZE if is_box and expected["normalize_observation"] else None
-    )
-    left_out = {"policy": None, "normalize_observation": expected["normalize_observation"]}
-    assert {**default_hyperparameters(agent), **entry, **left_out} == expected
+    assert "normalize" not in entry  # the agents standardize observations themselves
+    assert {**default_hyperparameters(agent), **entry, "policy": None} == expected
 
 
 class DictEnv(gym.Env):
@@ -36,12 +30,11 @@ class DictEnv(gym.Env):
     action_space = gym.spaces.Discrete(2)
 
 
-def test_dictionaries_get_their_policy_and_no_normalization(monkeypatch):
+def test_dictionaries_get_their_policy(monkeypatch):
     spec = gym.envs.registration.EnvSpec("DictForZoo-v0", DictEnv, disable_env_checker=True)
     monkeypatch.setitem(gym.registry, "DictForZoo-v0", spec)
     entry = zoo_settings("PPOLag", "DictForZoo-v0", 1)
     assert entry["policy"] == "MultiInputPolicy"
-    assert "normalize" not in entry
 
 
 def test_numbers_stay_numbers():

@@ -8,15 +8,17 @@ from agents.batch import Batch, Measurement
 from agents.dual.augmented_lagrangian import AugmentedLagrangian
 from agents.dual.lagrangian import Lagrangian
 from agents.dual.pid import PID
+from agents.price_units import PriceUnits
 from agents.primal_dual import AdvantageScaling, NoDual, PrimalDual
 
+ONES = np.ones(2)
 VIOLATIONS = np.array([[2.0, -1.0], [0.5, 4.0], [-8.0, 1.0], [3.0, -0.5], [1.0, -9.0]])
 
 
-def history(dual, violations=VIOLATIONS):
+def history(dual, violations=VIOLATIONS, unit=1.0):
     found = []
     for violation in violations:
-        dual.update(np.array(violation))
+        dual.update(np.array(violation), np.full(len(violation), unit))
         found.append(dual.weights())
     return np.array(found)
 
@@ -25,19 +27,25 @@ def test_lagrangian_ascent():
     dual = Lagrangian(
         multiplier_lr=0.1,
         initial_multiplier=0.5,
-        multiplier_optimizer="ascent",
+        damping=0.0,
         num_constraints=2,
     )
-    assert dual.weights().tolist() == [0.5, 0.5]
+    assert dual.weights().tolist() == [0.0, 0.0]  # no price before the units are known
     expected = [[0.7, 0.4], [0.75, 0.8], [0.0, 0.9], [0.3, 0.85], [0.4, 0.0]]
     np.testing.assert_allclose(history(dual), expected, atol=1e-12)
     assert dual.log()["multiplier"].tolist() == dual.weights().tolist()
 
 
+def test_damping_reacts_to_the_violation_itself():
+    """lambda 0.1, 0.15, 0 beside 0.5 times the violations 1, 0.5 and -3."""
+    dual = Lagrangian(multiplier_lr=0.1, initial_multiplier=0.0, damping=0.5)
+    found = history(dual, [[1.0], [0.5], [-3.0]])
+    assert found[:, 0].tolist() == pytest.approx([0.6, 0.4, 0.0])
+    assert dual.log()["multiplier"].tolist() == [0.0]
+
+
 def test_lagrangian_is_held_below_its_bound():
-    dual = Lagrangian(
-        multiplier_lr=1.0, multiplier_optimizer="ascent", max_multiplier=2.0, num_constraints=2
-    )
+    dual = Lagrangian(multiplier_lr=1.0, max_multiplier=2.0, num_constraints=2)
     assert history(dual, [[5.0, 0.1], [1.0, 0.1]])[:, 0].tolist() == [2.0, 2.0]
 
 
@@ -53,9 +61,10 @@ def test_lagrangian_with_adam():
         step = (first / (1 - beta_1**t)) / (np.sqrt(second / (1 - beta_2**t)) + epsilon)
         lam = np.maximum(lam + rate * step, 0.0)
         expected.append(lam)
-    np.testing.assert_allclose(
-        history(Lagrangian(num_constraints=2), violations), expected, rtol=1e-9
+    dual = Lagrangian(
+        multiplier_lr=rate, multiplier_optimizer="adam", damping=0.0, num_constraints=2
     )
+    np.testing.assert_allclose(history(dual, violations), expected, rtol=1e-9)
     assert (np.array(expected) == 0.0).any()
 
 
@@ -70,13 +79,15 @@ def test_pid():
     )
     # violation          2.0     0.5      -8.0       3.0
     # smooth error       0.2     0.23     -0.593    -0.2337
-    # integral           2.0     2.5       0.0       3.0
+    # integral / 0.1     2.0     2.5       0.0       3.0
     # smooth violation   2.0     1.85      0.865     1.0785
     # change over two    0.0    -0.15     -1.135    -0.7715
     expected = [0.1 + 0.2, 0.115 + 0.25, 0.0, 0.3 - 0.11685]
     found = history(dual, np.array([[2.0], [0.5], [-8.0], [3.0]]))
     np.testing.assert_allclose(found[:, 0], expected, atol=1e-12)
-    dual.update(np.array([20.0]))  # smooth violation 2.97065, 2.10565 more than two updates before
+    dual.update(
+        np.array([20.0]), np.ones(1)
+    )  # smooth violation 2.97065, 2.10565 more than two updates before
     error = 0.9 * -0.2337 + 0.1 * 20.0
     expected_weight = 0.5 * error + 0.1 * 23.0 + 2.0 * (2.97065 - 0.865)
     assert dual.weights()[0] == pytest.approx(expected_weight)
@@ -89,16 +100,16 @@ def test_pid_is_held_below_its_bound():
 
 
 def test_augmented_lagrangian():
-    """tau = 0.1, a dual step at every second update."""
+    """tau = 0.1, a dual step at every second update, which prices anew at once."""
     dual = AugmentedLagrangian(penalty=0.1, primal_steps_per_dual_step=2, num_constraints=2)
     assert dual.weights().tolist() == [0.0, 0.0]
     found, multipliers = [], []
     for violation in VIOLATIONS:
-        dual.update(violation)
+        dual.update(violation, ONES)
         found.append(dual.weights())
         multipliers.append(dual.log()["multiplier"])
     expected_multipliers = [[0, 0], [0.05, 0.4], [0.05, 0.4], [0.35, 0.35], [0.35, 0.35]]
-    expected = [[0.2, 0.0], [0.05, 0.4], [0.0, 0.5], [0.35, 0.35], [0.45, 0.0]]
+    expected = [[0.2, 0.0], [0.1, 0.8], [0.0, 0.5], [0.65, 0.3], [0.45, 0.0]]
     np.testing.assert_allclose(multipliers, expected_multipliers, atol=1e-12)
     np.testing.assert_allclose(found, expected, atol=1e-12)
     assert dual.log()["penalty"].tolist() == [0.1]
@@ -106,7 +117,7 @@ def test_augmented_lagrangian():
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_augmented_lagrangian_identities(steps):
-    """w = [lambda + tau v]+ with the multiplier and penalty before the update; lambda >= 0."""
+    """A dual step sets lambda to [lambda + tau v]+; then w = [lambda + tau v]+, always >= 0."""
     rng = np.random.default_rng(0)
     dual = AugmentedLagrangian(
         penalty=0.3,
@@ -117,12 +128,16 @@ def test_augmented_lagrangian_identities(steps):
     )
     for update in range(1, 13):
         lam, tau = dual.log()["multiplier"], dual.log()["penalty"]
+        lam = lam if update > 1 else np.ones(3)
         violation = rng.normal(scale=3.0, size=3)
-        dual.update(violation)
-        np.testing.assert_allclose(dual.weights(), np.maximum(lam + tau * violation, 0.0))
+        dual.update(violation, np.ones(3))
         is_dual_step = update % steps == 0
         after = dual.log()["multiplier"]
-        np.testing.assert_array_equal(after, dual.weights() if is_dual_step else lam)
+        if is_dual_step:
+            np.testing.assert_allclose(after, np.maximum(lam + tau * violation, 0.0))
+        else:
+            np.testing.assert_array_equal(after, lam)
+        np.testing.assert_allclose(dual.weights(), np.maximum(after + tau * violation, 0.0))
         assert dual.log()["penalty"] == pytest.approx(tau * (1.5 if is_dual_step else 1.0))
         assert (after >= 0).all()
 
@@ -131,24 +146,71 @@ def test_no_dual_has_no_price():
     assert not history(NoDual(2)).any()
 
 
+def test_dual_steps_are_counted_in_updates_of_the_policy():
+    """An episode ends in every fourth update: the price changes then, and lambda at each fifth."""
+    dual = AugmentedLagrangian(penalty=0.1, primal_steps_per_dual_step=5)
+    multipliers, weights = [], []
+    for update in range(1, 16):
+        dual.update(np.array([2.0]) if update % 4 == 0 else None, np.ones(1))
+        multipliers.append(round(dual.log()["multiplier"][0], 12))
+        weights.append(round(dual.weights()[0], 12))
+    assert multipliers == [0.0] * 4 + [0.2] * 5 + [0.4] * 5 + [0.6]
+    assert weights == [0.0] * 3 + [0.2] + [0.4] * 4 + [0.4, 0.6] + [0.6] * 4 + [0.8]
+
+
+def test_a_dual_step_needs_an_episode_since_the_last_one():
+    dual = AugmentedLagrangian(penalty=0.1, primal_steps_per_dual_step=1)
+    for violation in (np.array([2.0]), None, None):
+        dual.update(violation, np.ones(1))
+    assert dual.log()["multiplier"].tolist() == pytest.approx([0.2])
+
+
+DUALS = {
+    "ascent": lambda: Lagrangian(multiplier_lr=0.3, num_constraints=2),
+    "adam": lambda: Lagrangian(multiplier_optimizer="adam", num_constraints=2),
+    "capped": lambda: Lagrangian(max_multiplier=0.15, num_constraints=2),
+    "pid": lambda: PID(num_constraints=2, max_weight=0.4, derivative_delay=2),
+    "alm": lambda: AugmentedLagrangian(
+        initial_multiplier=0.5, primal_steps_per_dual_step=2, penalty_growth=2.0, num_constraints=2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DUALS)
+def test_prices_are_proportional_to_their_unit(name):
+    base, other = history(DUALS[name]()), history(DUALS[name](), unit=2.0**-20)
+    assert base.any()
+    assert (other == base * 2.0**-20).all()
+
+
+@pytest.mark.parametrize("name", DUALS)
+def test_a_state_goes_on_as_its_dual_would(name):
+    dual, again = DUALS[name](), DUALS[name]()
+    history(dual, VIOLATIONS[:3])
+    again.load_state(dual.state())
+    assert again.weights().tolist() == dual.weights().tolist()
+    assert (history(again, VIOLATIONS[3:]) == history(dual, VIOLATIONS[3:])).all()
+
+
 @pytest.mark.parametrize("num_constraints", [0, 1, 3])
 @pytest.mark.parametrize(
-    ("kind", "weight", "log"),
+    ("kind", "log"),
     [
-        (Lagrangian, 0.001, {"multiplier": 0.001}),
-        (PID, 0.0, {"multiplier": 0.0}),
-        (AugmentedLagrangian, 0.0, {"multiplier": 0.0, "penalty": 0.01}),
-        (NoDual, 0.0, {}),
+        (Lagrangian, {"multiplier": 0.0}),
+        (PID, {"multiplier": 0.0}),
+        (AugmentedLagrangian, {"multiplier": 0.0, "penalty": 0.3}),
+        (NoDual, {}),
     ],
 )
-def test_duals_are_complete_when_constructed(kind, weight, log, num_constraints):
+def test_duals_are_complete_when_constructed(kind, log, num_constraints):
+    weight = 0.0
     dual = kind(num_constraints=num_constraints)
     assert dual.weights().tolist() == [weight] * num_constraints
     assert dual.log().keys() == log.keys()
     for name, number in log.items():
         size = 1 if name == "penalty" else num_constraints
         assert dual.log()[name].tolist() == [number] * size
-    dual.update(np.ones(num_constraints))
+    dual.update(np.ones(num_constraints), np.ones(num_constraints))
     assert dual.weights().shape == (num_constraints,)
     assert kind().weights().tolist() == [weight]
 
@@ -156,7 +218,7 @@ def test_duals_are_complete_when_constructed(kind, weight, log, num_constraints)
 @pytest.mark.parametrize("kind", [Lagrangian, PID, AugmentedLagrangian, NoDual])
 def test_weights_are_copies(kind):
     dual = kind(num_constraints=2)
-    dual.update(np.array([1.0, 1.0]))
+    dual.update(np.array([1.0, 1.0]), ONES)
     before = dual.weights().copy()
     dual.weights()[:] = 99.0
     assert dual.weights().tolist() == before.tolist()
@@ -170,39 +232,79 @@ class KeepAdvantage:
         return {}
 
 
+ADVANTAGES = torch.tensor([[1.0, 2.0, 0.0], [4.0, 1.0, 1.0], [-2.0, 0.0, 5.0]])
+DEVIATIONS = ADVANTAGES.double().std(0, unbiased=False).numpy()
+
+
 def updated(scaling, measured, primal):
-    advantages = torch.tensor([[1.0, 2.0, 0.0], [4.0, 1.0, 1.0], [-2.0, 0.0, 5.0]])
+    """Update with multipliers of 1 and a penalty of 0.5 in price units."""
     nothing = torch.empty(0)
     dual = AugmentedLagrangian(penalty=0.5, initial_multiplier=1.0, num_constraints=2)
-    parts = PrimalDual(scaling, primal, dual)
-    parts.update(None, Batch(nothing, nothing, nothing, advantages, nothing), measured, 1.0)
+    parts = PrimalDual(scaling, primal, dual, PriceUnits(2))
+    parts.update(None, Batch(nothing, nothing, nothing, ADVANTAGES, nothing), measured, 1.0)
     return parts
 
 
-def test_multipliers_are_held_while_no_episode_ended():
-    primal = KeepAdvantage()
-    parts = updated(AdvantageScaling(normalize_advantage=False), None, primal)
-    assert parts.log()["weight"].tolist() == [1.0, 1.0]
-    assert primal.advantage.tolist() == [-1.0, 2.0, -7.0]  # A_reward - A_costs (1, 1)
+# Costs 4 and 1 at limits 2 and 5 are violations of 1 and -0.8 limits.
+MEASURED = Measurement(np.array([4.0, 1.0]), np.array([2.0, 5.0]), np.ones(2), 3)
+PRICES = DEVIATIONS[0] / DEVIATIONS[1:] * [1.0 + 0.5 * 1.0, 1.0 - 0.5 * 0.8]
 
 
 @pytest.mark.parametrize(
-    ("scaling", "expected"),
+    ("scaling", "scale"),
     [
-        # weights (1 + 0.5 2, [1 - 0.5 4]+) = (2, 0)
-        (AdvantageScaling(False), [-3.0, 2.0, -2.0]),
-        (AdvantageScaling(False, normalize_lagrangian=True), [-1.0, 2 / 3, -2 / 3]),
-        (AdvantageScaling(True), np.array([-2.0, 3.0, -1.0]) / np.sqrt(14 / 3)),
-        (
-            AdvantageScaling("separate"),
-            np.array([0.0, 3.0, -3.0]) / np.sqrt(6) - 2 * np.array([1.0, 0.0, -1.0]),
-        ),
+        (AdvantageScaling(False), lambda a: a),
+        (AdvantageScaling(False, normalize_lagrangian=True), lambda a: a / (1 + 1.5 + 0.6)),
+        (AdvantageScaling(True), lambda a: (a - a.mean()) / a.std()),
+        (AdvantageScaling("separate"), lambda a: (a - a.mean()) / DEVIATIONS[0]),
     ],
 )
-def test_advantage_of_reward_and_costs(scaling, expected):
+def test_advantage_of_reward_and_costs(scaling, scale):
     primal = KeepAdvantage()
-    updated(scaling, Measurement(np.array([2.0, -4.0]), np.ones(2), 3), primal)
-    np.testing.assert_allclose(primal.advantage, expected, rtol=1e-6)
+    parts = updated(scaling, MEASURED, primal)
+    np.testing.assert_allclose(parts.log()["weight"], PRICES)
+    combined = ADVANTAGES.double().numpy() @ np.array([1.0, *-PRICES])
+    np.testing.assert_allclose(primal.advantage, scale(combined), rtol=1e-6)
+
+
+def test_violations_are_in_units_of_the_limit_or_of_the_cost():
+    """Limits of 2, of 0, and one far below a tenth of the mean cost so far."""
+    units = PriceUnits(3)
+    limits = np.array([2.0, 0.0, 1e-6])
+    first = units.relative(Measurement(np.array([3.0, 4.0, 50.0]), limits, np.ones(3), 1))
+    assert first == pytest.approx([0.5, 10.0, 10.0], rel=1e-6)
+    then = units.relative(Measurement(np.array([1.0, 0.0, 10.0]), limits, np.ones(3), 3))
+    assert then == pytest.approx([-0.5, 0.0, 10.0 / 2.0], rel=1e-6)  # mean costs so far: 1, 20
+    free = PriceUnits(1).relative(Measurement(np.zeros(1), np.zeros(1), np.ones(1), 1))
+    assert free.tolist() == [0.0]
+
+
+def test_price_units_are_ratios_of_deviations():
+    units = PriceUnits(2)
+    assert not units.is_rewarded
+    units.track(ADVANTAGES)
+    np.testing.assert_allclose(units.price_unit(), DEVIATIONS[0] / DEVIATIONS[1:])
+    other = PriceUnits(2)
+    other.load_state(units.state())
+    for one in (units, other):
+        one.track(ADVANTAGES * 3.0)
+    assert other.price_unit().tolist() == units.price_unit().tolist()
+    never = PriceUnits(1)
+    never.track(torch.tensor([[1.0, 2.0], [3.0, 2.0]]))
+    assert never.price_unit().tolist() == [0.0]
+
+
+def test_without_reward_the_violated_costs_are_reduced():
+    """The multipliers wait: what they will have to be is not known yet."""
+    primal = KeepAdvantage()
+    nothing = torch.empty(0)
+    dual = AugmentedLagrangian(num_constraints=2)
+    parts = PrimalDual(AdvantageScaling(), primal, dual, PriceUnits(2))
+    advantages = ADVANTAGES * torch.tensor([0.0, 1.0, 1.0])
+    parts.update(None, Batch(nothing, nothing, nothing, advantages, nothing), MEASURED, 1.0)
+    cost = advantages[:, 1].numpy()
+    np.testing.assert_allclose(primal.advantage, -(cost - cost.mean()) / cost.std(), rtol=1e-6)
+    assert not parts.log()["weight"].any()
 
 
 @pytest.mark.parametrize("kind", [Lagrangian, PID, AugmentedLagrangian])
@@ -213,5 +315,5 @@ def test_refuses_what_does_not_fit_its_constraints(kind):
     dual = kind(num_constraints=3)
     for violation in (1.0, [1.0], np.ones((3, 1)), [1.0, np.nan, 0.0]):
         with pytest.raises(ValueError, match=r"violation .*; pass an array of shape \(3,\)"):
-            dual.update(violation)
+            dual.update(violation, np.ones(3))
     assert dual.weights().shape == (3,)

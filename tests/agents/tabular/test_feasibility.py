@@ -77,6 +77,33 @@ def test_every_solver_says_what_the_linear_program_says(solver, evaluations):
     assert str(of_solver.value) == str(of_program.value)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 2.0**-20, 1e3, 1e6])
+@pytest.mark.parametrize("solver", [linear_program, *SOLVERS])
+def test_nearly_feasible_limits_are_refused_in_all_units(solver, unit):
+    """Missed by 2e-9 of the largest cost, 1 / (1 - 0.9); 5e-10 of it count as rounding."""
+    for shortage, feasible in ((2e-8, False), (5e-9, True)):
+        cmdp = cliff_world_model(cost_limits=LEAST_OF_CLIFF - shortage)
+        cmdp = replace(cmdp, costs=unit * cmdp.costs, limits=unit * cmdp.limits)
+        budget = () if solver is linear_program else (60,)
+        if feasible:
+            solver(cmdp, *budget)
+            continue
+        with pytest.raises(ValueError, match="which is above the limit of 'chasm'; raise") as said:
+            solver(cmdp, *budget)
+        least = float(str(said.value).split("alone is [")[1].split("]")[0])
+        shown = least - cmdp.limits[0]  # with as many digits as it takes
+        assert shown == pytest.approx(unit * shortage, rel=0.15)
+
+
+def test_a_large_constant_cost_hides_no_shortage():
+    """The tolerance is relative to what policies can change, not to the constant."""
+    cmdp = cliff_world_model(cost_limits=LEAST_OF_CLIFF - 1e-6)
+    moved = replace(cmdp, costs=cmdp.costs + 1e4, limits=cmdp.limits + 1e5)
+    for solver in (linear_program, pqa_alm):
+        with pytest.raises(ValueError, match=r"alone is \[100000\.1612\d+\], which is above"):
+            solver(moved)
+
+
 @pytest.mark.parametrize("solver", [pqa_alm, npg_pd])
 def test_limits_that_only_exclude_each_other(solver):
     cmdp = conflicting([4.9, 4.9])

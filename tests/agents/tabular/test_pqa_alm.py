@@ -35,7 +35,7 @@ def test_the_fixed_step_falls_into_a_limit_cycle_on_a_dense_random_cmdp():
     """Every 60 evaluations (three dual steps) the same values come back, far from the optimum."""
     cmdp = random_cmdp(15, 3, constraints=2, seed=3)
     optimum = linear_program(cmdp)
-    trace = pqa_alm(cmdp, 2_000, **FIXED)
+    trace = pqa_alm(cmdp, 2_000, **FIXED, units="given")
     np.testing.assert_allclose(trace.value[-1_000:], trace.value[-1_060:-60], rtol=0, atol=1e-9)
     assert np.ptp(trace.value[-60:]) > 1.0
     assert trace.tail_error(optimum.value) > 1.0

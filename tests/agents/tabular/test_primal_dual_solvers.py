@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from agents.tabular import (
+    MultiplierCapWarning,
     lin_npg_pd,
     lin_ppo_lag,
     lin_reload,
     linear_program,
     npg_dd,
     npg_pd,
+    own_units,
     ppo_lag,
     ppqa_alm,
     pqa_alm,
@@ -77,7 +79,12 @@ FIGURES = [
         {100: (3.1e-3, -3.9e-3), 1000: (7.8e-8, -9.9e-8), 5000: (0.0, 0.0)},
     ),
     ("cliff", reload_pd, {"dual_step_size": 0.1}, {100: (-1.3e-2, 1.9e-2)}),
-    ("cliff", ppo_lag, {}, {100: (2.2e-2, -7.4e-3), 1000: (4.4e-3, -3.7e-3)}),
+    (
+        "cliff",
+        ppo_lag,
+        {"step_size": 1.0},
+        {100: (2.2e-2, -7.4e-3), 1000: (4.4e-3, -3.7e-3)},
+    ),
     ("deep sea", npg_pd, {}, {100: (-8.9e-2, 8.9e-2), 10_000: (-7.5e-2, 7.4e-2)}),
     (
         "deep sea",
@@ -97,7 +104,12 @@ FIGURES = [
         {},
         {100: (2.4e-2, -2.3e-2), 1000: (1.3e-4, -5.7e-7), 10_000: (3.0e-6, -2e-9)},
     ),
-    ("deep sea", ppo_lag, {}, {100: (7.7e-3, -1.9e-3), 1000: (-3.3e-2, 3.4e-2)}),
+    (
+        "deep sea",
+        ppo_lag,
+        {"step_size": 1.0},
+        {100: (7.7e-3, -1.9e-3), 1000: (-3.3e-2, 3.4e-2)},
+    ),
     ("deep sea", ppo_lag, {"step_size": 10.0}, {100: (1.5e-2, -1.4e-2)}),
 ]
 
@@ -130,7 +142,9 @@ def test_rpg_pd_stops_where_the_violation_is_tau_lambda(model, multiplier):
 def test_rpg_pd_identity_holds_for_every_constraint():
     trace = rpg_pd(TWO_CONSTRAINTS, 6_000, step_size=1.0, dual_step_size=0.01)
     assert (trace.multipliers[-1] > 0.1).all()
-    np.testing.assert_allclose(trace.violation[-1], 1e-2 * trace.multipliers[-1], rtol=1e-4)
+    units = own_units(TWO_CONSTRAINTS)
+    violation, multipliers = trace.violation[-1] / units.costs, trace.multipliers[-1]
+    np.testing.assert_allclose(violation, 1e-2 * multipliers / units.multipliers, rtol=1e-4)
 
 
 @pytest.mark.parametrize("solver", [reload_pd, npg_dd])
@@ -232,7 +246,9 @@ def test_npg_dd_without_active_limits_reaches_the_soft_optimum():
         values = temperature * np.log(np.exp(q / temperature).sum(axis=1))
     expected = np.exp((q - values[:, None]) / temperature)
     for step_size in (None, 0.1):  # the largest is 0.2
-        trace = npg_dd(problem, 200, entropy_coefficient=temperature, step_size=step_size)
+        unit = own_units(problem).reward  # temperature and rate, in own units
+        step_size = step_size and step_size * unit
+        trace = npg_dd(problem, 200, entropy_coefficient=temperature / unit, step_size=step_size)
         np.testing.assert_allclose(trace.policy, expected, atol=1e-10)
 
 
@@ -281,5 +297,7 @@ def test_first_row_is_the_given_start(solver):
 
 @pytest.mark.parametrize("solver", [npg_pd, rpg_pd, reload_pd, ppo_lag])
 def test_multipliers_stay_below_their_cap(solver):
-    trace = solver(TWO_CONSTRAINTS, 30, dual_step_size=1.0, multiplier_cap=0.05)
-    assert trace.multipliers.max() == 0.05
+    with pytest.warns(MultiplierCapWarning):
+        trace = solver(TWO_CONSTRAINTS, 30, dual_step_size=1.0, multiplier_cap=0.05)
+    caps = 0.05 * own_units(TWO_CONSTRAINTS).multipliers
+    np.testing.assert_array_equal(trace.multipliers.max(axis=0), caps)

@@ -26,7 +26,7 @@ def trained(folder, observation, normalized):
 
 @pytest.mark.parametrize("normalized", ["true", "false"])
 def test_one_hot_policies_have_the_values_of_their_files(tmp_path, normalized):
-    """The file standardizes its observations itself."""
+    """One-hot vectors are not standardized, whatever the setting."""
     result, content = trained(tmp_path / "run", "one_hot", normalized)
     (logits,) = onnxruntime.InferenceSession(content).run(
         ["logits"], {"observation": np.eye(25, dtype=np.float32)}
@@ -43,9 +43,9 @@ def test_one_hot_policies_have_the_values_of_their_files(tmp_path, normalized):
 
 
 def test_runs_on_both_observations_are_alike(tmp_path):
-    """Where nothing is standardized, for numbers never are."""
+    """Neither numbers nor one-hot vectors are standardized."""
     index, one_hot = (
-        trained(tmp_path / observation, observation, "false")[0]
+        trained(tmp_path / observation, observation, "true")[0]
         for observation in ("index", "one_hot")
     )
     for mode in ("stochastic", "deterministic"):

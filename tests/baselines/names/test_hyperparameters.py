@@ -27,11 +27,13 @@ def test_environment_wins_over_default_and_command_line_over_both(tmp_path):
         "step_size": 2.0,
         "dual_step_size": 3.0,
         "multiplier_cap": 10.0,
+        "units": "own",
     }
     assert hyperparameters_for("npg_pd", "Safe/X-v0", overrides, folder) == {
         "step_size": 4.0,
         "dual_step_size": 5,
         "multiplier_cap": 10.0,
+        "units": "own",
     }
 
 

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from scipy.stats import norm
 
 import leaderboard.evaluation.evaluate
 from leaderboard.boards.board import EPISODES_PER_POLICY, board_of
@@ -148,6 +149,57 @@ def test_an_overflowing_deviation_ends_at_the_bounds():
     outputs = {"mean": np.zeros((1, 1), np.float32), "log_std": np.full((1, 1), 1e30, np.float32)}
     (action,) = actions_of(outputs, space, True, [np.random.default_rng(0)])
     assert abs(action[0]) == 2.0
+
+
+def test_a_wide_deviation_of_wide_bounds_is_drawn_as_it_is():
+    """Half of the range of a space is a usual deviation, even if its log is above 20."""
+    space = gym.spaces.Box(-1e12, 1e12, (1,), np.float64)
+    outputs = {"mean": np.zeros((4000, 1)), "log_std": np.full((4000, 1), np.log(1e11))}
+    drawn = np.array(actions_of(outputs, space, True, [np.random.default_rng(0)] * 4000))
+    assert drawn.std() == pytest.approx(1e11, rel=0.04)
+
+
+def test_whole_actions_are_rounded():
+    """Normal(0, 2^2) rounds to k with probability Phi((k + 1/2) / 2) - Phi((k - 1/2) / 2)."""
+    space = gym.spaces.Box(-3, 4, (1,), np.int64)
+    count = 20_000
+    outputs = {"mean": np.zeros((count, 1)), "log_std": np.full((count, 1), np.log(2.0))}
+    drawn = np.array(actions_of(outputs, space, True, [np.random.default_rng(0)] * count))
+    assert drawn.dtype == np.int64
+    edges = norm.cdf((np.arange(-3, 4) + 0.5) / 2.0)
+    expected = np.diff(edges, prepend=0.0, append=1.0)
+    found = np.bincount(drawn.ravel() + 3, minlength=8) / count
+    np.testing.assert_allclose(found, expected, atol=0.011)
+    plain = {"mean": np.array([[-1.6]])}
+    assert actions_of(plain, space, False, [np.random.default_rng(0)])[0] == [-2]
+
+
+def test_choices_of_several_numbers_have_their_probabilities():
+    space = gym.spaces.MultiDiscrete([2, 3], start=[5, -1])
+    logits = np.log(np.array([[0.25, 0.75, 0.1, 0.2, 0.7]]))
+    logits += np.array([3.0, 3.0, -1.0, -1.0, -1.0])  # which changes nothing
+    rows = {"logits": np.repeat(logits, 20_000, axis=0)}
+    drawn = np.array(actions_of(rows, space, True, [np.random.default_rng(0)] * 20_000))
+    table = np.zeros((2, 3))
+    np.add.at(table, (drawn[:, 0] - 5, drawn[:, 1] + 1), 1.0 / len(drawn))
+    np.testing.assert_allclose(table, np.outer([0.25, 0.75], [0.1, 0.2, 0.7]), atol=0.011)
+    (chosen,) = actions_of({"logits": logits}, space, False, [np.random.default_rng(0)])
+    assert chosen.tolist() == [6, 1]
+    given = {"logits": logits, "action": np.array([[0, 2]])}
+    (chosen,) = actions_of(given, space, False, [np.random.default_rng(0)])
+    assert chosen.tolist() == [5, 1]
+
+
+def test_bits_have_their_probabilities():
+    space = gym.spaces.MultiBinary(2)
+    logits = np.log(np.array([[0.2 / 0.8, 0.9 / 0.1]]))
+    rows = {"logits": np.repeat(logits, 20_000, axis=0)}
+    drawn = np.array(actions_of(rows, space, True, [np.random.default_rng(0)] * 20_000))
+    assert drawn.dtype == np.int8
+    np.testing.assert_allclose(drawn.mean(axis=0), [0.2, 0.9], atol=0.011)
+    assert np.corrcoef(drawn.T)[0, 1] == pytest.approx(0.0, abs=0.03)
+    (chosen,) = actions_of({"logits": logits}, space, False, [np.random.default_rng(0)])
+    assert chosen.tolist() == [0, 1]
 
 
 def test_an_action_that_does_not_exist_is_the_policys_failure():

@@ -8,15 +8,18 @@ from onnx import TensorProto
 
 from agents import PPOLag
 from baselines.policy_export.policy_export import flat_observations, onnx_session, policy_graph
+from leaderboard.evaluation.episodes import actions_of
 from leaderboard.policy_files import gate as policy_gate
 from leaderboard.policy_files.gate import (
     PolicyRefused,
+    check_actions,
     check_graph,
     check_policy,
     probe_observations,
 )
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy
 from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
+from tests.baselines.policy_export.drawing_env import flattened, moved_agent, raw_observations
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, CHOICES, OBSERVATIONS, Network, changed
 
@@ -74,7 +77,7 @@ def test_the_signature_says_how_actions_can_be_chosen():
 @pytest.mark.parametrize("env", ["Safe/DeepSeaTreasure-v0", "Safe/DoubleIntegrator-v0"])
 def test_our_own_exports_pass(env):
     model = PPOLag("MlpPolicy", env)
-    content = policy_graph(model, model.env, {"agent": "PPOLag"}).SerializeToString()
+    content = policy_graph(model, model.observation_space, {"agent": "x"}).SerializeToString()
     form = check_policy(content, model.observation_space, model.action_space)
     space = gym.make(env).observation_space
     space.seed(1)
@@ -84,6 +87,36 @@ def test_our_own_exports_pass(env):
     expected = onnx_session(content).run(list(form.names), {"observation": rows})
     for name, values in zip(form.names, expected, strict=True):
         np.testing.assert_allclose(found[name], values.reshape(20, -1), atol=1e-6)
+
+
+EVERY_KIND = [
+    (spaces.Discrete(3, start=4), spaces.MultiDiscrete([3, 2, 4], start=[0, -5, 1])),
+    (spaces.Box(-np.inf, np.inf, (2,), np.float32), spaces.MultiBinary(3)),
+    (spaces.Box(0, 255, (36, 40, 3), np.uint8), spaces.Box(-5, 40, (2, 2), np.int64)),
+    (
+        spaces.Dict({"b": spaces.Discrete(2), "a": spaces.Box(-1.0, 1.0, (3, 1))}),
+        spaces.Box(1e6, 1e6 + 1, (1, 3), np.float64),
+    ),
+]
+
+
+@pytest.mark.parametrize(("observations", "actions"), EVERY_KIND)
+def test_the_evaluation_plays_our_exports_as_the_agent_acts(observations, actions):
+    model = moved_agent(observations, actions, mean=0.3, deviation=0.5)
+    content = policy_graph(model, observations, {}).SerializeToString()
+    form = check_policy(content, observations, actions)
+    raw = raw_observations(model, observations, 20)
+    expected = np.asarray(model.predict(raw, deterministic=True)[0])
+    with SandboxedPolicy(content, form) as policy:
+        found = policy.outputs(flattened(observations, raw))
+    generators = [np.random.default_rng(i) for i in range(20)]
+    played = np.array(actions_of(found, actions, False, generators))
+    np.testing.assert_allclose(played, expected, rtol=0.0, atol=1e-6)
+    assert all(action in actions for action in played)
+    assert all(action in actions for action in actions_of(found, actions, True, generators))
+    drawn = {name: values for name, values in found.items() if name != "action"}
+    again = np.array(actions_of(drawn, actions, False, generators))
+    np.testing.assert_allclose(again, expected, rtol=0.0, atol=1e-6)
 
 
 STATIC_ATTACKS = {
@@ -234,11 +267,9 @@ def test_input_of_fixed_batch_one_and_any_name_is_accepted():
     assert check_policy(content, OBSERVATIONS, ACTIONS).names == ("action",)
 
 
-@pytest.mark.parametrize(
-    "space", [spaces.MultiDiscrete([2, 2]), spaces.Box(0, 9, (2,), np.int64), spaces.Dict()]
-)
+@pytest.mark.parametrize("space", [spaces.Tuple([ACTIONS]), spaces.Text(3), spaces.Dict()])
 def test_unsupported_action_spaces_are_named(space):
-    with pytest.raises(ValueError, match="policy files support Box actions of floats and Discrete"):
+    with pytest.raises(ValueError, match="policy files support Box, Discrete, MultiDiscrete and M"):
         check_graph(models.box_policy(), OBSERVATIONS, space)
 
 
@@ -275,6 +306,32 @@ def test_discrete_action_that_does_not_exist_is_refused():
     assert check_policy(content, OBSERVATIONS, spaces.Discrete(7)).names == ("action",)
     said = refusal(content, actions=spaces.Discrete(1), check=check_policy)
     assert re.search("the policy answered an action outside 0 to 0; allowed: finite", said)
+
+
+@pytest.mark.parametrize(
+    ("answer", "space", "message"),
+    [
+        ([[0, 2]], spaces.MultiDiscrete([3, 2]), "an action outside 0 to 2 or 1"),
+        ([[-1, 0]], spaces.MultiDiscrete([3, 2]), "an action outside 0 to 2 or 1"),
+        ([[0, 2]], spaces.MultiBinary(2), "an action outside 0 to 1"),
+    ],
+)
+def test_choices_that_do_not_exist_are_the_policys_failure(answer, space, message):
+    with pytest.raises(PolicyFailed, match=message):
+        check_actions({"action": np.array(answer)}, space)
+    check_actions({"action": np.array([[2, 1], [0, 0]]) % 2}, space)
+
+
+def test_one_whole_number_for_several_is_refused():
+    """ONNX Runtime's answer (batch,) would be repeated for every entry."""
+    content = models.discrete_policy()
+    content = changed(content, lambda m: m.graph.output.__delitem__(0))
+    said = refusal(content, actions=spaces.MultiDiscrete([5, 5]))
+    assert "the output 'action' has the shape (?); allowed: (batch, 2); reshape it" in said
+    content = changed(content, lambda m: m.graph.output[0].type.tensor_type.ClearField("shape"))
+    check_graph(content, OBSERVATIONS, spaces.MultiDiscrete([5, 5]))
+    said = refusal(content, actions=spaces.MultiDiscrete([5, 5]), check=check_policy)
+    assert "the policy answered 'action' with a shape other than (batch, 2)" in said
 
 
 def test_probes_are_flat_observations_of_the_space():

@@ -1,11 +1,13 @@
 import re
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from leaderboard.policy_files import onnx_rules
 from leaderboard.policy_files.gate import check_graph
+from leaderboard.sandbox.policy import SandboxedPolicy
 from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, OBSERVATIONS, changed
 
@@ -19,7 +21,8 @@ def refusal(content):
 def test_every_operator_of_our_exporters_is_allowed():
     """The residual policies of SCPO use some operators that no other policy uses."""
     ours = {"Gemm", "MatMul", "Sub", "Div", "Mul", "Add", "Clip", "Cast", "Tanh", "Relu", "Elu"}
-    ours |= {"Identity", "ArgMax", "Max", "Min", "ReduceL2", "Sigmoid"}
+    ours |= {"Identity", "ArgMax", "Max", "Min", "ReduceL2", "Sigmoid", "Conv", "Flatten", "Slice"}
+    ours |= {"Reshape", "Transpose", "Concat", "Gather", "Greater", "Round"}
     assert ours <= onnx_rules.OPERATORS
 
 
@@ -33,6 +36,41 @@ def test_no_operator_with_a_subgraph_randomness_or_a_size_from_data_is_allowed()
         schema = onnx.defs.get_schema(name, 20)
         kinds = {attribute.type for attribute in schema.attributes.values()}
         assert onnx.defs.OpSchema.AttrType.GRAPH not in kinds, name
+
+
+def convolution(**attributes):
+    """A policy that adds the largest number of a convolution of the observation as an image."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["image"]),
+        helper.make_node("Conv", ["image", "kernel"], ["filtered"], **attributes),
+        helper.make_node("ReduceMax", ["filtered"], ["evil"], keepdims=0),
+    ]
+    constants = {"shape": np.array([1, 1, 2, 2]), "kernel": np.ones((1, 1, 2, 2), np.float32)}
+    return models.spoiled(nodes, constants)
+
+
+def test_a_convolution_runs():
+    content = convolution(strides=[2, 2], pads=[0, 0, 0, 0], group=1)
+    with SandboxedPolicy(content, check_graph(content, OBSERVATIONS, ACTIONS)) as policy:
+        found = policy.outputs(models.ROW)["action"]
+    np.testing.assert_allclose(found, models.ROW[:, :2] + models.ROW.sum(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"pads": [0, 0, 100_000, 0]},
+        {"pads": [-1, 0, 0, 0]},
+        {"dilations": [2**62, 1]},
+        {"strides": [1, -(2**63)]},
+        {"kernel_shape": [1025, 1]},
+        {"group": -1},
+    ],
+)
+def test_convolutions_of_absurd_sizes_are_refused(attributes):
+    (name,) = attributes
+    said = refusal(convolution(**attributes))
+    assert f"node 1 is a Conv whose '{name}' is below 0 or above 1,024; submit a smaller" in said
 
 
 def with_function(found):

@@ -19,7 +19,7 @@ def moved(**settings):
 def test_exported_residual_policy_acts_by_its_formula(tmp_path, clip_backup):
     """base + share phi(x / 5), clipped last, from the parts; near and far from the origin."""
     model = moved(policy_kwargs={"observation_scale": 5.0, "clip_backup": clip_backup})
-    export_policy(model, model.env, tmp_path / "policy.onnx", {})
+    export_policy(model, model.observation_space, tmp_path / "policy.onnx", {})
     x = np.random.default_rng(0).uniform(-1.0, 1.0, size=(200, 2)).astype(np.float32)
     x[100:] *= 10.0
     mean, action = onnx_session((tmp_path / "policy.onnx").read_bytes()).run(
@@ -39,4 +39,4 @@ def test_exported_residual_policy_acts_by_its_formula(tmp_path, clip_backup):
 def test_a_controller_that_is_code_is_refused(tmp_path):
     model = moved(safe_policy=lambda x: np.zeros((len(x), 1)))
     with pytest.raises(ExportRefusedError, match="PlainController, code that the file cannot hold"):
-        export_policy(model, model.env, tmp_path / "policy.onnx", {})
+        export_policy(model, model.observation_space, tmp_path / "policy.onnx", {})
