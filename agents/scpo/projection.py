@@ -10,6 +10,7 @@ Optimization via Sampling-Based Weight-Space Projection" (SCPO, arXiv 2512.13788
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -222,7 +223,8 @@ class WeightSpaceProjection:
             "growth": torch.tensor(self._growth),
             "bank": self._bank.state_dict(),
             "evaluations": self.evaluations,
-            "optimizer": self._base.optimizer.state_dict(),
+            # Torch's optimizers share their tensors with the states that they return and load.
+            "optimizer": deepcopy(self._base.optimizer.state_dict()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -242,7 +244,7 @@ class WeightSpaceProjection:
         self._growth = state["growth"].numpy().copy()
         self._bank.load_state_dict(state["bank"])
         self._measure.evaluations = state["evaluations"]
-        self._base.optimizer.load_state_dict(state["optimizer"])
+        self._base.optimizer.load_state_dict(deepcopy(state["optimizer"]))
         set_flat_values(self._parameters, self.last_safe)
 
     def _step(

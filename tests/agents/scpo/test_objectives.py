@@ -85,7 +85,7 @@ def test_policy_gradient_is_minus_advantage_times_ratio():
 
 
 def test_policy_gradient_is_bounded_where_the_advantage_is_negative():
-    """Far from the actions of a negative advantage -A log pi goes to minus infinity; -A rho to 0."""
+    """Far from actions whose advantage is negative -A log pi has no bound; -A rho goes to 0."""
     policy, batch = policy_and_batch()
     losses = []
     for distance in (1.0, 10.0, 1000.0):

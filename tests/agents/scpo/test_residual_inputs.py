@@ -93,7 +93,7 @@ def test_entries_that_do_not_vary():
     np.testing.assert_allclose(made.scale[1:], [3.0, 0.0])
     made.update(x.astype(np.float32))
     assert made.standardize(x + 1.0)[0, 2] == 0.0
-    with pytest.warns(UserWarning, match="vary in the entries 2, but did not .* observation_scale"):
+    with pytest.warns(UserWarning, match="vary in the entries 2, but did not .*observation_scale"):
         made.update(x + 1.0)
     made.update(x + 1.0)  # once
 
@@ -135,7 +135,7 @@ class OtherSpaces(gym.Env):
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        (OtherSpaces(spaces.Discrete(3)), "observations are Discrete.* FlattenObservation"),
+        (OtherSpaces(spaces.Discrete(3)), "observations are Discrete.*FlattenObservation"),
         (OtherSpaces(spaces.Box(0, 255, (36, 36, 3), np.uint8)), "that are no images"),
         (OtherSpaces(UNBOUNDED, spaces.Discrete(2)), "the actions are Discrete"),
     ],

@@ -56,7 +56,8 @@ def handed_over(model, **changes):
     """Another agent with the policy and the state of a trained one, and other settings."""
     other = agent(**changes)
     other.policy.load_state_dict(model.policy.state_dict())
-    other._update.load_state(copy.deepcopy(model._update.state()))
+    other.policy.optimizer.load_state_dict(copy.deepcopy(model.policy.optimizer.state_dict()))
+    other._update.load_state(model._update.state())
     return other
 
 
@@ -95,6 +96,20 @@ def test_the_state_is_data_before_and_after_the_first_measurement():
     assert model.constraint_state()["max_validation"] == state["largest"] <= 0.0
 
 
+def test_a_state_does_not_change_while_the_training_goes_on():
+    model = trained()
+    state = model._update.state()
+    kept = copy.deepcopy(state)
+    other = handed_over(model)
+    other._update.begin()
+    list(steps_of(model, 2)), list(steps_of(other, 2))
+    memory = state["projection"]["memory"]
+    assert len(memory) == len(model.policy.actor_parameters())
+    for now, before in zip(memory, kept["projection"]["memory"], strict=True):
+        assert all(torch.equal(now[name], before[name]) for name in before)
+    assert torch.equal(state["projection"]["theta"], kept["projection"]["theta"])
+
+
 def test_an_update_with_the_state_goes_on_bit_for_bit_and_counts_no_measurement():
     model = trained()
     other = handed_over(model)
@@ -121,10 +136,10 @@ def test_other_settings_act_and_keep_bank_and_momentum(changes):
     assert other._update.begin() == 0
     for one, two in zip(bank_of(model), bank_of(other), strict=True):
         assert torch.equal(one["theta"], two["theta"])
-    memory = other._update._optimizer().state_dict()
+    memory = other._update._projection.base_optimizer.state_dict()
     rate = changes.get("actor_learning_rate", SETTINGS["actor_learning_rate"])
     assert memory["param_groups"][0]["lr"] == rate
-    kept = model._update._optimizer().state_dict()["state"]
+    kept = model._update._projection.base_optimizer.state_dict()["state"]
     assert all(torch.equal(memory["state"][i]["exp_avg"], kept[i]["exp_avg"]) for i in kept)
     list(steps_of(other, 1))
 
@@ -147,8 +162,8 @@ def test_another_validation_is_measured_anew_and_counts():
     assert other._update.begin() == 2 * 5 * 30
     assert len(bank_of(other)) == 1
     assert len(other._update.state()["projection"]["constraint"]) == 5 * 4  # four sides
-    kept = model._update._optimizer().state_dict()["state"]
-    memory = other._update._optimizer().state_dict()["state"]
+    kept = model._update._projection.base_optimizer.state_dict()["state"]
+    memory = other._update._projection.base_optimizer.state_dict()["state"]
     assert all(torch.equal(memory[i]["exp_avg_sq"], kept[i]["exp_avg_sq"]) for i in kept)
     list(steps_of(other, 2))
 
@@ -168,7 +183,7 @@ def test_other_parameters_make_the_state_useless():
         other.policy.log_std -= 0.1
     assert other._update.begin() == 2 * 12 * 20
     assert len(bank_of(other)) == 1
-    assert len(other._update._optimizer().state_dict()["state"]) == 0
+    assert len(other._update._projection.base_optimizer.state_dict()["state"]) == 0
 
 
 def test_the_scale_of_the_observations_is_measured_once():
