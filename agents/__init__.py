@@ -12,7 +12,15 @@ from typing import Any
 
 from agents.named_agents import NAMED_AGENTS, named_agent
 
-HOMES = {"ConstrainedAgent": "constrained_agent", "make_vec_env": "training_env"}
+HOMES = {
+    "ConstrainedAgent": "constrained_agent",
+    "ConstrainedEvalCallback": "eval_callback",
+    "evaluate": "evaluation",
+    "LinearDecay": "schedules",
+    "SavedAgentError": "saving.archive",
+    "load": "constrained_agent",
+    "make_vec_env": "training_env",
+}
 
 __all__ = [*NAMED_AGENTS, *HOMES]
 

@@ -7,9 +7,14 @@ import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.constrained_agent import AnyEnv, CostLimits, Schedule
+from agents.constrained_agent import AnyEnv, LimitSetting, Schedule
 from agents.constrained_agent import ConstrainedAgent as ConstrainedAgent
+from agents.constrained_agent import load as load
+from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback
+from agents.evaluation import evaluate as evaluate
 from agents.primal_dual import NormalizeAdvantage
+from agents.saving.archive import SavedAgentError as SavedAgentError
+from agents.schedules import LinearDecay as LinearDecay
 from agents.scpo.agent import Controller
 from agents.scpo.objectives import Expert
 from agents.scpo.scpo_update import Metric, ObjectiveName
@@ -27,7 +32,7 @@ class PPO(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = ...,
         n_steps: int = 2048,
@@ -61,7 +66,7 @@ class PPOLag(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = ...,
         n_steps: int = 2048,
@@ -100,7 +105,7 @@ class PPOPID(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = ...,
         n_steps: int = 2048,
@@ -140,7 +145,7 @@ class PPOALM(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = 0.0003,
         n_steps: int = 2048,
@@ -178,7 +183,7 @@ class SPMALag(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = ...,
         n_steps: int = 2048,
@@ -217,7 +222,7 @@ class SPMAALM(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = ...,
         n_steps: int = 2048,
@@ -255,7 +260,7 @@ class TRPOLag(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = 0.001,
         n_steps: int = 2048,
@@ -296,7 +301,7 @@ class TRPOALM(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = 0.001,
         n_steps: int = 2048,
@@ -336,7 +341,7 @@ class CPO(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = 0.001,
         n_steps: int = 2048,
@@ -371,7 +376,7 @@ class SCPO(ConstrainedAgent):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = 0.0003,
         n_steps: int = 2048,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, get_type_hints
 
 import numpy as np
@@ -19,6 +21,7 @@ Part = TypeVar("Part")
 # Arguments of Stable-Baselines3's PPO; an agent with another step has no use for some of them.
 OF_PPO = ("clip_range", "ent_coef", "vf_coef", "target_kl", "normalize_advantage")
 SET_BY_AGENT = ("num_constraints",)  # fields of parts that the agent fills in itself
+AT_START = MappingProxyType({"at_start": True})  # metadata of fields that later act no more
 
 
 class PolicyUpdate(Protocol):
@@ -106,12 +109,20 @@ class Recipe:
         return settings
 
 
+@cache
 def own_fields(part: type) -> list[Any]:
     """Return the dataclass fields of a part that are arguments of its agents."""
     held = held_parts(part)
     return [one for one in fields(part) if one.name not in (*held, *SET_BY_AGENT)]
 
 
+def at_start_only(recipe: Recipe) -> set[str]:
+    """Return the settings that act at the start of a training only: fields marked `AT_START`."""
+    found = (one for part in recipe.all_parts() for one in own_fields(part))
+    return {one.name for one in found if one.metadata.get("at_start")}
+
+
+@cache
 def held_parts(kind: type) -> dict[str, type]:
     """Return the fields of a part that hold another part: those whose type is a dataclass."""
     types = get_type_hints(kind)
@@ -120,9 +131,8 @@ def held_parts(kind: type) -> dict[str, type]:
 
 def make_part(kind: type[Part], settings: Mapping[str, Any]) -> Part:
     """Return a part, and the parts it holds, made from the settings that match their fields."""
-    held: dict[str, Any] = {
-        name: make_part(part, settings) for name, part in held_parts(kind).items()
-    }
+    parts: dict[str, type] = held_parts(kind)  # type: ignore[arg-type]  # classes can be hashed
+    held: dict[str, Any] = {name: make_part(part, settings) for name, part in parts.items()}
     names = inspect.signature(kind).parameters
     return kind(**{n: v for n, v in settings.items() if n in names}, **held)
 

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
-from agents.agent_settings import PolicyUpdate, Recipe
+from agents.adjustable_agent import AdjustableAgent
+from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
+from agents.exchanged_env import check_exchange, is_normalized
 from agents.rollout import Rollout, check_observations, checked_signals, final_observations
-from agents.saved_agents import attributes_changed, saved_data
 from agents.schedules import LinearDecay
 from agents.shared_arguments import (
     check_memory,
@@ -36,22 +36,23 @@ from agents.training_env import (
     advantage_discount,
     as_vec_env,
     check_copies,
-    check_same_number,
     contract_of,
+    declared_limits_of,
     environment_spec,
+    lowest_discount,
     step_of,
     undeclared_constraints,
 )
 from agents.training_log import TrainingLog
 from agents.training_warnings import TrainingWatch
-from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
+from safe_envs.contract.cost_signal import ConstraintSpec, with_limits
 from safe_envs.contract.transition_values import kept
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_LEARNING_RATE = LinearDecay(3e-4)
 
 
-class ConstrainedAgent(OnPolicyAlgorithm):
+class ConstrainedAgent(AdjustableAgent):
     """An on-policy agent that maximizes the return subject to limits on expected costs.
 
     Every update takes `n_steps` steps of each environment, estimates the advantages of the reward
@@ -68,7 +69,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             `agents.actor_critic.MlpPolicy`.
         env: Gymnasium id, environment, Gymnasium vector environment, or VecEnv. One without
             declared constraints needs `cost_limit` and is read from `info["cost"]`.
-        cost_limit: None for the declared limits, one number, or one per constraint.
+        cost_limit: None for the declared limits, one number, or one per constraint; each may be a
+            function of the remaining progress, 1 to 0.
         n_envs: copies to make of an id; of no use where `env` is already made.
         learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
         n_steps: steps per environment and update.
@@ -97,7 +99,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         NonFiniteLossError: in `learn`, if a loss is not finite.
     """
 
-    recipe: ClassVar[Recipe]
     needs_constraints: ClassVar[bool] = True
     policy: MlpPolicy
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -105,15 +106,16 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
-    _update: PolicyUpdate
 
     def __init_subclass__(cls) -> None:
         """Give an agent with a recipe a constructor and a docstring that list all arguments."""
         super().__init_subclass__()
-        if "recipe" not in vars(cls) or "__init__" in vars(cls):
+        if "recipe" not in vars(cls):
             return
-
-        arguments = cls._all_arguments()
+        arguments = cls.all_arguments()
+        cls.defaults = {one.name: one.default for one in arguments}
+        if "__init__" in vars(cls):
+            return
         shared = {one.name: one.default for one in arguments if one.module == __name__}
 
         def __init__(self: ConstrainedAgent, *given: Any, **named: Any) -> None:
@@ -128,7 +130,7 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         policy: str | type[MlpPolicy],
         env: AnyEnv | None,
         *,
-        cost_limit: CostLimits = None,
+        cost_limit: LimitSetting = None,
         n_envs: int = 1,
         learning_rate: float | Schedule | None = None,
         n_steps: int = 2048,
@@ -157,8 +159,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
                 "subclass of agents.actor_critic.MlpPolicy, which has the critics of the costs"
             )
         check_copies(env, n_envs, self.arguments()["n_envs"])
-        undeclared = undeclared_constraints(cost_limit)
-        prepared = None if env is None else as_vec_env(env, n_envs, undeclared)
+        limits, prepared = limits_at_start(cost_limit), None
+        if env is not None:
+            prepared = as_vec_env(env, n_envs, undeclared_constraints(limits))
         super().__init__(
             policy,
             None,  # type: ignore[arg-type]
@@ -187,15 +190,12 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.cost_gae_lambda = cost_gae_lambda
         self.normalize_observation = normalize_observation
         if self.env is not None and _init_setup_model:
-            contract = contract_of(self.env, cost_limit, self.needs_constraints)
+            contract = contract_of(self.env, limits, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
+            self.limit_schedule = checked_schedule(self, cost_limit)
             self._update = self.recipe.build(self.settings, len(self.constraints))
             self._setup_model()
-
-    @classmethod
-    def arguments(cls) -> dict[str, Any]:
-        """Return the names and defaults of all arguments except policy and env."""
-        return {one.name: one.default for one in cls._all_arguments()}
+            self.is_made = True
 
     def constraint_state(self) -> dict[str, np.ndarray]:
         """Return the weights of the costs, the multipliers and whatever else is logged of them.
@@ -208,10 +208,8 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         """Return the class, the environments, the constraints and the steps trained."""
         known = vars(self).get("constraints", ())
         limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
-        env = "no environment"
-        if self.env is not None:
-            spec = environment_spec(self.env)
-            env = f"{self.n_envs} x {'an environment' if spec is None else spec.id}"
+        spec = None if self.env is None else environment_spec(self.env)
+        env = "no registered environment" if spec is None else f"{self.n_envs} x {spec.id}"
         return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
 
     @property
@@ -229,13 +227,9 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         progress_bar: bool = False,
     ) -> SelfAgent:
         """Train for at least this many steps, as in Stable-Baselines3."""
+        name = type(self).__name__ if tb_log_name is None else tb_log_name
         return super().learn(
-            total_timesteps,
-            callback,
-            log_interval,
-            type(self).__name__ if tb_log_name is None else tb_log_name,
-            reset_num_timesteps,
-            progress_bar,
+            total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar
         )
 
     def collect_rollouts(
@@ -301,44 +295,28 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         state = self.constraint_state()
         self._log().update(report, explained, measured, state)
         at_bounds = self.policy.action_scaling.share_at_bounds(batch.actions.cpu().numpy())
-        weights = state.get("weight", np.zeros(0))
-        deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
-        self._watch.update(measured, weights, deviations, self.n_steps * self.n_envs, at_bounds)
+        self._watch.update(measured, state.get("weight", np.zeros(0)), batch, at_bounds)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
-        """Replace the environments; the new ones must have as many constraints as the agent."""
-        prepared = as_vec_env(env, self.n_envs, self.constraints)
-        super().set_env(prepared, force_reset)
-        check_same_number(self.env, len(self.constraints))
-        self._new_episodes()
+        """Replace the environments; the new ones must have as many constraints as the agent.
 
-    @classmethod
-    def load(
-        cls: type[SelfAgent],
-        path: Any,
-        env: AnyEnv | None = None,
-        device: torch.device | str = "cpu",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> SelfAgent:
-        """Load an agent; `env` is as in the constructor, `kwargs` replace shared arguments.
+        If they declare other limits than the ones before, a warning says which limits apply: the
+        agent's own, until `agent.cost_limit` is set.
 
         Raises:
-            ValueError: if an earlier version saved it, or `kwargs` change a part's argument.
+            ValueError: if spaces or the number of constraints differ.
         """
-        data = saved_data(path, device, custom_objects)
-        changed = attributes_changed(data, kwargs, path)
-        prepared = None if env is None else as_vec_env(env, data["n_envs"], data["constraints"])
-        model = super().load(
-            path, prepared, device, custom_objects, print_system_info, force_reset, **changed
-        )
-        check_same_number(model.env, len(model.constraints))
-        return model
+        prepared = self._wrap_env(as_vec_env(env, self.n_envs, self.constraints), self.verbose)
+        check_exchange(self, prepared)
+        vars(self)["n_envs"] = prepared.num_envs
+        super().set_env(prepared, force_reset)
+        self.observations_normalized = is_normalized(prepared)
+        self._new_episodes()
+        self.parts_are_ready()
 
     @classmethod
-    def _all_arguments(cls) -> list[Argument]:
+    def all_arguments(cls) -> list[Argument]:
+        """Return all arguments except policy and env."""
         defaults = {"learning_rate": USUAL_LEARNING_RATE, **cls.recipe.defaults}
         return arguments_of(ConstrainedAgent, cls.recipe, defaults)
 
@@ -346,13 +324,12 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         self.constraints: tuple[ConstraintSpec, ...] = contract.constraints
         self.reward_discount = contract.reward_discount
         self.gamma = advantage_discount(gamma, contract.reward_discount)
-        lowest = min((c.discount for c in contract.constraints), default=1.0)
-        self.cost_gamma = advantage_discount(cost_gamma, lowest)
-        self.policy_kwargs = {
-            **self.policy_kwargs,
-            "num_costs": len(contract.constraints),
-            "normalize_observation": self.normalize_observation and not self._is_normalized(),
-        }
+        self.cost_gamma = advantage_discount(cost_gamma, lowest_discount(contract.constraints))
+        self.observations_normalized = is_normalized(self.env)
+        self.declared_limits = declared_limits_of(self.env)
+        standardizes = self.normalize_observation and not self.observations_normalized
+        own = {"num_costs": len(contract.constraints), "normalize_observation": standardizes}
+        self.policy_kwargs = {**self.policy_kwargs, **own}
         check_memory(
             self.n_steps * self.n_envs, self.observation_space, 1 + len(contract.constraints)
         )
@@ -360,17 +337,10 @@ class ConstrainedAgent(OnPolicyAlgorithm):
     def _attach_env(self, env: VecEnv | gym.Env) -> None:
         """Wrap and keep the environments; Stable-Baselines3 refuses Box actions without bounds."""
         self.env = self._wrap_env(env, self.verbose)
-        self.observation_space, self.action_space = (
-            self.env.observation_space,
-            self.env.action_space,
-        )
+        self.observation_space = self.env.observation_space
+        self.action_space = self.env.action_space
         self.n_envs = self.env.num_envs
         self._vec_normalize_env = unwrap_vec_normalize(self.env)
-
-    def _is_normalized(self) -> bool:
-        """Return whether a VecNormalize standardizes the observations."""
-        normalizer = None if self.env is None else unwrap_vec_normalize(self.env)
-        return normalizer is not None and normalizer.norm_obs
 
     def _setup_model(self) -> None:
         """Create the policy. There is no buffer: the rollout keeps the steps as they came."""
@@ -401,15 +371,16 @@ class ConstrainedAgent(OnPolicyAlgorithm):
         before = max(num_timesteps - self.n_steps * self.n_envs, 0)
         super()._update_current_progress_remaining(before, total_timesteps)
         self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
+        if self.limit_schedule is not None:
+            limits = self.limit_schedule.at(self._current_progress_remaining)
+            self.constraints = with_limits(self.constraints, limits.tolist(), "cost_limit")
 
     def _new_episodes(self) -> None:
-        self.episodes = EpisodeRecord(self.constraints, self.reward_discount)
+        before = vars(self).get("episodes")
+        self.episodes = EpisodeRecord(self.constraints, self.reward_discount, before)
 
     def _log(self) -> TrainingLog:
         return TrainingLog(self.logger, [constraint.name for constraint in self.constraints])
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout", "episodes", "_watch"]
 
     def _unscaled(self, signals: np.ndarray) -> np.ndarray:
         """Return the signals with the unscaled reward if VecNormalize scales rewards."""
@@ -417,3 +388,6 @@ class ConstrainedAgent(OnPolicyAlgorithm):
             return signals
         raw = self._vec_normalize_env.get_original_reward()
         return np.column_stack((raw, signals[:, 1:]))
+
+
+load = ConstrainedAgent.load  # of the files of all agents

@@ -20,13 +20,21 @@ class EpisodeRecord:
     Args:
         constraints: m of them.
         reward_discount: of the return.
+        before: the record so far, whose last measurement stays known.
     """
 
-    def __init__(self, constraints: Sequence[ConstraintSpec], reward_discount: float) -> None:
+    def __init__(
+        self,
+        constraints: Sequence[ConstraintSpec],
+        reward_discount: float,
+        before: EpisodeRecord | None = None,
+    ) -> None:
         self._discounts = (reward_discount, [constraint.discount for constraint in constraints])
         self._totals: EpisodeTotals | None = None  # of the episodes in progress
         self._fresh: list[Episode] = []  # ended since the last update
         self.recent: deque[Episode] = deque(maxlen=WINDOW)
+        self.last: Measurement | None = None if before is None else before.last
+        self._again: bool = before is not None and before._again
 
     def add(
         self, signals: np.ndarray, dones: np.ndarray, stepped: np.ndarray | None = None
@@ -46,7 +54,19 @@ class EpisodeRecord:
     def measure(self, limits: np.ndarray) -> Measurement | None:
         """Return the costs of the episodes that ended since the last call, against limits (m,)."""
         fresh, self._fresh = self._fresh, []
-        return measurement(fresh, limits)
+        measured = measurement(fresh, limits)
+        if measured is None and self._again and self.last is not None:
+            measured = self.last._replace(limits=limits)
+        self._again = False
+        self.last = measured or self.last
+        return measured
+
+    def measure_again(self) -> None:
+        """Let the next measurement repeat the last one if no episode has ended by then.
+
+        The limits have changed, and what is known of the costs counts against the new ones.
+        """
+        self._again = True
 
     def averages(self) -> tuple[float, np.ndarray] | None:
         """Return mean value and mean costs (m,) of the recent episodes; None if there are none."""

@@ -54,12 +54,13 @@ def check_learning_rate(value: Any) -> None:
 
 def check_shared(arguments: Mapping[str, Any]) -> None:
     """Raise ValueError if one of the given shared arguments is out of range."""
-    for name in ("gamma", "cost_gamma", "gae_lambda", "cost_gae_lambda"):
+    for name in ("gamma", "cost_gamma"):
         if arguments.get(name) is not None:
             check_number(name, arguments[name], low=0.0, high=1.0)
-    if arguments.get("n_steps") is not None:
-        check_whole("n_steps", arguments["n_steps"], low=1)
-    for name, low in (("stats_window_size", 1), ("verbose", 0)):
+    for name in ("gae_lambda", "cost_gae_lambda"):
+        if name in arguments:
+            check_number(name, arguments[name], low=0.0, high=1.0)
+    for name, low in (("n_steps", 1), ("n_envs", 1), ("stats_window_size", 1), ("verbose", 0)):
         if name in arguments:
             check_whole(name, arguments[name], low=low)
     if arguments.get("seed") is not None:

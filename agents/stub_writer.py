@@ -24,6 +24,11 @@ HEAD = '"""The names of the package, with all arguments; written by agents/stub_
 TAIL = "\n__all__: list[str]\n"
 EXPORTS = (
     "from agents.constrained_agent import ConstrainedAgent as ConstrainedAgent",
+    "from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback",
+    "from agents.evaluation import evaluate as evaluate",
+    "from agents.constrained_agent import load as load",
+    "from agents.saving.archive import SavedAgentError as SavedAgentError",
+    "from agents.schedules import LinearDecay as LinearDecay",
     "from agents.training_env import make_vec_env as make_vec_env",
 )
 
@@ -33,7 +38,7 @@ def stub_text() -> str:
     classes, imports = [], set(EXPORTS)
     for name in NAMED_AGENTS:
         kind = named_agent(name)
-        arguments = [*_first_arguments(), *kind._all_arguments()]
+        arguments = [*_first_arguments(), *kind.all_arguments()]
         classes.append(_class_text(kind, arguments))
         for one in arguments:
             imports.update(_imports(_annotation(one), one.module))

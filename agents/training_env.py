@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -283,15 +284,20 @@ def declared_by(venv: VecEnv, same_limits: bool = True) -> tuple[ConstraintSpec,
     return ()
 
 
-def check_same_number(venv: VecEnv | None, count: int) -> None:
-    """Raise ValueError if the environments declare another number of constraints than `count`."""
-    declared = () if venv is None else declared_by(venv, same_limits=False)
-    if declared and len(declared) != count:
-        noun = "constraint" if len(declared) == 1 else "constraints"
-        raise ValueError(
-            f"the environment declares {len(declared)} {noun} but the agent was made for {count}; "
-            "make a new agent"
-        )
+def declared_constraints_of(venv: VecEnv | None) -> tuple[ConstraintSpec, ...] | None:
+    """Return the constraints that environments declare; None if they declare none."""
+    return None if venv is None else declared_by(venv, same_limits=False) or None
+
+
+def declared_limits_of(venv: VecEnv | None) -> list[float] | None:
+    """Return the limits that environments declare; None if they declare no constraints."""
+    declared = declared_constraints_of(venv)
+    return None if declared is None else [one.limit for one in declared]
+
+
+def lowest_discount(constraints: Sequence[ConstraintSpec]) -> float:
+    """Return the lowest declared discount of the costs, 1 if there are none."""
+    return min((one.discount for one in constraints), default=1.0)
 
 
 def advantage_discount(given: float | None, declared: float) -> float:

@@ -11,11 +11,12 @@ penalty tau itself, and the multiplier needs no upper bound.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from agents.agent_settings import AT_START
 from safe_envs.contract.argument_checks import check_number, check_whole, checked_array
 
 STATE = ("_multiplier", "_weights", "_growth", "_updates", "_violation")
@@ -40,7 +41,7 @@ class AugmentedLagrangian:
 
     penalty: float = 0.3
     primal_steps_per_dual_step: int = 10
-    initial_multiplier: float = 0.0
+    initial_multiplier: float = field(default=0.0, metadata=AT_START)
     penalty_growth: float = 1.0
     num_constraints: int = 1
 

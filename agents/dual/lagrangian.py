@@ -14,12 +14,13 @@ optimum wherever reward and cost are traded at a constant rate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from agents.agent_settings import AT_START
 from safe_envs.contract.argument_checks import (
     check_choice,
     check_number,
@@ -45,7 +46,7 @@ class Lagrangian:
     """
 
     multiplier_lr: float = 0.05
-    initial_multiplier: float = 0.001
+    initial_multiplier: float = field(default=0.001, metadata=AT_START)
     multiplier_optimizer: Literal["adam", "ascent"] = "ascent"
     damping: float = 0.3
     max_multiplier: float = float("inf")

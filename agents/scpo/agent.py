@@ -18,6 +18,8 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from agents.agent_settings import Recipe, make_part
 from agents.constrained_agent import ConstrainedAgent
 from agents.critic_descent import CriticDescent
+from agents.saving.archive import SavedAgentError
+from agents.saving.data_values import described
 from agents.scpo.objectives import Expert
 from agents.scpo.residual_policy import ResidualPolicy
 from agents.scpo.scpo_update import Attached, ScpoSettings, ScpoUpdate
@@ -93,6 +95,11 @@ class SafetySettings:
 
 
 def _build(settings: Mapping[str, Any], num_constraints: int) -> ScpoUpdate:
+    if settings["objective"] == "imitation" and settings["expert"] is None:
+        raise ValueError(
+            "the objective is 'imitation' but expert is None; pass a model or controller "
+            "with Stable-Baselines3's predict"
+        )
     return ScpoUpdate(make_part(ScpoSettings, settings), make_part(CriticDescent, settings))
 
 
@@ -128,22 +135,42 @@ class SCPO(ConstrainedAgent):
         {"normalize_observation": False, "learning_rate": 3e-4},
     )
     policy_aliases = {"MlpPolicy": ResidualPolicy}
+    follows_limits = False
+    fixed_arguments = {"safe_policy": "the network has learned to add to it; make a new agent"}
     _update: ScpoUpdate
 
     def _setup_model(self) -> None:
         """Create the policy from the safe controller, and the validation."""
         safety = make_part(SafetySettings, self.settings)
-        if self.settings["objective"] == "imitation" and safety.expert is None:
-            raise ValueError(
-                "the objective is 'imitation' but expert is None; pass a model or controller "
-                "with Stable-Baselines3's predict"
-            )
         if "backup" not in self.policy_kwargs:
             backup = _backup_of(self.env) if safety.safe_policy is None else safety.safe_policy
             self.policy_kwargs = {**self.policy_kwargs, "backup": as_backup_policy(backup)}
         super()._setup_model()
+        self.parts_are_ready()
+
+    def parts_are_ready(self) -> None:
+        """Measure the policy anew before it learns: validation, limits or environments are new."""
         if self.env is not None:
-            self._attach(self.env, safety)
+            self._attach(self.env, make_part(SafetySettings, self.settings))
+
+    def policy_argument(self, name: str, what: str, env: VecEnv | None) -> Any:
+        """Return the safe controller where it is code, from the settings or the environment."""
+        if name != "backup":
+            return super().policy_argument(name, what, env)
+        given = self.settings["safe_policy"]
+        if given is None and (env is None or not env.has_attr("backup_policy")):
+            raise SavedAgentError(
+                f"the safe controller was {what}, which a file cannot hold; pass to load an "
+                "environment that has it, or custom_objects={'safe_policy': ...}"
+            )
+        backup = as_backup_policy(_backup_of(env) if given is None else given)
+        if described(backup) != what:
+            raise SavedAgentError(
+                f"the safe controller was {what}, and the one here is {described(backup)}; the "
+                "network has learned to add to the first: pass that one as "
+                "custom_objects={'safe_policy': ...}"
+            )
+        return backup
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         """Measure the first policy before anything is learned."""

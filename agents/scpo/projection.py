@@ -237,6 +237,45 @@ class WeightSpaceProjection:
         self._base.optimizer.load_state_dict(state["optimizer"])
         set_flat_values(self._parameters, self.last_safe)
 
+    @staticmethod
+    def check_state(state: Any) -> None:
+        """Raise ValueError unless this has the form that `state_dict` returns."""
+        kinds = {
+            "theta": torch.Tensor,
+            "constraint": torch.Tensor,
+            "growth": torch.Tensor,
+            "bank": list,
+            "evaluations": int,
+            "optimizer": dict,
+        }
+        fits = isinstance(state, dict) and state.keys() == kinds.keys()
+        if not fits or not all(isinstance(state[name], kind) for name, kind in kinds.items()):
+            raise ValueError("this is no state of a WeightSpaceProjection")
+
+    def resume(self, state: dict[str, Any]) -> bool:
+        """Go on from a state if it still holds, else only with its optimizer's memory.
+
+        It holds if it is that of the current parameters, and the constraints measured here are
+        those in the state; otherwise the parameters, or what is measured, have changed since.
+
+        Args:
+            state: from `state_dict`.
+
+        Returns:
+            Whether the whole state holds.
+        """
+        rates = [group["lr"] for group in self._base.optimizer.param_groups]
+        theta, constraint = state["theta"], state["constraint"].numpy()
+        same_theta = torch.equal(theta, self.last_safe)
+        holds = same_theta and np.array_equal(constraint, self.constraint)
+        if holds:
+            self.load_state_dict(state)
+        elif theta.shape == self.last_safe.shape:
+            self._base.optimizer.load_state_dict(state["optimizer"])
+        for group, rate in zip(self._base.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        return holds
+
     def _step(
         self,
         closure: Closure,

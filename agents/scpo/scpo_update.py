@@ -107,11 +107,15 @@ class ScpoUpdate:
         self._last: StepReport | None = None
 
     def attach(self, attached: Attached) -> None:
-        """Use this policy and validation from now on."""
+        """Use this policy and validation from now on; what is remembered is kept."""
+        self._saved = self.state()["projection"]
         self._attached, self._projection = attached, None
 
     def begin(self) -> int:
-        """Measure the policy unless that was done before, and return the environment steps used.
+        """Measure the policy unless that was done, and return the environment steps to count.
+
+        A state that was saved or handed over is measured again, and goes on if the constraints are
+        the same; otherwise the validation or the policy has changed, and counts from here.
 
         Raises:
             InfeasibleStartError: if it is not safe on the validation set.
@@ -134,9 +138,9 @@ class ScpoUpdate:
             armijo=settings.armijo,
             max_tries=settings.max_tries,
         )
-        if self._saved is not None:
-            self._projection.load_state_dict(self._saved)
-            self._saved = None
+        saved, self._saved = self._saved, None
+        if saved is not None and self._projection.resume(saved):
+            return 0  # this only confirmed what was measured, and counted, before
         return validation.steps - before
 
     def update(
@@ -185,10 +189,17 @@ class ScpoUpdate:
             return {}
         return {"max_validation": np.array([self._last.max_constraint])}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state to save: that of the projection, without its environments."""
-        saved = self._saved if self._projection is None else self._projection.state_dict()
-        return {**self.__dict__, "_attached": None, "_projection": None, "_saved": saved}
+    def state(self) -> dict[str, Any]:
+        """Return the state of the projection: parameters, constraints measured there, optimizer."""
+        if self._projection is not None:
+            return {"projection": self._projection.state_dict()}
+        return {"projection": self._saved}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state when the policy is measured the next time."""
+        if state["projection"] is not None:
+            WeightSpaceProjection.check_state(state["projection"])
+        self._saved, self._projection = state["projection"], None
 
     def _optimizer(self) -> torch.optim.Optimizer:
         assert self._projection is not None

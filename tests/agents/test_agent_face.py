@@ -368,18 +368,3 @@ def test_settings_are_listed_with_their_defaults():
     assert known["n_steps"] == 2048
     assert "multiplier_lr" not in known
     assert "env" not in known
-
-
-def test_files_of_earlier_versions_say_so(tmp_path, monkeypatch):
-    agents.PPO("MlpPolicy", "Safe/CliffWorld-v0", n_steps=16).save(tmp_path / "agent")
-    moved = ModuleNotFoundError("No module named 'safe_envs.old'", name="safe_envs.old")
-
-    def load(*given, **named):
-        raise moved
-
-    monkeypatch.setattr("agents.saved_agents.load_from_zip_file", load)
-    with pytest.raises(ValueError, match=r"earlier version, whose module safe_envs\.old has moved"):
-        agents.PPO.load(tmp_path / "agent")
-    moved.name = "elsewhere"
-    with pytest.raises(ModuleNotFoundError):
-        agents.PPO.load(tmp_path / "agent")

@@ -12,7 +12,7 @@ def test_an_interrupted_write_leaves_the_old_content(tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("baselines.atomic_files.os.fsync", killed)
+    monkeypatch.setattr("agents.atomic_files.os.fsync", killed)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, b"new content")
     assert path.read_bytes() == b"old"
