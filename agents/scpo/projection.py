@@ -237,21 +237,6 @@ class WeightSpaceProjection:
         self._base.optimizer.load_state_dict(state["optimizer"])
         set_flat_values(self._parameters, self.last_safe)
 
-    @staticmethod
-    def check_state(state: Any) -> None:
-        """Raise ValueError unless this has the form that `state_dict` returns."""
-        kinds = {
-            "theta": torch.Tensor,
-            "constraint": torch.Tensor,
-            "growth": torch.Tensor,
-            "bank": list,
-            "evaluations": int,
-            "optimizer": dict,
-        }
-        fits = isinstance(state, dict) and state.keys() == kinds.keys()
-        if not fits or not all(isinstance(state[name], kind) for name, kind in kinds.items()):
-            raise ValueError("this is no state of a WeightSpaceProjection")
-
     def resume(self, state: dict[str, Any]) -> bool:
         """Go on from a state if it still holds, else only with its optimizer's memory.
 

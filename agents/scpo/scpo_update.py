@@ -198,7 +198,7 @@ class ScpoUpdate:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a state when the policy is measured the next time."""
         if state["projection"] is not None:
-            WeightSpaceProjection.check_state(state["projection"])
+            _check_state(state["projection"])
         self._saved, self._projection = state["projection"], None
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -217,6 +217,21 @@ class ScpoUpdate:
         space: Any = policy.action_space
         low, high = (torch.as_tensor(side).to(batch.actions) for side in (space.low, space.high))
         return Imitation(batch, self._attached.expert, low, high)
+
+
+def _check_state(state: Any) -> None:
+    """Raise ValueError unless this has the form of `WeightSpaceProjection.state_dict`."""
+    kinds = {
+        "theta": torch.Tensor,
+        "constraint": torch.Tensor,
+        "growth": torch.Tensor,
+        "bank": list,
+        "evaluations": int,
+        "optimizer": dict,
+    }
+    fits = isinstance(state, dict) and state.keys() == kinds.keys()
+    if not fits or not all(isinstance(state[name], kind) for name, kind in kinds.items()):
+        raise ValueError("this is no state of a WeightSpaceProjection")
 
 
 def _groups(observations: Observations, count: int) -> list[torch.Tensor] | None:

@@ -69,7 +69,7 @@ def observations(env, n=200):
 def assert_acts_alike(source, agent, env, seen_by_source=lambda raw: raw):
     raw = observations(env)
     if not isinstance(raw, dict) and not np.isfinite(env.observation_space.high).all():
-        raw = 0.1 * raw
+        raw = 0.01 * raw
     expected = source.predict(seen_by_source(raw), deterministic=True)[0]
     found = agent.predict(raw, deterministic=True)[0]
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
@@ -175,7 +175,7 @@ def test_from_another_agent(name, form):
     source = getattr(agents, name)(
         "MlpPolicy",
         INTEGRATOR,
-        learning_rate=lambda _: 1e-3,
+        learning_rate=lambda _: 1e-2,
         **(SMALL if "PPO" in name else {key: SMALL[key] for key in ("n_steps", "policy_kwargs")}),
     ).learn(192)
     with torch.no_grad():
