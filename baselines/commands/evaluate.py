@@ -16,7 +16,6 @@ from baselines.jobs.kinds import episodic_job_from
 from baselines.jobs.run_folder import read_config
 from baselines.report.episodes_section import evaluation_table
 
-
 OWN_PACKAGE = "safe_envs"
 
 
