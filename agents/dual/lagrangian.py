@@ -45,7 +45,7 @@ class Lagrangian:
         num_constraints: m.
     """
 
-    multiplier_lr: float = 0.05
+    multiplier_lr: float = 0.1
     initial_multiplier: float = field(default=0.001, metadata=AT_START)
     multiplier_optimizer: Literal["adam", "ascent"] = "ascent"
     damping: float = 0.3

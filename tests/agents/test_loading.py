@@ -61,7 +61,7 @@ def test_a_loaded_agent_acts_and_learns_as_if_never_saved(name):
         one.learn(192, reset_num_timesteps=False)
     assert_same_policy(agent, loaded)
     assert loaded.num_timesteps == agent.num_timesteps
-    assert loaded._n_updates == agent._n_updates > 4
+    assert loaded._n_updates == agent._n_updates > 1
     for key, value in agent.constraint_state().items():
         np.testing.assert_array_equal(loaded.constraint_state()[key], value)
 

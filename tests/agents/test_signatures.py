@@ -23,7 +23,7 @@ KNOWN = {  # of some arguments, found in the parts' own files
         "n_steps": 2048,
         "learning_rate": LinearDecay(3e-4),
     },
-    "PPOLag": {"multiplier_lr": 0.05, "clip_range": 0.2, "cost_limit": None, "batch_size": 64},
+    "PPOLag": {"multiplier_lr": 0.1, "clip_range": 0.2, "cost_limit": None, "batch_size": 64},
     "PPOPID": {"derivative_delay": 10, "smoothing": 0.8},
     "PPOALM": {"penalty": 0.3, "primal_steps_per_dual_step": 10},
     "SPMALag": {"step_size": 0.7, "multiplier_optimizer": "ascent"},
