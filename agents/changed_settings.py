@@ -16,11 +16,11 @@ import torch
 
 from agents.agent_settings import at_start_only
 from agents.cost_limits import checked_schedule
-from agents.saving.data_objects import FORMS
+from agents.data_objects import FORMS
 from agents.shared_arguments import WITHOUT_EFFECT, check_shared, checked_device, without_no_ops
 from agents.training_env import (
     advantage_discount,
-    declared_constraints_of,
+    declared_limits_of,
     lowest_discount,
 )
 from safe_envs.contract.argument_checks import closest_hint
@@ -200,8 +200,7 @@ def _limits(agent: AdjustableAgent, value: Any) -> Act:
     schedule = checked_schedule(agent, value)
     limits: Any = value
     if value is None:
-        declared = declared_constraints_of(agent.env)
-        limits = agent.declared_limits if declared is None else [one.limit for one in declared]
+        limits = declared_limits_of(agent.env) or agent.declared_limits
         if limits is None:
             raise ValueError(
                 "cost_limit is None, which means the limits that the environment declares, and it "

@@ -38,7 +38,7 @@ from agents.training_env import (
     as_vec_env,
     check_copies,
     contract_of,
-    declared_constraints_of,
+    declared_limits_of,
     environment_spec,
     lowest_discount,
     step_of,
@@ -328,15 +328,10 @@ class ConstrainedAgent(AdjustableAgent):
         self.gamma = advantage_discount(gamma, contract.reward_discount)
         self.cost_gamma = advantage_discount(cost_gamma, lowest_discount(contract.constraints))
         self.observations_normalized = is_normalized(self.env)
-        declared = declared_constraints_of(self.env)
-        self.declared_limits = None if declared is None else [one.limit for one in declared]
-        self.policy_kwargs = {
-            **self.policy_kwargs,
-            "num_costs": len(contract.constraints),
-            "normalize_observation": (
-                self.normalize_observation and not self.observations_normalized
-            ),
-        }
+        self.declared_limits = declared_limits_of(self.env)
+        standardizes = self.normalize_observation and not self.observations_normalized
+        own = {"num_costs": len(contract.constraints), "normalize_observation": standardizes}
+        self.policy_kwargs = {**self.policy_kwargs, **own}
         check_memory(
             self.n_steps * self.n_envs, self.observation_space, 1 + len(contract.constraints)
         )

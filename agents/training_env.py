@@ -289,6 +289,12 @@ def declared_constraints_of(venv: VecEnv | None) -> tuple[ConstraintSpec, ...] |
     return None if venv is None else declared_by(venv, same_limits=False) or None
 
 
+def declared_limits_of(venv: VecEnv | None) -> list[float] | None:
+    """Return the limits that environments declare; None if they declare no constraints."""
+    declared = declared_constraints_of(venv)
+    return None if declared is None else [one.limit for one in declared]
+
+
 def lowest_discount(constraints: Sequence[ConstraintSpec]) -> float:
     """Return the lowest declared discount of the costs, 1 if there are none."""
     return min((one.discount for one in constraints), default=1.0)

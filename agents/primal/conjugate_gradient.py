@@ -73,7 +73,7 @@ def conjugate_gradient(
     return unit * solution
 
 
-class Linearization(NamedTuple):
+class PolicyJacobian(NamedTuple):
     """The Jacobian J of the coordinates of b distributions, as functions of the parameters.
 
     v -> J v is the derivative of (transposed . v) with respect to the seed: two backward passes
@@ -101,17 +101,17 @@ def fisher_product(policy: MlpPolicy, observations: Observations, damping: float
     parts = split(observations, LARGEST_PIECE)
     keep = len(parts) <= KEPT_PIECES
 
-    def linearized(part: Observations) -> Linearization:
+    def linearized(part: Observations) -> PolicyJacobian:
         coordinates = isometric_coordinates(policy.seen_distribution(part))
         seed = torch.zeros_like(coordinates, requires_grad=True)
         transposed = flat_gradient((seed * coordinates).sum(), parameters, create_graph=True)
-        return Linearization(coordinates, seed, transposed)
+        return PolicyJacobian(coordinates, seed, transposed)
 
     kept = [linearized(part) for part in parts] if keep else []
 
     def product(vector: torch.Tensor) -> torch.Tensor:
         total, count = torch.zeros_like(vector), 0
-        linearizations: Iterable[Linearization] = kept or map(linearized, parts)
+        linearizations: Iterable[PolicyJacobian] = kept or map(linearized, parts)
         for linear in linearizations:
             along = linear.transposed.dot(vector)
             (moved,) = torch.autograd.grad(along, linear.seed, retain_graph=True)  # J v

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agents.named_agents import NAMED_AGENTS, named_agent
 from agents.saving.archive import SavedAgentError
 from agents.saving.data_values import Code
 from safe_envs.contract.argument_checks import closest_hint
@@ -15,6 +15,7 @@ from safe_envs.contract.argument_checks import closest_hint
 if TYPE_CHECKING:
     from agents.adjustable_agent import AdjustableAgent
 
+TABLE = "agents.named_agents"  # looked up late, because the table itself needs the agents
 OF_EVERY_CLASS = ("self", "policy", "env", "device", "_init_setup_model")
 
 
@@ -34,18 +35,19 @@ def class_of_file(
     Raises:
         SavedAgentError: if the file belongs to another class or one that is not known.
     """
+    named = import_module(TABLE).NAMED_AGENTS
     kind = _known_class(name, module, asked)
     if "recipe" not in dir(asked):
         if kind is not None:
             return kind
         raise SavedAgentError(
             f"{shown} was saved by the class {name} of {module}, which is none of "
-            f"{', '.join(NAMED_AGENTS)}; {closest_hint(name, NAMED_AGENTS)}import that class and "
+            f"{', '.join(named)}; {closest_hint(name, named)}import that class and "
             f"call {name}.load"
         )
     if kind is asked or (kind is None and name == asked.__qualname__):
         return asked
-    caller = f"agents.{name}" if name in NAMED_AGENTS else name
+    caller = f"agents.{name}" if name in named else name
     raise SavedAgentError(
         f"{shown} was saved by {name}, not by {asked.__name__}; call {caller}.load, or "
         "agents.load, which takes the files of all agents"
@@ -83,8 +85,10 @@ def root_of(kind: type[AdjustableAgent]) -> Any:
 def _known_class(
     name: str, module: str, asked: type[AdjustableAgent]
 ) -> type[AdjustableAgent] | None:
-    if name in NAMED_AGENTS and module.partition(".")[0] == "agents":
-        return named_agent(name)
+    table = import_module(TABLE)
+    if name in table.NAMED_AGENTS and module.partition(".")[0] == "agents":
+        kind: type[AdjustableAgent] = table.named_agent(name)
+        return kind
     found = [
         k for k in _subclasses(root_of(asked)) if (k.__qualname__, k.__module__) == (name, module)
     ]

@@ -28,7 +28,7 @@ from agents.training_env import (
     AnyEnv,
     advantage_discount,
     as_vec_env,
-    declared_constraints_of,
+    declared_limits_of,
     lowest_discount,
 )
 from safe_envs.contract.argument_checks import closest_hint
@@ -92,8 +92,7 @@ def load_agent(
     agent.is_made = True
     if venv is not None:
         if "cost_limit" in changes:
-            declared = declared_constraints_of(venv)
-            agent.declared_limits = None if declared is None else [one.limit for one in declared]
+            agent.declared_limits = declared_limits_of(venv)
         agent.set_env(venv)
     change(agent, changes)
     return agent
