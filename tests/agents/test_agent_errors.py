@@ -249,3 +249,17 @@ def test_numbers_of_numpy_are_pythons():
     }
     flags = {"normalize_advantage": np.True_, "normalize_observation": np.True_}
     assert torch.equal(trained(**ours), trained(**theirs, **flags))
+
+
+@pytest.mark.parametrize(
+    ("declared", "wanted"),
+    [
+        ((ConstraintSpec("a", 1.0), ConstraintSpec("a", 2.0)), "2 constraints of the name 'a'"),
+        ((ConstraintSpec("a", -1.0),), "the limit -1 of 'a'; costs are >= 0"),
+    ],
+)
+def test_declared_constraints_that_make_no_sense(declared, wanted):
+    env = BreaksAtStep()
+    env.constraints = declared
+    with pytest.raises(ValueError, match=wanted):
+        agents.PPOLag("MlpPolicy", env, n_steps=64)
