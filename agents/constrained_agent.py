@@ -246,7 +246,7 @@ class ConstrainedAgent(AdjustableAgent):
         rollout, policy = Rollout(), self.policy
         seen = policy.normalizer.standardize(self._last_obs)
         callback.on_rollout_start()
-        for n_steps in range(n_rollout_steps):  # of the locals that callbacks may read
+        for _ in range(n_rollout_steps):
             with torch.no_grad():
                 actions = policy.sample_actions(obs_as_tensor(seen, self.device)).cpu().numpy()
             clipped_actions = policy.action_scaling.to_environment(actions)
