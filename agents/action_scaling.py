@@ -64,7 +64,9 @@ def _middle_and_half(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     low, high = space.low.astype(np.float64).ravel(), space.high.astype(np.float64).ravel()
     is_float = np.issubdtype(space.dtype, np.floating)
     largest = float(np.finfo(str(space.dtype)).max) if is_float else np.inf
-    finite = np.isfinite(low) & np.isfinite(high) & (low > -largest) & (high < largest)
+    # Integers have no infinity: gymnasium stores "no bound" as their extremes.
+    bounded = (space.bounded_below & space.bounded_above).ravel()
+    finite = bounded & np.isfinite(low) & np.isfinite(high) & (low > -largest) & (high < largest)
     with np.errstate(invalid="ignore", over="ignore"):
         middle, half = low + 0.5 * (high - low), 0.5 * (high - low)
     scaled = finite & (half > 0)

@@ -15,7 +15,7 @@ from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement
 from agents.price_units import PriceUnits
 from agents.primal_dual import AdvantageScaling, PrimalDual
-from safe_envs.contract.argument_checks import closest_hint
+from safe_envs.contract.argument_checks import check_flag, closest_hint
 
 Part = TypeVar("Part")
 # Arguments of Stable-Baselines3's PPO; an agent with another step has no use for some of them.
@@ -103,10 +103,18 @@ class Recipe:
                         f"leave it out: {listed}"
                     )
                 raise TypeError(f"unknown argument {name!r}; {closest_hint(name, names)}{listed}")
-        settings = {**known, **given}
+        settings = {**known, **{name: plain(value) for name, value in given.items()}}
+        for part in self.all_parts():
+            _check_kinds(part, {name: settings[name] for name in given})
         for part in self.parts:
             make_part(part, settings)
         return settings
+
+
+def plain(value: Any) -> Any:
+    """Return Python's number for one of NumPy's, and any other value as it is."""
+    is_one = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return value.item() if is_one else value
 
 
 @cache
@@ -155,6 +163,17 @@ def primal_dual(primal: type, dual: type, defaults: Mapping[str, Any] | None = N
         )
 
     return Recipe((AdvantageScaling, primal, dual), build, defaults or {})
+
+
+def _check_kinds(part: type, given: Mapping[str, Any]) -> None:
+    """Raise ValueError if a field that is a whole number or a flag was given something else."""
+    types = get_type_hints(part)
+    for one in own_fields(part):
+        if one.name in given and types[one.name] is int:
+            if not isinstance(given[one.name], int) or isinstance(given[one.name], bool):
+                raise ValueError(f"{one.name} is {given[one.name]!r}; pass a whole number")
+        elif one.name in given and types[one.name] is bool:
+            check_flag(one.name, given[one.name])
 
 
 def _with_held(parts: Sequence[type]) -> tuple[type, ...]:

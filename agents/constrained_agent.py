@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.adjustable_agent import AdjustableAgent
+from agents.agent_settings import plain
 from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
@@ -165,7 +166,7 @@ class ConstrainedAgent(AdjustableAgent):
         super().__init__(
             policy,
             None,  # type: ignore[arg-type]
-            learning_rate=learning_rate,
+            learning_rate=plain(learning_rate),
             n_steps=int(n_steps),
             gamma=USUAL_DISCOUNT,
             gae_lambda=gae_lambda,
@@ -188,7 +189,7 @@ class ConstrainedAgent(AdjustableAgent):
         for unused in ("ent_coef", "vf_coef", "max_grad_norm"):
             delattr(self, unused)  # where they apply, they are settings of the parts
         self.cost_gae_lambda = cost_gae_lambda
-        self.normalize_observation = normalize_observation
+        self.normalize_observation = bool(normalize_observation)
         if self.env is not None and _init_setup_model:
             contract = contract_of(self.env, limits, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
@@ -252,8 +253,7 @@ class ConstrainedAgent(AdjustableAgent):
             new_obs, fresh, rewards, dones, infos, stepped = step_of(env, clipped_actions)
             self.num_timesteps += int(np.count_nonzero(stepped))
             callback.update_locals(locals())
-            if not callback.on_step():
-                return False
+            goes_on = callback.on_step()  # the step is taken and counts, whatever it answers
             ended = np.flatnonzero(dones)
             self._update_info_buffer([infos[row] for row in ended], dones[ended])
             where = f"step {self.num_timesteps // env.num_envs} of training"
@@ -268,6 +268,8 @@ class ConstrainedAgent(AdjustableAgent):
             rollout.add(seen, actions, signals, dones, last_seen, new_seen, stepped)
             self._last_obs, seen = new_obs, new_seen
             self._last_episode_starts = dones
+            if not goes_on:
+                return False
         self._rollout = rollout
         self._log().episodes(self.episodes)
         callback.update_locals(locals())

@@ -78,7 +78,7 @@ class StackedCritics(nn.Module):
 
     def in_own_units(self, targets: torch.Tensor) -> torch.Tensor:
         """Return targets as the networks see them, (batch, k) -> (batch, k)."""
-        scale = torch.where(self.scale > 0, self.scale, 1.0)
+        scale = torch.where(self.scale > 0, self.scale, math.inf)  # 0: the mean, up to rounding
         return ((targets - self.mean) / scale).float()
 
     @torch.no_grad()

@@ -118,7 +118,8 @@ class AdvantageScaling:
     normalize_lagrangian: bool = False
 
     def __post_init__(self) -> None:
-        if self.normalize_advantage not in (True, False, "separate"):
+        given = self.normalize_advantage  # 1 is equal to True, but not the same
+        if not isinstance(given, bool) and given != "separate":
             raise ValueError(
                 f"normalize_advantage is {self.normalize_advantage!r}; pass True, False or "
                 "'separate'"

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.utils import get_device
 
-from safe_envs.contract.argument_checks import check_number, check_whole, is_number
+from safe_envs.contract.argument_checks import check_flag, check_number, check_whole, is_number
 
 # Arguments of Stable-Baselines3's PPO that agents accept at the value that changes nothing.
 WITHOUT_EFFECT: dict[str, Any] = {
@@ -60,6 +60,8 @@ def check_shared(arguments: Mapping[str, Any]) -> None:
     for name in ("gae_lambda", "cost_gae_lambda"):
         if name in arguments:
             check_number(name, arguments[name], low=0.0, high=1.0)
+    if "normalize_observation" in arguments:
+        check_flag("normalize_observation", arguments["normalize_observation"])
     for name, low in (("n_steps", 1), ("n_envs", 1), ("stats_window_size", 1), ("verbose", 0)):
         if name in arguments:
             check_whole(name, arguments[name], low=low)

@@ -274,14 +274,31 @@ def declared_by(venv: VecEnv, same_limits: bool = True) -> tuple[ConstraintSpec,
         same_limits: whether they have to declare the same limits, too.
 
     Raises:
-        ValueError: if they declare different constraints.
+        ValueError: if they declare different constraints, two of one name, or a limit below 0.
         CostSignalError: if what they declare are no constraints.
     """
     if venv.has_attr("constraints"):
-        return shared_constraints(venv.get_attr("constraints"), same_limits)
+        declared = shared_constraints(venv.get_attr("constraints"), same_limits)
+        _check_declared(declared)
+        return declared
     if isinstance(venv.unwrapped, DummyVecEnv | SubprocVecEnv):
         check_all_declare(venv.env_method("has_wrapper_attr", "constraints"))
     return ()
+
+
+def _check_declared(declared: Sequence[ConstraintSpec]) -> None:
+    names = [one.name for one in declared]
+    for one in declared:
+        if names.count(one.name) > 1:
+            raise ValueError(
+                f"the environment declares {names.count(one.name)} constraints of the name "
+                f"{one.name!r}, which logs and results could not tell apart; give each its own"
+            )
+        if one.limit < 0.0:
+            raise ValueError(
+                f"the environment declares the limit {one.limit:g} of {one.name!r}; costs are >= "
+                "0, so no policy meets it: declare a limit >= 0"
+            )
 
 
 def declared_constraints_of(venv: VecEnv | None) -> tuple[ConstraintSpec, ...] | None:

@@ -41,7 +41,8 @@ class TrainingWatch:
         self._warned: set[str] = set()
         self._without_episode = 0
         self._at_bounds = 0
-        self._measured = 0
+        self._limits = np.full(len(names), np.nan)  # in force at the last update
+        self._measured = np.zeros(len(names), dtype=np.int64)  # updates since `_lowest` began
         self._lowest = np.full(len(names), np.inf)  # mean cost of an update's episodes
         self._window: deque[_Seen] = deque(maxlen=WINDOW)
 
@@ -67,9 +68,7 @@ class TrainingWatch:
             self._watch_episodes(len(batch.actions))
             return
         self._without_episode = 0
-        self._measured += 1
-        self._lowest = np.minimum(self._lowest, measured.costs)
-        self._watch_limits(measured.limits)
+        self._watch_limits(measured)
         if len(weights) == len(self._names):
             deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
             shares = weights * deviations[1:] / max(deviations[0], np.finfo(float).tiny)
@@ -98,13 +97,18 @@ class TrainingWatch:
                 "(gymnasium.wrappers.TimeLimit)",
             )
 
-    def _watch_limits(self, limits: np.ndarray) -> None:
-        if self._measured < UPDATES_ABOVE_LIMIT:
-            return
-        for i in np.flatnonzero(self._lowest > limits).tolist():
+    def _watch_limits(self, measured: Measurement) -> None:
+        limits = measured.limits
+        # What met the limit before says nothing about a lower one: count from here on.
+        again = (limits != self._limits) & (self._lowest <= self._limits)
+        self._lowest = np.minimum(np.where(again, np.inf, self._lowest), measured.costs)
+        self._measured = np.where(again, 0, self._measured) + 1
+        self._limits = limits.copy()
+        above = (self._lowest > limits) & (self._measured >= UPDATES_ABOVE_LIMIT)
+        for i in np.flatnonzero(above).tolist():
             self._warn(
                 f"limit {i}",
-                f"the limit of {self._names[i]!r} is {limits[i]:g}, and in {self._measured} "
+                f"the limit of {self._names[i]!r} is {limits[i]:g}, and in {self._measured[i]} "
                 f"updates the episodes of no policy have cost less than {self._lowest[i]:.4g} on "
                 "average; the limit may be out of reach: pass a higher cost_limit, or let the "
                 "policy explore more",

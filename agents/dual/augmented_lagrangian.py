@@ -17,9 +17,15 @@ from typing import Any
 import numpy as np
 
 from agents.agent_settings import AT_START
-from safe_envs.contract.argument_checks import check_number, check_whole, checked_array
+from safe_envs.contract.argument_checks import (
+    check_not_negative,
+    check_number,
+    check_positive,
+    check_whole,
+    checked_array,
+)
 
-STATE = ("_multiplier", "_weights", "_growth", "_updates", "_violation")
+STATE = ("_multiplier", "_weights", "_started", "_growth", "_updates", "_violation")
 
 
 @dataclass
@@ -48,11 +54,13 @@ class AugmentedLagrangian:
     def __post_init__(self) -> None:
         check_whole("num_constraints", self.num_constraints, low=0)
         check_number("penalty", self.penalty, low=0.0, open_low=True)
+        check_positive(penalty=self.penalty)  # nor infinite
         check_number("primal_steps_per_dual_step", self.primal_steps_per_dual_step, low=1)
-        check_number("initial_multiplier", self.initial_multiplier, low=0.0)
+        check_not_negative(initial_multiplier=self.initial_multiplier)
         check_number("penalty_growth", self.penalty_growth, low=1.0)
         self._multiplier = np.zeros(self.num_constraints)
         self._weights = self._multiplier.copy()
+        self._started = np.zeros(self.num_constraints, dtype=np.bool_)
         self._growth = 1.0
         self._updates = 0
         self._violation: np.ndarray | None = None  # measured since the last dual step
@@ -63,8 +71,9 @@ class AugmentedLagrangian:
 
     def update(self, violation: np.ndarray | None, price_unit: np.ndarray) -> None:
         """Set the weights from the violation, (m,); every n-th call also updates the multiplier."""
-        if self._updates == 0:
-            self._multiplier = self.initial_multiplier * price_unit
+        starts = ~self._started & (price_unit > 0)  # a cost without a unit has no price yet
+        self._multiplier = np.where(starts, self.initial_multiplier * price_unit, self._multiplier)
+        self._started = self._started | starts
         self._updates += 1
         if violation is not None:
             self._violation = checked_array("violation", violation, (self.num_constraints,))

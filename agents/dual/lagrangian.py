@@ -23,6 +23,7 @@ import torch
 from agents.agent_settings import AT_START
 from safe_envs.contract.argument_checks import (
     check_choice,
+    check_not_negative,
     check_number,
     check_whole,
     checked_array,
@@ -54,14 +55,16 @@ class Lagrangian:
 
     def __post_init__(self) -> None:
         check_whole("num_constraints", self.num_constraints, low=0)
-        check_number("multiplier_lr", self.multiplier_lr, low=0.0)
-        check_number("initial_multiplier", self.initial_multiplier, low=0.0)
+        check_not_negative(
+            multiplier_lr=self.multiplier_lr,
+            initial_multiplier=self.initial_multiplier,
+            damping=self.damping,
+        )
         check_choice("multiplier_optimizer", self.multiplier_optimizer, ("adam", "ascent"))
-        check_number("damping", self.damping, low=0.0)
         check_number("max_multiplier", self.max_multiplier, low=self.initial_multiplier)
         self._multiplier = np.zeros(self.num_constraints)
         self._weights = self._multiplier.copy()
-        self._is_first = True
+        self._started = np.zeros(self.num_constraints, dtype=np.bool_)
         self._moved = torch.zeros(self.num_constraints, dtype=torch.float64)
         if self.multiplier_optimizer == "adam":
             kind: type[torch.optim.Optimizer] = torch.optim.Adam
@@ -75,10 +78,10 @@ class Lagrangian:
 
     def update(self, violation: np.ndarray | None, price_unit: np.ndarray) -> None:
         """Take one ascent step along the violation, (m,)."""
-        if self._is_first:
-            self._multiplier = self.initial_multiplier * price_unit
-            self._weights = self._multiplier.copy()
-            self._is_first = False
+        starts = ~self._started & (price_unit > 0)  # a cost without a unit has no price yet
+        self._multiplier = np.where(starts, self.initial_multiplier * price_unit, self._multiplier)
+        self._weights = np.where(starts, self._multiplier, self._weights)
+        self._started = self._started | starts
         if violation is None:
             return
         violation = checked_array("violation", violation, (self.num_constraints,))
@@ -107,7 +110,7 @@ class Lagrangian:
         return {
             "multiplier": self._multiplier.copy(),
             "weights": self._weights.copy(),
-            "is_first": self._is_first,
+            "started": self._started.copy(),
             "moments": moments,
         }
 
@@ -115,7 +118,7 @@ class Lagrangian:
         """Go on from a state; another optimizer starts without moments."""
         self._multiplier = np.array(state["multiplier"], dtype=np.float64)
         self._weights = np.array(state["weights"], dtype=np.float64)
-        self._is_first = bool(state["is_first"])
+        self._started = np.array(state["started"], dtype=np.bool_)
         if self.multiplier_optimizer == "adam":
             moments = {n: torch.as_tensor(np.array(v)) for n, v in state["moments"].items()}
             self._optimizer.state[self._moved].update(moments)

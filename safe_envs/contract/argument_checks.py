@@ -47,6 +47,12 @@ def check_whole(name: str, value: int, *, low: int) -> None:
         raise ValueError(f"{name} is {value!r}; pass a whole number >= {low}")
 
 
+def check_flag(name: str, value: bool) -> None:
+    """Raise ValueError unless this is True or False; the text "False" would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {value!r}; pass True or False")
+
+
 def check_positive(**arguments: float) -> None:
     """Raise ValueError naming the first argument that is not a positive finite number."""
     for name, value in arguments.items():

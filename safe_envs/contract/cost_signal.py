@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from safe_envs.contract.argument_checks import is_number
 from safe_envs.contract.row_infos import RowInfos
 
 CostLimits = float | Sequence[float] | None
@@ -90,15 +91,22 @@ def checked_limits(cost_limits: Any, argument: str) -> np.ndarray:
     """Return limits given by the user as a float64 array (k,).
 
     Raises:
-        ValueError: if they are not finite numbers; the error has the name of the argument.
+        ValueError: if they are not finite numbers >= 0; the error has the name of the argument.
     """
     try:
-        limits = np.atleast_1d(np.asarray(cost_limits, dtype=np.float64))
+        given = np.atleast_1d(np.asarray(cost_limits))
+        are_numbers = all(is_number(one) for one in given.ravel().tolist())  # no text, no bool
+        limits = given.astype(np.float64) if are_numbers else np.array([np.nan])
     except (TypeError, ValueError):
         limits = np.array([np.nan])
     if limits.ndim != 1 or not np.isfinite(limits).all():
         raise ValueError(
             f"{argument} is {cost_limits!r}; pass a finite number, or one per constraint"
+        )
+    if (limits < 0.0).any():
+        raise ValueError(
+            f"{argument} is {cost_limits!r}; costs are >= 0, so no policy meets a limit below 0: "
+            "pass numbers >= 0"
         )
     return limits
 

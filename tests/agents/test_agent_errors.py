@@ -210,3 +210,56 @@ def test_another_number_of_constraints():
 def test_unknown_agents_name_the_known_ones():
     with pytest.raises(AttributeError, match="no attribute 'PPOlag'; it has .*'PPOLag'"):
         agents.PPOlag  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("setting", "wanted"),
+    [
+        ({"cost_limit": "25"}, "cost_limit is '25'; pass a finite number, or one per constraint"),
+        ({"cost_limit": ["25"]}, "pass a finite number, or one per constraint"),
+        ({"cost_limit": True}, "cost_limit is True; pass a finite number"),
+        ({"cost_limit": -1.0}, "cost_limit is -1.0; costs are >= 0, so no policy meets a limit"),
+        ({"cost_limit": lambda progress: progress - 2}, "progress of 1 is -1.0; costs are >= 0"),
+        ({"batch_size": 16.5}, "batch_size is 16.5; pass a whole number"),
+        ({"n_epochs": 2.0}, "n_epochs is 2.0; pass a whole number"),
+        ({"normalize_lagrangian": "False"}, "normalize_lagrangian is 'False'; pass True or False"),
+        ({"normalize_observation": "False"}, "normalize_observation is 'False'; pass True or"),
+        ({"normalize_advantage": 1}, "normalize_advantage is 1; pass True, False or 'separate'"),
+        ({"damping": np.inf}, "damping is inf; pass a number >= 0"),
+        ({"initial_multiplier": np.inf}, "initial_multiplier is inf; pass a number >= 0"),
+    ],
+)
+def test_settings_of_the_wrong_kind(setting, wanted):
+    with pytest.raises(ValueError, match=wanted):
+        agents.PPOLag("MlpPolicy", BreaksAtStep(), n_steps=64, **setting)
+
+
+def test_numbers_of_numpy_are_pythons():
+    def trained(**settings):
+        env = BreaksAtStep()
+        agent = agents.PPOLag("MlpPolicy", env, n_steps=64, seed=0, **settings).learn(64)
+        return torch.cat([p.detach().ravel() for p in agent.policy.parameters()])
+
+    ours = {"batch_size": 16, "n_epochs": 2, "learning_rate": 0.5**11, "cost_limit": 3.0}
+    theirs = {
+        "batch_size": np.int64(16),
+        "n_epochs": np.array(2),
+        "learning_rate": np.float32(0.5**11),
+        "cost_limit": np.array([3.0]),
+    }
+    flags = {"normalize_advantage": np.True_, "normalize_observation": np.True_}
+    assert torch.equal(trained(**ours), trained(**theirs, **flags))
+
+
+@pytest.mark.parametrize(
+    ("declared", "wanted"),
+    [
+        ((ConstraintSpec("a", 1.0), ConstraintSpec("a", 2.0)), "2 constraints of the name 'a'"),
+        ((ConstraintSpec("a", -1.0),), "the limit -1 of 'a'; costs are >= 0"),
+    ],
+)
+def test_declared_constraints_that_make_no_sense(declared, wanted):
+    env = BreaksAtStep()
+    env.constraints = declared
+    with pytest.raises(ValueError, match=wanted):
+        agents.PPOLag("MlpPolicy", env, n_steps=64)

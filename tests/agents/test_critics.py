@@ -220,3 +220,12 @@ def test_values_of_reward_and_costs():
     torch.testing.assert_close(policy.predict_values(observations), everything[:, :1])
     _, values, _ = policy(observations)
     torch.testing.assert_close(values, everything[:, :1])
+
+
+def test_a_constant_signal_gives_nothing_to_learn():
+    """Targets of single precision around 1e12 differ by rounding, 1e5, which is no error."""
+    critics = StackedCritics(4, (5,), 1)
+    targets = torch.tensor([[1e12], [1e12 + 65536]])
+    critics.track(targets)
+    assert float(critics.scale) == 0.0
+    assert critics.in_own_units(targets).abs().max() < 1e-6

@@ -125,3 +125,10 @@ def test_observation_spaces_without_a_policy_are_refused(space):
     env.observation_space = space
     with pytest.raises(ValueError, match=r"observations are .*FlattenObservation"):
         agents.PPOLag("MlpPolicy", env)
+
+
+def test_integers_without_a_bound_are_not_scaled():
+    """Gymnasium stores a missing bound of integers as their extreme, 2^63 - 1."""
+    scaling = ActionScaling(Box(0, np.inf, (2,), np.int64))
+    units = np.array([[2.6, 0.4], [-3.0, 9.0]], np.float32)
+    np.testing.assert_array_equal(scaling.to_environment(units), [[3, 0], [0, 9]])

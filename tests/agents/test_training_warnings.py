@@ -5,9 +5,11 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 import agents
-from agents.training_warnings import TrainingWarning
+from agents.batch import Batch, Measurement
+from agents.training_warnings import TrainingWarning, TrainingWatch
 from safe_envs import ConstraintSpec
 
 SMALL = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "seed": 0}
@@ -87,3 +89,27 @@ def test_every_action_is_at_its_bound():
 @pytest.mark.parametrize("name", ["PPO", "PPOALM", "TRPOLag", "CPO"])
 def test_other_agents_warn_alike(name):
     assert len(told(6, length=10**9, name=name)) == 1
+
+
+def watched(limits, costs):
+    """Return the warnings about updates with these limits and mean costs of one constraint."""
+    watch = TrainingWatch(["harm"])
+    batch = Batch(*(torch.zeros(2, 2) for _ in range(5)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for limit, cost in zip(limits, costs, strict=True):
+            measured = Measurement(np.array([cost]), np.array([limit]), np.ones(1), 1)
+            watch.update(measured, np.zeros(0), batch, 0.0)
+    return [str(one.message) for one in caught]
+
+
+def test_a_limit_that_falls_is_met_at_each_value_of_its_own():
+    falling = np.linspace(25.0, 5.0, 200)
+    late = np.concatenate((falling[:1], falling[:-1]))  # the costs follow one update later
+    assert watched(falling, np.where(np.arange(200) % 5, late, falling)) == []
+    lowered = np.array([25.0] * 60 + [5.0] * 60)
+    assert watched(lowered[:100], np.full(100, 20.0)) == []
+    (message,) = watched(lowered, np.full(120, 20.0))  # 50 updates at the new limit
+    assert "the limit of 'harm' is 5, and in 50 updates" in message
+    (message,) = watched(np.linspace(10.0, 5.0, 60), np.full(60, 20.0))  # never met at all
+    assert "cost less than 20 on average" in message

@@ -317,3 +317,20 @@ def test_refuses_what_does_not_fit_its_constraints(kind):
         with pytest.raises(ValueError, match=r"violation .*; pass an array of shape \(3,\)"):
             dual.update(violation, np.ones(3))
     assert dual.weights().shape == (3,)
+
+
+@pytest.mark.parametrize("kind", [Lagrangian, AugmentedLagrangian])
+def test_a_cost_that_appears_late_starts_at_its_initial_multiplier(kind):
+    """A cost that has not varied has no price unit; it starts once it has one, as others did."""
+    dual = kind(initial_multiplier=4.0, num_constraints=2)
+    met = np.zeros(2)  # nothing moves the multipliers
+    dual.update(met, np.array([0.5, 0.0]))
+    assert dual.log()["multiplier"] == pytest.approx([2.0, 0.0])
+    copy = kind(initial_multiplier=4.0, num_constraints=2)
+    copy.load_state(dual.state())
+    for one in (dual, copy):
+        one.update(met, np.array([0.7, 10.0]))
+        assert one.log()["multiplier"] == pytest.approx([2.0, 40.0])
+        assert one.weights() == pytest.approx([2.0, 40.0])
+        one.update(met, np.array([0.7, 20.0]))
+        assert one.log()["multiplier"] == pytest.approx([2.0, 40.0])
