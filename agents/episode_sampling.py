@@ -15,6 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.evaluation_result import EvaluationResult
+from agents.gymnasium_vec_env import rows_awaiting_reset
 from agents.rollout import check_observations, checked_signals
 from agents.training_env import Contract
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
@@ -100,11 +101,15 @@ def sample_episodes(
             **masks,
         )
         actions, memory = _checked_prediction(predicted, venv)
+        only_reset = rows_awaiting_reset(venv)
         observations, rewards, dones, infos = venv.step(actions)
         where = f"step {step} of the evaluation"
         _check_finite(observations, where)
         signals = checked_signals(rewards, infos, len(discounts), where)
-        for row, episode in totals.add(signals, dones):
+        ended = totals.add(signals, dones & ~only_reset)
+        totals.close(np.flatnonzero(only_reset))  # such a step belongs to no episode
+        began[only_reset] = step
+        for row, episode in ended:
             began[row] = step
             if missing[row]:
                 missing[row] -= 1
