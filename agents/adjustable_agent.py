@@ -58,7 +58,7 @@ class AdjustableAgent(OnPolicyAlgorithm):
         return dict(cls.defaults)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; an argument of an agent that is made acts, or is refused."""
+        """Set an attribute; a new value of an argument takes effect, or is refused."""
         if self.is_made and name in self.defaults:
             change(self, {name: value})
         else:

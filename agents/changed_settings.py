@@ -1,4 +1,4 @@
-"""Changes of an agent's arguments after it was made: each acts, or is refused with the reason.
+"""Changes of an agent's arguments after it was made: each takes effect, or an error says why not.
 
 `agent.clip_range = 0.1` and `load(path, clip_range=0.1)` lead here. The values are checked as in
 the constructor, all of them before any is set. The agent's parts are then made anew from the

@@ -80,8 +80,8 @@ class CriticDescent:
         """
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
-                f"the loss is {loss.item()}; lower learning_rate, or check the scale of rewards "
-                "and observations (VecNormalize)"
+                f"the loss is {loss.item()}; lower learning_rate, or look for rewards, costs or "
+                "observations that are too large for float32"
             )
         policy.optimizer.zero_grad()
         loss.backward()

@@ -195,7 +195,8 @@ def _arguments(
     for name in found:
         if name not in own and name not in kind.arguments():
             raise SavedAgentError(
-                f"{saved.shown} holds the argument {name[:80]!r}, which {kind.__name__} has not"
+                f"{saved.shown} holds the argument {name[:80]!r}, which {kind.__name__} does not "
+                "have"
             )
     arguments = {**found, **{name: v for name, v in replaced.items() if name in found}}
     for name, value in arguments.items():

@@ -1,4 +1,4 @@
-"""The units in which duals think: violations and prices as pure numbers.
+"""The units of duals: violations and prices as pure numbers.
 
 Rewards times a and a cost with its limit times b change the right price by a / b. So duals see
 

@@ -129,7 +129,7 @@ class SavedAgent:
         if document.get("version") != VERSION:
             raise SavedAgentError(
                 f"{self.shown} was saved by a newer version, in format {document.get('version')!r} "
-                f"(this version reads {VERSION}); update safe-envs-agents"
+                f"(this version reads {VERSION}); update safe-envs"
             )
         described = document.get("class")
         named = described if isinstance(described, dict) else {}
@@ -189,7 +189,7 @@ class SavedAgent:
         progress = self.part("progress", float, int)
         if not 0 <= progress <= 1:
             raise SavedAgentError(
-                f"the progress in {self.shown} is {progress}; it is within 0 and 1"
+                f"the progress in {self.shown} is {progress}; it has to be between 0 and 1"
             )
         return float(progress)
 

@@ -162,23 +162,21 @@ SPACES: Mapping[type, Space] = MappingProxyType(
         ),
         NoDual: (),
         Lagrangian: (
-            # The settings in baselines/hyperparameters are from 1e-3, where an episode costs
-            # hundreds, to 0.3, where it costs about 1; half a decade more on either side.
+            # Pure numbers (`agents.price_units`): about the defaults, 0.05 and 0.3, on any task.
             scale("multiplier_lr", 3e-3, 1.0),
             scale("damping", 0.03, 3.0),
             one_of("multiplier_optimizer", "adam", "ascent"),
         ),
         PID: (
-            # A decade and a half to either side of OmniSafe's 0.1, 0.01 and 0.01: the gains are
-            # prices per unit of cost, whose size depends on the environment.
+            # Pure numbers (`agents.price_units`): a decade to either side of the defaults.
             scale("proportional_gain", 0.03, 3.0),
             scale("integral_gain", 3e-3, 1.0),
             scale("derivative_gain", 0.01, 1.0),
-            below_one("smoothing", 0.01, 0.5),  # OmniSafe's 0.95; memories of 2 to 100 updates
+            below_one("smoothing", 0.01, 0.5),  # memories of 2 to 100 updates
         ),
         AugmentedLagrangian: (
-            # The ALM paper searches 1e-3 to 1e-1 on velocity tasks; the settings in
-            # baselines/hyperparameters are from 5e-5 to 3, according to the size of the costs.
+            # A pure number (`agents.price_units`): a decade to either side of the default. The ALM
+            # paper's 1e-3 to 1e-1 are in units of reward per squared cost.
             scale("penalty", 0.03, 3.0),
             one_of("primal_steps_per_dual_step", 1, 3, 10, 30),  # 10 in the ALM paper
         ),

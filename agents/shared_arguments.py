@@ -1,4 +1,4 @@
-"""Checks of the arguments that all agents share, and arguments of other agents without effect."""
+"""Checks of the arguments that all agents share, and arguments of PPO that have no effect here."""
 
 from __future__ import annotations
 

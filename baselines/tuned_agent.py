@@ -6,7 +6,7 @@ from typing import Any
 
 from agents import ConstrainedAgent
 from baselines.jobs.settings import make_agent, make_training_env
-from baselines.names.agents import DEEP_AGENTS
+from baselines.names.agents import DEEP_AGENTS, SET_BY_RUNNER
 from baselines.names.environments import parse_environment_name
 from baselines.names.hyperparameters import check_settings, hyperparameters_for
 from safe_envs.contract.argument_checks import unknown_name
@@ -22,7 +22,7 @@ def tuned(agent: str, env: str, *, seed: int = 0, **changes: Any) -> Constrained
         agent: name of a deep agent, such as "PPOLag".
         env: Gymnasium id, or id?argument=value; the agent makes its own copies.
         seed: random seed.
-        **changes: arguments of the agent, which override the tuned ones.
+        **changes: arguments of the agent's class, which override the tuned ones.
 
     Raises:
         ValueError: if there is no such agent or argument, or a value is out of range.
@@ -31,8 +31,10 @@ def tuned(agent: str, env: str, *, seed: int = 0, **changes: Any) -> Constrained
     """
     if agent not in DEEP_AGENTS:
         raise ValueError(unknown_name("agent", agent, DEEP_AGENTS))
-    check_settings(agent, changes)
+    own = {one: value for one, value in changes.items() if one in SET_BY_RUNNER}
+    tuned_ones = {one: value for one, value in changes.items() if one not in own}
+    check_settings(agent, tuned_ones)
     name = parse_environment_name(env)
-    settings = hyperparameters_for(agent, name.id, {agent: changes})
+    settings = hyperparameters_for(agent, name.id, {agent: tuned_ones})
     venv = make_training_env(name, settings["n_envs"])
-    return make_agent(agent, venv, settings, seed)
+    return make_agent(agent, venv, {**settings, **own}, seed)

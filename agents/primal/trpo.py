@@ -110,8 +110,8 @@ class TrustRegionStep:
         gradients = surrogate_gradients(policy, batch, advantages)
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
             raise NonFiniteLossError(
-                "the surrogate's gradient is not finite; check the scale of rewards, costs and "
-                "observations (VecNormalize)"
+                "the surrogate's gradient is not finite; look for rewards, costs or observations "
+                "that are too large for float32"
             )
         seen = rows(batch.observations, slice(None, None, self.fisher_every))
         product = fisher_product(policy, seen, self.cg_damping)

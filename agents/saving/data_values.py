@@ -212,7 +212,7 @@ class ValueReader:
         dtype = entries["dtype"]
         array = tensor.numpy()
         if dtype not in ARRAY_TYPES or array.dtype.name != SIGNED.get(dtype, dtype):
-            raise SavedAgentError(f"{name} has numbers of {array.dtype}, {dtype!r} were announced")
+            raise SavedAgentError(f"{name} has numbers of {array.dtype}, not of {dtype!r}")
         return array.view(dtype)
 
 

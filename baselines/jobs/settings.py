@@ -79,7 +79,7 @@ def linear_schedule(name: str, text: str) -> LinearDecay:
 def _policy_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     arguments = dict(given)
     name = arguments.get("activation_fn")
-    if name is not None:
+    if name is not None and not isinstance(name, type):  # a class, from Python
         if name not in ACTIVATIONS:
             raise ValueError(unknown_name("activation_fn", str(name), ACTIVATIONS))
         arguments["activation_fn"] = ACTIVATIONS[name]

@@ -257,6 +257,20 @@ def test_memory_is_passed_on_and_starts_afresh_with_each_episode():
     assert len(set(result.lengths.tolist())) > 2
 
 
+class Wrapped(gym.vector.VectorWrapper):
+    """Hides the class inside, so that only its own next step is known to start an episode."""
+
+
+@pytest.mark.parametrize("model", [FirstAction(), Remembering()])
+def test_steps_that_only_reset_belong_to_no_episode(model):
+    """Copies that end at different times wait in turn; the numbers are those of DummyVecEnv."""
+    singles = [CountingEnv] * 3
+    together = agents.evaluate(model, DummyVecEnv(singles), 20, seed=0)
+    waiting = Wrapped(gym.vector.SyncVectorEnv(singles, autoreset_mode=AutoresetMode.NEXT_STEP))
+    assert numbers(agents.evaluate(model, waiting, 20, seed=0)) == numbers(together)
+    assert len(set(together.lengths.tolist())) > 2
+
+
 def test_recurrent_policy_returns_what_stable_baselines3_measures():
     model = RecurrentPPO("MlpLstmPolicy", CountingEnv(), **SHORT)
     with torch.no_grad():

@@ -289,7 +289,7 @@ def test_networks_that_would_fill_the_memory(parts, net_arch):
         (("arguments", "n_steps"), -1, "settings in the file cannot be used: n_steps is -1; pass"),
         (("arguments", "gamma"), 2.0, "gamma is 2.0; pass a number >= 0 and <= 1"),
         (("arguments", "clip_range"), "x", "clip_range is 'x'"),
-        (("arguments", "more"), 1, "holds the argument 'more', which PPOALM has not"),
+        (("arguments", "more"), 1, "holds the argument 'more', which PPOALM does not have"),
         (("policy",), "NoPolicy", "Policy NoPolicy unknown"),
         (("policy",), {"$": "class", "name": "torch.nn.Tanh"}, "is the class Tanh"),
         (("policy_kwargs", "num_costs"), 3, "has shape"),

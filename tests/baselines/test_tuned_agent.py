@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+from torch import nn
 
 import agents
 import baselines
@@ -32,6 +33,23 @@ def test_arguments_override_the_table():
         "PPOALM", "Safe/CliffWorld-v0?per_constraint=true", penalty=2.0, n_envs=2
     )
     assert (agent.n_envs, agent.settings["penalty"], len(agent.constraints)) == (2, 2.0, 3)
+
+
+def test_takes_every_argument_of_the_class():
+    """Those that the command line sets itself, and classes where files name them, included."""
+    agent = baselines.tuned(
+        "PPOLag",
+        "Safe/CliffWorld-v0",
+        verbose=1,
+        tensorboard_log="logs",
+        stats_window_size=7,
+        policy_kwargs={"activation_fn": nn.ELU},
+    )
+    assert (agent.verbose, agent.tensorboard_log, agent.n_steps) == (1, "logs", 32)
+    assert agent.ep_info_buffer is None or agent.ep_info_buffer.maxlen == 7
+    assert agent.policy.activation_fn is nn.ELU
+    everything = {one: default for one, default in agents.CPO.arguments().items() if one != "seed"}
+    assert repr(baselines.tuned("CPO", "Safe/CliffWorld-v0", **{**everything, "verbose": 0}))
 
 
 def test_without_a_table_it_is_the_class():
