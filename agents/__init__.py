@@ -14,6 +14,8 @@ from agents.named_agents import NAMED_AGENTS, named_agent
 
 HOMES = {
     "ConstrainedAgent": "constrained_agent",
+    "ConstrainedEvalCallback": "eval_callback",
+    "evaluate": "evaluation",
     "LinearDecay": "schedules",
     "SavedAgentError": "saving.archive",
     "load": "constrained_agent",

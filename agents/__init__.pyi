@@ -10,6 +10,8 @@ from agents.actor_critic import MlpPolicy
 from agents.constrained_agent import AnyEnv, LimitSetting, Schedule
 from agents.constrained_agent import ConstrainedAgent as ConstrainedAgent
 from agents.constrained_agent import load as load
+from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback
+from agents.evaluation import evaluate as evaluate
 from agents.primal_dual import NormalizeAdvantage
 from agents.saving.archive import SavedAgentError as SavedAgentError
 from agents.schedules import LinearDecay as LinearDecay

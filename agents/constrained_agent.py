@@ -35,15 +35,18 @@ from agents.training_env import (
     Contract,
     advantage_discount,
     as_vec_env,
+    check_copies,
     contract_of,
     declared_limits_of,
     environment_spec,
     lowest_discount,
+    step_of,
     undeclared_constraints,
 )
 from agents.training_log import TrainingLog
 from agents.training_warnings import TrainingWatch
 from safe_envs.contract.cost_signal import ConstraintSpec, with_limits
+from safe_envs.contract.transition_values import kept
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
 USUAL_LEARNING_RATE = LinearDecay(3e-4)
@@ -64,12 +67,11 @@ class ConstrainedAgent(AdjustableAgent):
     Args:
         policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy" or a subclass of
             `agents.actor_critic.MlpPolicy`.
-        env: Gymnasium id, environment, Gymnasium vector environment with same-step autoreset, or
-            VecEnv. One without declared constraints needs `cost_limit` and is read from
-            `info["cost"]`.
+        env: Gymnasium id, environment, Gymnasium vector environment, or VecEnv. One without
+            declared constraints needs `cost_limit` and is read from `info["cost"]`.
         cost_limit: None for the declared limits, one number, or one per constraint; each may be a
             function of the remaining progress, 1 to 0.
-        n_envs: copies to make if `env` is an id.
+        n_envs: copies to make of an id; of no use where `env` is already made.
         learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
         n_steps: steps per environment and update.
         gamma: discount of the advantages of the reward; None takes the declared discount if that
@@ -156,6 +158,7 @@ class ConstrainedAgent(AdjustableAgent):
                 f"policy is {policy.__name__}; pass a name of {sorted(self.policy_aliases)} or a "
                 "subclass of agents.actor_critic.MlpPolicy, which has the critics of the costs"
             )
+        check_copies(env, n_envs, self.arguments()["n_envs"])
         limits, prepared = limits_at_start(cost_limit), None
         if env is not None:
             prepared = as_vec_env(env, n_envs, undeclared_constraints(limits))
@@ -205,10 +208,8 @@ class ConstrainedAgent(AdjustableAgent):
         """Return the class, the environments, the constraints and the steps trained."""
         known = vars(self).get("constraints", ())
         limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
-        env = "no environment"
-        if self.env is not None:
-            spec = environment_spec(self.env)
-            env = f"{self.n_envs} x {'an environment' if spec is None else spec.id}"
+        spec = None if self.env is None else environment_spec(self.env)
+        env = "no registered environment" if spec is None else f"{self.n_envs} x {spec.id}"
         return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
 
     @property
@@ -226,13 +227,9 @@ class ConstrainedAgent(AdjustableAgent):
         progress_bar: bool = False,
     ) -> SelfAgent:
         """Train for at least this many steps, as in Stable-Baselines3."""
+        name = type(self).__name__ if tb_log_name is None else tb_log_name
         return super().learn(
-            total_timesteps,
-            callback,
-            log_interval,
-            type(self).__name__ if tb_log_name is None else tb_log_name,
-            reset_num_timesteps,
-            progress_bar,
+            total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar
         )
 
     def collect_rollouts(
@@ -252,8 +249,8 @@ class ConstrainedAgent(AdjustableAgent):
             with torch.no_grad():
                 actions = policy.sample_actions(obs_as_tensor(seen, self.device)).cpu().numpy()
             clipped_actions = policy.action_scaling.to_environment(actions)
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
-            self.num_timesteps += env.num_envs
+            new_obs, fresh, rewards, dones, infos, stepped = step_of(env, clipped_actions)
+            self.num_timesteps += int(np.count_nonzero(stepped))
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
@@ -261,15 +258,15 @@ class ConstrainedAgent(AdjustableAgent):
             self._update_info_buffer([infos[row] for row in ended], dones[ended])
             where = f"step {self.num_timesteps // env.num_envs} of training"
             signals = checked_signals(rewards, infos, len(self.constraints), where)
-            check_observations(new_obs, where)  # type: ignore[arg-type]
+            check_observations(new_obs, where)
             truncated = final_observations(infos, dones, where)
-            self.episodes.add(self._unscaled(signals), dones)
-            policy.normalizer.update(new_obs)  # type: ignore[arg-type]
+            self.episodes.add(self._unscaled(signals), dones, stepped)
+            policy.normalizer.update(fresh)
             standardize = policy.normalizer.standardize
-            new_seen = standardize(new_obs)  # type: ignore[arg-type]
+            new_seen = standardize(new_obs)
             last_seen = {row: standardize(last) for row, last in truncated.items()}
-            rollout.add(seen, actions, signals, dones, last_seen, new_seen)
-            self._last_obs, seen = new_obs, new_seen  # type: ignore[assignment]
+            rollout.add(seen, actions, signals, dones, last_seen, new_seen, stepped)
+            self._last_obs, seen = new_obs, new_seen
             self._last_episode_starts = dones
         self._rollout = rollout
         self._log().episodes(self.episodes)
@@ -298,9 +295,7 @@ class ConstrainedAgent(AdjustableAgent):
         state = self.constraint_state()
         self._log().update(report, explained, measured, state)
         at_bounds = self.policy.action_scaling.share_at_bounds(batch.actions.cpu().numpy())
-        weights = state.get("weight", np.zeros(0))
-        deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
-        self._watch.update(measured, weights, deviations, self.n_steps * self.n_envs, at_bounds)
+        self._watch.update(measured, state.get("weight", np.zeros(0)), batch, at_bounds)
 
     def set_env(self, env: AnyEnv, force_reset: bool = True) -> None:
         """Replace the environments; the new ones must have as many constraints as the agent.
@@ -365,6 +360,7 @@ class ConstrainedAgent(AdjustableAgent):
         result = super()._setup_learn(*args, **kwargs)
         if self._last_obs is not before:
             assert self._last_obs is not None
+            self._last_obs = kept(self._last_obs)  # environments may reuse their arrays
             check_observations(self._last_obs, "after the reset")
             self.policy.normalizer.update(self._last_obs)
             self._new_episodes()

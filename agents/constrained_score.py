@@ -1,7 +1,8 @@
 """A score of episodes that counts violated constraints, for tools that rank agents by reward.
 
 RL Zoo's search and Stable-Baselines3's `EvalCallback` with its best model use the mean episode
-reward that a Monitor records, so they prefer agents that ignore the constraints.
+reward that a Monitor records, so they prefer agents that ignore the constraints. Where you choose
+the tool, `agents.evaluate` and `agents.ConstrainedEvalCallback` measure costs beside rewards.
 """
 
 from __future__ import annotations

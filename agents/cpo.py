@@ -37,12 +37,12 @@ class ViolationScale:
     """How strongly CPO reacts to the measured violation.
 
     Args:
-        violation_gain: factor on c_i / T_i of violated constraints. 1 is the paper's problem; 10 was
-            measured on Hopper's velocity task, where 1 leaves costs at twice the limit. With few
-            samples the predicted effect of a step on a cost is optimistic, because the step fits
-            the noise of its own samples (2,048 steps of Hopper predicted -80 per episode; the cost
-            did not change). A larger gain recovers sooner and more often. OmniSafe in effect uses
-            the length of an episode.
+        violation_gain: factor on c_i / T_i of violated constraints. 1 is the paper's problem; 10
+            was measured on Hopper's velocity task, where 1 leaves costs at twice the limit. With
+            few samples the predicted effect of a step on a cost is optimistic, because the step
+            fits the noise of its own samples (2,048 steps of Hopper predicted -80 per episode; the
+            cost did not change). A larger gain recovers sooner and more often. OmniSafe in effect
+            uses the length of an episode.
     """
 
     violation_gain: float = 10.0

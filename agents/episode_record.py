@@ -36,11 +36,18 @@ class EpisodeRecord:
         self.last: Measurement | None = None if before is None else before.last
         self._again: bool = before is not None and before._again
 
-    def add(self, signals: np.ndarray, dones: np.ndarray) -> None:
-        """Add one step's reward and costs, (N, 1 + m), and keep the episodes that it ended."""
+    def add(
+        self, signals: np.ndarray, dones: np.ndarray, stepped: np.ndarray | None = None
+    ) -> None:
+        """Add one step's reward and costs, (N, 1 + m), and keep the episodes that it ended.
+
+        Environments that are not in `stepped`, (N,) bool, were only reset, which is no step.
+        """
         if self._totals is None:
             self._totals = EpisodeTotals(len(signals), *self._discounts)
         ended = [one.episode for one in self._totals.add(signals, dones)]
+        if stepped is not None and not stepped.all():
+            self._totals.close(np.flatnonzero(~stepped))
         self._fresh += ended
         self.recent += ended
 

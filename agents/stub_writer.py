@@ -24,6 +24,8 @@ HEAD = '"""The names of the package, with all arguments; written by agents/stub_
 TAIL = "\n__all__: list[str]\n"
 EXPORTS = (
     "from agents.constrained_agent import ConstrainedAgent as ConstrainedAgent",
+    "from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback",
+    "from agents.evaluation import evaluate as evaluate",
     "from agents.constrained_agent import load as load",
     "from agents.saving.archive import SavedAgentError as SavedAgentError",
     "from agents.schedules import LinearDecay as LinearDecay",

@@ -12,10 +12,11 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import safe_envs  # noqa: F401  registers the ids
-from agents.gymnasium_vec_env import GymnasiumVecEnv
+from agents.gymnasium_vec_env import GymnasiumVecEnv, rows_awaiting_reset
+from agents.shared_contract import check_all_declare, shared_constraints, shared_discount
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
 from safe_envs.contract.cost_signal import (
@@ -25,10 +26,15 @@ from safe_envs.contract.cost_signal import (
     checked_limits,
     with_limits,
 )
+from safe_envs.contract.transition_values import kept
 
 VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "autoreset_mode", "max_episode_steps")
 USUAL_DISCOUNT = 0.99
-MONITOR = "stable_baselines3.common.monitor:Monitor"
+TRANSPARENT = (
+    "stable_baselines3.common.monitor:Monitor",
+    "agents.training_env:OwnObservations",
+)  # wrappers, as in specifications
+SIX_VALUES = "too many values to unpack (expected 5"  # Python's words
 AnyEnv = str | gym.Env | gym.vector.VectorEnv | VecEnv
 
 
@@ -42,30 +48,68 @@ class Contract(NamedTuple):
 def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
     """Return n copies of an environment as a VecEnv; the native vector form if there is one.
 
+    The VecEnv can be wrapped as in Stable-Baselines3 (VecNormalize, VecFrameStack, ...) before it
+    is passed to an agent.
+
     Args:
-        env_id: Gymnasium id.
+        env_id: Gymnasium id; "module:id" imports the module first.
         n_envs: number of copies; 1 makes the single form, which is faster for one environment.
         **kwargs: arguments of the environment.
 
     Raises:
+        TypeError: if env_id is not an id.
         ValueError: if n_envs < 1.
         gymnasium.error.Error: if Gymnasium cannot make it.
     """
+    return _made(env_id, n_envs, (), kwargs)
+
+
+def _made(
+    env_id: str, n_envs: int, undeclared: tuple[ConstraintSpec, ...], kwargs: dict[str, Any]
+) -> VecEnv:
+    if not isinstance(env_id, str):
+        raise TypeError(
+            f"env_id is {env_id!r}; pass a Gymnasium id. For a function that makes an environment: "
+            "stable_baselines3.common.vec_env.DummyVecEnv([function] * n)"
+        )
     check_count(n_envs=n_envs)
     if n_envs > 1 and _has_native_form(env_id):
         venv = gym.make_vec(
             env_id, num_envs=n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs
         )
-        return GymnasiumVecEnv(venv)
-    return DummyVecEnv([lambda: Monitor(gym.make(env_id, **kwargs)) for _ in range(n_envs)])
+        return GymnasiumVecEnv(venv, undeclared)
+
+    def one() -> gym.Env:
+        return Monitor(OwnObservations(gym.make(env_id, **kwargs)))
+
+    return DummyVecEnv([one] * n_envs)
+
+
+class OwnObservations(gym.Wrapper[Any, Any, Any, Any]):
+    """Copies the observations of an environment that may write the next one into the same array.
+
+    Stable-Baselines3's DummyVecEnv keeps the last observation of an episode while it resets.
+    """
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return kept(observation), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take one step."""
+        observation, *rest = self.env.step(action)
+        return (kept(observation), *rest)
 
 
 def environment_spec(venv: VecEnv) -> EnvSpec | None:
     """Return the specification of one environment of a VecEnv; None if it was not made from an id.
 
     The vector form of an environment keeps its own arguments in its specification; they are left
-    out, so that Gymnasium can make single and vector forms from it. So is Stable-Baselines3's
-    Monitor, which changes nothing and which Gymnasium cannot create.
+    out, so that Gymnasium can make single and vector forms from it. So are Stable-Baselines3's
+    Monitor and `OwnObservations`, which change nothing and which Gymnasium cannot create.
     """
     spec = venv.get_attr("spec")[0] if venv.has_attr("spec") else None
     if spec is None:
@@ -73,8 +117,8 @@ def environment_spec(venv: VecEnv) -> EnvSpec | None:
     own = copy.deepcopy(spec)
     for name in VECTOR_ARGUMENTS:
         own.kwargs.pop(name, None)
-    kept = (one for one in own.additional_wrappers if one.entry_point != MONITOR)
-    own.additional_wrappers = tuple(kept)
+    essential = (one for one in own.additional_wrappers if one.entry_point not in TRANSPARENT)
+    own.additional_wrappers = tuple(essential)
     return own
 
 
@@ -92,20 +136,91 @@ def as_vec_env(
 ) -> VecEnv | gym.Env:
     """Return an environment that Stable-Baselines3 accepts.
 
-    A single environment that declares no constraints gets those in `undeclared`, read from
-    `info["cost"]` or from the third of six values of `step`.
+    Environments that declare no constraints get those in `undeclared`, read from `info["cost"]`;
+    a single environment also from the third of six values of `step`.
+
+    Args:
+        env: in any form.
+        n_envs: copies to make of an id.
+        undeclared: constraints of environments that declare none.
+
+    Raises:
+        TypeError: if it is none of these forms.
+        ValueError: if there are no environments in it.
     """
     if isinstance(env, str):
-        return make_vec_env(env, n_envs)
+        return _made(env, n_envs, undeclared, {})
     if isinstance(env, gym.vector.VectorEnv):
-        return GymnasiumVecEnv(env)
+        return GymnasiumVecEnv(env, undeclared)
     if isinstance(env, VecEnv):
         if env.num_envs < 1:
             raise ValueError("the VecEnv has no environments; pass one with at least one")
         return env
+    if not isinstance(env, gym.Env):
+        raise TypeError(
+            f"env is {env!r}; pass a Gymnasium id, an environment, a Gymnasium vector environment "
+            "or a VecEnv of Stable-Baselines3"
+        )
     if undeclared and not env.has_wrapper_attr("constraints"):
-        return ConstrainedWrapper(env, undeclared)
-    return env
+        env = ConstrainedWrapper(env, undeclared)
+    return OwnObservations(env)
+
+
+def check_copies(env: AnyEnv | None, n_envs: int, default: int) -> None:
+    """Raise ValueError if `n_envs` contradicts an environment that is already made.
+
+    Args:
+        env: in any form.
+        n_envs: as given.
+        default: of n_envs, which says nothing about the environment.
+    """
+    if env is None or isinstance(env, str) or n_envs == default:
+        return
+    made = env.num_envs if isinstance(env, gym.vector.VectorEnv | VecEnv) else 1
+    if n_envs != made:
+        noun = "environment" if made == 1 else "environments"
+        raise ValueError(
+            f"n_envs is {n_envs} but env is already made, with {made} {noun}; n_envs counts the "
+            "copies to make of an id: leave it out, or pass the id"
+        )
+
+
+class VecStep(NamedTuple):
+    """One step of N environments."""
+
+    observations: Any  # (N, ...) or a dict of such arrays; copies
+    fresh: Any  # those of them that are not the last ones of an episode, (n, ...)
+    rewards: np.ndarray  # (N,)
+    dones: np.ndarray  # (N,) bool: the step was the last of its episode
+    infos: Any  # a sequence of one dict per environment
+    stepped: np.ndarray  # (N,) bool: False for environments that were only reset
+
+
+def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
+    """Return the result of `venv.step(actions)`; the environments may reuse all arrays.
+
+    Raises:
+        CostSignalError: if an environment returns six values, as in Safety-Gymnasium.
+    """
+    stepped = ~rows_awaiting_reset(venv)
+    try:
+        observations, rewards, dones, infos = venv.step(actions.copy())
+    except ValueError as error:
+        if not str(error).startswith(SIX_VALUES):
+            raise
+        raise CostSignalError(
+            "step() of an environment returns six values and not Gymnasium's five; wrap each "
+            "environment: safe_envs.ConstrainedWrapper(env, constraints=...), which reads the cost "
+            "from the third"
+        ) from error
+    observations = fresh = kept(observations)
+    waiting = rows_awaiting_reset(venv)
+    if waiting.any():
+        is_dict = isinstance(observations, dict)
+        parts = {key: part[~waiting] for key, part in observations.items()} if is_dict else None
+        fresh = parts or observations[~waiting]
+    dones = np.asarray(dones, dtype=np.bool_) & stepped
+    return VecStep(observations, fresh, rewards, dones, infos, stepped)
 
 
 def undeclared_constraints(cost_limit: CostLimits) -> tuple[ConstraintSpec, ...]:
@@ -128,11 +243,14 @@ def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contrac
 
     Raises:
         CostSignalError: if none are declared, no limit is given, and some are required.
-        ValueError: if there is not one limit per declared constraint.
+        ValueError: if there is not one limit per declared constraint, or if the copies declare
+            different constraints or discounts.
     """
-    discount = venv.get_attr("reward_discount")[0] if venv.has_attr("reward_discount") else 1.0
-    if venv.has_attr("constraints"):
-        declared = venv.get_attr("constraints")[0]
+    discount = 1.0
+    if venv.has_attr("reward_discount"):
+        discount = shared_discount(venv.get_attr("reward_discount"))
+    declared = declared_by(venv, same_limits=cost_limit is None)
+    if declared:
         return Contract(with_limits(declared, cost_limit, "cost_limit"), discount)
     constraints = undeclared_constraints(cost_limit)
     if required and not constraints:
@@ -140,15 +258,35 @@ def contract_of(venv: VecEnv, cost_limit: CostLimits, required: bool) -> Contrac
             "the environment declares no constraints; pass cost_limit, which then bounds the sum "
             'of info["cost"] over an episode, or wrap it with safe_envs.ConstrainedWrapper'
         )
+    if constraints and isinstance(venv.unwrapped, GymnasiumVecEnv):
+        raise CostSignalError(
+            "the GymnasiumVecEnv was made without constraints and reads no costs; make it with "
+            f"GymnasiumVecEnv(venv, undeclared={constraints!r})"
+        )
     return Contract(constraints, discount)
+
+
+def declared_by(venv: VecEnv, same_limits: bool = True) -> tuple[ConstraintSpec, ...]:
+    """Return the constraints that all environments of a VecEnv declare; () if none does.
+
+    Args:
+        venv: the environments.
+        same_limits: whether they have to declare the same limits, too.
+
+    Raises:
+        ValueError: if they declare different constraints.
+        CostSignalError: if what they declare are no constraints.
+    """
+    if venv.has_attr("constraints"):
+        return shared_constraints(venv.get_attr("constraints"), same_limits)
+    if isinstance(venv.unwrapped, DummyVecEnv | SubprocVecEnv):
+        check_all_declare(venv.env_method("has_wrapper_attr", "constraints"))
+    return ()
 
 
 def declared_constraints_of(venv: VecEnv | None) -> tuple[ConstraintSpec, ...] | None:
     """Return the constraints that environments declare; None if they declare none."""
-    if venv is None or not venv.has_attr("constraints"):
-        return None
-    declared: tuple[ConstraintSpec, ...] = venv.get_attr("constraints")[0]
-    return declared
+    return None if venv is None else declared_by(venv, same_limits=False) or None
 
 
 def declared_limits_of(venv: VecEnv | None) -> list[float] | None:

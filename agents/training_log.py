@@ -26,7 +26,7 @@ class TrainingLog:
         """Record the averages of the recent episodes."""
         averages = episodes.averages()
         if averages is not None:
-            self._per_constraint("rollout/ep_cost_mean", averages[1])
+            self.per_constraint("rollout/ep_cost_mean", averages[1])
             self._logger.record("rollout/ep_value_mean", averages[0])
 
     def update(
@@ -47,15 +47,15 @@ class TrainingLog:
         for name, number in report.items():
             self._logger.record(f"train/{name}", number)
         self._logger.record("train/explained_variance", explained[0])
-        self._per_constraint("train/cost_explained_variance", explained[1:])
+        self.per_constraint("train/cost_explained_variance", explained[1:])
         self._logger.record("constraint/episodes", 0 if measured is None else measured.episodes)
         self._logger.record("constraint/held", int(measured is None))
         if measured is not None:
-            self._per_constraint("constraint/violation", measured.violation)
+            self.per_constraint("constraint/violation", measured.violation)
         for name, numbers in state.items():
-            self._per_constraint(f"constraint/{name}", numbers)
+            self.per_constraint(f"constraint/{name}", numbers)
 
-    def _per_constraint(self, key: str, numbers: np.ndarray) -> None:
+    def per_constraint(self, key: str, numbers: np.ndarray) -> None:
         """Record one number per constraint, or a single number."""
         if len(numbers) == 1:
             self._logger.record(key, float(numbers[0]))

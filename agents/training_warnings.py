@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.batch import Measurement
+from agents.batch import Batch, Measurement
 
 UPDATES_WITHOUT_EPISODE = 5
 WINDOW = 30  # measured updates over which a price grows in vain
@@ -49,8 +49,7 @@ class TrainingWatch:
         self,
         measured: Measurement | None,
         weights: np.ndarray,
-        deviations: np.ndarray,
-        steps: int,
+        batch: Batch,
         at_bounds: float,
     ) -> None:
         """Look at one update.
@@ -58,21 +57,21 @@ class TrainingWatch:
         Args:
             measured: of the constraints, if an episode has ended.
             weights: price of each cost, (m,); empty where the agent has none.
-            deviations: of the advantages, (1 + m,).
-            steps: environment steps of one rollout.
+            batch: that the update learned from.
             at_bounds: share of the entries of the rollout's Box actions at or beyond a bound.
         """
         self._watch_bounds(at_bounds)
         if not self._names:
             return
         if measured is None:
-            self._watch_episodes(steps)
+            self._watch_episodes(len(batch.actions))
             return
         self._without_episode = 0
         self._measured += 1
         self._lowest = np.minimum(self._lowest, measured.costs)
         self._watch_limits(measured.limits)
         if len(weights) == len(self._names):
+            deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
             shares = weights * deviations[1:] / max(deviations[0], np.finfo(float).tiny)
             self._window.append(_Seen(weights, shares, measured.violation))
             self._watch_prices()
@@ -102,7 +101,7 @@ class TrainingWatch:
     def _watch_limits(self, limits: np.ndarray) -> None:
         if self._measured < UPDATES_ABOVE_LIMIT:
             return
-        for i in np.flatnonzero(self._lowest > limits):
+        for i in np.flatnonzero(self._lowest > limits).tolist():
             self._warn(
                 f"limit {i}",
                 f"the limit of {self._names[i]!r} is {limits[i]:g}, and in {self._measured} "
@@ -121,7 +120,7 @@ class TrainingWatch:
         always = np.min([one.violation for one in seen], axis=0) > 0
         grown = seen[-1].weights > 2.0 * seen[0].weights
         dominates = seen[-third].shares > DOMINATES
-        for i in np.flatnonzero(always & grown & dominates & (late > FALL * early)):
+        for i in np.flatnonzero(always & grown & dominates & (late > FALL * early)).tolist():
             self._warn(
                 f"price {i}",
                 f"over {WINDOW} updates the price of {self._names[i]!r} has grown from "

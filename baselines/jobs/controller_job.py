@@ -35,8 +35,8 @@ from safe_envs.contract.cost_signal import declared_constraints, with_limits
 if TYPE_CHECKING:  # PyTorch
     from stable_baselines3.common.callbacks import BaseCallback
 
+    from agents.episode_sampling import Predictor
     from agents.training_env import Contract
-    from baselines.measures.episode_sampling import Predictor
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "scipy", "stable-baselines3", "mujoco")
 NOT_EXPORTED = (
@@ -162,8 +162,9 @@ def evaluate_controller(
         deterministic: leave out the noise of a controller that has any.
         seed: of the evaluation.
     """
-    from baselines.jobs.settings import make_training_env  # these import PyTorch
-    from baselines.measures.episode_sampling import MOST_COPIES, sample_episodes
+    from agents.evaluation import MOST_COPIES  # these import PyTorch
+    from baselines.jobs.settings import make_training_env
+    from baselines.measures.episode_sampling import sample_episodes
 
     noise = int(np.random.SeedSequence((job.seed, seed)).generate_state(1)[0])
     made = prepare_controller(job.env, job.agent, job.hyperparameters, noise)
@@ -172,8 +173,7 @@ def evaluate_controller(
         drawn = sample_episodes(made.controller, venv, made.contract, episodes, seed, deterministic)
     finally:
         venv.close()
-    limits = [constraint.limit for constraint in made.contract.constraints]
-    return summarize_episodes(drawn, limits, seed, exact=None)
+    return summarize_episodes(drawn, exact=None)
 
 
 def _result(

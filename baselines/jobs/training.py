@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 import agents
 from agents import ConstrainedAgent
+from agents.evaluation import MOST_COPIES
 from baselines.atomic_files import write_json
 from baselines.jobs.episodic_job import (
     EVALUATION_SEED,
@@ -26,7 +27,7 @@ from baselines.jobs.episodic_job import (
 )
 from baselines.jobs.run_folder import open_run, versions
 from baselines.jobs.settings import make_agent, make_training_env
-from baselines.measures.episode_sampling import MOST_COPIES, evaluate_policy
+from baselines.measures.episode_sampling import evaluate_policy
 from baselines.measures.episode_statistics import EpisodeStatistics
 from baselines.policy_export.policy_export import ExportRefusedError, export_policy, policy_metadata
 

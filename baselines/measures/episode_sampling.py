@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents import ConstrainedAgent
-from agents.rollout import checked_signals
+from agents import ConstrainedAgent, episode_sampling
+from agents.episode_sampling import Predictor, own_random_numbers
+from agents.evaluation_result import EvaluationResult
 from agents.training_env import Contract
 from baselines.measures.episode_statistics import (
-    Episodes,
     EpisodeStatistics,
     ExactValues,
     summarize_episodes,
@@ -22,21 +22,8 @@ from baselines.names.environments import (
     find_tabular_model,
     find_tabular_observations,
 )
-from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
-MOST_COPIES = 10
 FIRST_SEED = 2**32  # training uses smaller ones
-
-Memory = tuple[np.ndarray, ...] | None
-
-
-class Predictor(Protocol):
-    """What acts: an agent of Stable-Baselines3, or anything with its `predict`."""
-
-    def predict(
-        self, observation: Any, state: Memory, episode_start: Any, deterministic: bool, /
-    ) -> tuple[np.ndarray, Memory]:
-        """Return actions (N, ...) for N observations, and the memory to pass to the next call."""
 
 
 def evaluate_policy(
@@ -59,9 +46,7 @@ def evaluate_policy(
     """
     contract = Contract(model.constraints, model.reward_discount)
     drawn = sample_episodes(model, venv, contract, episodes, seed, deterministic)
-    limits = model.cost_limit.tolist()
-    exact = exact_values(model, env, deterministic)
-    return summarize_episodes(drawn, limits, seed, exact)
+    return summarize_episodes(drawn, exact_values(model, env, deterministic))
 
 
 def sample_episodes(
@@ -71,44 +56,28 @@ def sample_episodes(
     episodes: int,
     seed: int,
     deterministic: bool,
-) -> Episodes:
-    """Return the sums of fresh episodes.
-
-    Which episodes count is decided before the first step: copy i contributes its first
-    `quota[i]` episodes. Taking whichever end first would favor short ones.
+) -> EvaluationResult:
+    """Return fresh episodes, as `agents.episode_sampling` plays them.
 
     Args:
-        model: what acts; the memory that its `predict` returns is passed to the next call.
-        venv: copies of the environment; all play equal numbers of episodes, up to one.
+        model: what acts.
+        venv: copies of the environment.
         contract: the constraints and the discounts to sum with.
         episodes: at least one.
-        seed: the environments start from seeds of 2**32 and above, which training never uses.
+        seed: of the policy; the environments start from seeds of 2**32 and above, which training
+            never uses.
         deterministic: take the most likely action, or the Gaussian's mean.
     """
-    copies = venv.num_envs
-    quota = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
-    discounts = [constraint.discount for constraint in contract.constraints]
-    totals = EpisodeTotals(copies, contract.reward_discount, discounts)
-    finished: list[list[Episode]] = [[] for _ in range(copies)]
-    venv.seed(FIRST_SEED + seed)
-    observations: Any = venv.reset()
-    dones = np.ones(copies, dtype=np.bool_)  # every copy starts an episode
-    memory: Memory = None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        while any(len(done) < share for done, share in zip(finished, quota, strict=True)):
-            actions, memory = model.predict(observations, memory, dones, deterministic)
-            observations, rewards, dones, infos = venv.step(actions)
-            signals = checked_signals(rewards, infos, len(discounts), "evaluation")
-            for row, episode in totals.add(signals, dones):
-                if len(finished[row]) < quota[row]:
-                    finished[row].append(episode)
-    kept = [episode for done in finished for episode in done]
-    return Episodes(
-        np.array([(episode.value, *episode.costs) for episode in kept]),
-        np.array([(episode.plain_value, *episode.plain_costs) for episode in kept]),
-        np.array([episode.length for episode in kept]),
-    )
+    with own_random_numbers(model, seed):
+        return episode_sampling.sample_episodes(
+            model,
+            venv,
+            contract,
+            episodes,
+            seed=seed,
+            first_env_seed=FIRST_SEED + seed,
+            deterministic=deterministic,
+        )
 
 
 def exact_values(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from baselines.measures.statistics import CostTails, cost_tails
+from agents.cost_tails import CostTails
+from agents.evaluation_result import EvaluationResult
 
 
 @dataclass(frozen=True)
@@ -59,43 +57,27 @@ class EpisodeStatistics:
         return cls(**{**data, **parts})
 
 
-@dataclass(frozen=True)
-class Episodes:
-    """Sums over evaluation episodes; the first column is the reward, the others are the costs."""
-
-    sums: np.ndarray  # (episodes, 1 + m) with the declared discounts
-    plain_sums: np.ndarray  # (episodes, 1 + m) undiscounted
-    lengths: np.ndarray  # (episodes,)
-
-
-def summarize_episodes(
-    episodes: Episodes, limits: Sequence[float], seed: int, exact: ExactValues | None
-) -> EpisodeStatistics:
+def summarize_episodes(result: EvaluationResult, exact: ExactValues | None) -> EpisodeStatistics:
     """Return the statistics of evaluation episodes.
 
     Args:
-        episodes: at least one.
-        limits: one per constraint, (m,).
-        seed: of the evaluation.
+        result: the episodes.
         exact: values by a model, if there is one.
     """
-    returns, costs = episodes.sums[:, 0], episodes.sums[:, 1:]
-    mean_costs = costs.mean(axis=0)
-    violation = mean_costs - np.asarray(limits)
     return EpisodeStatistics(
-        seed=seed,
-        returns=returns.tolist(),
-        costs=costs.tolist(),
-        plain_returns=episodes.plain_sums[:, 0].tolist(),
-        plain_costs=episodes.plain_sums[:, 1:].tolist(),
-        lengths=episodes.lengths.tolist(),
-        mean_return=float(returns.mean()),
-        mean_costs=mean_costs.tolist(),
-        violation=violation.tolist(),
-        feasible=bool((violation <= 0).all()),
-        mean_plain_return=float(episodes.plain_sums[:, 0].mean()),
-        mean_plain_costs=episodes.plain_sums[:, 1:].mean(axis=0).tolist(),
-        mean_length=float(episodes.lengths.mean()),
-        cost_tails=[cost_tails(column) for column in costs.T],
+        seed=result.seed,
+        returns=result.returns.tolist(),
+        costs=result.costs.tolist(),
+        plain_returns=result.plain_returns.tolist(),
+        plain_costs=result.plain_costs.tolist(),
+        lengths=result.lengths.tolist(),
+        mean_return=result.mean_return,
+        mean_costs=result.mean_costs.tolist(),
+        violation=result.violation.tolist(),
+        feasible=result.feasible,
+        mean_plain_return=result.mean_plain_return,
+        mean_plain_costs=result.mean_plain_costs.tolist(),
+        mean_length=result.mean_length,
+        cost_tails=result.cost_tails,
         exact=exact,
     )

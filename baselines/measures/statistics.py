@@ -8,24 +8,14 @@ seed is not a number and is refused: it must be reported, not averaged away.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import trim_mean
 
+from agents.cost_tails import finite_values
+
 TRIMMED = 0.25  # cut off at either end by the interquartile mean
 NORMAL_QUANTILE = 1.96  # two-sided 95 %
-
-
-@dataclass(frozen=True)
-class CostTails:
-    """How costly the bad cases are; see `cost_tails` for the definitions."""
-
-    mean: float
-    worst: float  # the largest
-    p90: float  # 90th percentile
-    p95: float
-    cvar: float  # mean of the worst tenth
 
 
 def interquartile_mean(scores: np.ndarray) -> float:
@@ -106,7 +96,7 @@ def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarra
         ValueError: if an argument is empty, not finite, or of another shape.
     """
     ordered = np.sort(_matrix("scores", scores), axis=None)
-    levels = _finite("thresholds", thresholds, "(thresholds,)", (1,))
+    levels = finite_values("thresholds", thresholds, "(thresholds,)", (1,))
     return 1.0 - np.searchsorted(ordered, levels, side="right") / ordered.size
 
 
@@ -147,9 +137,9 @@ def feasibility_rate(seed_costs: np.ndarray, limit: float | Sequence[float]) -> 
     Raises:
         ValueError: if seed_costs is refused, or the number of limits is not m.
     """
-    costs = _finite("seed_costs", seed_costs, "(seeds,) or (seeds, m)", (1, 2))
+    costs = finite_values("seed_costs", seed_costs, "(seeds,) or (seeds, m)", (1, 2))
     costs = costs[:, None] if costs.ndim == 1 else costs  # (seeds, m)
-    limits = _finite("limit", np.atleast_1d(limit), "(m,)", (1,))
+    limits = finite_values("limit", np.atleast_1d(limit), "(m,)", (1,))
     if len(limits) != costs.shape[1]:
         raise ValueError(
             f"limit has {len(limits)} entries but seed_costs has {costs.shape[1]} constraints; "
@@ -168,43 +158,8 @@ def violation_probability(costs: np.ndarray, limit: float) -> float:
     Raises:
         ValueError: if costs is refused or limit is not finite.
     """
-    values = _finite("costs", costs, "(seeds,) or (seeds, episodes)", (1, 2))
-    return float(np.mean(values > _finite("limit", np.asarray(limit), "()", (0,))))
-
-
-def cost_tails(costs: np.ndarray, cvar_level: float = 0.9) -> CostTails:
-    """Return mean, worst, P90, P95 and CVaR over all entries of costs.
-
-    Pass the seed means, `costs.mean(axis=1)`, for the numbers that papers print (worst and
-    percentiles over 5 values), and the per-episode costs for the tail that users experience. With
-    x_(1) >= ... >= x_(n) in decreasing order,
-
-        P_q    = numpy's percentile with linear interpolation, at position q / 100 * (n - 1)
-        CVaR_a = (1 / w) * sum_i w_i x_(i),   w = (1 - a) n,   w_i = clip(w - i + 1, 0, 1)
-
-    so the case on the edge of the worst tenth is weighted by the part inside it, and with
-    n <= 10 the CVaR is the worst case. Source of the CVaR: Rockafellar and Uryasev 2002,
-    Conditional Value-at-Risk for General Loss Distributions, proposition 8.
-
-    Args:
-        costs: shape (seeds,) or (seeds, episodes).
-        cvar_level: a, from 0 (the mean) to below 1.
-
-    Raises:
-        ValueError: if costs is refused or cvar_level is out of range.
-    """
-    values = np.sort(_finite("costs", costs, "(seeds,) or (seeds, episodes)", (1, 2)), axis=None)
-    if not 0.0 <= cvar_level < 1.0:
-        raise ValueError(f"cvar_level is {cvar_level}; it must be in [0, 1); pass 0.9")
-    weights = np.clip((1.0 - cvar_level) * values.size - np.arange(values.size), 0.0, 1.0)
-    p90, p95 = np.percentile(values, [90.0, 95.0])
-    return CostTails(
-        mean=float(values.mean()),
-        worst=float(values[-1]),
-        p90=float(p90),
-        p95=float(p95),
-        cvar=float(np.average(values[::-1], weights=weights)),
-    )
+    values = finite_values("costs", costs, "(seeds,) or (seeds, episodes)", (1, 2))
+    return float(np.mean(values > finite_values("limit", np.asarray(limit), "()", (0,))))
 
 
 def normal_half_width(seed_values: np.ndarray) -> float:
@@ -218,36 +173,15 @@ def normal_half_width(seed_values: np.ndarray) -> float:
     Raises:
         ValueError: if seed_values is refused or has only one entry.
     """
-    values = _finite("seed_values", seed_values, "(seeds,)", (1,))
+    values = finite_values("seed_values", seed_values, "(seeds,)", (1,))
     _at_least_two_seeds(len(values), "a standard deviation")
     return float(NORMAL_QUANTILE * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def _matrix(name: str, scores: np.ndarray) -> np.ndarray:
     """Return scores as a finite matrix (seeds, tasks)."""
-    array = _finite(name, scores, "(seeds,) or (seeds, tasks)", (1, 2))
+    array = finite_values(name, scores, "(seeds,) or (seeds, tasks)", (1, 2))
     return array[:, None] if array.ndim == 1 else array
-
-
-def _finite(name: str, values: np.ndarray, shape: str, dimensions: tuple[int, ...]) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim not in dimensions:
-        raise ValueError(
-            f"{name} has shape {array.shape}; allowed: {shape}; reshape or select accordingly"
-        )
-    if array.size == 0:
-        raise ValueError(
-            f"{name} is empty, shape {array.shape}; allowed: {shape} with at least one entry; "
-            "pass the values of a finished seed"
-        )
-    if not np.isfinite(array).all():
-        bad = np.argwhere(~np.isfinite(array))
-        where = tuple(int(i) for i in bad[0])
-        raise ValueError(
-            f"{name} has {len(bad)} entries that are NaN or infinite, the first at index {where}; "
-            "every entry must be finite; leave failed seeds out and report their number"
-        )
-    return array
 
 
 def _at_least_two_seeds(seeds: int, purpose: str) -> None:

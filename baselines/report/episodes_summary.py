@@ -8,11 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from agents.cost_tails import CostTails, cost_tails
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
 from baselines.measures.episode_statistics import EpisodeStatistics
 from baselines.measures.statistics import (
-    CostTails,
-    cost_tails,
     feasibility_rate,
     interquartile_mean,
     stratified_bootstrap_interval,

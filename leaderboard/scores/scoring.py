@@ -124,7 +124,7 @@ def _return_draws(
 
 
 def _cost_draws(costs: np.ndarray, indices: np.ndarray) -> _CostDraws:
-    """Return mean and tails of all resamples, as `baselines.measures.statistics` defines them.
+    """Return mean and tails of all resamples, as `agents.cost_tails` defines them.
 
     Args:
         costs: shape (k * n,).

@@ -20,6 +20,8 @@ import numpy as np
 from safe_envs.contract.row_infos import RowInfos
 
 CostLimits = float | Sequence[float] | None
+ONLY_RESET = "only_reset"  # of infos: rows that a step only reset
+ZERO = np.zeros(())  # faster to compare with than Python's 0.0
 
 
 class CostSignalError(RuntimeError):
@@ -144,65 +146,138 @@ def read_costs(
     num_envs: int,
     num_constraints: int,
     copy: bool = True,
+    only_reset: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the costs of the step just taken, shape (num_envs, num_constraints), float64.
 
-    Reads the infos of Gymnasium's vector environments (a dict of arrays, both autoreset modes), a
+    Reads the infos of Gymnasium's vector environments (a dict of arrays, all autoreset modes), a
     list of infos as in Stable-Baselines3, and the array of `RowInfos`. With SAME_STEP autoreset, an
     ended row's `info` belongs to the next episode; its last cost is in `final_info`, which is read
-    first. A row whose mask is False was only reset by this step and has no cost.
+    first.
+
+    Every row that took a step has a cost. With NEXT_STEP autoreset, the step after the end of an
+    episode only resets the row, and costs 0. Such rows are recognized by `only_reset`, or by
+    `infos["only_reset"]` of this project's own vector environments; environments that keep the
+    contract also report their 0.0.
 
     Args:
         infos: of the step.
         num_envs: number of environments.
         num_constraints: m.
         copy: whether the caller may change the result; False may return the array of a `RowInfos`.
+        only_reset: rows that this step only reset, (num_envs,) bool: with NEXT_STEP autoreset those
+            whose `terminated | truncated` was True at the step before.
 
     Raises:
-        CostSignalError: if a stepped row has no cost, or one of the wrong shape.
+        CostSignalError: if a row that took a step has no cost, or one that is not a finite number
+            >= 0 or has the wrong shape.
     """
+    if num_constraints == 0:
+        return np.zeros((num_envs, 0))
     key = "cost" if num_constraints == 1 else "costs"
     if type(infos) is RowInfos and infos.costs.shape == (num_envs, num_constraints):
-        return _read_rows(infos, key, copy)
-    if not isinstance(infos, (dict, Mapping)):  # a dict is recognized at once
-        return _read_list(infos, key, num_envs, num_constraints)
+        costs = _read_rows(infos, key, copy)
+    elif isinstance(infos, (dict, Mapping)):  # a dict is recognized at once
+        costs = _read_batch(infos, key, (num_envs, num_constraints), only_reset)
+    else:
+        costs = _read_list(infos, key, num_envs, num_constraints, only_reset=only_reset)
+    # Counting is the fastest way to test an array, and this test runs at every step.
+    if np.count_nonzero(np.isfinite(costs)) < costs.size or np.count_nonzero(costs < ZERO):
+        sound = np.isfinite(costs) & (costs >= 0.0)
+        row = int(np.flatnonzero(~sound.all(axis=1))[0])
+        raise CostSignalError(
+            f"environment {row}: the cost is {costs[row].tolist()}; costs must be finite and >= 0"
+        )
+    return costs
+
+
+def _read_batch(
+    infos: Mapping[str, Any], key: str, shape: tuple[int, int], only_reset: np.ndarray | None
+) -> np.ndarray:
+    """Return the costs (N, m) in a dict of arrays."""
+    idle = infos.get(ONLY_RESET) if only_reset is None else only_reset
+    needed = None if idle is None else ~np.asarray(idle, dtype=np.bool_)
     final = infos.get("final_info")
     if final is None:
-        return _rows(infos, key, num_envs, num_constraints)
-    ended = np.asarray(infos["_final_info"])
+        return _rows(infos, key, shape, needed)
+    if "_final_info" not in infos:
+        raise CostSignalError("infos have 'final_info' but no mask '_final_info' of its rows")
+    ended = np.asarray(infos["_final_info"], dtype=np.bool_)
     if not ended.any():
-        return _rows(infos, key, num_envs, num_constraints)
+        return _rows(infos, key, shape, needed)
     if isinstance(final, Mapping):
-        last = _rows(final, key, num_envs, num_constraints)[ended]
+        last = _rows(final, key, shape, ended)[ended]
     else:  # Gymnasium 0.29 gives one info per ended row
         rows = [info for info, over in zip(final, ended, strict=True) if over]
-        last = _read_list(rows, key, len(rows), num_constraints)
+        last = _read_list(rows, key, len(rows), shape[1])
     if ended.all():
         return last
-    costs = _rows(infos, key, num_envs, num_constraints)
+    costs = _rows(infos, key, shape, ~ended if needed is None else needed & ~ended)
     costs[ended] = last
     return costs
 
 
-def _rows(infos: Mapping[str, Any], key: str, num_envs: int, num_constraints: int) -> np.ndarray:
-    if key not in infos:
-        raise CostSignalError(
-            f"info has no {key!r} (it has {sorted(infos)}); an environment reports its cost on "
-            "every step and after reset: wrap it with safe_envs.ConstrainedWrapper"
-        )
-    values = np.array(infos[key], np.float64)
-    if values.size != num_envs * num_constraints:
-        raise CostSignalError(
-            f"info[{key!r}] has shape {values.shape} but "
-            f"{_counted(num_envs, 'environment', 'environments')} with "
-            f"{_counted(num_constraints, 'constraint', 'constraints')} need shape "
-            f"({num_envs}, {num_constraints})"
-        )
-    values = values.reshape(num_envs, num_constraints)
-    stepped = infos.get("_" + key)
-    if stepped is not None and np.count_nonzero(stepped) < num_envs:
-        values[~np.asarray(stepped)] = 0.0
+def _rows(
+    infos: Mapping[str, Any], key: str, shape: tuple[int, int], needed: np.ndarray | None
+) -> np.ndarray:
+    """Return the costs (N, m) of the needed rows, (N,) bool; all if None. Other rows get 0."""
+    given, mask = infos.get(key), infos.get("_" + key)
+    reported = np.zeros(shape[0], dtype=np.bool_) if given is None else mask
+    if reported is not None and np.count_nonzero(reported) < shape[0]:
+        missing = ~np.asarray(reported, dtype=np.bool_)
+        if needed is not None:
+            missing &= needed
+        if missing.any():
+            rows = f" of environments {np.flatnonzero(missing).tolist()}"
+            raise CostSignalError(
+                f"info has no {key!r}{'' if missing.all() else rows} (it has {sorted(infos)}); an "
+                "environment reports its cost on every step: wrap it with "
+                "safe_envs.ConstrainedWrapper. Where a step may only reset rows (NEXT_STEP "
+                "autoreset), pass only_reset"
+            )
+        if given is None:
+            return np.zeros(shape)
+    values = _numbers(given, key, shape, mask)
+    if needed is not None:
+        values[~needed] = 0.0
     return values
+
+
+def _numbers(given: Any, key: str, shape: tuple[int, int], mask: Any) -> np.ndarray:
+    """Return a copy of an info's entry as float64 (N, m); rows whose mask is False are 0."""
+    array = np.asarray(given)
+    is_whole = mask is None or np.count_nonzero(mask) == shape[0]
+    if array.dtype.kind in "bui" and mask is not None and shape[0] > 1:
+        # Gymnasium gives the array the type of the first row's number and casts the others to it.
+        raise CostSignalError(
+            f"info[{key!r}] is an array of {array.dtype}, in which another environment's 0.5 would "
+            f"have become {array.dtype.type(0.5)}; report the cost as a float, or wrap each "
+            "environment with safe_envs.ConstrainedWrapper"
+        )
+    if array.dtype == object:  # of values that Gymnasium does not know, None where there are none
+        rows = np.arange(shape[0]) if is_whole else np.flatnonzero(mask)
+        numbers = np.zeros((shape[0], *np.shape(array[rows[0]])))
+        numbers[rows] = _as_numbers([array[row] for row in rows], key)
+    else:
+        numbers = _as_numbers(array, key)
+    if numbers.size != shape[0] * shape[1] or (numbers.ndim and len(numbers) != shape[0]):
+        raise CostSignalError(
+            f"info[{key!r}] has shape {numbers.shape} but "
+            f"{_counted(shape[0], 'environment', 'environments')} with "
+            f"{_counted(shape[1], 'constraint', 'constraints')} need shape {shape}"
+        )
+    numbers = numbers.reshape(shape)
+    if not is_whole:
+        numbers[~np.asarray(mask, dtype=np.bool_)] = 0.0
+    return numbers
+
+
+def _as_numbers(given: Any, key: str) -> np.ndarray:
+    """Return a copy as an array of float64."""
+    try:
+        return np.array(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise CostSignalError(f"info[{key!r}] is not a number everywhere: {error}") from None
 
 
 def _read_rows(infos: RowInfos, key: str, copy: bool) -> np.ndarray:
@@ -221,25 +296,35 @@ def _read_list(
     num_envs: int,
     num_constraints: int,
     first_row: int = 0,
+    only_reset: np.ndarray | None = None,
 ) -> np.ndarray:
     if len(infos) != num_envs:
         raise CostSignalError(
             f"{_counted(len(infos), 'info was', 'infos were')} given for "
             f"{_counted(num_envs, 'environment', 'environments')}"
         )
-    for row, info in enumerate(infos, first_row):
-        if key not in info:
+    idle = only_reset
+    if idle is None and any(ONLY_RESET in info for info in infos):
+        idle = np.array([bool(info.get(ONLY_RESET)) for info in infos])
+    rows = range(num_envs) if idle is None else np.flatnonzero(~np.asarray(idle)).tolist()
+    for row in rows:
+        if key not in infos[row]:
             raise CostSignalError(
-                f"info of environment {row} has no {key!r} (it has {sorted(info)}); wrap the "
-                "environment with safe_envs.ConstrainedWrapper"
+                f"info of environment {first_row + row} has no {key!r} (it has "
+                f"{sorted(infos[row])}); wrap the environment with safe_envs.ConstrainedWrapper"
             )
-    values = np.asarray([info[key] for info in infos], dtype=np.float64)
-    if values.size != num_envs * num_constraints:
+    values = _as_numbers([infos[row][key] for row in rows], key)
+    if values.size != len(rows) * num_constraints or len(values) != len(rows):
         raise CostSignalError(
-            f"{key!r} of {_counted(num_envs, 'info', 'infos')} has shape {values.shape}; expected "
+            f"{key!r} of {_counted(len(rows), 'info', 'infos')} has shape {values.shape}; expected "
             f"{_counted(num_constraints, 'cost', 'costs')} each"
         )
-    return values.reshape(num_envs, num_constraints)
+    values = values.reshape(len(rows), num_constraints)
+    if idle is None:
+        return values
+    costs = np.zeros((num_envs, num_constraints))
+    costs[rows] = values
+    return costs
 
 
 def _counted(number: int, one: str, several: str) -> str:

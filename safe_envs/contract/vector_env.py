@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from safe_envs.contract.action_checks import action_check, checked_batch
 from safe_envs.contract.argument_checks import check_count
-from safe_envs.contract.cost_signal import cost_space_of
+from safe_envs.contract.cost_signal import ONLY_RESET, cost_space_of
 from safe_envs.contract.dynamics import BatchDynamics, check_observations_are_arrays
 
 try:
@@ -25,8 +25,9 @@ class NativeVectorEnv(VectorEnv):
     """A batch of environments stepped together; equal to the single form step by step.
 
     `info["cost"]` is the (N,) cost of the step just taken, including terminal steps, in every
-    autoreset mode; the mask `_cost` is False for rows that were only reset. With SAME_STEP, the
-    last observation and infos of ended episodes are also in "final_obs" and "final_info".
+    autoreset mode; for rows that were only reset, the mask `_cost` is False and "only_reset" is
+    True. With SAME_STEP, the last observation and infos of ended episodes are also in "final_obs"
+    and "final_info".
 
     Args:
         dynamics: the problem.
@@ -148,6 +149,8 @@ class NativeVectorEnv(VectorEnv):
         self._episode_cost += cost
         truncated = self._steps >= self._time_limit
         info = self._info(cost, costs, margins, details, stepped)
+        if len(ended):
+            info[ONLY_RESET], info[f"_{ONLY_RESET}"] = self._ended, self._all_rows
         self._ended = terminated | truncated
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             self._finish(np.flatnonzero(self._ended), info)

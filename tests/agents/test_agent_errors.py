@@ -200,12 +200,6 @@ def test_no_constraints_and_no_limit():
         agents.PPOLag("MlpPolicy", gym.make("CartPole-v1"))
 
 
-def test_vector_environments_that_reset_in_the_next_step():
-    venv = gym.make_vec("Safe/DeepSeaTreasure-v0", num_envs=2)
-    with pytest.raises(ValueError, match="autoreset_mode=AutoresetMode.SAME_STEP"):
-        agents.PPOLag("MlpPolicy", venv)
-
-
 def test_another_number_of_constraints():
     agent = agents.PPOLag("MlpPolicy", "Safe/CliffWorld-v0")
     several = gym.make("Safe/CliffWorld-v0", per_constraint=True)

@@ -379,6 +379,7 @@ def test_two_constraints_end_at_the_optimum_of_the_quadratic_program():
         batch_size=512,
         n_epochs=5,
         learning_rate=0.03,
+        violation_gain=1.0,  # the paper's problem
         policy_kwargs={"net_arch": {"pi": [], "vf": []}, "log_std_init": -1.0},
         seed=0,
     )

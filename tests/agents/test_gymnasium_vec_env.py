@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 import agents
@@ -104,3 +104,62 @@ def test_training_makes_dicts_of_ended_rows_only():
     agents.PPOLag("MlpPolicy", Watched(bare(True)), n_steps=40, n_epochs=1, seed=0).learn(40 * N)
     assert len(made) == 40
     assert all(set(infos.made) == set(np.flatnonzero(dones)) for infos, dones in made)
+
+
+def several(kind, **settings):
+    return GymnasiumVecEnv(kind([lambda: gym.make(ID)] * 3, **settings))
+
+
+def test_attributes_and_methods_of_single_environments():
+    venv = several(SyncVectorEnv)
+    assert not venv.has_attr("color")
+    with pytest.raises(AttributeError, match="not all environments of .* have 'color'"):
+        venv.get_attr("color")
+    venv.set_attr("color", "red", indices=[0, 2])
+    assert not venv.has_attr("color")
+    venv.set_attr("color", "blue", indices=1)
+    assert venv.get_attr("color") == ["red", "blue", "red"]
+    assert venv.get_attr("color", indices=1) == ["blue"]
+    assert venv.get_attr("reward_discount") == [0.9] * 3
+    models = venv.env_method("tabular_model", indices=[1, 2])
+    assert [model.discount for model in models] == [0.9] * 2
+    assert venv.has_attr("tabular_model")  # without calling it
+
+
+def test_attributes_and_methods_of_processes():
+    """One that is missing does not end them; only all of them can be addressed."""
+    venv = several(AsyncVectorEnv, context="fork")
+    assert not venv.has_attr("color")
+    with pytest.raises(AttributeError, match="not all environments of .* have 'color'"):
+        venv.get_attr("color")
+    venv.set_attr("color", "red")
+    assert venv.get_attr("color", indices=[0, 1]) == ["red", "red"]
+    assert venv.env_method("has_wrapper_attr", "color") == [True] * 3
+    for call in (
+        lambda: venv.set_attr("color", "blue", indices=1),
+        lambda: venv.env_method("tabular_model", indices=[0]),
+    ):
+        with pytest.raises(ValueError, match="in all its environments at once; leave indices out"):
+            call()
+    venv.close()
+
+
+def test_attributes_of_a_native_form():
+    venv = GymnasiumVecEnv(bare(True))
+    assert venv.get_attr("num_envs", indices=[0, 1]) == [N] * 2
+    venv.set_attr("color", "red")
+    assert venv.get_attr("color") == ["red"] * N
+    with pytest.raises(ValueError, match="can only set 'color' in all its environments at once"):
+        venv.set_attr("color", "blue", indices=0)
+
+
+def test_options_of_a_reset():
+    venv = GymnasiumVecEnv(gym.make_vec("Safe/DeepSeaTreasure-v0", num_envs=3))
+    venv.set_options({"state": np.array([1, 4, 9])})
+    assert venv.reset().tolist() == [1, 4, 9]
+    venv.seed(0)
+    drawn = venv.reset()
+    venv.seed(0)
+    assert venv.reset().tolist() == drawn.tolist()
+    with pytest.raises(ValueError, match="options is a list; .* takes one dict for all its envi"):
+        venv.set_options([{"state": 1}] * 3)

@@ -151,9 +151,9 @@ def test_signals_of_a_step():
     ("infos", "message"),
     [
         ([{"cost": 1.0}, {}], "step 7: info of environment 1 has no 'cost'"),
-        ([{"cost": 1.0}, {"cost": float("nan")}], r"environment 1, step 7: the cost is \[nan\]"),
-        ([{"cost": float("inf")}, {"cost": 1.0}], r"environment 0, step 7: the cost is \[inf\]"),
-        ([{"cost": 1.0}, {"cost": -0.5}], r"environment 1, step 7: the cost is \[-0.5\]"),
+        ([{"cost": 1.0}, {"cost": float("nan")}], r"step 7: environment 1: the cost is \[nan\]"),
+        ([{"cost": float("inf")}, {"cost": 1.0}], r"step 7: environment 0: the cost is \[inf\]"),
+        ([{"cost": 1.0}, {"cost": -0.5}], r"step 7: environment 1: the cost is \[-0.5\]"),
         ([{"cost": [1.0, 2.0]}, {"cost": [1.0, 2.0]}], "step 7: .*expected 1 cost each"),
         ([{"cost": 1.0}, {"cost": [1.0, 2.0]}], "step 7: "),
         ([{"cost": 1.0}, {"cost": "high"}], "step 7: .*could not convert"),

@@ -37,7 +37,8 @@ KNOWN = {  # of some arguments, found in the parts' own files
 
 def test_the_named_agents():
     assert set(KNOWN) <= set(NAMED_AGENTS)
-    others = {"ConstrainedAgent", "LinearDecay", "SavedAgentError", "load", "make_vec_env"}
+    others = {"ConstrainedAgent", "ConstrainedEvalCallback", "LinearDecay", "SavedAgentError"}
+    others |= {"evaluate", "load", "make_vec_env"}
     assert {*NAMED_AGENTS, *others} == set(agents.__all__)
 
 

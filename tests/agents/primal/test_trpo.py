@@ -202,7 +202,10 @@ def test_refuses_numbers_out_of_range(name, value, allowed):
 def test_settings_that_would_do_nothing_are_no_arguments(agent, name):
     assert name not in agent.arguments()
     assert name in agents.PPOLag.arguments()
-    message = f"^unknown argument '{name}'; .*the known ones are .*batch_size, .*max_kl, .*n_epochs"
+    message = (
+        f"^{name} is an argument of PPO, and this agent's update has no use for it; leave it out: "
+        "the known ones are .*batch_size, .*max_kl, .*n_epochs"
+    )
     with pytest.raises(TypeError, match=message):
         agent("MlpPolicy", "Safe/DeepSeaTreasure-v0", **{name: 0.1})
 

@@ -134,7 +134,7 @@ def test_memory_is_handed_on_within_episodes():
     finally:
         del gym.registry["MemoryTicker-v0"]
     assert sorted(drawn.lengths.tolist()) == [2, 2, 3, 3, 4, 4]
-    assert drawn.sums.tolist() == [[1.0]] * 6  # one first step per episode
+    assert drawn.returns.tolist() == [1.0] * 6  # one first step per episode
     starts = np.array(actor.starts)  # (steps, copies)
     lengths = 2 + (FIRST_SEED + 2 + np.arange(3)) % 3
     assert starts.tolist() == (np.arange(8)[:, None] % lengths == 0).tolist()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from agents.evaluation_result import EvaluationResult
 from baselines.atomic_files import write_json
 from baselines.commands.compare import Comparison, run_comparison
 from baselines.commands.comparison_plan import Plan
@@ -18,8 +19,9 @@ from baselines.jobs.job import JobRefused, RunRecord, common_config, job_folder
 from baselines.jobs.kinds import episodic_job_from
 from baselines.jobs.run_folder import open_run, read_outcome
 from baselines.jobs.solver_job import SolverJob
-from baselines.measures.episode_statistics import Episodes, summarize_episodes
+from baselines.measures.episode_statistics import summarize_episodes
 from baselines.names.environments import EnvironmentName
+from safe_envs import ConstraintSpec
 
 ENV = EnvironmentName("Safe/CliffWorld-v0", (("slip", 0.1),))
 STORED_ENV = {"id": "Safe/CliffWorld-v0", "kwargs": {"slip": 0.1}}
@@ -80,7 +82,12 @@ class CoinJob:
             raise JobRefused("no third coin") from ValueError("there are two coins")
         open_run(folder, self, {"command": command})
         coins = np.random.default_rng(self.seed).integers(2, size=(4, 2)).astype(float)
-        seen = summarize_episodes(Episodes(coins, coins, np.ones(4)), [0.5], 0, None)
+        sums = (coins[:, 0], coins[:, 1:])
+        limits = (ConstraintSpec("coin", 0.5),)
+        over = (np.ones(4, np.int64), np.zeros(4, np.bool_))
+        seen = summarize_episodes(
+            EvaluationResult(limits, 1.0, 0, False, *sums, *sums, *over), None
+        )
         write_json(folder / "coins.json", {"coins": coins.tolist()})
         result = EpisodicResult(
             **{"agent": self.agent, "env": str(self.env), "seed": self.seed, "timesteps": 0},

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from baselines.measures.statistics import cost_tails, interquartile_mean
+from agents.cost_tails import cost_tails
+from baselines.measures.statistics import interquartile_mean
 from leaderboard.boards.board import Board
 from leaderboard.scores.score_json import (
     draws_from_bytes,

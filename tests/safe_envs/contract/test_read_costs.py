@@ -100,9 +100,108 @@ def test_reads_the_infos_of_gymnasium_0_29():
     np.testing.assert_array_equal(read_costs(infos, 2, 1), [[7.0], [5.0]])
 
 
+MISSING = {"cost": np.array([3.0, 9.0]), "_cost": np.array([True, False])}
+
+
 def test_rows_that_were_only_reset_cost_nothing():
-    infos = {"cost": np.array([3.0, 9.0]), "_cost": np.array([True, False])}
-    np.testing.assert_array_equal(read_costs(infos, 2, 1), [[3.0], [0.0]])
+    """Whoever steps the environments knows which rows those are, and native forms say it."""
+    only_reset = np.array([False, True])
+    expected = [[3.0], [0.0]]
+    np.testing.assert_array_equal(read_costs(MISSING, 2, 1, only_reset=only_reset), expected)
+    np.testing.assert_array_equal(read_costs(MISSING | {"only_reset": only_reset}, 2, 1), expected)
+    rows = [{"cost": 3.0}, {}]
+    np.testing.assert_array_equal(read_costs(rows, 2, 1, only_reset=only_reset), expected)
+    rows[1]["only_reset"] = True
+    np.testing.assert_array_equal(read_costs(rows, 2, 1), expected)
+    nothing = np.ones(2, dtype=bool)
+    np.testing.assert_array_equal(read_costs({}, 2, 3, only_reset=nothing), np.zeros((2, 3)))
+    reported = {"cost": np.array([3.0, 9.0])}  # by a reset, whose row took no step
+    np.testing.assert_array_equal(read_costs(reported, 2, 1, only_reset=only_reset), expected)
+
+
+def test_a_row_that_took_a_step_without_a_cost():
+    with pytest.raises(CostSignalError, match=r"no 'cost' of environments \[1\] .*only_reset"):
+        read_costs(MISSING, 2, 1)
+    with pytest.raises(CostSignalError, match=r"no 'cost' of environments \[1\]"):
+        read_costs(MISSING, 2, 1, only_reset=np.array([True, False]))
+
+
+class Forgets(CostsItsLastStep):
+    """Leaves out its cost at the given steps, counted from 1 over all episodes."""
+
+    def __init__(self, length, tag, forgotten):
+        super().__init__(length, tag)
+        self.forgotten, self.taken = forgotten, 0
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        self.taken += 1
+        return (*rest, {} if self.taken in self.forgotten else info)
+
+
+@needs_autoreset_modes
+@pytest.mark.parametrize("kind", ["SyncVectorEnv", "AsyncVectorEnv"])
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+@pytest.mark.parametrize(("step", "ends"), [(3, False), (4, True)])
+def test_a_missing_cost_is_noticed_at_its_step(kind, mode, step, ends):
+    """In the middle and at the end of an episode of one of two environments."""
+    makes = [lambda: CostsItsLastStep(5, 1), lambda: Forgets(4, 2, {step})]
+    venv = getattr(gym.vector, kind)(makes, autoreset_mode=AutoresetMode(mode))
+    venv.reset(seed=0)
+    for _ in range(step - 1):
+        read_costs(venv.step(np.zeros(2, dtype=np.int64))[4], 2, 1)
+    _, _, terminated, _, infos = venv.step(np.zeros(2, dtype=np.int64))
+    assert terminated.tolist() == [False, ends]
+    with pytest.raises(CostSignalError, match=r"info has no 'cost' of environments \[1\]"):
+        read_costs(infos, 2, 1)
+    venv.close()
+
+
+@needs_autoreset_modes
+def test_numbers_that_gymnasium_rounds():
+    """It casts the numbers of all rows to the type of the first, here 0.5 to the whole number 0."""
+    collected = gym.vector.VectorEnv._add_info
+    venv = gym.vector.VectorEnv()
+    venv.num_envs = 2
+    infos = collected(venv, collected(venv, {}, {"cost": 0}, 0), {"cost": 0.5}, 1)
+    with pytest.raises(CostSignalError, match="another environment's 0.5 would have become 0; rep"):
+        read_costs(infos, 2, 1)
+    infos = collected(venv, collected(venv, {}, {"cost": False}, 0), {"cost": 0.5}, 1)
+    with pytest.raises(CostSignalError, match="an array of bool"):
+        read_costs(infos, 2, 1)
+    infos = collected(venv, collected(venv, {}, {"cost": 0.0}, 0), {"cost": 1}, 1)
+    assert read_costs(infos, 2, 1).tolist() == [[0.0], [1.0]]
+    venv.num_envs = 1
+    assert read_costs(collected(venv, {}, {"cost": 2}, 0), 1, 1).tolist() == [[2.0]]
+    assert read_costs([{"cost": 0}, {"cost": 0.5}], 2, 1).tolist() == [[0.0], [0.5]]
+    assert read_costs({"cost": np.array([0, 1])}, 2, 1).tolist() == [[0.0], [1.0]]  # one array
+
+
+def test_values_that_gymnasium_collects_as_objects():
+    costs = np.array([[1.0, 2.0], None], dtype=object)
+    infos = {"costs": costs, "_costs": np.array([True, False]), "only_reset": [False, True]}
+    assert read_costs(infos, 2, 2).tolist() == [[1.0, 2.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.5])
+def test_costs_that_are_no_finite_numbers_from_zero(wrong):
+    message = rf"environment 1: the cost is \[{wrong}\]; costs must be finite and >= 0"
+    forms = [
+        {"cost": np.array([1.0, wrong])},
+        [{"cost": 1.0}, {"cost": wrong}],
+        {
+            "cost": np.zeros(2),
+            "final_info": {"cost": np.array([0.0, wrong]), "_cost": np.array([False, True])},
+            "_final_info": np.array([False, True]),
+        },
+    ]
+    for infos in forms:
+        with pytest.raises(CostSignalError, match=message):
+            read_costs(infos, 2, 1)
+    with pytest.raises(CostSignalError, match="environment 1: the cost is"):
+        read_costs([{"cost": 1.0}, {"cost": None}], 2, 1)
+    with pytest.raises(CostSignalError, match="is not a number everywhere: could not convert"):
+        read_costs([{"cost": 1.0}, {"cost": "high"}], 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +209,8 @@ def test_rows_that_were_only_reset_cost_nothing():
     [
         ({"time": np.zeros(2)}, r"info has no 'costs' \(it has \['time'\]\)"),
         ({"costs": np.zeros((2, 3))}, r"has shape \(2, 3\) but 2 environments with 2 constraints"),
+        ({"costs": np.zeros((4, 1))}, r"has shape \(4, 1\) but 2 environments with 2 constraints"),
+        ({"final_info": {"costs": np.zeros((2, 2))}}, "'final_info' but no mask '_final_info'"),
         ([{"costs": [0, 0]}, {}], "info of environment 1 has no 'costs'"),
         ([{"costs": [0, 0]}], "1 info was given for 2 environments"),
         ([{"costs": [0]}, {"costs": [0]}], "expected 2 costs each"),
