@@ -125,7 +125,8 @@ class MlpPolicy(ActorCriticPolicy):
         features = super().extract_features(seen)
         pi, vf = features if isinstance(features, tuple) else (features, features)
         log_prob, entropy = self._likelihood(self.mlp_extractor.forward_actor(pi), actions)
-        return log_prob, entropy, self.value_net.standardized(vf)
+        critic_inputs = self.mlp_extractor.forward_critic(vf)
+        return log_prob, entropy, self.value_net.standardized(critic_inputs)
 
     def log_probs(self, seen: PyTorchObs, actions: torch.Tensor) -> torch.Tensor:
         """Return the log probability of each action, (batch,)."""
@@ -137,7 +138,8 @@ class MlpPolicy(ActorCriticPolicy):
 
     def critic_features(self, seen: PyTorchObs) -> torch.Tensor:
         """Return the inputs of the critics' own layers, (batch, n)."""
-        return super(ActorCriticPolicy, self).extract_features(seen, self.vf_features_extractor)
+        features = super(ActorCriticPolicy, self).extract_features(seen, self.vf_features_extractor)
+        return self.mlp_extractor.forward_critic(features)
 
     def seen_distribution(self, seen: PyTorchObs) -> Distribution:
         """Return the distributions of actions, in the policy's units."""

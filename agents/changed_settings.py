@@ -16,7 +16,7 @@ import torch
 
 from agents.agent_settings import at_start_only
 from agents.cost_limits import checked_schedule
-from agents.saving.data_objects import FORMS
+from agents.data_objects import FORMS
 from agents.shared_arguments import (
     WITHOUT_EFFECT,
     check_memory,

@@ -45,9 +45,7 @@ class EpisodeRecord:
         """
         if self._totals is None:
             self._totals = EpisodeTotals(len(signals), *self._discounts)
-        ended = [one.episode for one in self._totals.add(signals, dones)]
-        if stepped is not None and not stepped.all():
-            self._totals.close(np.flatnonzero(~stepped))
+        ended = [one.episode for one in self._totals.add(signals, dones, stepped)]
         self._fresh += ended
         self.recent += ended
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.evaluation_result import EvaluationResult
 from agents.rollout import check_observations, checked_signals
-from agents.training_env import Contract
+from agents.training_env import Contract, step_of
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 LONGEST_EPISODE = 100_000  # [steps] longer ones are taken not to end
@@ -88,23 +88,25 @@ def sample_episodes(
     venv.seed(first_env_seed)
     observations: Any = venv.reset()
     _check_finite(observations, "the reset of the evaluation")
-    dones = np.ones(copies, dtype=np.bool_)  # every copy starts an episode
+    starts = np.ones(copies, dtype=np.bool_)  # every copy starts an episode
     memory: Memory = None
     for step in count(1):
         masks = {"action_masks": _masks(venv)} if uses_masks else {}
         predicted = model.predict(
             observations,
             state=memory,
-            episode_start=dones,
+            episode_start=starts,
             deterministic=deterministic,
             **masks,
         )
         actions, memory = _checked_prediction(predicted, venv)
-        observations, rewards, dones, infos = venv.step(actions)
+        observations, _, rewards, dones, infos, stepped = step_of(venv, actions)
+        starts = dones | ~stepped
+        began[~stepped] = step
         where = f"step {step} of the evaluation"
         _check_finite(observations, where)
         signals = checked_signals(rewards, infos, len(discounts), where)
-        for row, episode in totals.add(signals, dones):
+        for row, episode in totals.add(signals, dones, stepped):
             began[row] = step
             if missing[row]:
                 missing[row] -= 1

@@ -186,7 +186,7 @@ SPACES: Mapping[type, Space] = MappingProxyType(
         ViolationScale: (scale("violation_gain", 1.0, 1000.0),),
         ScpoSettings: (
             scale("actor_learning_rate", 1e-4, 1e-2),  # about 1e-3, the default
-            whole("actor_steps", 5, 40),  # about 10 and 20, the default and the usual setting
+            whole("actor_steps", 5, 40),  # about 20, the default
             one_of("clip_range", 0.1, 0.2, 0.3, 0.4),  # as PPO's
             whole("groups", 0, 8),  # each costs a measurement of the validation set
         ),

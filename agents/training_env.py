@@ -204,7 +204,7 @@ def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
     """
     stepped = ~rows_awaiting_reset(venv)
     try:
-        observations, rewards, dones, infos = venv.step(actions.copy())
+        observations, rewards, dones, infos = venv.step(np.array(actions))
     except ValueError as error:
         if not str(error).startswith(SIX_VALUES):
             raise

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -30,7 +31,7 @@ from agents.batch import LARGEST_PIECE, Batch, Observations, pieces, split
 from agents.flat_parameters import flat_gradient
 
 Product = Callable[[torch.Tensor], torch.Tensor]
-KEPT_PIECES = 8  # of a batch, whose graphs are kept from one product to the next
+KEPT_PIECES = 16  # of a batch, whose graphs stay from one product to the next
 SMALLEST_RESIDUAL = 1e-5  # of conjugate gradient, relative to the right-hand side
 
 
@@ -73,7 +74,7 @@ def conjugate_gradient(
     return unit * solution
 
 
-class Linearization(NamedTuple):
+class PolicyJacobian(NamedTuple):
     """The Jacobian J of the coordinates of b distributions, as functions of the parameters.
 
     v -> J v is the derivative of (transposed . v) with respect to the seed: two backward passes
@@ -99,24 +100,22 @@ def fisher_product(policy: MlpPolicy, observations: Observations, damping: float
     """
     parameters = policy.actor_parameters()
     parts = split(observations, LARGEST_PIECE)
-    keep = len(parts) <= KEPT_PIECES
 
-    def linearized(part: Observations) -> Linearization:
+    def linearized(part: Observations) -> PolicyJacobian:
         coordinates = isometric_coordinates(policy.seen_distribution(part))
         seed = torch.zeros_like(coordinates, requires_grad=True)
         transposed = flat_gradient((seed * coordinates).sum(), parameters, create_graph=True)
-        return Linearization(coordinates, seed, transposed)
+        return PolicyJacobian(coordinates, seed, transposed)
 
-    kept = [linearized(part) for part in parts] if keep else []
+    kept = [linearized(part) for part in parts[:KEPT_PIECES]]
 
     def product(vector: torch.Tensor) -> torch.Tensor:
         total, count = torch.zeros_like(vector), 0
-        linearizations: Iterable[Linearization] = kept or map(linearized, parts)
-        for linear in linearizations:
+        for linear in chain(kept, map(linearized, parts[KEPT_PIECES:])):
             along = linear.transposed.dot(vector)
             (moved,) = torch.autograd.grad(along, linear.seed, retain_graph=True)  # J v
             moved_along = (linear.coordinates * moved).sum()
-            total += flat_gradient(moved_along, parameters, retain_graph=keep)  # J' J v
+            total += flat_gradient(moved_along, parameters, retain_graph=True)  # J' J v
             count += len(moved)
         return total / count + damping * vector
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.data_objects import FORMS
 from agents.saving.archive import SavedAgentError
-from agents.saving.data_objects import FORMS
 from agents.saving.named_classes import class_with_name, name_of_class
 
 KIND = "$"

@@ -1,6 +1,6 @@
 """SCPO as a Stable-Baselines3 agent: its safe controller and its definition of safety.
 
-    pi_theta(s) = clip(base(s) + share(s) phi_theta(s), low, high),   phi = 0 at first
+    pi_theta(x) = clip(base(x) + share(x) phi_theta(x), low, high),   phi = 0 at first
     g_j(theta) <= 0 for every rollout j of a fixed validation set, from the first policy on
 
 Source: Cao and Borrelli, SCPO (arXiv 2512.13788), section V-D and algorithm 1.
@@ -25,6 +25,7 @@ from agents.scpo.residual_policy import ResidualPolicy
 from agents.scpo.scpo_update import Attached, ScpoSettings, ScpoUpdate
 from agents.scpo.validation import SeededEpisodes, StateRollouts, Validation, gives_margins
 from agents.training_env import environment_spec
+from agents.training_warnings import TrainingWatch
 from safe_envs.contract.argument_checks import check_choice
 from safe_envs.contract.backup_policy import BackupPolicy, Controller, as_backup_policy
 from safe_envs.contract.cost_signal import ConstraintSpec
@@ -114,8 +115,15 @@ class SCPO(ConstrainedAgent):
     cover them.
 
     The environment steps of the validation count in `num_timesteps`, and thus in every budget and
-    curve. `policy_kwargs` may hold `observation_scale`, `width`, `blocks`, `clip_backup` and
-    `log_std_init` (how widely the rollouts explore).
+    curve; only loading an agent that measures as it did before costs nothing.
+
+    Units do not matter. The network's addition and the noise are shares of the actions' ranges, and
+    costs are relative to their limits. The inputs of all networks are standardized by mean and
+    deviation of the observations while the safe controller is first measured; they are frozen
+    then, so `normalize_observation` has to be False.
+
+    `policy_kwargs` may hold `observation_scale` (replaces those statistics), `width`, `blocks`,
+    `clip_backup` and `log_std_init` (how widely the rollouts explore; 0 is half of every range).
 
     Source: Cao and Borrelli, "Constrained Policy Optimization via Sampling-Based Weight-Space
     Projection" (arXiv 2512.13788), algorithm 1 and section V-D.
@@ -124,34 +132,79 @@ class SCPO(ConstrainedAgent):
     objective for rewards.
 
     Raises:
-        ValueError: if the environment offers no `backup_policy()` and none is given, if a
-            VecNormalize keeps changing the observations, or if "imitation" lacks an expert.
+        ValueError: if the environment offers no `backup_policy()` and none is given, if
+            observations are standardized elsewhere, or if "imitation" lacks an expert.
         InfeasibleStartError: in `learn`, if the policy is not safe on the validation set.
     """
 
     recipe = Recipe(
         (ScpoSettings, SafetySettings, CriticDescent),
         _build,
-        {"normalize_observation": False, "learning_rate": 3e-4},
+        {
+            "normalize_observation": False,  # frozen statistics instead, see above
+            # Stable-Baselines3's PPO, of the critics; the actor's rate is actor_learning_rate.
+            "learning_rate": 3e-4,
+            # This project's own runs on the double integrator; the paper gives no settings.
+            "n_envs": 8,
+            "n_steps": 256,
+            "batch_size": 256,
+            "n_epochs": 5,
+        },
     )
-    policy_aliases = {"MlpPolicy": ResidualPolicy}
+    policy_aliases = {"MlpPolicy": ResidualPolicy, "MultiInputPolicy": ResidualPolicy}
     follows_limits = False
     fixed_arguments = {"safe_policy": "the network has learned to add to it; make a new agent"}
+    policy: ResidualPolicy
     _update: ScpoUpdate
 
     def _setup_model(self) -> None:
         """Create the policy from the safe controller, and the validation."""
-        safety = make_part(SafetySettings, self.settings)
+        if self.normalize_observation:
+            raise ValueError(
+                "normalize_observation is True, but statistics that keep changing would change the "
+                "policy that was measured to be safe; leave it False: SCPO standardizes by mean "
+                "and deviation of the observations while the safe controller is first measured"
+            )
+        if not issubclass(self.policy_class, ResidualPolicy):
+            raise TypeError(
+                f"policy is {self.policy_class.__name__}; SCPO adds a network to a safe "
+                "controller: pass 'MlpPolicy' or a subclass of "
+                "agents.scpo.residual_policy.ResidualPolicy"
+            )
         if "backup" not in self.policy_kwargs:
-            backup = _backup_of(self.env) if safety.safe_policy is None else safety.safe_policy
+            given = self.settings["safe_policy"]
+            backup = _backup_of(self.env) if given is None else given
             self.policy_kwargs = {**self.policy_kwargs, "backup": as_backup_policy(backup)}
         super()._setup_model()
+        # Warnings about what rollouts cost do not apply: only the validation's constraints matter.
+        self._watch = TrainingWatch([])
         self.parts_are_ready()
 
     def parts_are_ready(self) -> None:
-        """Measure the policy anew before it learns: validation, limits or environments are new."""
-        if self.env is not None:
-            self._attach(self.env, make_part(SafetySettings, self.settings))
+        """Give the update its policy and validation: the update, a limit or the environment is new.
+
+        Raises:
+            ValueError: if the settings lack an expert, or observations are standardized elsewhere.
+        """
+        safety = make_part(SafetySettings, self.settings)
+        if self.settings["objective"] == "imitation" and safety.expert is None:
+            raise ValueError(
+                "the objective is 'imitation' but expert is None; pass a model or controller "
+                "with Stable-Baselines3's predict"
+            )
+        if self.env is None:
+            return
+        normalizer = unwrap_vec_normalize(self.env)
+        if normalizer is not None and normalizer.norm_obs:
+            raise ValueError(
+                "VecNormalize standardizes the observations, but the safe controller takes them as "
+                "the environment returns them, and SCPO standardizes the networks' inputs itself; "
+                "pass VecNormalize(..., norm_obs=False)"
+            )
+        validation = safety.validation
+        if validation is None:
+            validation = safety.usual_validation(self.env, self.constraints)
+        self._update.attach(Attached(self.policy, self._act, validation, safety.expert))
 
     def policy_argument(self, name: str, what: str, env: VecEnv | None) -> Any:
         """Return the safe controller where it is code, from the settings or the environment."""
@@ -178,23 +231,9 @@ class SCPO(ConstrainedAgent):
         self.num_timesteps += self._update.begin()
         return result
 
-    def _attach(self, env: VecEnv, safety: SafetySettings) -> None:
-        normalizer = unwrap_vec_normalize(env)
-        if normalizer is not None and normalizer.norm_obs and normalizer.training:
-            raise ValueError(
-                "VecNormalize keeps changing the observations, and so the policy that was measured "
-                "to be safe; pass VecNormalize(norm_obs=False), or set training=False"
-            )
-
-        def act(observations: np.ndarray) -> np.ndarray:
-            if normalizer is not None:
-                observations = normalizer.normalize_obs(observations)  # type: ignore[assignment]
-            return self.policy.predict(observations, deterministic=True)[0]
-
-        validation = safety.validation
-        if validation is None:
-            validation = safety.usual_validation(env, self.constraints)
-        self._update.attach(Attached(self.policy, act, validation, safety.expert))
+    def _act(self, observations: np.ndarray) -> np.ndarray:
+        """Return the deterministic actions at the environments' own observations."""
+        return self.policy.predict(observations, deterministic=True)[0]
 
 
 def _backup_of(env: VecEnv | None) -> BackupPolicy:

@@ -1,4 +1,7 @@
-"""What an SCPO agent minimizes on a batch: a surrogate of the return, or distance to an expert."""
+"""What an SCPO agent minimizes on a batch: a surrogate of the return, or distance to an expert.
+
+All losses are pure numbers: advantages are standardized, and actions are in the policy's units.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, Observations, rows, standardized
+from agents.batch import Batch, rows, standardized
 from agents.primal.ppo import clipped_loss
+from agents.scpo.residual_policy import ResidualPolicy
 
 ObjectiveName = Literal["ppo", "reinforce", "imitation"]
 OBJECTIVES = ("ppo", "reinforce", "imitation")
@@ -52,7 +56,12 @@ class ClippedReturn:
 
 
 class PolicyGradient:
-    """REINFORCE's -A log pi, with the standardized advantage of the reward."""
+    """-rho A, with the standardized advantage of the reward; at rho = 1 REINFORCE's gradient.
+
+    Differs from REINFORCE: its -A log pi is a loss for a single step of the optimizer. With several
+    steps on one batch it falls without bound wherever A < 0, the faster the further the actions
+    are left behind, until nothing is finite.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
@@ -60,33 +69,50 @@ class PolicyGradient:
 
     def losses(self, policy: MlpPolicy, index: torch.Tensor | slice) -> torch.Tensor:
         """Return the losses of the chosen steps, (b,)."""
-        return -self._advantage[index] * _log_probs(policy, self._batch, index)
+        log_ratio = _log_probs(policy, self._batch, index) - self._batch.log_probs[index]
+        return -torch.exp(log_ratio) * self._advantage[index]
 
 
 class Imitation:
     """The squared distance of the clipped mean action to an expert's, at the batch's observations.
 
-    SCPO's section VI-B (equation 33): the states are the policy's own, as in DAgger.
+    SCPO's section VI-B (equation 33): the states are the policy's own, as in DAgger. Both actions
+    are in the policy's units, so that every entry counts by its share of its range.
+
+    Args:
+        batch: of the policy.
+        expert: gets the observations, and answers with actions, of the environment.
+        policy: knows both units.
+
+    Raises:
+        ValueError: if the expert does not return one action per observation.
     """
 
-    def __init__(self, batch: Batch, expert: Expert, low: torch.Tensor, high: torch.Tensor) -> None:
+    def __init__(self, batch: Batch, expert: Expert, policy: ResidualPolicy) -> None:
+        assert isinstance(batch.observations, torch.Tensor)
         self._observations = batch.observations
-        self._low, self._high = low, high
-        answers, _ = expert.predict(_as_arrays(batch.observations))
-        self._answers = torch.as_tensor(np.asarray(answers)).to(batch.actions)
+        space: Any = policy.action_space
+        wanted = (len(batch.observations), *space.shape)
+        answers = np.asarray(expert.predict(policy.normalizer.raw(batch.observations))[0])
+        if answers.shape != wanted:
+            raise ValueError(
+                f"the expert returned actions of shape {answers.shape}; they have to be {wanted}, "
+                "one action per observation"
+            )
+        low, answers, high = (
+            policy.action_scaling.to_policy(one)
+            for one in (space.low[None], answers, space.high[None])
+        )
+        self._answers, self._low, self._high = (
+            torch.as_tensor(one).to(batch.actions) for one in (answers.clip(low, high), low, high)
+        )
 
     def losses(self, policy: MlpPolicy, index: torch.Tensor | slice) -> torch.Tensor:
         """Return the losses of the chosen steps, (b,)."""
         mean = policy.seen_distribution(rows(self._observations, index)).mode()
         clipped = torch.maximum(torch.minimum(mean, self._high), self._low)
-        return (clipped - self._answers[index]).square().flatten(1).sum(1)
+        return (clipped - self._answers[index]).square().sum(1)
 
 
 def _log_probs(policy: MlpPolicy, batch: Batch, index: torch.Tensor | slice) -> torch.Tensor:
     return policy.log_probs(rows(batch.observations, index), batch.actions[index])
-
-
-def _as_arrays(observations: Observations) -> np.ndarray | dict[str, np.ndarray]:
-    if isinstance(observations, torch.Tensor):
-        return observations.cpu().numpy()
-    return {key: value.cpu().numpy() for key, value in observations.items()}

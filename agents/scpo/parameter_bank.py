@@ -103,3 +103,20 @@ def largest_slopes(columns: Columns, current: np.ndarray) -> np.ndarray:
             rises = np.abs(values[others] - values[i]) / np.sqrt(distances[i, others])[:, None]
             np.maximum(slopes, rises.max(axis=0), out=slopes)
     return slopes
+
+
+def slopes_along(
+    coefficients: np.ndarray, columns: Columns, current: np.ndarray, value: np.ndarray
+) -> np.ndarray:
+    """Return |g_j - g_j(current)| / |step| for a combination of columns, (k,); 0 if not finite.
+
+    Args:
+        coefficients: of the columns, (n,); their sum is the step, which is not zero.
+        columns: n steps from the current point.
+        current: g there, (k,).
+        value: g at the end of the step, (k,).
+    """
+    square = coefficients @ columns.gram @ coefficients
+    length = np.sqrt(max(square, 0.0))  # rounding, where columns are nearly dependent
+    rise = np.where(np.isfinite(value), np.abs(value - current), 0.0)
+    return rise / length if length > 0.0 else np.zeros_like(rise)

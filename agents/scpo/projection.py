@@ -10,6 +10,7 @@ Optimization via Sampling-Based Weight-Space Projection" (SCPO, arXiv 2512.13788
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,12 +23,19 @@ from agents.scpo.base_step import BaseStep, Metric, RawStep
 from agents.scpo.conic_program import constraint_bounds, project
 from agents.scpo.line_search import Closure, LineSearch
 from agents.scpo.measured_constraint import ConstraintBatchFn, ConstraintFn, MeasuredConstraint
-from agents.scpo.parameter_bank import Columns, Measured, ParameterBank, largest_slopes
+from agents.scpo.parameter_bank import (
+    Columns,
+    Measured,
+    ParameterBank,
+    largest_slopes,
+    slopes_along,
+)
 from safe_envs.contract.argument_checks import check_number
 
-SMALLEST_SMOOTHNESS = 1e-8
 LARGEST_GROWTH = 2.0**20
-SHORTEST_STEP = 1e-14
+LEAST_SLOPE = 1e-3  # share of the slope up to a refused trial that the next smoothness has at least
+SHORTEST_STEP = 1e-12  # relative to the raw step; a shorter one is zero
+ZERO = "the projected step is zero"
 UPHILL = "the loss does not fall along the projected step"
 SHORTEST_RAW_STEP = 1e-6  # relative to the optimizer's; a shorter one is abandoned
 
@@ -63,7 +71,8 @@ class WeightSpaceProjection:
     until the loss falls by Armijo's rule, and takes the result if g is measured <= 0 there.
     Otherwise the bound is made stricter and the program solved again; if nothing is found, nothing
     changes. So g <= 0 holds at every accepted iterate because it was measured there, and the loss
-    on the step's own samples never rises.
+    on the step's own samples never rises. Every entry of g may be in a unit of its own: multiplying
+    it by a positive number changes no step.
 
     Differs from the paper: g is measured before a step is accepted (Algorithm 1 trusts the
     bound); a raw step that was measured safe is taken as it is (`accept_measured`; (11) would
@@ -214,7 +223,8 @@ class WeightSpaceProjection:
             "growth": torch.tensor(self._growth),
             "bank": self._bank.state_dict(),
             "evaluations": self.evaluations,
-            "optimizer": self._base.optimizer.state_dict(),
+            # Torch's optimizers share their tensors with the states that they return and load.
+            "optimizer": deepcopy(self._base.optimizer.state_dict()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -234,47 +244,8 @@ class WeightSpaceProjection:
         self._growth = state["growth"].numpy().copy()
         self._bank.load_state_dict(state["bank"])
         self._measure.evaluations = state["evaluations"]
-        self._base.optimizer.load_state_dict(state["optimizer"])
+        self._base.optimizer.load_state_dict(deepcopy(state["optimizer"]))
         set_flat_values(self._parameters, self.last_safe)
-
-    @staticmethod
-    def check_state(state: Any) -> None:
-        """Raise ValueError unless this has the form that `state_dict` returns."""
-        kinds = {
-            "theta": torch.Tensor,
-            "constraint": torch.Tensor,
-            "growth": torch.Tensor,
-            "bank": list,
-            "evaluations": int,
-            "optimizer": dict,
-        }
-        fits = isinstance(state, dict) and state.keys() == kinds.keys()
-        if not fits or not all(isinstance(state[name], kind) for name, kind in kinds.items()):
-            raise ValueError("this is no state of a WeightSpaceProjection")
-
-    def resume(self, state: dict[str, Any]) -> bool:
-        """Go on from a state if it still holds, else only with its optimizer's memory.
-
-        It holds if it is that of the current parameters, and the constraints measured here are
-        those in the state; otherwise the parameters, or what is measured, have changed since.
-
-        Args:
-            state: from `state_dict`.
-
-        Returns:
-            Whether the whole state holds.
-        """
-        rates = [group["lr"] for group in self._base.optimizer.param_groups]
-        theta, constraint = state["theta"], state["constraint"].numpy()
-        same_theta = torch.equal(theta, self.last_safe)
-        holds = same_theta and np.array_equal(constraint, self.constraint)
-        if holds:
-            self.load_state_dict(state)
-        elif theta.shape == self.last_safe.shape:
-            self._base.optimizer.load_state_dict(state["optimizer"])
-        for group, rate in zip(self._base.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        return holds
 
     def _step(
         self,
@@ -294,6 +265,8 @@ class WeightSpaceProjection:
                 "the optimizer's step is zero: the loss has no gradient here; check that it "
                 "depends on the given parameters, or stop, it is at a minimum"
             )
+        if not gradient.any():  # momentum alone, along which the loss cannot fall
+            return _Outcome(search, UPHILL)
         extra: list[Measured] = []
         shares = gradients if groups is not None else None
         outcome = self._attempt(search, theta, raw, shares, extra)
@@ -345,16 +318,21 @@ class WeightSpaceProjection:
         return [Measured(there, value) for there, value in zip(thetas, values, strict=True)]
 
     def _projected(self, search: LineSearch, theta: torch.Tensor, columns: Columns) -> _Outcome:
-        """Solve (11), with a stricter bound after every trial that is not safe."""
+        """Solve (11), with a stricter bound after every trial that is not safe.
+
+        A constraint that is the same at all measured points has the slope 0, which no factor
+        increases; after a refused trial it has a share of the slope up to there.
+        """
         problem = (columns.gram, columns.values, self.constraint)
-        slopes = np.maximum(largest_slopes(columns, self.constraint), SMALLEST_SMOOTHNESS)
+        slopes = largest_slopes(columns, self.constraint)
+        shortest = SHORTEST_STEP * float(columns.steps[-1].norm())
         self._growth = np.maximum(1.0, self._memory * self._growth)
         for tries in range(1, self._max_tries + 1):
             smoothness = slopes * self._growth
             coefficients, solved, *_ = project(*problem, smoothness)
             delta = columns.combined(coefficients).to(theta.dtype)
-            if float(delta.norm()) < SHORTEST_STEP:
-                return _Outcome(search, "the projected step is zero", tries)
+            if float(delta.norm()) <= shortest or torch.equal(theta + delta, theta):
+                return _Outcome(search, ZERO, tries)
             fraction = search.backtrack(delta)
             if fraction is None:
                 return _Outcome(search, UPHILL, tries)
@@ -362,9 +340,11 @@ class WeightSpaceProjection:
             value = self._measure.at(there)
             if (value <= 0.0).all():
                 return _Outcome(search, None, tries, fraction, Measured(there, value), solved)
-            bounds = constraint_bounds(fraction * coefficients, *problem, smoothness)
-            wrong = (value > 0.0) | (value > bounds)
+            step = fraction * coefficients
+            wrong = (value > 0.0) | (value > constraint_bounds(step, *problem, smoothness))
             self._growth = np.where(wrong, 2.0 * self._growth, self._growth)
+            seen = slopes_along(step, columns, self.constraint, value)
+            slopes = np.where(wrong, np.maximum(slopes, LEAST_SLOPE * seen), slopes)
             if self._growth.max() > LARGEST_GROWTH:
                 break
         return _Outcome(search, "no safe step found", tries)

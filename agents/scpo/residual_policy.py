@@ -1,8 +1,10 @@
 """A policy that adds a network to a safe controller and clips the sum.
 
-    mean(s) = base(s) + share(s) phi_theta(s),   action = clip(mean + noise, low, high)
+    mean(x) = base(x) + share(x) phi_theta(z),   action = clip(mean + noise, -1, 1)
 
-with base the controller before clipping, share its `residual_share` and phi_theta zero at first.
+in the policy's units, in which finite bounds of an action are -1 and 1: the network's addition and
+the noise are shares of the action's range. base is the controller before clipping, share its
+`residual_share`, z the standardized observation, and phi_theta zero at first.
 Source: Cao and Borrelli, SCPO (arXiv 2512.13788), figure 1 and section V-D.
 """
 
@@ -10,16 +12,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
 from agents.actor_critic import MlpPolicy
+from agents.critics import StackedCritics
+from agents.observation_normalizer import is_standardized
+from agents.scpo.residual_inputs import ObservationScale, ResidualInputs
 from agents.scpo.residual_network import ResidualNetwork
 from safe_envs.contract.backup_policy import BackupPolicy
+from safe_envs.contract.one_hot_box import OneHotBox
 
 
 class ResidualPolicy(MlpPolicy):
@@ -32,7 +37,8 @@ class ResidualPolicy(MlpPolicy):
         *args: as in `MlpPolicy`.
         backup: the safe controller; the agent sets it.
         observation_scale: divisor of the inputs of the network and of the critics, one number or
-            one per entry.
+            one per entry; None standardizes them by mean and deviation of each entry while the
+            safe controller is first measured (`ResidualInputs`).
         width: units of the network's hidden layers.
         blocks: repeated modules of the network.
         clip_backup: add to the controller's clipped actions instead, as in the paper's section
@@ -40,10 +46,11 @@ class ResidualPolicy(MlpPolicy):
         **kwargs: as in `MlpPolicy`; `net_arch` applies to the critics only.
 
     Raises:
-        TypeError: if the action space is not a Box.
+        TypeError: if the action space is not a Box, the observations are not a Box of numbers, or
+            another extractor of features is asked for.
     """
 
-    features_extractor: ScaledObservations
+    normalizer: ResidualInputs  # type: ignore[assignment]
     mlp_extractor: ActorInputs  # type: ignore[assignment]
     action_net: ControllerPlusNetwork
 
@@ -51,31 +58,31 @@ class ResidualPolicy(MlpPolicy):
         self,
         *args: Any,
         backup: BackupPolicy,
-        observation_scale: float | list[float] = 1.0,
+        observation_scale: ObservationScale | None = None,
         width: int = 64,
         blocks: int = 7,
         clip_backup: bool = False,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("scale_actions", False)
+        if kwargs.get("features_extractor_class", FlattenExtractor) is not FlattenExtractor:
+            raise TypeError(
+                f"features_extractor_class is {kwargs['features_extractor_class'].__name__}; a "
+                "residual network takes the observations themselves: leave it out"
+            )
         self.backup = backup
         self.observation_scale = observation_scale
         self.width = width
         self.blocks = blocks
         self.clip_backup = clip_backup
-        super().__init__(
-            *args,
-            features_extractor_class=ScaledObservations,
-            features_extractor_kwargs={"scale": observation_scale},
-            **kwargs,
+        super().__init__(*args, **kwargs)
+        assert isinstance(self.observation_space, spaces.Box)
+        self.normalizer = ResidualInputs(
+            self.observation_space, self.action_scaling, backup, clip_backup, observation_scale
         )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        inherited = super()._get_constructor_parameters()
-        for own in ("features_extractor_class", "features_extractor_kwargs"):
-            del inherited[own]
         return {
-            **inherited,
+            **super()._get_constructor_parameters(),
             "backup": self.backup,
             "observation_scale": self.observation_scale,
             "width": self.width,
@@ -84,21 +91,18 @@ class ResidualPolicy(MlpPolicy):
         }
 
     def _build(self, lr_schedule: Schedule) -> None:
-        space = self.action_space
-        if not isinstance(space, gym.spaces.Box):
-            raise TypeError(
-                f"the actions are {space}; a network can only be added to a controller of Box "
-                "actions"
-            )
+        _check_spaces(self.observation_space, self.action_space)
         super()._build(lr_schedule)
-        network = ResidualNetwork(
-            self.features_dim, int(np.prod(space.shape)), self.width, self.blocks
+        inputs, actions = (
+            spaces.flatdim(space) for space in (self.observation_space, self.action_space)
         )
-        controller = self.backup if self.clip_backup else self.backup.unclipped
-        self.mlp_extractor = ActorInputs(
-            network, controller, self.backup, self.features_extractor.scale
-        )
+        network = ResidualNetwork(inputs, actions, self.width, self.blocks)
+        self.mlp_extractor = ActorInputs(network, inputs, actions)
         self.action_net = ControllerPlusNetwork(network.last)
+        hidden = self.net_arch["vf"]  # type: ignore[call-overload]
+        self.value_net = StackedCritics(
+            inputs, hidden, 1 + self.num_costs, self.activation_fn, self.ortho_init
+        )
         self.optimizer = self.optimizer_class(
             self.parameters(),
             lr=lr_schedule(1),  # type: ignore[call-arg]
@@ -106,56 +110,30 @@ class ResidualPolicy(MlpPolicy):
         )
 
 
-class ScaledObservations(FlattenExtractor):
-    """Flat observations divided by a scale."""
-
-    def __init__(self, observation_space: gym.Space, scale: float | list[float]) -> None:
-        super().__init__(observation_space)
-        self.scale: torch.Tensor
-        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
-
-    def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Return the observations, flat and scaled, (batch, n)."""
-        return super().forward(observations) / self.scale
-
-
 class ActorInputs(nn.Module):
     """The hidden layers' output and the controller's action and share, as one vector.
 
     Stable-Baselines3 passes the result to `action_net`, so that every path to the distribution of
-    actions includes the controller.
+    actions includes the controller. All parts come from one vector, see `ResidualInputs`.
     """
 
-    def __init__(
-        self,
-        network: ResidualNetwork,
-        controller: Any,
-        backup: BackupPolicy,
-        scale: torch.Tensor,
-    ) -> None:
+    def __init__(self, network: ResidualNetwork, num_inputs: int, num_actions: int) -> None:
         super().__init__()
         self.hidden = network.hidden
-        self._controller = controller
-        self._share = backup.residual_share
-        self.scale: torch.Tensor
-        self.register_buffer("scale", scale)
+        self._sizes = [num_inputs, num_actions + 1, num_inputs]
 
-    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        """Return (batch, width + actions + 1) for scaled observations (batch, n)."""
-        seen = (features.detach() * self.scale).cpu().numpy().astype(np.float64)
-        actions = np.reshape(self._controller(seen), (len(seen), -1))
-        share = np.reshape(self._share(seen), (-1, 1))
-        known = torch.from_numpy(np.concatenate([actions, share], axis=1))
-        hidden = self.hidden(features)
-        return torch.cat([hidden, known.to(hidden)], dim=1)
+    def forward_actor(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return (batch, width + a + 1), given what the policy knows, (batch, 2 n + a + 1)."""
+        inputs, known, _ = seen.split(self._sizes, dim=1)
+        return torch.cat([self.hidden(inputs), known], dim=1)
 
-    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the features unchanged: the critics are a separate stack."""
-        return features
+    def forward_critic(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return the inputs of the critics, (batch, n)."""
+        return seen[:, : self._sizes[0]]
 
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the inputs of actor and critics."""
-        return self.forward_actor(features), self.forward_critic(features)
+    def forward(self, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the inputs of `action_net` and of the critics."""
+        return self.forward_actor(seen), self.forward_critic(seen)
 
 
 class ControllerPlusNetwork(nn.Module):
@@ -166,7 +144,20 @@ class ControllerPlusNetwork(nn.Module):
         self.last = last
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
-        """Return mean actions (batch, actions)."""
+        """Return mean actions (batch, a), in the policy's units."""
         sizes = [self.last.in_features, self.last.out_features, 1]
         hidden, base, share = latent.split(sizes, dim=1)
         return base + share * self.last(hidden)
+
+
+def _check_spaces(observations: spaces.Space, actions: spaces.Space) -> None:
+    if not isinstance(actions, spaces.Box):
+        raise TypeError(
+            f"the actions are {actions}; a network can only be added to a controller of Box actions"
+        )
+    plain = isinstance(observations, OneHotBox) or is_standardized(observations)
+    if not plain:
+        raise TypeError(
+            f"the observations are {observations}; the safe controller takes Box observations that "
+            "are no images: wrap the environment with gymnasium.wrappers.FlattenObservation"
+        )

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, Measurement, Observations
-from agents.critic_descent import CriticDescent
+from agents.batch import Batch, Measurement
+from agents.critic_descent import CriticDescent, NonFiniteLossError
 from agents.divergence import estimated_divergence, log_ratios
 from agents.primal.ppo import check_clip_range, clip_range_at
 from agents.scpo.base_step import METRICS, Metric
@@ -32,9 +32,21 @@ from agents.scpo.objectives import (
     ObjectiveName,
     PolicyGradient,
 )
-from agents.scpo.projection import StepReport, WeightSpaceProjection
+from agents.scpo.projection import StepReport, WeightSpaceProjection, ZeroStepError
+from agents.scpo.residual_policy import ResidualPolicy
 from agents.scpo.validation import Act, Validation
 from safe_envs.contract.argument_checks import check_choice, check_number
+
+SAME = 1e-6  # relative difference of constraints that were measured the same way
+
+REMEMBERED = {  # of a projection
+    "theta": torch.Tensor,
+    "constraint": torch.Tensor,
+    "growth": torch.Tensor,
+    "bank": list,
+    "evaluations": int,
+    "memory": list,
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ class ScpoSettings:
 
     objective: ObjectiveName = "ppo"
     actor_learning_rate: float = 1e-3
-    actor_steps: int = 10
+    actor_steps: int = 20
     clip_range: float | Callable[[float], float] = 0.2
     groups: int = 4
     bank_size: int = 16
@@ -84,7 +96,7 @@ class ScpoSettings:
 class Attached(NamedTuple):
     """The policy and its validation, which the agent passes to its update."""
 
-    policy: MlpPolicy
+    policy: ResidualPolicy
     act: Act  # the deterministic policy, on the environments' own observations
     validation: Validation
     expert: Expert | None
@@ -103,12 +115,12 @@ class ScpoUpdate:
         self._descent = descent
         self._attached: Attached | None = None
         self._projection: WeightSpaceProjection | None = None
-        self._saved: dict[str, Any] | None = None
-        self._last: StepReport | None = None
+        self._saved: dict[str, Any] | None = None  # of a projection, until there is one
+        self._largest: float | None = None
 
     def attach(self, attached: Attached) -> None:
-        """Use this policy and validation from now on; what is remembered is kept."""
-        self._saved = self.state()["projection"]
+        """Use this policy and validation from now on, and measure the policy again before."""
+        self._saved = self._remembered()
         self._attached, self._projection = attached, None
 
     def begin(self) -> int:
@@ -117,31 +129,37 @@ class ScpoUpdate:
         A state that was saved or handed over is measured again, and goes on if the constraints are
         the same; otherwise the validation or the policy has changed, and counts from here.
 
+        If it is the policy whose state was loaded, and it measures as it did then, all goes on as
+        if it had not been interrupted: nothing new was learned, and the steps do not count.
+
         Raises:
             InfeasibleStartError: if it is not safe on the validation set.
             ConstraintError: if the validation cannot be used.
         """
-        assert self._attached is not None, "the agent attaches its policy first"
         if self._projection is not None:
             return 0
-        policy, act, validation, _ = self._attached
+        policy, _, validation, _ = self._now()
         before = validation.steps
         actor = policy.actor_parameters()
         settings = self._settings
-        self._projection = WeightSpaceProjection(
+        projection = WeightSpaceProjection(
             actor,
             torch.optim.Adam(actor, settings.actor_learning_rate),
-            lambda: validation(act),
+            self._measure,
             bank_size=settings.bank_size,
             metric=settings.metric,
             accept_measured=settings.accept_measured,
             armijo=settings.armijo,
             max_tries=settings.max_tries,
         )
+        self._projection = projection
         saved, self._saved = self._saved, None
-        if saved is not None and self._projection.resume(saved):
-            return 0  # this only confirmed what was measured, and counted, before
-        return validation.steps - before
+        if saved is None or not torch.equal(saved["theta"].cpu(), projection.last_safe.cpu()):
+            return validation.steps - before
+        went_on = _agree(saved["constraint"].numpy(), projection.constraint)
+        state = saved if went_on else projection.state_dict()
+        projection.load_state_dict({**state, "optimizer": self._optimizer_state(saved["memory"])})
+        return 0 if went_on else validation.steps - before
 
     def update(
         self,
@@ -152,81 +170,150 @@ class ScpoUpdate:
     ) -> dict[str, float]:
         """Take one safe step, fit the critics and return what to log.
 
-        The validation's environment steps are in "environment_steps"; the agent counts them.
+        The validation's environment steps are in "environment_steps"; the agent counts them. If
+        the objective has no gradient, such as before any reward, only the critics are fitted.
 
         Raises:
+            InfeasibleStartError: if another validation was attached, and it finds the policy
+                unsafe.
             NonFiniteConstraintError, ConstraintShapeError: if the validation breaks.
-            ZeroStepError: if the objective has no gradient.
-            NonFiniteLossError: if a critic's loss is NaN or infinite.
+            NonFiniteLossError: if a loss is NaN or infinite.
         """
-        assert self._attached is not None
+        counted = self.begin()
         assert self._projection is not None
-        before = self._attached.validation.steps
+        validation = self._now().validation
+        before = validation.steps
         policy.set_training_mode(False)  # the step measures g, which must be deterministic
-        objective = self._objective(policy, batch, progress_remaining)
+        objective = self._objective(batch, progress_remaining)
 
         def closure(index: torch.Tensor | None = None) -> torch.Tensor:
             chosen: torch.Tensor | slice = slice(None) if index is None else index
             return objective.losses(policy, chosen).mean()
 
-        def advance() -> None:
-            optimizer = self._optimizer()
-            for _ in range(self._settings.actor_steps):
-                optimizer.zero_grad()
-                closure().backward()
-                optimizer.step()
-
-        groups = _groups(batch.observations, self._settings.groups)
-        self._last = self._projection.step(closure, groups, advance)
+        groups = _groups(self._now().policy, batch, self._settings.groups)
+        try:
+            step = self._projection.step(closure, groups, lambda: self._advance(closure))
+        except ZeroStepError:
+            report = {"accepted": 0.0}
+        else:
+            self._largest = step.max_constraint
+            report = _logged(step)
         policy.set_training_mode(True)
         divergence = {"approx_kl": estimated_divergence(log_ratios(policy, batch))}
-        report = _logged(self._last) | divergence | self._descent.fit(policy, batch)
-        return report | {"environment_steps": float(self._attached.validation.steps - before)}
+        report |= divergence | self._descent.fit(policy, batch)
+        return report | {"environment_steps": float(counted + validation.steps - before)}
 
     def log(self) -> dict[str, np.ndarray]:
-        """Return the largest constraint of the validation set."""
-        if self._last is None:
-            return {}
-        return {"max_validation": np.array([self._last.max_constraint])}
+        """Return the largest constraint of the validation set, as `Validation` measures them."""
+        return {} if self._largest is None else {"max_validation": np.array([self._largest])}
 
     def state(self) -> dict[str, Any]:
-        """Return the state of the projection: parameters, constraints measured there, optimizer."""
-        if self._projection is not None:
-            return {"projection": self._projection.state_dict()}
-        return {"projection": self._saved}
+        """Return what the projection remembers, without policy and environments."""
+        return {"projection": self._remembered(), "largest": self._largest}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state when the policy is measured the next time."""
-        if state["projection"] is not None:
-            WeightSpaceProjection.check_state(state["projection"])
+        """Go on from a state at the next `begin`, with the settings of this update.
+
+        Of a smaller bank the last parameters are kept. If the policy's parameters are others by
+        then, the state is of no use; if only the validation is another, the optimizer's memory is.
+        """
+        _check_remembered(state["projection"])
         self._saved, self._projection = state["projection"], None
+        self._largest = state["largest"]
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies take over: everything but policy and environments."""
+        kept = {"_attached": None, "_projection": None, "_saved": self._remembered()}
+        return {**self.__dict__, **kept}
+
+    def _now(self) -> Attached:
+        assert self._attached is not None, "the agent attaches its policy first"
+        return self._attached
+
+    def _measure(self) -> np.ndarray:
+        """Return g of the policy; the first time, this also measures the observations' scale."""
+        policy, act, validation, _ = self._now()
+        inputs = policy.normalizer
+        if inputs.is_frozen:
+            return validation(act)
+        moments = inputs.moments()
+
+        def watched(observations: np.ndarray) -> np.ndarray:
+            moments.update(observations)
+            return act(observations)
+
+        value = validation(watched)
+        inputs.freeze(moments)
+        is_zero = not any(part.any() for part in policy.action_net.parameters())
+        return value if is_zero else validation(act)  # a network that is zero has no use for them
+
+    def _advance(self, closure: Callable[[], torch.Tensor]) -> None:
         assert self._projection is not None
-        return self._projection.base_optimizer
+        optimizer, settings = self._projection.base_optimizer, self._settings
+        for taken in range(settings.actor_steps):
+            optimizer.zero_grad()
+            loss = closure()
+            if not torch.isfinite(loss):
+                raise NonFiniteLossError(
+                    f"the actor's loss is {loss.item()} after {taken} of {settings.actor_steps} "
+                    f"steps on one batch; lower actor_learning_rate "
+                    f"({settings.actor_learning_rate:g}) or actor_steps"
+                )
+            loss.backward()
+            optimizer.step()
 
-    def _objective(self, policy: MlpPolicy, batch: Batch, progress_remaining: float) -> Objective:
-        assert self._attached is not None
+    def _remembered(self) -> dict[str, Any] | None:
+        """Return the state of the projection as data, or the one that waits for a projection."""
+        if self._projection is None:
+            return self._saved
+        state = self._projection.state_dict()
+        memory: dict[int, dict[str, Any]] = state.pop("optimizer")["state"]
+        count = len(self._now().policy.actor_parameters())
+        return {**state, "memory": [memory.get(number, {}) for number in range(count)]}
+
+    def _optimizer_state(self, memory: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the state of an optimizer with this memory and the settings of this update."""
+        assert self._projection is not None
+        groups = self._projection.base_optimizer.state_dict()["param_groups"]
+        known = {number: one for number, one in enumerate(memory) if one}
+        return {"state": known, "param_groups": groups}
+
+    def _objective(self, batch: Batch, progress_remaining: float) -> Objective:
         if self._settings.objective == "ppo":
-            # Validation steps can exceed the budget, so that no progress remains.
-            epsilon = clip_range_at(max(progress_remaining, 0.0), self._settings.clip_range)
-            return ClippedReturn(batch, epsilon)
+            return ClippedReturn(
+                batch, clip_range_at(progress_remaining, self._settings.clip_range)
+            )
         if self._settings.objective == "reinforce":
             return PolicyGradient(batch)
-        assert self._attached.expert is not None, "the agent checks this"
-        space: Any = policy.action_space
-        low, high = (torch.as_tensor(side).to(batch.actions) for side in (space.low, space.high))
-        return Imitation(batch, self._attached.expert, low, high)
+        policy, _, _, expert = self._now()
+        assert expert is not None, "the agent checks this"
+        return Imitation(batch, expert, policy)
 
 
-def _groups(observations: Observations, count: int) -> list[torch.Tensor] | None:
-    """Return index tensors that partition the batch by the observations' norm, or None."""
+def _check_remembered(state: Any) -> None:
+    """Raise ValueError unless this is what a projection remembers, or None."""
+    if state is None:
+        return
+    fits = isinstance(state, dict) and state.keys() == REMEMBERED.keys()
+    if not fits or not all(isinstance(state[name], kind) for name, kind in REMEMBERED.items()):
+        raise ValueError("this is not what an SCPO agent remembers")
+
+
+def _groups(policy: ResidualPolicy, batch: Batch, count: int) -> list[torch.Tensor] | None:
+    """Return index tensors that partition the batch by the norm of the network's inputs."""
     if count == 0:
         return None
-    tensors = [observations] if isinstance(observations, torch.Tensor) else observations.values()
-    norms = sum(tensor.flatten(1).double().square().sum(1) for tensor in tensors)
-    assert isinstance(norms, torch.Tensor)
+    assert isinstance(batch.observations, torch.Tensor)
+    norms = policy.normalizer.network_inputs(batch.observations).square().sum(1)
     return list(torch.argsort(norms, stable=True).tensor_split(count))
+
+
+def _agree(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two measurements of the same parameters were made the same way."""
+    if one.shape != other.shape:
+        return False
+    size = np.maximum(np.abs(one), np.abs(other))
+    return bool((np.abs(one - other) <= SAME * size).all())
 
 
 def _logged(report: StepReport) -> dict[str, float]:

@@ -1,7 +1,10 @@
 """What an SCPO agent measures: margins or costs of a policy's rollouts, always the same rollouts.
 
-    g_j = largest signed margin of rollout j at any time                (`StateRollouts`)
-    g_j = cost of episode j - limit, for every episode and constraint   (`SeededEpisodes`)
+    g = largest value of each signed margin in each rollout                      (`StateRollouts`)
+    g = (cost - limit) / limit of each constraint in each episode                (`SeededEpisodes`)
+
+Every entry of g is in a unit of its own, which has no effect on the steps of a
+`WeightSpaceProjection`. For that reason margins, which may be in different units, are kept apart.
 
 Source: Cao and Borrelli, SCPO (arXiv 2512.13788), section IV-C: safety is a finite set of rollouts
 from a curated validation set.
@@ -34,7 +37,9 @@ class Validation(Protocol):
 
 
 class StateRollouts:
-    """Signed margins of rollouts, one entry per rollout; `info["constraint_values"]` holds them.
+    """Signed margins of rollouts, one entry per rollout and margin, in the margins' own units.
+
+    `info["constraint_values"]` holds the margins.
 
     All copies step together, in the environment's native vector form if there is one.
 
@@ -70,30 +75,34 @@ class StateRollouts:
             self._venv = _made(spec, int(states))
 
     def __call__(self, act: Act) -> np.ndarray:
-        """Return the largest margin of each rollout, the start included, (k,)."""
+        """Return each rollout's largest value of each of q margins, the start included, (k q,)."""
         observations, info = self._venv.reset(seed=self._seed, options=self._options)
         worst = self._margins(info)
         for step in _roll(self._venv, observations, act, self._horizon):
             margins = self._margins(step.info)
-            worst = np.where(step.running, np.maximum(worst, margins), worst)
+            worst = np.where(step.running[:, None], np.maximum(worst, margins), worst)
             self.steps += int(step.running.sum())
-        return worst
+        return worst.reshape(-1)
 
     def _margins(self, info: dict[str, Any]) -> np.ndarray:
+        """Return the margins, (k, q)."""
         if "constraint_values" not in info:
             raise ValueError(
                 f"{self._venv} reports no info['constraint_values']; measure episode costs instead "
                 "(SeededEpisodes, or measure='costs')"
             )
-        return np.asarray(info["constraint_values"], dtype=np.float64).max(axis=1)
+        return np.array(info["constraint_values"], dtype=np.float64)
 
 
 class SeededEpisodes:
-    """Costs of seeded episodes minus the limits, one entry per episode and constraint.
+    """Costs of seeded episodes relative to the limits, one entry per episode and constraint.
+
+    g = (cost - limit) / limit. Where the limit is 0, g is the cost itself: a policy that keeps
+    within such a limit costs nothing, so nothing is known that it could be related to.
 
     Args:
         spec: id or specification of the environment.
-        limits: of each of m constraints.
+        limits: of each of m constraints, at least 0.
         discounts: of each constraint's cost.
         episodes: number of episodes n; their first states follow from the seed.
         horizon: steps per episode, as in `StateRollouts`.
@@ -118,7 +127,7 @@ class SeededEpisodes:
         self._venv = _made(spec, int(episodes))
 
     def __call__(self, act: Act) -> np.ndarray:
-        """Return cost - limit of each episode and constraint, (n m,)."""
+        """Return (cost - limit) / limit of each episode and constraint, (n m,)."""
         observations, _ = self._venv.reset(seed=self._seed)
         n, m = self._venv.num_envs, len(self._limits)
         totals, costs = EpisodeTotals(n, 1.0, self._discounts), np.empty((n, m))
@@ -127,7 +136,8 @@ class SeededEpisodes:
             for row, episode in totals.add(signals, step.ended):
                 costs[row] = episode.costs
             self.steps += int(step.running.sum())
-        return (costs - self._limits).reshape(-1)
+        size = np.where(self._limits > 0.0, self._limits, 1.0)
+        return ((costs - self._limits) / size).reshape(-1)
 
 
 class _Step(NamedTuple):

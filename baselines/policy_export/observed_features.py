@@ -19,7 +19,7 @@ from torch import nn
 
 from agents.actor_critic import MlpPolicy
 from agents.observation_normalizer import CLIP, describes
-from agents.scpo.residual_policy import ScaledObservations
+from agents.scpo.residual_policy import ResidualPolicy
 from baselines.policy_export.onnx_graph import OnnxGraph
 
 FLAT = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -47,6 +47,9 @@ def columns_of(space: spaces.Space) -> dict[str, FlatPart]:
 
 def moments_of(policy: MlpPolicy) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return mean and deviation of each part that the policy standardizes."""
+    if isinstance(policy, ResidualPolicy):
+        inputs = policy.normalizer
+        return {"": (inputs.shift.cpu().numpy(), inputs.scale.cpu().numpy())}
     found: dict[str, tuple[np.ndarray, np.ndarray]] = describes(policy.normalizer)
     return found
 
@@ -97,10 +100,9 @@ def add_features(graph: OnnxGraph, policy: MlpPolicy, space: spaces.Space) -> No
 def layers_by_part(extractor: nn.Module) -> dict[str, list[nn.Module]] | None:
     """Return the layers that make features of each part, none if it is only flattened.
 
-    `ScaledObservations` counts as flat: `add_residual_mean` scales. None for an extractor of
-    another kind.
+    None for an extractor of another kind.
     """
-    if type(extractor) in (FlattenExtractor, ScaledObservations):
+    if type(extractor) is FlattenExtractor:
         return {"": []}
     if type(extractor) is NatureCNN:
         return {"": [*extractor.cnn, *extractor.linear]}

@@ -48,10 +48,10 @@ def policy_graph(
     """
     _check_supported(model, space)
     policy, graph = model.policy, OnnxGraph("observation")
-    add_features(graph, policy, space)
     if isinstance(policy, ResidualPolicy):
         add_residual_mean(graph, policy)
     else:
+        add_features(graph, policy, space)
         for layer in [*policy.mlp_extractor.policy_net, policy.action_net]:
             graph.layer(layer)
     outputs = add_outputs(graph, policy)

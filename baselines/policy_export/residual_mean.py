@@ -12,21 +12,21 @@ from safe_envs.contract.backup_policy import LinearFeedback
 
 
 def add_residual_mean(graph: OnnxGraph, policy: ResidualPolicy) -> None:
-    """Append base(x) + share(x) phi(x / scale), from the observations to the mean actions.
+    """Append base(x) + share(x) phi(z), from the observations to the mean in the policy's units.
 
-    base and share are computed in double precision, as `LinearFeedback` does.
+    base, share and the standardized observation z are computed in double precision, as
+    `ResidualInputs` does.
 
     Args:
-        graph: its last tensor holds observations, (batch, n) float32.
+        graph: its last tensor holds raw observations, (batch, n) float32.
         policy: its backup is a `LinearFeedback`.
     """
-    observation = graph.current
     backup = policy.backup
     assert isinstance(backup, LinearFeedback)
     graph.add("Cast", to=TensorProto.DOUBLE)
     exact = graph.current
-    base = _linear_controller(graph, exact, backup, policy.clip_backup)
-    addition = _network(graph, observation, policy)
+    base = _linear_controller(graph, exact, policy, backup)
+    addition = _network(graph, exact, policy)
     if backup.full_share_radius > 0.0:
         share = _share(graph, exact, backup.full_share_radius)
         graph.join("Mul", addition, share, "")
@@ -34,18 +34,28 @@ def add_residual_mean(graph: OnnxGraph, policy: ResidualPolicy) -> None:
     graph.join("Add", base, addition, "")
 
 
-def _linear_controller(graph: OnnxGraph, exact: str, backup: LinearFeedback, clipped: bool) -> str:
+def _linear_controller(
+    graph: OnnxGraph, exact: str, policy: ResidualPolicy, backup: LinearFeedback
+) -> str:
     graph.join("MatMul", exact, graph.constant(-backup.gain.T), "")
-    if clipped:
+    if policy.clip_backup:
         graph.add("Clip", np.array(float(backup.low)), np.array(float(backup.high)))
+    graph.add("Sub", policy.action_scaling.middle.reshape(1, -1))
+    graph.add("Div", policy.action_scaling.half.reshape(1, -1))
     graph.add("Cast", to=TensorProto.FLOAT)
     return graph.current
 
 
-def _network(graph: OnnxGraph, observation: str, policy: ResidualPolicy) -> str:
-    network = policy.mlp_extractor.hidden
-    scale = policy.mlp_extractor.scale.detach().cpu().numpy().astype(np.float32)
-    graph.join("Div", observation, graph.constant(scale), "")
+def _network(graph: OnnxGraph, exact: str, policy: ResidualPolicy) -> str:
+    """Append phi(z) with z = clip((x - shift) / scale), 0 where the scale is 0."""
+    inputs, network = policy.normalizer, policy.mlp_extractor.hidden
+    shift, scale = (part.cpu().numpy().reshape(1, -1) for part in (inputs.shift, inputs.scale))
+    graph.current = exact
+    graph.add("Sub", shift)
+    graph.add("Div", np.where(scale > 0.0, scale, np.inf))
+    if np.isfinite(inputs.clip):
+        graph.add("Clip", np.array(-inputs.clip), np.array(inputs.clip))
+    graph.add("Cast", to=TensorProto.FLOAT)
     _silu(graph, network.first)
     for block in network.blocks:
         before = graph.current

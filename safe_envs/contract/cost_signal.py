@@ -20,7 +20,7 @@ import numpy as np
 from safe_envs.contract.row_infos import RowInfos
 
 CostLimits = float | Sequence[float] | None
-ONLY_RESET = "only_reset"  # of infos: rows that a step only reset
+ONLY_RESET = "only_reset"  # marks the info of a row that a step only reset; a mask has "_" in front
 ZERO = np.zeros(())  # faster to compare with than Python's 0.0
 
 
@@ -156,9 +156,9 @@ def read_costs(
     first.
 
     Every row that took a step has a cost. With NEXT_STEP autoreset, the step after the end of an
-    episode only resets the row, and costs 0. Such rows are recognized by `only_reset`, or by
-    `infos["only_reset"]` of this project's own vector environments; environments that keep the
-    contract also report their 0.0.
+    episode only resets the row, and costs 0. Such rows are recognized by `only_reset`, or by the
+    mask `infos["_only_reset"]` of this project's own vector environments; environments that keep
+    the contract also report their 0.0.
 
     Args:
         infos: of the step.
@@ -195,7 +195,7 @@ def _read_batch(
     infos: Mapping[str, Any], key: str, shape: tuple[int, int], only_reset: np.ndarray | None
 ) -> np.ndarray:
     """Return the costs (N, m) in a dict of arrays."""
-    idle = infos.get(ONLY_RESET) if only_reset is None else only_reset
+    idle = infos.get(f"_{ONLY_RESET}") if only_reset is None else only_reset
     needed = None if idle is None else ~np.asarray(idle, dtype=np.bool_)
     final = infos.get("final_info")
     if final is None:

@@ -48,18 +48,25 @@ class EpisodeTotals:
         self._factors = np.ones(shape)  # discount^t
         self._lengths = np.zeros(num_envs, dtype=np.int64)
 
-    def add(self, signals: np.ndarray, ended: np.ndarray) -> list[EndedEpisode]:
+    def add(
+        self, signals: np.ndarray, ended: np.ndarray, stepped: np.ndarray | None = None
+    ) -> list[EndedEpisode]:
         """Add one step of every environment and return the episodes that ended, by row.
 
         Args:
             signals: reward and costs, (N, 1 + m).
             ended: whether the step was the last of its episode, (N,) bool.
+            stepped: False for environments that were only reset, (N,) bool: for these it is no
+                step. None if all took one.
         """
         self._sums += self._factors * signals
         self._plain += signals
         self._horizons += self._factors
         self._factors *= self._discounts
         self._lengths += 1
+        if stepped is not None and not stepped.all():
+            self.close(np.flatnonzero(~stepped))
+            ended = ended & stepped
         rows = np.flatnonzero(ended)
         return self.close(rows) if len(rows) else []
 

@@ -25,9 +25,9 @@ class NativeVectorEnv(VectorEnv):
     """A batch of environments stepped together; equal to the single form step by step.
 
     `info["cost"]` is the (N,) cost of the step just taken, including terminal steps, in every
-    autoreset mode; for rows that were only reset, the mask `_cost` is False and "only_reset" is
-    True. With SAME_STEP, the last observation and infos of ended episodes are also in "final_obs"
-    and "final_info".
+    autoreset mode. For rows that were only reset, the mask `_cost` is False, and the mask
+    `_only_reset`, which no other step has, is True. With SAME_STEP, the last observation and infos
+    of ended episodes are also in "final_obs" and "final_info".
 
     Args:
         dynamics: the problem.
@@ -150,7 +150,7 @@ class NativeVectorEnv(VectorEnv):
         truncated = self._steps >= self._time_limit
         info = self._info(cost, costs, margins, details, stepped)
         if len(ended):
-            info[ONLY_RESET], info[f"_{ONLY_RESET}"] = self._ended, self._all_rows
+            info[f"_{ONLY_RESET}"] = self._ended
         self._ended = terminated | truncated
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             self._finish(np.flatnonzero(self._ended), info)

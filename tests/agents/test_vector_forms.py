@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 import agents
+from agents.evaluation import evaluate
 from agents.gymnasium_vec_env import GymnasiumVecEnv
 from safe_envs import ConstraintSpec
 from safe_envs.contract.threaded_vector_env import ThreadedVectorEnv
@@ -375,6 +376,30 @@ def test_next_step_elsewhere_goes_on_in_the_next_rollout():
         one_by_one.collect_rollouts(one_by_one.env, callback, None, 1)
     assert one_by_one.num_timesteps == agent.num_timesteps
     assert episodes(one_by_one) == episodes(agent)
+
+
+class Counts:
+    """Its memory is the number of steps since the start of the episode, as the observation says."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        time = observation[:, 2]
+        (taken,) = state or (np.zeros(len(time)),)
+        taken = np.where(episode_start, 0.0, taken)
+        is_last = episode_start & (time > 0)  # shown until it is reset
+        assert (is_last | (taken == time)).all()
+        return np.zeros(len(time), dtype=int), (taken + 1.0,)
+
+
+@pytest.mark.parametrize("form", NEXT_STEP_ELSEWHERE)
+def test_evaluations_leave_them_out_too(form):
+    settings = {"episodes": 14, "seed": 0}
+    expected = evaluate(Counts(), sync(SAME)(scripted()), **settings)
+    env = NEXT_STEP_ELSEWHERE[form]()
+    found = evaluate(Counts(), env, **settings)
+    env.close()
+    for name in ("returns", "costs", "plain_returns", "plain_costs", "lengths", "truncated"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    assert set(expected.lengths) == {1, 2, 3, 4, 5}
 
 
 def test_stacked_frames_are_of_one_episode():

@@ -52,12 +52,12 @@ def make_policy(action_space, hidden=(5,), seed=0):
 
 @pytest.fixture(params=["one piece", "kept pieces", "pieces"])
 def in_pieces(request, monkeypatch):
-    """The same batch as a whole, and in pieces whose graphs are kept or built for each product."""
+    """The same batch as a whole, and in pieces whose graphs are kept, or some built each time."""
     if request.param != "one piece":
         for module in (agents.batch, conjugate_gradient_file):
             monkeypatch.setattr(module, "LARGEST_PIECE", 4)
     if request.param == "pieces":
-        monkeypatch.setattr(conjugate_gradient_file, "KEPT_PIECES", 0)
+        monkeypatch.setattr(conjugate_gradient_file, "KEPT_PIECES", 1)
 
 
 def products_with_identity(product, size):
@@ -224,10 +224,15 @@ import resource
 import numpy as np
 import torch
 from gymnasium.spaces import Box
+import agents.batch
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
 from agents.critic_descent import CriticDescent
+from agents.primal import conjugate_gradient
 from agents.primal.trpo import TrustRegionStep
+
+agents.batch.LARGEST_PIECE = conjugate_gradient.LARGEST_PIECE = 1024
+conjugate_gradient.KEPT_PIECES = 4
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -9,7 +9,7 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 
 from agents import LinearDecay, SavedAgentError
 from agents.saving.data_values import Code, NotDataError, ValueReader, ValueWriter
-from agents.scpo.residual_policy import ScaledObservations
+from agents.scpo.residual_policy import ResidualPolicy
 from safe_envs import LinearFeedback
 from safe_envs.contract.one_hot_box import OneHotBox
 
@@ -32,7 +32,7 @@ def there_and_back(value):
         *([], [1, [2.0, "x"]], (), (1, (2,)), [()], {}, {"a": {"b": [1]}}),
         *({1: 2, (1, 2): "x", None: 3.0}, {"$": "array"}, {"a": {"$": 1}}),
         *(torch.nn.Tanh, torch.nn.ReLU, torch.optim.Adam, torch.optim.SGD),
-        *(NatureCNN, CombinedExtractor, ScaledObservations, LinearDecay(1e-3, 1e-4)),
+        *(NatureCNN, CombinedExtractor, ResidualPolicy, LinearDecay(1e-3, 1e-4)),
     ],
 )
 def test_plain_values(value):

@@ -272,6 +272,53 @@ def test_several_steps_of_the_optimizer_can_be_one_raw_step():
     torch.testing.assert_close(ours.theta, plain.theta, rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_units_of_the_constraints_change_no_step(region, optimizer):
+    """Powers of two change no bit; other factors change the rounding of the conic program."""
+    powers, others = np.array([2.0**30, 2.0**-40, 1.0, 2.0**9]), np.array([1e7, 3e-9, 0.7, 42.0])
+    reached, reports = {}, {}
+    for name, factors in (("own", np.ones(4)), ("powers", powers), ("others", others)):
+        problem = QuadraticProblem()
+        plain = REGIONS[region]
+        problem.region = lambda theta, f=factors, g=plain: f[: len(g(theta))] * g(theta)
+        projection = problem.projection(optimizer, bank_size=8)
+        steps = [projection.step(problem.closure, problem.groups()) for _ in range(12)]
+        reached[name] = problem.theta.detach().clone()
+        reports[name] = [(s.accepted, s.projected, s.tries, s.evaluations) for s in steps]
+    assert any(projected for _, projected, *_ in reports["own"])
+    assert torch.equal(reached["own"], reached["powers"])
+    assert reports["own"] == reports["powers"]
+    torch.testing.assert_close(reached["own"], reached["others"], rtol=0, atol=1e-5)
+
+
+def test_a_constraint_that_had_not_varied_between_the_measured_points():
+    """Its slope is 0, which no factor increases, but a refused trial shows how steep it is."""
+    problem = QuadraticProblem()
+    wall, flat = half_spaces()[0][0], 0.05
+
+    def region(theta):  # flat up to a distance, then steep
+        distance = wall @ theta
+        return np.array([-1e-3 if distance < flat else 1e3 * (distance - flat), distance - 0.15])
+
+    problem.region = region
+    projection = problem.projection(max_tries=12)
+    reports = [projection.step(problem.closure, problem.groups()) for _ in range(20)]
+    assert sum(report.accepted for report in reports) >= 15
+    assert region(problem.theta.detach().numpy()).max() <= 0.0
+
+
+def test_a_gradient_of_zero_costs_no_measurement():
+    problem = QuadraticProblem()
+    projection = problem.projection("SGD momentum")
+    projection.step(problem.closure)
+    before, theta = projection.evaluations, problem.theta.detach().clone()
+    report = projection.step(lambda index=None: (0.0 * problem.theta).sum() + 1.0)
+    assert report.reason == "the loss does not fall along the projected step"
+    assert projection.evaluations == before
+    assert torch.equal(problem.theta, theta)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_saved_projection_goes_on_bit_for_bit(optimizer):
     problem, loaded = QuadraticProblem(), QuadraticProblem()

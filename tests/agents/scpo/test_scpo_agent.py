@@ -6,6 +6,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents import SCPO, make_vec_env
+from agents.actor_critic import MlpPolicy
+from agents.critic_descent import NonFiniteLossError
 from agents.flat_parameters import flat_values
 from agents.scpo import InfeasibleStartError, SeededEpisodes, StateRollouts
 from safe_envs.control.constrained_regression import target
@@ -19,6 +21,7 @@ from safe_envs.control.double_integrator_sampling import sample_safe_states
 
 REGRESSION = "Safe/ConstrainedRegression-v0"
 INTEGRATOR = "Safe/DoubleIntegrator-v0"
+SAME_STEP = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
 GRID = np.linspace(-3.0, 3.0, 64)[:, None]
 STATES = sample_safe_states(np.random.default_rng(3), 40)
 
@@ -49,19 +52,20 @@ def regression_agent(**settings):
 
 def integrator_agent(**settings):
     usual = {"validation_states": STATES, "n_envs": 8, "n_steps": 150, "n_epochs": 1, "groups": 4}
-    scale = {"observation_scale": 5.0, "log_std_init": -2.0}
-    return SCPO("MlpPolicy", INTEGRATOR, policy_kwargs=scale, seed=0, **{**usual, **settings})
+    policy = {"log_std_init": -2.0}
+    return SCPO("MlpPolicy", INTEGRATOR, policy_kwargs=policy, seed=0, **{**usual, **settings})
 
 
 def answers(model):
-    """The mean answers on the grid, by the parameters alone."""
-    policy, x = model.policy, torch.as_tensor(GRID, dtype=torch.float32)
+    """The mean answers on the grid, by the parameters alone; the network's range is -4 to 4."""
+    policy, inputs = model.policy, model.policy.normalizer
+    x = ((torch.as_tensor(GRID) - inputs.shift) / inputs.scale).clamp(-10, 10).float()
     hidden = policy.mlp_extractor.hidden
     h = torch.nn.functional.silu(x @ hidden.first.weight.T + hidden.first.bias)
     for block in hidden.blocks:
         h = h + torch.nn.functional.silu(h @ block.weight.T + block.bias)
     last = policy.action_net.last
-    return (h @ last.weight.T + last.bias).detach().numpy()[:, 0]
+    return 4.0 * (h @ last.weight.T + last.bias).detach().numpy()[:, 0]
 
 
 def worst_by_equations(act, steps=150):
@@ -87,7 +91,7 @@ def test_first_policy_is_the_safe_controller():
 
 
 def test_every_policy_answers_within_the_band_and_the_loss_falls():
-    model = regression_agent(actor_learning_rate=3e-3, policy_kwargs={"log_std_init": -1.0})
+    model = regression_agent(policy_kwargs={"log_std_init": -2.4})
     kept = EveryPolicy(lambda m: np.abs(answers(m)).max() - 1.4)
     model.learn(15_000, callback=kept)
     assert len(kept.seen) > 10
@@ -145,13 +149,18 @@ def expert_actions(observations):
     return malicious_expert(observations)[:, None]
 
 
+def sides(x):
+    """Signed distances beyond the box, (n, 4): right, left, above, below."""
+    return np.stack([x[:, 0], -x[:, 0], x[:, 1], -x[:, 1]], axis=1) - BOX
+
+
 def test_margins_of_rollouts_by_the_equations_of_motion():
     measured = StateRollouts(INTEGRATOR, STATES, horizon=30)
-    x, worst = STATES.copy(), (np.abs(STATES) - BOX).max(axis=1)
+    x, worst = STATES.copy(), sides(STATES)
     for _ in range(30):
         x = next_states(x, malicious_expert(x))
-        worst = np.maximum(worst, (np.abs(x) - BOX).max(axis=1))
-    np.testing.assert_allclose(measured(expert_actions), worst, atol=1e-5)
+        worst = np.maximum(worst, sides(x))
+    np.testing.assert_allclose(measured(expert_actions), worst.ravel(), atol=1e-5)
     np.testing.assert_array_equal(measured(expert_actions), measured(expert_actions))
 
 
@@ -173,7 +182,9 @@ def test_costs_of_seeded_episodes_by_the_equations_of_motion():
         x = next_states(x, malicious_expert(x))
         total += 0.9**t * (np.abs(x) > BOX).any(axis=1)
     assert total.max() > 0.05  # one of them leaves the box for some steps
-    np.testing.assert_allclose(measured(expert_actions), total - 2.0, atol=1e-6)
+    np.testing.assert_allclose(measured(expert_actions), (total - 2.0) / 2.0, atol=1e-6)
+    strict = SeededEpisodes(INTEGRATOR, [0.0], [0.9], episodes=60, seed=5)
+    np.testing.assert_allclose(strict(expert_actions), total, atol=1e-6)
 
 
 def test_episode_costs_stay_within_the_limit_on_a_robot():
@@ -236,10 +247,34 @@ def test_an_unsafe_controller_is_refused_before_learning():
     assert torch.equal(before, flat_values(list(model.policy.parameters())))
 
 
-def test_moving_normalization_is_refused():
-    venv = VecNormalize(make_vec_env(INTEGRATOR, 2))
-    with pytest.raises(ValueError, match="training=False"):
+@pytest.mark.parametrize("training", [True, False])
+def test_observations_that_are_standardized_elsewhere_are_refused(training):
+    """A frozen VecNormalize as well: the safe controller would get its numbers."""
+    venv = VecNormalize(make_vec_env(INTEGRATOR, 2), training=training)
+    with pytest.raises(ValueError, match="norm_obs=False"):
         SCPO("MlpPolicy", venv)
+    SCPO("MlpPolicy", VecNormalize(make_vec_env(INTEGRATOR, 2), norm_obs=False))
+    with pytest.raises(ValueError, match="normalize_observation is True, .* leave it False"):
+        SCPO("MlpPolicy", INTEGRATOR, normalize_observation=True)
+
+
+def test_a_policy_without_a_controller_is_refused():
+    with pytest.raises(TypeError, match="policy is MlpPolicy; .* subclass of agents.scpo"):
+        SCPO(MlpPolicy, INTEGRATOR)
+
+
+def test_new_environments_are_validated_on_their_own_copies():
+    model = integrator_agent(n_steps=20, validation_horizon=20, n_envs=2)
+    model.learn(3000)
+    model.set_env(gym.make_vec(INTEGRATOR, num_envs=2, reward="imitation", **SAME_STEP))
+    model.learn(2000)
+
+
+def test_a_network_that_overflows_says_what_to_lower():
+    model = integrator_agent(n_steps=20, validation_horizon=20, actor_learning_rate=1e15)
+    with pytest.raises(NonFiniteLossError, match=r"after \d+ of 20 steps on one batch; lower"):
+        model.learn(4000)
+    assert all(part.isfinite().all() for part in model.policy.actor_parameters())
 
 
 def test_the_quadrotor_starts_from_its_filtered_controller_and_stays_clear_of_spheres():

@@ -108,7 +108,7 @@ def test_rows_that_were_only_reset_cost_nothing():
     only_reset = np.array([False, True])
     expected = [[3.0], [0.0]]
     np.testing.assert_array_equal(read_costs(MISSING, 2, 1, only_reset=only_reset), expected)
-    np.testing.assert_array_equal(read_costs(MISSING | {"only_reset": only_reset}, 2, 1), expected)
+    np.testing.assert_array_equal(read_costs(MISSING | {"_only_reset": only_reset}, 2, 1), expected)
     rows = [{"cost": 3.0}, {}]
     np.testing.assert_array_equal(read_costs(rows, 2, 1, only_reset=only_reset), expected)
     rows[1]["only_reset"] = True
@@ -179,7 +179,7 @@ def test_numbers_that_gymnasium_rounds():
 
 def test_values_that_gymnasium_collects_as_objects():
     costs = np.array([[1.0, 2.0], None], dtype=object)
-    infos = {"costs": costs, "_costs": np.array([True, False]), "only_reset": [False, True]}
+    infos = {"costs": costs, "_costs": np.array([True, False]), "_only_reset": [False, True]}
     assert read_costs(infos, 2, 2).tolist() == [[1.0, 2.0], [0.0, 0.0]]
 
 

@@ -102,6 +102,8 @@ def test_autoreset_bookkeeping(mode):
         state, reward, terminated, truncated, info = venv.step(left)
         if mode == "NextStep":
             np.testing.assert_array_equal(info["_cost"], ~just_ended)
+            np.testing.assert_array_equal(info.get("_only_reset", False), just_ended)
+            assert ("_only_reset" in info) == just_ended.any()
             assert not reward[just_ended].any()
             assert not terminated[just_ended].any()
             totals[just_ended] = 0.0
