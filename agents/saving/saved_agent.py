@@ -222,7 +222,10 @@ class SavedAgent:
         self._restore_update(agent._update)
         vars(agent).update(self.counters())
         agent._current_progress_remaining = self.progress()
-        agent.episodes.last = self.measured(len(agent.constraints))
+        agent.episodes.last = last = self.measured(len(agent.constraints))
+        follows = agent.limit_schedule is not None
+        if last is not None and not follows and (last.limits != agent.cost_limit).any():
+            agent.episodes.measure_again()  # the limits were changed after the last update
 
     def _restore_update(self, update: PolicyUpdate) -> None:
         state = self.part("update", dict)

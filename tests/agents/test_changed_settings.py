@@ -230,6 +230,19 @@ def test_the_first_multiplier_can_change_before_the_first_update(name):
     assert torch.equal(after_learning(agent), after_learning(fresh))
 
 
+def test_a_limit_that_changed_after_the_last_update_still_counts_after_loading():
+    """Without an ended episode, the last measurement is repeated against the new limit."""
+    agent = made("PPOLag").learn(60)
+    last = agent.episodes.last
+    agent.cost_limit = 7.0
+    loaded = copied(agent)
+    for one in (agent, loaded):
+        one.episodes._fresh.clear()
+        measured = one.episodes.measure(one.cost_limit)
+        np.testing.assert_array_equal(measured.costs, last.costs)
+        assert measured.limits.tolist() == [7.0]
+
+
 def test_a_rollout_that_does_not_fit_into_the_memory_is_refused():
     agent = made("PPOLag")
     before = agent.n_steps
