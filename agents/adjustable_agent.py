@@ -16,10 +16,10 @@ from agents.agent_settings import PolicyUpdate, Recipe
 from agents.changed_settings import change
 from agents.cost_limits import LimitSchedule
 from agents.episode_record import EpisodeRecord
+from agents.loading import load_agent
+from agents.saved_agent import SavedAgent, save_agent
 from agents.saving.archive import SavedAgentError
 from agents.saving.learned_state import checked_tensors, fitting_state
-from agents.saving.loading import load_agent
-from agents.saving.saved_agent import SavedAgent, save_agent
 from agents.signatures import Argument
 from agents.training_env import AnyEnv
 from agents.warm_start import warm_start

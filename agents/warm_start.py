@@ -24,10 +24,10 @@ from agents.action_scaling import ActionScaling
 from agents.actor_critic import MlpPolicy
 from agents.changed_settings import same_value
 from agents.critics import StackedCritics
+from agents.loading import any_agent
 from agents.observation_normalizer import ObservationNormalizer
 from agents.saving.archive import SavedAgentError
 from agents.saving.data_values import ValueWriter
-from agents.saving.loading import any_agent
 from agents.saving.sb3_weights import is_agent_file, sb3_weights
 from agents.source_standardization import check_known, standardization
 

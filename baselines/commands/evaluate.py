@@ -16,6 +16,8 @@ from baselines.jobs.kinds import episodic_job_from
 from baselines.jobs.run_folder import read_config
 from baselines.report.episodes_section import evaluation_table
 
+OWN_PACKAGE = "safe_envs"
+
 
 @dataclass(frozen=True)
 class EvaluateOptions:
@@ -27,6 +29,8 @@ class EvaluateOptions:
     """Episodes in each mode."""
     seed: int = EVALUATION_SEED
     """Random seed of the evaluation; training never uses the same random numbers."""
+    import_env: bool = False
+    """Import the module of an environment "module:Id", which runs its code."""
 
 
 def evaluate(options: EvaluateOptions, console: Console) -> int:
@@ -43,7 +47,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
             f"episodes is {options.episodes} and seed {options.seed}; pass at least 1 episode and "
             "a seed >= 0"
         )
-    result = evaluated_again(options.run_dir, options.episodes, options.seed)
+    result = evaluated_again(options.run_dir, options.episodes, options.seed, options.import_env)
     path = options.run_dir / f"evaluation_seed_{options.seed}.json"
     modes = {"stochastic": asdict(result.stochastic), "deterministic": asdict(result.deterministic)}
     write_json(path, modes)
@@ -52,17 +56,34 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     return 0
 
 
-def evaluated_again(folder: Path, episodes: int, seed: int) -> EpisodicResult:
+def evaluated_again(
+    folder: Path, episodes: int, seed: int, import_env: bool = False
+) -> EpisodicResult:
     """Return the result of a finished run with new evaluation episodes.
 
+    The folder may come from someone else: nothing in it is executed.
+
+    Args:
+        folder: of the run.
+        episodes: in each mode.
+        seed: of the evaluation.
+        import_env: whether the module that the folder names with its environment is imported.
+
     Raises:
-        ValueError: if the folder holds no finished run of a deep agent or a controller.
+        ValueError: if the folder holds no finished run of a deep agent or a controller, or if the
+            module of its environment would have to be imported.
     """
     job = episodic_job_from(read_config(folder))
     if job is None:
         raise ValueError(
             f"{folder} has no run of a deep agent or a controller; pass the folder that the "
             "command train wrote"
+        )
+    module, separator, _ = job.env.id.partition(":")
+    if separator and module.partition(".")[0] != OWN_PACKAGE and not import_env:
+        raise ValueError(
+            f"the environment of {folder} is {job.env}, and to make it, the module {module!r} is "
+            "imported, which runs its code; pass --import-env if you trust it"
         )
     outcome = job.outcome(folder)
     if outcome.result is None:

@@ -146,7 +146,7 @@ def saved_result(run: ImitationRun, folder: Path) -> ImitationResult | None:
 def saved_policy(run: ImitationRun, folder: Path) -> ImitatingPolicy:
     """Return the trained policy of a finished run."""
     policy = new_policy(run.form, run.seed)
-    theta = torch.from_numpy(np.load(_parameter_file(run, folder)))
+    theta = torch.from_numpy(np.load(_parameter_file(run, folder), allow_pickle=False))
     set_flat_values(list(policy.network.parameters()), theta)
     return policy
 

@@ -1,10 +1,14 @@
 """A run's model.zip is the whole agent; runs of earlier versions do not pass for current ones."""
 
+import json
+import shutil
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 from rich.console import Console
+from stable_baselines3.common.save_util import save_to_zip_file
 
 import agents
 from baselines.__main__ import main
@@ -62,6 +66,33 @@ def test_the_saved_agent_plays_as_the_run_did(finished):
     assert np.ptp(actions) > 0.01  # it does look at the observations
     assert evaluated.returns == pytest.approx([total], rel=1e-7)  # DummyVecEnv keeps float32
     assert evaluated.costs == [[cost]]
+
+
+class Marks:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_nothing_in_a_folder_from_someone_else_runs(finished, tmp_path):
+    """A pickle in model.zip, and an environment whose module lies beside it."""
+    folder, marker = tmp_path / "run", tmp_path / "marker"
+    shutil.copytree(finished.out, folder)
+    harm = Marks(str(marker))
+    data = {"policy_class": harm, "constraints": harm, "settings": harm}
+    save_to_zip_file(folder / "model.zip", data=data, params={"policy": {"weight": harm}})
+    with pytest.raises(agents.SavedAgentError, match="saved by an earlier version, .* train"):
+        evaluated_again(folder, episodes=1, seed=7)
+    config = json.loads((folder / "config.json").read_text())
+    config["env"]["id"] = "harmful:Some-v0"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="the module 'harmful' is imported, .* pass --import-env"):
+        evaluated_again(folder, episodes=1, seed=7)
+    assert not marker.exists()
 
 
 def test_runs_of_earlier_versions_are_not_taken_for_finished(finished, tmp_path, capsys):

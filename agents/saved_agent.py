@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from agents.agent_class import own_arguments
 from agents.agent_settings import PolicyUpdate
 from agents.batch import Measurement
 from agents.changed_settings import argument_value, policy_name
 from agents.exchanged_env import is_normalized
-from agents.saving.agent_class import own_arguments
 from agents.saving.archive import Contents, SavedAgentError, read_archive, shown, write_archive
 from agents.saving.data_values import ValueReader, ValueWriter
 from agents.saving.learned_state import (

@@ -17,8 +17,8 @@ from safetensors.torch import save as tensor_bytes
 
 import agents
 from agents.named_agents import NAMED_AGENTS
+from agents.saved_agent import resume_random_numbers
 from agents.saving.archive import DOCUMENT, TENSORS
-from agents.saving.saved_agent import resume_random_numbers
 
 INTEGRATOR = "Safe/DoubleIntegrator-v0"
 SMALL = {"n_steps": 32, "n_epochs": 1, "batch_size": 32, "policy_kwargs": {"net_arch": [8]}}

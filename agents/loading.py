@@ -11,6 +11,7 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.agent_class import class_of_file, own_argument_names, root_of
 from agents.changed_settings import (
     argument_value,
     change,
@@ -18,11 +19,10 @@ from agents.changed_settings import (
     same_value,
 )
 from agents.cost_limits import schedule_of
-from agents.saving.agent_class import class_of_file, own_argument_names, root_of
+from agents.saved_agent import SavedAgent
 from agents.saving.allocation_limit import AllocationLimit
 from agents.saving.archive import SavedAgentError
 from agents.saving.data_values import Code
-from agents.saving.saved_agent import SavedAgent
 from agents.shared_arguments import check_memory, check_shared, checked_device
 from agents.training_env import (
     AnyEnv,
