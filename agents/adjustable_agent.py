@@ -150,7 +150,8 @@ class AdjustableAgent(OnPolicyAlgorithm):
         from others and from Stable-Baselines3. The optimizer and the duals start anew.
 
         A source from Stable-Baselines3 acts on raw observations. The agent then does so too, unless
-        `vec_normalize` says how they were standardized: its statistics become the agent's.
+        `vec_normalize` says how they were standardized: its statistics become the agent's. An agent
+        that is itself behind a VecNormalize takes only sources that saw the same as it does.
 
         Args:
             source: an agent, a model such as Stable-Baselines3's PPO or A2C, or the path of the

@@ -17,7 +17,13 @@ import torch
 from agents.agent_settings import at_start_only
 from agents.cost_limits import checked_schedule
 from agents.data_objects import FORMS
-from agents.shared_arguments import WITHOUT_EFFECT, check_shared, checked_device, without_no_ops
+from agents.shared_arguments import (
+    WITHOUT_EFFECT,
+    check_memory,
+    check_shared,
+    checked_device,
+    without_no_ops,
+)
 from agents.training_env import (
     advantage_discount,
     declared_limits_of,
@@ -176,6 +182,12 @@ def _seed(agent: AdjustableAgent, value: Any) -> Act:
     return _setting(agent, "seed", value, lambda: agent.set_random_seed(value))
 
 
+def _n_steps(agent: AdjustableAgent, value: Any) -> Act:
+    rows = int(value) * agent.n_envs
+    check_memory(rows, agent.observation_space, 1 + len(agent.constraints))
+    return _setting(agent, "n_steps", int(value))
+
+
 def _stats_window_size(agent: AdjustableAgent, value: Any) -> Act:
     def resize() -> None:
         for name in ("ep_info_buffer", "ep_success_buffer"):
@@ -225,6 +237,7 @@ PREPARING: Mapping[str, Callable[[Any, Any], Act]] = {
     "gamma": _gamma,
     "cost_gamma": _cost_gamma,
     "seed": _seed,
+    "n_steps": _n_steps,
     "stats_window_size": _stats_window_size,
     "device": _device,
 }

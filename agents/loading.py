@@ -23,7 +23,7 @@ from agents.saved_agent import SavedAgent
 from agents.saving.allocation_limit import AllocationLimit
 from agents.saving.archive import SavedAgentError
 from agents.saving.data_values import Code
-from agents.shared_arguments import checked_device
+from agents.shared_arguments import check_memory, check_shared, checked_device
 from agents.training_env import (
     AnyEnv,
     advantage_discount,
@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 SPACES = ("observation_space", "action_space")
 # Attributes of Stable-Baselines3 that scripts replace by habit, and that are never in a file.
 HABITS = ("lr_schedule", "clip_range", "clip_range_vf", "action_noise", "buffer_size")
-BROKEN_SETTINGS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError)
+MOST_COPIES = 4096  # of an environment, that are made because a file says so
+BROKEN_SETTINGS = (
+    *(TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError),
+    *(AttributeError, AssertionError),  # of Stable-Baselines3's policies
+)
 
 
 def load_agent(
@@ -111,6 +115,11 @@ def _environments(
         return None
     n_envs = saved.number_of_envs()
     if isinstance(env, str):
+        if n_envs > MOST_COPIES and "n_envs" not in changes:
+            raise SavedAgentError(
+                f"{saved.shown} asks for {n_envs:,} copies of {env}; pass n_envs to load if you "
+                "want as many"
+            )
         n_envs = changes.pop("n_envs", n_envs)
     prepared = as_vec_env(env, n_envs, saved.constraints())
     venv: VecEnv = kind._wrap_env(prepared)
@@ -150,6 +159,7 @@ def _made(
     later: dict[str, Any] = {
         name: arguments.pop(name) for name in ("seed", "verbose") if name in arguments
     }
+    check_shared(later)
     taken = inspect.signature(kind).parameters
     takes_all = any(one.kind is one.VAR_KEYWORD for one in taken.values())
     passed = {name: v for name, v in arguments.items() if takes_all or name in taken}
@@ -171,6 +181,7 @@ def _made(
         observations_normalized=saved.part("observations_normalized", bool),
         limit_schedule=schedule,
     )
+    check_memory(agent.n_steps * agent.n_envs, agent.observation_space, 1 + len(agent.constraints))
     lowest = lowest_discount(agent.constraints)
     agent.gamma = advantage_discount(arguments.get("gamma"), agent.reward_discount)
     agent.cost_gamma = advantage_discount(arguments.get("cost_gamma"), lowest)

@@ -35,6 +35,7 @@ COUNTERS = (
     *("_total_timesteps", "_num_timesteps_at_start"),
 )
 NOT_ARGUMENTS = ("device", "policy_kwargs", "n_envs")  # of the machine, or parts of their own
+MOST_ENVS = 10**6  # that an agent may have stepped
 CODE_ALLOWED = ("policy", "observation_space", "action_space")  # besides single arguments
 # What `exclude` may name, and what the file holds instead.
 EXCLUDABLE: Mapping[str, Any] = {
@@ -155,7 +156,10 @@ class SavedAgent:
     def constraints(self) -> tuple[ConstraintSpec, ...]:
         """Return the constraints with the limits that were in force."""
         try:
-            return tuple(ConstraintSpec(*given) for given in self.part("constraints", list))
+            given = self.part("constraints", list)
+            if not all(isinstance(name, str) for name, *_ in given):
+                raise TypeError("a name is no text")
+            return tuple(ConstraintSpec(*one) for one in given)
         except (TypeError, ValueError) as error:
             raise SavedAgentError(
                 f"the constraints in {self.shown} are not valid: {error}"
@@ -164,7 +168,7 @@ class SavedAgent:
     def number_of_envs(self) -> int:
         """Return how many environments the agent stepped."""
         count = self.part("n_envs", int)
-        if count < 1:
+        if not 1 <= count <= MOST_ENVS:
             raise SavedAgentError(f"n_envs in {self.shown} is {count}")
         return int(count)
 
@@ -218,7 +222,10 @@ class SavedAgent:
         self._restore_update(agent._update)
         vars(agent).update(self.counters())
         agent._current_progress_remaining = self.progress()
-        agent.episodes.last = self.measured(len(agent.constraints))
+        agent.episodes.last = last = self.measured(len(agent.constraints))
+        follows = agent.limit_schedule is not None
+        if last is not None and not follows and (last.limits != agent.cost_limit).any():
+            agent.episodes.measure_again()  # the limits were changed after the last update
 
     def _restore_update(self, update: PolicyUpdate) -> None:
         state = self.part("update", dict)
@@ -226,7 +233,10 @@ class SavedAgent:
         try:
             update.load_state(state)
             log = update.log()
-        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        except (
+            *(AttributeError, LookupError, TypeError, ValueError, RuntimeError),
+            ArithmeticError,
+        ) as error:
             raise SavedAgentError(
                 f"what the agent remembers cannot be read from {self.shown}: {error!r}"
             ) from error

@@ -67,6 +67,9 @@ def check_shared(arguments: Mapping[str, Any]) -> None:
             check_whole(name, arguments[name], low=low)
     if arguments.get("seed") is not None:
         check_whole("seed", arguments["seed"], low=0)
+    folder = arguments.get("tensorboard_log")
+    if folder is not None and not isinstance(folder, str | os.PathLike):
+        raise ValueError(f"tensorboard_log is {folder!r}; pass the path of a folder, or None")
     if arguments.get("learning_rate") is not None:
         check_learning_rate(arguments["learning_rate"])
 

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.action_scaling import ActionScaling
@@ -26,10 +25,11 @@ from agents.actor_critic import MlpPolicy
 from agents.changed_settings import same_value
 from agents.critics import StackedCritics
 from agents.loading import any_agent
-from agents.observation_normalizer import CLIP, ObservationNormalizer
+from agents.observation_normalizer import ObservationNormalizer
 from agents.saving.archive import SavedAgentError
 from agents.saving.data_values import ValueWriter
 from agents.saving.sb3_weights import is_agent_file, sb3_weights
+from agents.source_standardization import check_known, standardization
 
 if TYPE_CHECKING:
     from agents.adjustable_agent import AdjustableAgent
@@ -41,6 +41,7 @@ CHECKED_OTHERWISE = {  # arguments of policies, by the shapes and classes that t
     *("features_extractor_class", "normalize_images", "ortho_init", "log_std_init"),
     *("optimizer_class", "optimizer_kwargs", "share_features_extractor"),
 }
+LIBRARIES = ("stable_baselines3", "sb3_contrib")
 USUAL_ACTIVATION = "torch.nn.modules.activation.Tanh"  # of Stable-Baselines3's policies
 
 
@@ -83,6 +84,7 @@ def _source(agent: AdjustableAgent, source: Any, vec_normalize: VecNormalize | N
         if isinstance(source.policy, MlpPolicy):
             return _of_agent(agent, source, vec_normalize)
         given = source.get_vec_normalize_env() if vec_normalize is None else vec_normalize
+        check_known(vars(source), given)
         names = {
             "activation_fn": _full_name(source.policy.activation_fn),
             "features_extractor_class": _full_name(source.policy.features_extractor_class),
@@ -100,6 +102,8 @@ def _source(agent: AdjustableAgent, source: Any, vec_normalize: VecNormalize | N
     kwargs = weights.settings.get("policy_kwargs")
     kwargs = kwargs if isinstance(kwargs, dict) else {}
     _check_range(agent.action_space, weights.settings.get("action_space"))
+    check_known(weights.settings, vec_normalize)
+    _check_policy_class(weights.settings.get("policy_class"))
     names = {"activation_fn": USUAL_ACTIVATION, **weights.classes}
     images = bool(kwargs.get("normalize_images", True))
     return _of_sb3(agent, weights.tensors, names, images, vec_normalize)
@@ -108,19 +112,18 @@ def _source(agent: AdjustableAgent, source: Any, vec_normalize: VecNormalize | N
 def _of_agent(agent: AdjustableAgent, source: Any, vec_normalize: VecNormalize | None) -> Source:
     policy: MlpPolicy = source.policy
     normalizer = copy.deepcopy(policy.normalizer)
-    if vec_normalize is not None and normalizer.active:
+    if vec_normalize is not None and vec_normalize.norm_obs and normalizer.active:
         raise ValueError(
             "vec_normalize is given, but the source standardizes observations itself; leave it out"
         )
-    if vec_normalize is None and source.observations_normalized:
+    if vec_normalize is None:
         vec_normalize = source.get_vec_normalize_env()
-        if vec_normalize is None:
-            raise ValueError(
-                "the source was trained on observations that a VecNormalize standardized; pass it "
-                "as vec_normalize"
-            )
-    if vec_normalize is not None:
-        normalizer = _normalizer_from(agent, vec_normalize)
+    if source.observations_normalized and (vec_normalize is None or not vec_normalize.norm_obs):
+        raise ValueError(
+            "the source was trained on observations that a VecNormalize standardized; pass it as "
+            "vec_normalize"
+        )
+    normalizer = standardization(agent, vec_normalize, normalizer)
     _check_arguments(agent, source)
     rewards_kept = vec_normalize is None or not vec_normalize.norm_reward
     return Source(
@@ -149,9 +152,8 @@ def _of_sb3(
         raise SavedAgentError(
             "the source has no actor of PPO's form; weights can be taken over from PPO, A2C or TRPO"
         )
-    normalizer = ObservationNormalizer(agent.observation_space, enabled=False)
-    if vec_normalize is not None and vec_normalize.norm_obs:
-        normalizer = _normalizer_from(agent, vec_normalize)
+    raw = ObservationNormalizer(agent.observation_space, enabled=False)
+    normalizer = standardization(agent, vec_normalize, raw)
     return Source(
         tensors,
         classes,
@@ -163,27 +165,14 @@ def _of_sb3(
     )
 
 
-def _normalizer_from(agent: AdjustableAgent, given: VecNormalize) -> ObservationNormalizer:
-    """Return the statistics of a VecNormalize, (x - mean) / sqrt(variance + epsilon)."""
-    normalizer = ObservationNormalizer(agent.observation_space, True, agent.policy.normalize_images)
-    moments = given.obs_rms if isinstance(given.obs_rms, dict) else {"": given.obs_rms}
-    if moments.keys() != normalizer.slices.keys():
+def _check_policy_class(described: Any) -> None:
+    """Refuse a class of one's own, whose file does not tell what it adds to its arguments."""
+    module = described.get("__module__") if isinstance(described, dict) else None
+    if isinstance(module, str) and module.partition(".")[0] not in LIBRARIES:
         raise ValueError(
-            f"the VecNormalize standardizes {sorted(moments)}, and an agent "
-            f"{sorted(normalizer.slices)}; the same observations have to be standardized"
+            f"the policy of the source is a class of {module[:80]}, and the file does not tell "
+            "what it does; load the model with its own class, and pass the model"
         )
-    if given.clip_obs != CLIP:
-        raise ValueError(
-            f"the VecNormalize clips observations at {given.clip_obs} deviations, and an agent at "
-            f"{CLIP}; the policies would differ"
-        )
-    ordered: list[RunningMeanStd] = [moments[key] for key in normalizer.slices]
-    normalizer.set_moments(
-        np.concatenate([one.mean.ravel() for one in ordered]),
-        np.sqrt(np.concatenate([one.var.ravel() for one in ordered]) + given.epsilon),
-        float(ordered[0].count),
-    )
-    return normalizer
 
 
 def _check_spaces(agent: AdjustableAgent, source: OnPolicyAlgorithm) -> None:

@@ -74,5 +74,5 @@ def _classes(policy_kwargs: Any) -> dict[str, str]:
     """Return the names of classes, which stand as text beside the pickle of the arguments."""
     if not isinstance(policy_kwargs, dict):
         return {}
-    matches = {k: re.fullmatch(r"<class '([\w.]+)'>", str(v)) for k, v in policy_kwargs.items()}
+    matches = {k: re.fullmatch(r"<class '(.+)'>", str(v)) for k, v in policy_kwargs.items()}
     return {key: match[1] for key, match in matches.items() if match is not None}

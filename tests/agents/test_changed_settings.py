@@ -230,11 +230,33 @@ def test_the_first_multiplier_can_change_before_the_first_update(name):
     assert torch.equal(after_learning(agent), after_learning(fresh))
 
 
+def test_a_limit_that_changed_after_the_last_update_still_counts_after_loading():
+    """Without an ended episode, the last measurement is repeated against the new limit."""
+    agent = made("PPOLag").learn(60)
+    last = agent.episodes.last
+    agent.cost_limit = 7.0
+    loaded = copied(agent)
+    for one in (agent, loaded):
+        one.episodes._fresh.clear()
+        measured = one.episodes.measure(one.cost_limit)
+        np.testing.assert_array_equal(measured.costs, last.costs)
+        assert measured.limits.tolist() == [7.0]
+
+
+def test_a_rollout_that_does_not_fit_into_the_memory_is_refused():
+    agent = made("PPOLag")
+    before = agent.n_steps
+    with pytest.raises(ValueError, match="needs about .* GiB .*; pass a smaller n_steps"):
+        agent.n_steps = 10**12
+    assert agent.n_steps == before
+
+
 INVALID = {
     **{"gamma": 2, "cost_gamma": -0.1, "n_steps": -1, "gae_lambda": 5, "cost_gae_lambda": "a"},
     **{"learning_rate": "fast", "stats_window_size": 0, "verbose": -1, "seed": "x"},
     **{"device": "nonsense", "cost_limit": [1.0, 2.0], "clip_range": 0.0, "batch_size": 0},
     **{"n_epochs": 0, "multiplier_lr": -1.0, "multiplier_optimizer": "sgd", "max_grad_norm": 0},
+    **{"tensorboard_log": 3},
     **{"normalize_advantage": "both", "target_kl": -1.0, "vf_coef": -1.0, "n_envs": 0},
 }
 

@@ -307,11 +307,26 @@ def test_networks_that_would_fill_the_memory(parts, net_arch):
         (("class", "name"), "NoAgent", "was saved by NoAgent, not by PPOALM"),
         (("reward_discount",), "x", "'reward_discount' in the file is a str"),
         (("class",), "PPOALM", "was saved by None, not by PPOALM"),
+        (("constraints", 0, 0), {"a": 1}, "constraints in the file are not valid: a name is no"),
+        (("n_envs",), 10**12, "n_envs in the file is 1000000000000"),
+        (("arguments", "n_steps"), 10**12, "rollout of .* needs about .* GiB"),
+        (("arguments", "seed"), "x", "seed is 'x'"),
+        (("arguments", "verbose"), [], r"verbose is \[\]"),
+        (("arguments", "tensorboard_log"), 3, "tensorboard_log is 3; pass the path of a folder"),
+        (("update", "units", "updates"), {"$": "float", "value": "inf"}, "agent remembers cannot"),
+        (("policy",), "CnnPolicy", "settings in the file cannot be used"),
     ],
 )
 def test_settings_that_cannot_be(parts, place, value, message):
     document, tensors = parts
     refused((changed(document, place, value), tensors), message)
+
+
+def test_a_file_does_not_decide_on_thousands_of_environments(parts):
+    document, tensors = parts
+    document["n_envs"] = 5000
+    with pytest.raises(agents.SavedAgentError, match="asks for 5,000 copies of Safe/.*; pass n_en"):
+        agents.load(file_of(document, tensors), env="Safe/CliffWorld-v0")
 
 
 def test_classes_that_are_not_known(parts):

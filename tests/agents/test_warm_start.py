@@ -1,5 +1,6 @@
 """A warm-started agent acts as its source does, on the same raw observations."""
 
+import copy
 import io
 
 import gymnasium as gym
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.save_util import save_to_zip_file
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -160,6 +162,40 @@ def test_statistics_of_a_vec_normalize_are_taken_over(form):
     agent.learn(64)
 
 
+def test_a_forgotten_vec_normalize_is_asked_for():
+    """Neither a file nor the model loaded from it holds the statistics, but both know of them."""
+    venv = VecNormalize(DummyVecEnv([Bounds]))
+    file = as_file(sb3(venv))
+    agent = agents.PPOLag("MlpPolicy", Bounds(), cost_limit=1.0, **SMALL)
+    for source in (file, PPO.load(file)):
+        file.seek(0)
+        with pytest.raises(ValueError, match="trained behind a VecNormalize, .* as vec_normalize"):
+            agent.warm_start(source)
+    unscaled = VecNormalize(DummyVecEnv([Bounds]), norm_obs=False)
+    model = sb3(unscaled)
+    assert_acts_alike(model, agent.warm_start(as_file(model), unscaled), Bounds())
+
+
+def test_no_observation_is_standardized_twice():
+    """An agent behind a VecNormalize acts as the source on what that one returns, or refuses."""
+    env = Bounds()
+    venv = VecNormalize(DummyVecEnv([lambda: env]))
+    model = sb3(venv).learn(256)
+    behind = VecNormalize(DummyVecEnv([Bounds]))
+    behind.obs_rms = copy.deepcopy(venv.obs_rms)
+    agent = agents.PPOLag("MlpPolicy", behind, cost_limit=1.0, **SMALL).warm_start(model)
+    seen = venv.normalize_obs(observations(env))
+    found, expected = (one.predict(seen, deterministic=True)[0] for one in (agent, model))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+    own = agents.PPOLag("MlpPolicy", env, cost_limit=1.0, **SMALL).learn(64)
+    other = VecNormalize(DummyVecEnv([Bounds]))
+    agent = agents.PPOLag("MlpPolicy", other, cost_limit=1.0, **SMALL)
+    for source in (model, own, sb3(env)):
+        with pytest.raises(ValueError, match="the source saw them otherwise; make the agent on"):
+            agent.warm_start(source)
+
+
 def test_a_vec_normalize_that_clips_elsewhere_is_refused():
     venv = VecNormalize(DummyVecEnv([Bounds]), clip_obs=5.0)
     agent = agents.PPOLag("MlpPolicy", Bounds(), cost_limit=1.0, **SMALL)
@@ -234,11 +270,25 @@ def test_scpo_takes_over_what_adds_to_the_same_controller():
         agents.PPOLag("MlpPolicy", INTEGRATOR, **SMALL).warm_start(source)
 
 
+class OwnPolicy(ActorCriticPolicy):
+    """Has an activation function that is not among the arguments in its file."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **(kwargs | {"activation_fn": torch.nn.ReLU}))
+
+
 def refusals():
     env = Bounds()
     relu = {"policy_kwargs": NET | {"activation_fn": torch.nn.ReLU}}
     yield sb3(env, **relu), "activation_fn of the source is .*ReLU, and the agent's is .*Tanh; make"
     yield as_file(sb3(env, **relu)), "activation_fn of the source is .*ReLU"
+
+    class Local(torch.nn.ReLU):
+        """Its name holds <locals>."""
+
+    local = {"policy_kwargs": NET | {"activation_fn": Local}}
+    yield as_file(sb3(env, **local)), "activation_fn of the source is .*<locals>.Local"
+    yield as_file(sb3(env, policy=OwnPolicy)), "policy of the source is a class of .*test_warm"
     wide = {"policy_kwargs": {"net_arch": [64]}}
     yield (
         as_file(sb3(env, **wide)),
