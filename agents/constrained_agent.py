@@ -246,9 +246,10 @@ class ConstrainedAgent(AdjustableAgent):
         rollout, policy = Rollout(), self.policy
         seen = policy.normalizer.standardize(self._last_obs)
         callback.on_rollout_start()
-        for _ in range(n_rollout_steps):
+        for n_steps in range(1, n_rollout_steps + 1):  # noqa: B007 callbacks look the name up
             with torch.no_grad():
-                actions = policy.sample_actions(obs_as_tensor(seen, self.device)).cpu().numpy()
+                obs_tensor = obs_as_tensor(seen, self.device)
+                actions = policy.sample_actions(obs_tensor).cpu().numpy()
             clipped_actions = policy.action_scaling.to_environment(actions)
             new_obs, fresh, rewards, dones, infos, stepped = step_of(env, clipped_actions)
             self.num_timesteps += int(np.count_nonzero(stepped))

@@ -54,11 +54,9 @@ def check_learning_rate(value: Any) -> None:
 
 def check_shared(arguments: Mapping[str, Any]) -> None:
     """Raise ValueError if one of the given shared arguments is out of range."""
-    for name in ("gamma", "cost_gamma"):
-        if arguments.get(name) is not None:
-            check_number(name, arguments[name], low=0.0, high=1.0)
-    for name in ("gae_lambda", "cost_gae_lambda"):
-        if name in arguments:
+    for name in ("gamma", "cost_gamma", "gae_lambda", "cost_gae_lambda"):
+        can_be_none = name.endswith("gamma")  # the declared discount
+        if name in arguments and not (can_be_none and arguments[name] is None):
             check_number(name, arguments[name], low=0.0, high=1.0)
     if "normalize_observation" in arguments:
         check_flag("normalize_observation", arguments["normalize_observation"])
