@@ -53,14 +53,18 @@ class PriceUnits:
         return np.where(free, 0.0, measured.violation / np.where(free, 1.0, size))
 
     def price_unit(self) -> np.ndarray:
-        """Return u, (m,): reward per cost; 0 for a cost whose advantage has not varied."""
+        """Return u, (m,): reward per cost; 0 for a cost whose advantage has not varied.
+
+        A reward that has not varied counts as 1.
+        """
         reward, costs = np.sqrt(self._squares[0]), np.sqrt(self._squares[1:])
+        reward = reward if self.is_rewarded else 1.0
         known = costs > 0.0
         return np.where(known, reward / np.where(known, costs, 1.0), 0.0)
 
     @property
     def is_rewarded(self) -> bool:
-        """Whether the advantage of the reward has ever varied; if not, costs have no price."""
+        """Whether the advantage of the reward has ever varied."""
         return bool(self._squares[0] > 0.0)
 
     def state(self) -> dict[str, Any]:

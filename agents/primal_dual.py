@@ -7,6 +7,7 @@ numbers (`agents.price_units`).
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -142,12 +143,17 @@ class AdvantageScaling:
 
 
 class PrimalDual:
-    """An update of the policy from a primal and a dual."""
+    """An update of the policy from a primal and a dual.
+
+    Until a reward has varied, prices have no unit: the dual prices the costs against each other
+    alone, and it starts anew when the first rewards come.
+    """
 
     def __init__(
         self, scaling: AdvantageScaling, primal: Primal, dual: Dual, units: PriceUnits
     ) -> None:
         self._scaling, self._primal, self._dual, self._units = scaling, primal, dual, units
+        self._start = copy.deepcopy(dual.state())
 
     def update(
         self,
@@ -157,16 +163,13 @@ class PrimalDual:
         progress_remaining: float,
     ) -> dict[str, float]:
         """Update the dual with what was measured, and improve the policy."""
+        was_rewarded = self._units.is_rewarded
         self._units.track(batch.advantages)
+        if self._units.is_rewarded and not was_rewarded:
+            self._dual.load_state(copy.deepcopy(self._start))
         violation = None if measured is None else self._units.relative(measured)
-        unit = self._units.price_unit()
-        weights = self._dual.weights()
-        if self._units.is_rewarded:
-            self._dual.update(violation, unit)
-            weights = self._dual.weights()
-        elif violation is not None:  # no reward so far: any price above 0 is right
-            weights = np.where(violation > 0, 1.0, 0.0)
-        advantage = self._scaling.combine(batch.advantages, weights)
+        self._dual.update(violation, self._units.price_unit())
+        advantage = self._scaling.combine(batch.advantages, self._dual.weights())
         return self._primal.improve(policy, batch, advantage, progress_remaining)
 
     def log(self) -> dict[str, np.ndarray]:

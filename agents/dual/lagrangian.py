@@ -119,6 +119,7 @@ class Lagrangian:
         self._multiplier = np.array(state["multiplier"], dtype=np.float64)
         self._weights = np.array(state["weights"], dtype=np.float64)
         self._started = np.array(state["started"], dtype=np.bool_)
+        self._optimizer.state.clear()
         if self.multiplier_optimizer == "adam":
             moments = {n: torch.as_tensor(np.array(v)) for n, v in state["moments"].items()}
             self._optimizer.state[self._moved].update(moments)

@@ -294,17 +294,32 @@ def test_price_units_are_ratios_of_deviations():
     assert never.price_unit().tolist() == [0.0]
 
 
-def test_without_reward_the_violated_costs_are_reduced():
-    """The multipliers wait: what they will have to be is not known yet."""
-    primal = KeepAdvantage()
-    nothing = torch.empty(0)
-    dual = AugmentedLagrangian(num_constraints=2)
+def without_reward(dual, updates=3):
+    """Update on costs alone; return the parts, what they updated last, and the last advantage."""
+    primal, nothing = KeepAdvantage(), torch.empty(0)
     parts = PrimalDual(AdvantageScaling(), primal, dual, PriceUnits(2))
     advantages = ADVANTAGES * torch.tensor([0.0, 1.0, 1.0])
-    parts.update(None, Batch(nothing, nothing, nothing, advantages, nothing), MEASURED, 1.0)
-    cost = advantages[:, 1].numpy()
-    np.testing.assert_allclose(primal.advantage, -(cost - cost.mean()) / cost.std(), rtol=1e-6)
-    assert not parts.log()["weight"].any()
+    for _ in range(updates):
+        parts.update(None, Batch(nothing, nothing, nothing, advantages, nothing), MEASURED, 1.0)
+    return parts, primal
+
+
+@pytest.mark.parametrize("name", ["ascent", "adam", "pid", "alm"])
+def test_without_reward_the_violated_costs_are_reduced(name):
+    """Then the first rewards come, and the dual starts anew: their unit is known now."""
+    parts, primal = without_reward(DUALS[name]())
+    assert float(primal.advantage @ ADVANTAGES[:, 1]) < 0
+    assert parts.log()["weight"][0] > 0
+    nothing = torch.empty(0)
+    parts.update(None, Batch(nothing, nothing, nothing, ADVANTAGES, nothing), MEASURED, 1.0)
+    fresh, units = DUALS[name](), parts._units
+    fresh.update(np.array([1.0, -0.8]), units.price_unit())
+    np.testing.assert_allclose(parts.log()["weight"], fresh.weights())
+
+
+def test_without_reward_and_dual_nothing_is_learned():
+    _, primal = without_reward(NoDual(2))
+    assert not primal.advantage.any()
 
 
 @pytest.mark.parametrize("kind", [Lagrangian, PID, AugmentedLagrangian])
