@@ -184,14 +184,9 @@ class SCPO(ConstrainedAgent):
         """Give the update its policy and validation: the update, a limit or the environment is new.
 
         Raises:
-            ValueError: if the settings lack an expert, or observations are standardized elsewhere.
+            ValueError: if observations are standardized elsewhere.
         """
         safety = make_part(SafetySettings, self.settings)
-        if self.settings["objective"] == "imitation" and safety.expert is None:
-            raise ValueError(
-                "the objective is 'imitation' but expert is None; pass a model or controller "
-                "with Stable-Baselines3's predict"
-            )
         if self.env is None:
             return
         normalizer = unwrap_vec_normalize(self.env)

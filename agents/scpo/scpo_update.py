@@ -126,11 +126,8 @@ class ScpoUpdate:
     def begin(self) -> int:
         """Measure the policy unless that was done, and return the environment steps to count.
 
-        A state that was saved or handed over is measured again, and goes on if the constraints are
-        the same; otherwise the validation or the policy has changed, and counts from here.
-
-        If it is the policy whose state was loaded, and it measures as it did then, all goes on as
-        if it had not been interrupted: nothing new was learned, and the steps do not count.
+        A policy whose state was loaded is measured again. If it measures as it did then, all goes
+        on as if it had not been interrupted: nothing new was learned, and the steps do not count.
 
         Raises:
             InfeasibleStartError: if it is not safe on the validation set.

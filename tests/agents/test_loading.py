@@ -19,7 +19,13 @@ from safe_envs import ConstraintSpec, LinearFeedback
 
 TREASURE, INTEGRATOR = "Safe/DeepSeaTreasure-v0", "Safe/DoubleIntegrator-v0"
 SMALL = {"n_steps": 64, "n_epochs": 1, "batch_size": 32, "policy_kwargs": {"net_arch": [8]}}
-SAFE = {"n_steps": 60, "n_epochs": 1, "actor_steps": 1, "policy_kwargs": {"width": 4, "blocks": 1}}
+SAFE = {
+    "n_envs": 1,
+    "n_steps": 60,
+    "n_epochs": 1,
+    "actor_steps": 1,
+    "policy_kwargs": {"width": 4, "blocks": 1},
+}
 VALIDATED = {"validation_states": 2, "validation_horizon": 5, "groups": 0}
 
 
