@@ -131,9 +131,15 @@ def at_start_only(recipe: Recipe) -> set[str]:
 
 
 @cache
+def _field_types(kind: type) -> dict[str, Any]:
+    """Return the types of a part's fields, which are text in its file."""
+    return get_type_hints(kind)
+
+
+@cache
 def held_parts(kind: type) -> dict[str, type]:
     """Return the fields of a part that hold another part: those whose type is a dataclass."""
-    types = get_type_hints(kind)
+    types = _field_types(kind)
     return {f.name: types[f.name] for f in fields(kind) if is_dataclass(types[f.name])}
 
 
@@ -167,7 +173,7 @@ def primal_dual(primal: type, dual: type, defaults: Mapping[str, Any] | None = N
 
 def _check_kinds(part: type, given: Mapping[str, Any]) -> None:
     """Raise ValueError if a field that is a whole number or a flag was given something else."""
-    types = get_type_hints(part)
+    types = _field_types(part)  # type: ignore[arg-type]  # classes can be hashed
     for one in own_fields(part):
         if one.name in given and types[one.name] is int:
             if not isinstance(given[one.name], int) or isinstance(given[one.name], bool):

@@ -48,6 +48,7 @@ gym.register("Toy-v0", Toy)
 BASE = {"n_steps": 20, "batch_size": 10, "n_epochs": 2, "policy_kwargs": {"net_arch": [4]}}
 SAFE = {
     **{"measure": "costs", "cost_limit": 30.0, "validation_states": 3, "n_steps": 20},
+    **{"n_envs": 1, "batch_size": 64, "learning_rate": 3e-4},
     **{"n_epochs": 2, "actor_steps": 3, "policy_kwargs": {"width": 4, "blocks": 1}},
     **{"actor_learning_rate": 0.01, "groups": 2},
 }
@@ -185,6 +186,7 @@ UNSEEN = {
     ("PPO", "normalize_advantage"),
     ("CPO", "violation_gain"),  # no step recovers here, however hard it is asked to
     ("SCPO", "max_tries"),  # one is enough here
+    ("SCPO", "bank_size"),
     ("SCPO", "validation_horizon"),
 }
 
@@ -408,7 +410,8 @@ def test_copies_are_made_when_an_id_is_given():
 def test_the_guarantee_of_scpo_is_measured_anew():
     """Under a limit that the policy does not meet on the validation set, learning is refused."""
     agent = made("SCPO").learn(200)
-    worst = agent.constraint_state()["max_validation"][0] + 30.0  # cost of the worst episode
+    # The cost of the worst episode, from the relative (cost - 30) / 30.
+    worst = 30.0 * (1.0 + agent.constraint_state()["max_validation"][0])
     agent.cost_limit = worst + 1e-6
     agent.learn(120)
     agent.cost_limit = 0.5 * worst
