@@ -166,7 +166,8 @@ def test_fisher_matrix_of_some_observations():
 def test_refuses_an_advantage_that_is_not_finite():
     policy = make_policy(SPACES[0])
     batch = sample_batch(policy, torch.randn(5, 3))
-    with pytest.raises(NonFiniteLossError, match="^the surrogate's gradient is not finite; check"):
+    message = "^the surrogate's gradient is not finite; look for rewards"
+    with pytest.raises(NonFiniteLossError, match=message):
         TrustRegionStep(CriticDescent()).improve(policy, batch, torch.full((5,), np.nan), 1.0)
 
 
