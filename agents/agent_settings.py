@@ -173,7 +173,7 @@ def primal_dual(primal: type, dual: type, defaults: Mapping[str, Any] | None = N
 
 def _check_kinds(part: type, given: Mapping[str, Any]) -> None:
     """Raise ValueError if a field that is a whole number or a flag was given something else."""
-    types = _field_types(part)  # type: ignore[arg-type]  # classes can be hashed
+    types = _field_types(part)
     for one in own_fields(part):
         if one.name in given and types[one.name] is int:
             if not isinstance(given[one.name], int) or isinstance(given[one.name], bool):

@@ -63,7 +63,7 @@ FROM = {
     "clip_range": {"learning_rate": 0.1},
     "armijo": {"actor_learning_rate": 0.3},
     "max_tries": {"cost_limit": 9.0, "actor_learning_rate": 0.1, "groups": 0},
-    "bank_size": {"cost_limit": 9.0, "actor_learning_rate": 0.1, "groups": 0},
+    "bank_size": {"cost_limit": 9.0, "actor_learning_rate": 0.1},
     "groups": {"cost_limit": 9.0, "actor_learning_rate": 0.1},
     "metric": {"cost_limit": 9.0, "actor_learning_rate": 0.1},
     "accept_measured": {"actor_learning_rate": 0.1},
@@ -186,7 +186,6 @@ UNSEEN = {
     ("PPO", "normalize_advantage"),
     ("CPO", "violation_gain"),  # no step recovers here, however hard it is asked to
     ("SCPO", "max_tries"),  # one is enough here
-    ("SCPO", "bank_size"),
     ("SCPO", "validation_horizon"),
 }
 
