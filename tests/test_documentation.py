@@ -32,6 +32,7 @@ for line in sys.stdin:
         for stream in (1, 2):
             os.dup2(os.open(script + f".{stream}", os.O_WRONLY | os.O_CREAT), stream)
         sys.argv, sys.path[0] = [script], os.path.dirname(script)
+        os.chdir(sys.path[0])  # snippets may write files
         runpy.run_path(script, run_name="__main__")
         sys.exit()
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
