@@ -71,7 +71,9 @@ class TrainingWatch:
         self._watch_limits(measured)
         if len(weights) == len(self._names):
             deviations = batch.advantages.double().std(0, correction=0).cpu().numpy()
-            shares = weights * deviations[1:] / max(deviations[0], np.finfo(float).tiny)
+            priced, reward = weights * deviations[1:], deviations[0]
+            alone = np.where(priced > 0, np.inf, 0.0)  # where no reward varies
+            shares = priced / reward if reward > 0 else alone
             self._window.append(_Seen(weights, shares, measured.violation))
             self._watch_prices()
 
