@@ -26,8 +26,16 @@ from agents.episode_sampling import (
     sample_episodes,
 )
 from agents.evaluation_result import EvaluationResult
+from agents.exchanged_env import is_normalized
 from agents.gymnasium_vec_env import GymnasiumVecEnv
-from agents.training_env import AnyEnv, Contract, as_vec_env, contract_of, undeclared_constraints
+from agents.training_env import (
+    AnyEnv,
+    Contract,
+    as_vec_env,
+    check_form,
+    contract_of,
+    undeclared_constraints,
+)
 from safe_envs.contract.argument_checks import check_count, check_whole
 from safe_envs.contract.cost_signal import ConstraintSpec, CostLimits
 
@@ -129,11 +137,7 @@ def copies_of(env: object, n_envs: int | None, episodes: int) -> int:
         TypeError: if `env` is not an environment.
         ValueError: if `n_envs` is given for something else than an id, or is not positive.
     """
-    if not isinstance(env, str | gym.Env | gym.vector.VectorEnv | VecEnv):
-        raise TypeError(
-            f"env is {env!r}; pass a Gymnasium id, an environment, a Gymnasium vector environment "
-            "or a VecEnv of Stable-Baselines3"
-        )
+    check_form(env)
     if n_envs is None:
         return min(episodes, MOST_COPIES)
     check_count(n_envs=n_envs)
@@ -290,8 +294,7 @@ def _trains_on_normalized(agent: object) -> bool | None:
     if not isinstance(agent, BaseAlgorithm):
         return None
     if agent.get_env() is not None:
-        trained = agent.get_vec_normalize_env()
-        return trained is not None and trained.norm_obs
+        return is_normalized(agent.get_env())
     if isinstance(agent, ConstrainedAgent) and agent.normalize_observation:
         return not agent.policy_kwargs["normalize_observation"]
     return None

@@ -148,6 +148,7 @@ def as_vec_env(
         TypeError: if it is none of these forms.
         ValueError: if there are no environments in it.
     """
+    check_form(env)
     if isinstance(env, str):
         return _made(env, n_envs, undeclared, {})
     if isinstance(env, gym.vector.VectorEnv):
@@ -156,14 +157,18 @@ def as_vec_env(
         if env.num_envs < 1:
             raise ValueError("the VecEnv has no environments; pass one with at least one")
         return env
-    if not isinstance(env, gym.Env):
+    if undeclared and not env.has_wrapper_attr("constraints"):
+        env = ConstrainedWrapper(env, undeclared)
+    return OwnObservations(env)
+
+
+def check_form(env: object) -> None:
+    """Raise TypeError unless this is an environment in one of the forms of `AnyEnv`."""
+    if not isinstance(env, AnyEnv):
         raise TypeError(
             f"env is {env!r}; pass a Gymnasium id, an environment, a Gymnasium vector environment "
             "or a VecEnv of Stable-Baselines3"
         )
-    if undeclared and not env.has_wrapper_attr("constraints"):
-        env = ConstrainedWrapper(env, undeclared)
-    return OwnObservations(env)
 
 
 def check_copies(env: AnyEnv | None, n_envs: int, default: int) -> None:

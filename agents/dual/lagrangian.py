@@ -89,8 +89,8 @@ class Lagrangian:
         self._moved.grad = torch.from_numpy(np.array(violation, dtype=np.float64))
         self._optimizer.step()
         moved = self._multiplier + price_unit * self._moved.numpy()
-        capped = price_unit > 0 if np.isfinite(self.max_multiplier) else np.zeros_like(moved, bool)
-        ceiling = np.where(capped, self.max_multiplier * np.where(capped, price_unit, 1.0), np.inf)
+        known = price_unit > 0  # the bound has no unit where the price has none
+        ceiling = np.where(known, self.max_multiplier * np.where(known, price_unit, 1.0), np.inf)
         self._multiplier = np.clip(moved, 0.0, ceiling)
         damped = self._multiplier + self.damping * price_unit * violation
         self._weights = np.clip(damped, 0.0, ceiling)

@@ -118,7 +118,7 @@ def default_hyperparameters(agent: str) -> dict[str, Any]:
 
 def _as_data(default: Any) -> Any:
     """Return a default as it is written in files of hyperparameters."""
-    return f"lin_{default.start:g}" if isinstance(default, LinearDecay) else default
+    return f"lin_{default.start!r}" if isinstance(default, LinearDecay) else default
 
 
 def takes_parameters(agent: str) -> bool:
