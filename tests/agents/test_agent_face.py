@@ -14,34 +14,24 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 import agents
 from agents.gymnasium_vec_env import GymnasiumVecEnv
 from safe_envs import ConstraintSpec
+from tests.agents.sampled_env import SampledEnv
 
 SMALL = {"n_steps": 64, "batch_size": 32, "n_epochs": 2}
 ID = "Safe/DoubleIntegrator-v0"
 CONSTRAINED = ["PPOLag", "PPOALM", "PPOPID", "SPMALag", "SPMAALM"]
 
 
-class SpacesEnv(gym.Env):
-    """Random observations of any space, any actions; costs 0.5 a step, in info or as a sixth."""
-
-    def __init__(self, observation_space, action_space, six=False):
-        self.observation_space, self.action_space = observation_space, action_space
-        self.six = six
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
-        self.steps = 0
-        return self.observation_space.sample(), {"cost": 0.0}
+class SixValues(gym.Wrapper):
+    """The cost as the third of six values, not in info."""
 
     def step(self, action):
-        assert self.action_space.contains(action)
-        self.steps += 1
-        over = self.steps == 10
-        observation = self.observation_space.sample()
-        if self.six:
-            return observation, 1.0, 0.5, False, over, {}
-        return observation, 1.0, False, over, {"cost": 0.5}
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, info["cost"], terminated, truncated, {}
+
+
+def of_spaces(observation_space, action_space):
+    """Ten steps with reward 1 and cost 0.5 each."""
+    return SampledEnv(observation_space, action_space, 10, lambda action, step: (1.0, 0.5))
 
 
 BOX = gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
@@ -215,7 +205,7 @@ def test_logged_keys(per_constraint, tmp_path):
 
 def test_logged_costs_are_those_of_the_episodes(tmp_path):
     """Every episode of ten steps costs 5 and returns 10; the limit is 3."""
-    env = SpacesEnv(BOX, TWO_ACTIONS)
+    env = of_spaces(BOX, TWO_ACTIONS)
     agent = agents.PPOLag("MlpPolicy", env, cost_limit=3.0, **SMALL)
     agent.set_logger(configure(str(tmp_path), ["csv"]))
     agent.learn(128)
@@ -238,7 +228,7 @@ def test_logged_costs_are_those_of_the_episodes(tmp_path):
 )
 @pytest.mark.parametrize("name", ["PPOLag", "SPMAALM"])
 def test_observation_spaces(name, policy, space, tmp_path):
-    env = SpacesEnv(space, TWO_ACTIONS)
+    env = of_spaces(space, TWO_ACTIONS)
     agent = getattr(agents, name)(policy, env, cost_limit=1.0, seed=0, **SMALL)
     before = parameters(agent)
     agent.learn(64)
@@ -265,7 +255,7 @@ def test_observation_spaces(name, policy, space, tmp_path):
 @pytest.mark.parametrize("name", ["PPOLag", "SPMAALM"])
 def test_action_spaces(name, space):
     """The environment asserts that it is only given actions of its space."""
-    agent = getattr(agents, name)("MlpPolicy", SpacesEnv(BOX, space), cost_limit=1.0, **SMALL)
+    agent = getattr(agents, name)("MlpPolicy", of_spaces(BOX, space), cost_limit=1.0, **SMALL)
     agent.learn(128)
     action, _ = agent.predict(agent.env.reset())
     assert space.contains(action[0])
@@ -274,7 +264,9 @@ def test_action_spaces(name, space):
 @pytest.mark.parametrize("six", [False, True])
 def test_environments_that_declare_nothing(six):
     """A cost of 0.5 on each of ten steps, from info or from the third of six values."""
-    agent = agents.PPOLag("MlpPolicy", SpacesEnv(BOX, TWO_ACTIONS, six), cost_limit=3.0, **SMALL)
+    env = of_spaces(BOX, TWO_ACTIONS)
+    env = SixValues(env) if six else env
+    agent = agents.PPOLag("MlpPolicy", env, cost_limit=3.0, **SMALL)
     assert [c.name for c in agent.constraints] == ["cost"]
     assert agent.cost_limit.tolist() == [3.0]
     agent.learn(64)
@@ -351,7 +343,7 @@ def test_discounts_come_from_the_environment():
     agent = agents.PPOLag("MlpPolicy", "Safe/DeepSeaTreasure-v0", gamma=0.8, cost_gamma=0.7)
     assert (agent.gamma, agent.cost_gamma) == (0.8, 0.7)
     assert [c.discount for c in agent.constraints] == [0.9]
-    undiscounted = SpacesEnv(BOX, TWO_ACTIONS)
+    undiscounted = of_spaces(BOX, TWO_ACTIONS)
     undiscounted.constraints = (ConstraintSpec("harm", 1.0),)
     agent = agents.PPOLag("MlpPolicy", undiscounted)
     assert (agent.gamma, agent.cost_gamma) == (0.99, 0.99)

@@ -23,6 +23,7 @@ import agents
 from agents.controllers import LQRController
 from agents.episode_sampling import own_random_numbers
 from safe_envs import ConstraintSpec, CostSignalError, NonFiniteEnvError
+from tests.agents.sampled_env import SampledEnv
 
 INTEGRATOR = "Safe/DoubleIntegrator-v0"
 TREASURE = "Safe/DeepSeaTreasure-v0"  # short episodes
@@ -628,29 +629,9 @@ ACTIONS = [
 ]
 
 
-class SpacesEnv(gym.Env):
-    """Random observations of a space; the cost is the sum of the action's size."""
-
-    def __init__(self, observation_space, action_space):
-        self.observation_space, self.action_space = observation_space, action_space
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
-        self.t = 0
-        return self.observation_space.sample(), {}
-
-    def step(self, action):
-        assert self.action_space.contains(action)
-        self.t += 1
-        return (
-            self.observation_space.sample(),
-            0.0,
-            False,
-            self.t == 3,
-            {"cost": np.abs(action).sum()},
-        )
+def of_spaces(observations, actions):
+    """The cost is the sum of the action's size."""
+    return SampledEnv(observations, actions, 3, lambda action, step: (0.0, np.abs(action).sum()))
 
 
 @pytest.mark.parametrize("actions", ACTIONS, ids=lambda space: type(space).__name__)
@@ -658,9 +639,9 @@ class SpacesEnv(gym.Env):
     ("policy", "observations"), [("CnnPolicy", IMAGE), ("MultiInputPolicy", PARTS)]
 )
 def test_every_kind_of_space(policy, observations, actions):
-    agent = agents.PPOLag(policy, SpacesEnv(observations, actions), cost_limit=9.0, **SMALL)
-    result = agents.evaluate(agent, SpacesEnv(observations, actions), 3, seed=0)
-    env = SpacesEnv(observations, actions)  # and by hand
+    agent = agents.PPOLag(policy, of_spaces(observations, actions), cost_limit=9.0, **SMALL)
+    result = agents.evaluate(agent, of_spaces(observations, actions), 3, seed=0)
+    env = of_spaces(observations, actions)  # and by hand
     env_seed, seed = (np.random.SeedSequence(0).generate_state(2) >> 2).tolist()
     seen, costs = env.reset(seed=env_seed)[0], np.zeros(9)
     with own_random_numbers(agent, seed):

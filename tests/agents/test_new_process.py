@@ -11,6 +11,7 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import agents
+from tests.agents.sampled_env import SampledEnv
 
 ROOT = Path(__file__).parents[2]
 Box, Discrete = gym.spaces.Box, gym.spaces.Discrete
@@ -29,24 +30,9 @@ SPACES = {
 }
 
 
-class Sampled(gym.Env):
-    """Observations are samples of the space; the reward depends on the time."""
-
-    def __init__(self, observation_space, action_space):
-        self.observation_space, self.action_space = observation_space, action_space
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
-        self.steps = 0
-        return self.observation_space.sample(), {"cost": 0.0}
-
-    def step(self, action):
-        self.steps += 1
-        reward = float(self.steps % 3)
-        over = self.steps == 8
-        return self.observation_space.sample(), reward, False, over, {"cost": 0.5}
+def made(name):
+    observed, acted, _ = SPACES[name]
+    return SampledEnv(observed, acted, 8, lambda action, step: (float(step % 3), 0.5))
 
 
 SCRIPT = """
@@ -77,8 +63,8 @@ def played(tmp_path_factory):
     """Train and save an agent of each kind in three copies, and let a new process act."""
     folder = tmp_path_factory.mktemp("saved")
     here = {}
-    for name, (observed, acted, policy) in SPACES.items():
-        venv = DummyVecEnv([lambda o=observed, a=acted: Sampled(o, a)] * 3)
+    for name, (observed, _, policy) in SPACES.items():
+        venv = DummyVecEnv([lambda n=name: made(n)] * 3)
         agent = agents.PPOLag(
             policy, venv, cost_limit=3.0, n_steps=32, batch_size=32, n_epochs=2, seed=0
         )
@@ -110,8 +96,7 @@ def test_acts_as_before(name, played):
 @pytest.mark.parametrize("name", SPACES)
 def test_goes_on_with_another_number_of_environments(name, played):
     folder, here = played
-    observed, acted, _ = SPACES[name]
-    loaded = agents.load(folder / f"{name}.zip", env=Sampled(observed, acted))
+    loaded = agents.load(folder / f"{name}.zip", env=made(name))
     assert loaded.n_envs == 1
     np.testing.assert_allclose(
         loaded.predict(here[name][1], deterministic=True)[0], here[name][2], rtol=1e-6

@@ -14,32 +14,21 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
 from safe_envs import LinearFeedback
+from tests.agents.sampled_env import SampledEnv
 
 INTEGRATOR = "Safe/DoubleIntegrator-v0"
 NET = {"net_arch": {"pi": [16], "vf": [12, 8]}}
 SMALL = {"n_steps": 64, "n_epochs": 1, "batch_size": 32, "policy_kwargs": NET}
 
 
-class Bounds(gym.Env):
+def sampled(low=-1.0, high=1.0, observation_space=None, action_space=None):
     """Random observations of any space; actions in bounds of one's own."""
-
-    def __init__(self, low=-1.0, high=1.0, observation_space=None, action_space=None):
-        self.observation_space = observation_space or gym.spaces.Box(-5.0, 9.0, (3,), np.float32)
-        self.action_space = action_space or gym.spaces.Box(
-            np.float32(low), np.float32(high), (2,), np.float32
-        )
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
-        self.steps = 0
-        return self.observation_space.sample(), {"cost": 0.0}
-
-    def step(self, action):
-        self.steps += 1
-        cost = {"cost": float(np.mean(action) > 0)}
-        return self.observation_space.sample(), float(np.sum(action)), False, self.steps == 8, cost
+    return SampledEnv(
+        observation_space or gym.spaces.Box(-5.0, 9.0, (3,), np.float32),
+        action_space or gym.spaces.Box(np.float32(low), np.float32(high), (2,), np.float32),
+        8,
+        lambda action, step: (float(np.sum(action)), float(np.mean(action) > 0)),
+    )
 
 
 def sb3(env, kind=PPO, policy="MlpPolicy", **settings):
@@ -84,7 +73,7 @@ def assert_acts_alike(source, agent, env, seen_by_source=lambda raw: raw, varied
 )
 def test_from_stable_baselines3(bounds, form):
     """Also the deviations of the noise and the values of the rewards."""
-    env = Bounds(*bounds)
+    env = sampled(*bounds)
     middle, half = (np.add(*bounds) / 2, np.subtract(*bounds[::-1]) / 2)
     model = sb3(env)
     with torch.no_grad():  # actions within the bounds
@@ -118,7 +107,7 @@ def test_from_stable_baselines3(bounds, form):
     ],
 )
 def test_actions_of_any_kind(space):
-    env = Bounds(action_space=space)
+    env = sampled(action_space=space)
     model = sb3(env, A2C)
     agent = agents.PPOALM("MlpPolicy", env, cost_limit=1.0, **SMALL).warm_start(as_file(model))
     assert_acts_alike(model, agent, env)
@@ -131,7 +120,7 @@ DICT = gym.spaces.Dict({"place": gym.spaces.Box(-4.0, 4.0, (2,), np.float32), "l
 @pytest.mark.parametrize(("policy", "space"), [("CnnPolicy", IMAGE), ("MultiInputPolicy", DICT)])
 @pytest.mark.parametrize("shared", [True, False])
 def test_observations_of_any_kind(policy, space, shared):
-    env = Bounds(observation_space=space)
+    env = sampled(observation_space=space)
     kwargs = {"policy_kwargs": {"net_arch": [8], "share_features_extractor": shared}}
     model = sb3(env, policy=policy, **kwargs)
     agent = agents.PPOLag(policy, env, cost_limit=1.0, **(SMALL | kwargs)).warm_start(model)
@@ -148,7 +137,7 @@ def test_observations_of_any_kind(policy, space, shared):
 @pytest.mark.parametrize("form", ["model", "file"])
 def test_statistics_of_a_vec_normalize_are_taken_over(form):
     """A model knows them; a file does not, and they are passed."""
-    env = Bounds()
+    env = sampled()
     venv = VecNormalize(DummyVecEnv([lambda: env]), norm_reward=False)
     model = sb3(venv).learn(256)
     agent = agents.PPOLag("MlpPolicy", env, cost_limit=1.0, **SMALL)
@@ -164,24 +153,24 @@ def test_statistics_of_a_vec_normalize_are_taken_over(form):
 
 def test_a_forgotten_vec_normalize_is_asked_for():
     """Neither a file nor the model loaded from it holds the statistics, but both know of them."""
-    venv = VecNormalize(DummyVecEnv([Bounds]))
+    venv = VecNormalize(DummyVecEnv([sampled]))
     file = as_file(sb3(venv))
-    agent = agents.PPOLag("MlpPolicy", Bounds(), cost_limit=1.0, **SMALL)
+    agent = agents.PPOLag("MlpPolicy", sampled(), cost_limit=1.0, **SMALL)
     for source in (file, PPO.load(file)):
         file.seek(0)
         with pytest.raises(ValueError, match="trained behind a VecNormalize, .* as vec_normalize"):
             agent.warm_start(source)
-    unscaled = VecNormalize(DummyVecEnv([Bounds]), norm_obs=False)
+    unscaled = VecNormalize(DummyVecEnv([sampled]), norm_obs=False)
     model = sb3(unscaled)
-    assert_acts_alike(model, agent.warm_start(as_file(model), unscaled), Bounds())
+    assert_acts_alike(model, agent.warm_start(as_file(model), unscaled), sampled())
 
 
 def test_no_observation_is_standardized_twice():
     """An agent behind a VecNormalize acts as the source on what that one returns, or refuses."""
-    env = Bounds()
+    env = sampled()
     venv = VecNormalize(DummyVecEnv([lambda: env]))
     model = sb3(venv).learn(256)
-    behind = VecNormalize(DummyVecEnv([Bounds]))
+    behind = VecNormalize(DummyVecEnv([sampled]))
     behind.obs_rms = copy.deepcopy(venv.obs_rms)
     agent = agents.PPOLag("MlpPolicy", behind, cost_limit=1.0, **SMALL).warm_start(model)
     seen = venv.normalize_obs(observations(env))
@@ -189,7 +178,7 @@ def test_no_observation_is_standardized_twice():
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
     own = agents.PPOLag("MlpPolicy", env, cost_limit=1.0, **SMALL).learn(64)
-    other = VecNormalize(DummyVecEnv([Bounds]))
+    other = VecNormalize(DummyVecEnv([sampled]))
     agent = agents.PPOLag("MlpPolicy", other, cost_limit=1.0, **SMALL)
     for source in (model, own, sb3(env)):
         with pytest.raises(ValueError, match="the source saw them otherwise; make the agent on"):
@@ -197,8 +186,8 @@ def test_no_observation_is_standardized_twice():
 
 
 def test_a_vec_normalize_that_clips_elsewhere_is_refused():
-    venv = VecNormalize(DummyVecEnv([Bounds]), clip_obs=5.0)
-    agent = agents.PPOLag("MlpPolicy", Bounds(), cost_limit=1.0, **SMALL)
+    venv = VecNormalize(DummyVecEnv([sampled]), clip_obs=5.0)
+    agent = agents.PPOLag("MlpPolicy", sampled(), cost_limit=1.0, **SMALL)
     with pytest.raises(
         ValueError, match="clips observations at 5.0 deviations, and an agent at 10"
     ):
@@ -243,7 +232,7 @@ def test_the_critic_of_the_reward_alone_from_an_agent_with_other_constraints():
 
 
 def test_other_critics_start_anew():
-    source = sb3(Bounds(), policy_kwargs={"net_arch": {"pi": [16], "vf": [7]}})
+    source = sb3(sampled(), policy_kwargs={"net_arch": {"pi": [16], "vf": [7]}})
     agent = agents.PPOLag("MlpPolicy", source.env, cost_limit=1.0, **SMALL)
     before = agent.policy.value_net.weight.clone()
     agent.warm_start(source)
@@ -278,7 +267,7 @@ class OwnPolicy(ActorCriticPolicy):
 
 
 def refusals():
-    env = Bounds()
+    env = sampled()
     relu = {"policy_kwargs": NET | {"activation_fn": torch.nn.ReLU}}
     yield sb3(env, **relu), "activation_fn of the source is .*ReLU, and the agent's is .*Tanh; make"
     yield as_file(sb3(env, **relu)), "activation_fn of the source is .*ReLU"
@@ -295,18 +284,18 @@ def refusals():
         r"action_net.weight has the shape \(2, 64\) in the source and \(2, 16\)",
     )
     yield (
-        as_file(sb3(Bounds(-2.0, 2.0))),
+        as_file(sb3(sampled(-2.0, 2.0))),
         r"acts between \[-2. -2.\] and \[2. 2.\], and the agent between",
     )
-    yield sb3(Bounds(-2.0, 2.0)), "action_space of the source is"
+    yield sb3(sampled(-2.0, 2.0)), "action_space of the source is"
     yield as_file(sb3(env, use_sde=True)), "log_std has the shape"
-    discrete = Bounds(action_space=gym.spaces.Discrete(2))
+    discrete = sampled(action_space=gym.spaces.Discrete(2))
     yield as_file(DQN("MlpPolicy", discrete, learning_starts=1)), "has no actor of PPO's form"
     yield sb3("CartPole-v1"), "observation_space of the source is"
 
 
 def test_what_cannot_be_the_same_policy_is_refused():
-    agent = agents.PPOLag("MlpPolicy", Bounds(), cost_limit=1.0, **SMALL)
+    agent = agents.PPOLag("MlpPolicy", sampled(), cost_limit=1.0, **SMALL)
     before = {name: one.clone() for name, one in agent.policy.state_dict().items()}
     for source, message in refusals():
         with pytest.raises(ValueError, match=message):
