@@ -16,19 +16,17 @@ from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     SubprocVecEnv,
     VecNormalize,
-    sync_envs_normalization,
 )
 
 import agents
 from agents.controllers import LQRController
 from agents.episode_sampling import own_random_numbers
-from safe_envs import ConstraintSpec, CostSignalError, NonFiniteEnvError
+from safe_envs import ConstraintSpec, CostSignalError
+from tests.agents.evaluated import SHORT, SMALL, FirstAction, Ticker, Undeclared, numbers
 from tests.agents.sampled_env import SampledEnv
 
 INTEGRATOR = "Safe/DoubleIntegrator-v0"
 TREASURE = "Safe/DeepSeaTreasure-v0"  # short episodes
-SMALL = {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "seed": 0, "n_envs": 1}
-SHORT = {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "seed": 0, "device": "cpu"}
 
 
 class DiaryEnv(gym.Env):
@@ -64,18 +62,7 @@ class DiaryEnv(gym.Env):
         return self.np_random.uniform(-1, 1, 2).astype(np.float32)
 
 
-class FirstAction:
-    """Always the first action."""
-
-    def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        return np.zeros(len(observation), np.int64), None
-
-
 TWO = (ConstraintSpec("heat", 3.0, 0.5), ConstraintSpec("noise", 1.0, 0.9))
-
-
-def numbers(result):
-    return [result.returns.tolist(), result.costs.tolist(), result.lengths.tolist()]
 
 
 def test_sums_are_those_of_the_diary():
@@ -113,23 +100,6 @@ def test_means_lie_around_the_exact_values():
         assert abs(sampled.mean() - value) < 4 * error
         assert error < 0.03
     assert result.violation == pytest.approx(result.mean_costs - env.constraints[0].limit)
-
-
-class Ticker(gym.Env):
-    """Episodes of 2 + (seed mod 5) steps, with reward and cost 1 a step."""
-
-    observation_space = spaces.Box(-1, 1, (1,))
-    action_space = spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.length = self.length if seed is None else 2 + seed % 5
-        self.t = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action):
-        self.t += 1
-        return np.zeros(1, np.float32), 1.0, self.t == self.length, False, {"cost": 1.0}
 
 
 @pytest.mark.parametrize(("episodes", "share"), [(15, [3] * 5), (7, [2, 2, 1, 1, 1]), (2, [1, 1])])
@@ -308,14 +278,6 @@ def test_masks_of_invalid_actions_are_passed_on():
 # Limits
 
 
-class Undeclared(Ticker):
-    """Ticker without seeds: episodes of 4 steps."""
-
-    def reset(self, *, seed=None, options=None):
-        self.length = 4
-        return super().reset(seed=None)
-
-
 class SixValues(Undeclared):
     """The cost is the third value of a step."""
 
@@ -451,175 +413,6 @@ def test_an_agent_s_own_environments_only_between_trainings():
             agent.learn(64, often)
 
 
-# VecNormalize
-
-
-class ScaledEnv(gym.Env):
-    """Observations around 100; reward and cost are 1 for an action above their standardized value.
-
-    A policy sees the same if its observations are standardized as here.
-    """
-
-    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
-    action_space = spaces.Discrete(2)
-    constraints = (ConstraintSpec("ones", 10.0),)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.t = 0
-        return self._observation(), {}
-
-    def step(self, action):
-        self.t += 1
-        right = float(action == (self.seen > 100.0))
-        return self._observation(), 5.0 * right, False, self.t == 10, {"cost": right}
-
-    def _observation(self):
-        self.seen = 100.0 + 30.0 * self.np_random.normal()
-        return np.array([self.seen], np.float32)
-
-
-class SignOfNormalized:
-    """Right in ScaledEnv if the observations are standardized."""
-
-    def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        assert np.abs(observation).max() < 10.0
-        return (observation[:, 0] > 0).astype(np.int64), None
-
-
-def fed(venv, steps=100):
-    normalize = VecNormalize(venv)
-    normalize.reset()
-    for _ in range(steps):
-        normalize.step(np.zeros(normalize.num_envs, np.int64))
-    return normalize
-
-
-def test_vec_normalize_is_frozen_and_its_rewards_are_plain():
-    env = fed(DummyVecEnv([ScaledEnv] * 2))
-    mean, count = env.obs_rms.mean.copy(), env.obs_rms.count
-    returns = env.ret_rms.var.copy()
-    result = agents.evaluate(SignOfNormalized(), env, 6, seed=0)
-    assert result.mean_return > 45.0  # of 50; the estimated mean is not exactly 100
-    assert result.returns == pytest.approx(5.0 * result.costs[:, 0])
-    assert (env.obs_rms.mean == mean, env.obs_rms.count, env.ret_rms.var) == (True, count, returns)
-    assert (env.training, env.norm_reward) == (True, True)
-
-
-def trained_in_normalize():
-    venv = VecNormalize(DummyVecEnv([ScaledEnv] * 2), gamma=0.9)
-    return agents.PPOLag("MlpPolicy", venv, **(SMALL | {"n_envs": 2})).learn(64)
-
-
-def test_environments_without_statistics_get_those_of_training():
-    agent = trained_in_normalize()
-    count = agent.get_env().obs_rms.count
-    own = VecNormalize(DummyVecEnv([ScaledEnv] * 2))
-    with pytest.raises(ValueError, match="has seen no observation.*sync_envs_normalization"):
-        agents.evaluate(agent, own, 8, seed=0)
-    sync_envs_normalization(agent.get_env(), own)
-    expected = numbers(agents.evaluate(agent, own, 8, seed=0))
-    assert numbers(agents.evaluate(agent, DummyVecEnv([ScaledEnv] * 2), 8, seed=0)) == expected
-    assert agent.get_env().obs_rms.count == count
-
-
-def test_observations_unlike_those_of_training_are_refused(tmp_path):
-    agent = trained_in_normalize()
-    plain = VecNormalize(DummyVecEnv([ScaledEnv]), norm_obs=False)
-    with pytest.raises(
-        ValueError, match="norm_obs=False, but the agent trains on .* one normalizes"
-    ):
-        agents.evaluate(agent, plain, 2)
-    agent.save(tmp_path / "agent")
-    agent.get_env().save(tmp_path / "statistics.pkl")
-    loaded = agents.PPOLag.load(tmp_path / "agent")
-    with pytest.raises(ValueError, match="trained in a VecNormalize.*pass VecNormalize.load"):
-        agents.evaluate(loaded, ScaledEnv(), 2)
-    whole = VecNormalize.load(tmp_path / "statistics.pkl", DummyVecEnv([ScaledEnv]))
-    expected = numbers(agents.evaluate(agent, ScaledEnv(), 4, seed=0))
-    assert numbers(agents.evaluate(loaded, whole, 4, seed=0)) == expected
-    alone = agents.PPOLag("MlpPolicy", ScaledEnv(), **SMALL)
-    for one in (alone, PPO("MlpPolicy", ScaledEnv(), **SHORT)):
-        with pytest.raises(ValueError, match="norm_obs=True, but the agent trains on .* none"):
-            agents.evaluate(one, fed(DummyVecEnv([ScaledEnv])), 2)
-
-
-# Refusals
-
-
-class Endless(Undeclared):
-    """Never ends."""
-
-    def reset(self, *, seed=None, options=None):
-        observation = super().reset(seed=seed)
-        self.length = -1
-        return observation
-
-
-class OneRow:
-    """Ignores that it is given several observations."""
-
-    def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        return np.zeros((), np.int64), None
-
-
-class NoMemory:
-    """Returns actions alone."""
-
-    def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        return np.zeros(len(observation), np.int64)
-
-
-@pytest.mark.parametrize(
-    ("kind", "message", "agent", "env", "settings"),
-    [
-        (ValueError, "episodes is 0; pass", FirstAction(), INTEGRATOR, {"episodes": 0}),
-        (ValueError, "seed is -1", FirstAction(), INTEGRATOR, {"seed": -1}),
-        (ValueError, "n_envs is 0", FirstAction(), INTEGRATOR, {"n_envs": 0}),
-        (ValueError, "n_envs is 2, but env is a Ticker", FirstAction(), Ticker(), {"n_envs": 2}),
-        (TypeError, "not its class or its file", agents.PPOLag, INTEGRATOR, {}),
-        (TypeError, "agent is 'model.zip'; pass a trained agent", "model.zip", INTEGRATOR, {}),
-        (TypeError, "object with predict", lambda observation: 0, INTEGRATOR, {}),
-        (TypeError, "env is 3; pass a Gymnasium id", FirstAction(), 3, {}),
-        (RuntimeError, "not ended after 50 steps; give the environment a time limit", FirstAction(),
-         Endless(), {"cost_limit": 1.0, "max_episode_steps": 50}),
-        (ValueError, r"actions of shape \(\) for 2 observations; .* shape \(2,\)", OneRow(),
-         DummyVecEnv([Undeclared] * 2), {"cost_limit": 1.0}),
-        (TypeError, "predict returned a ndarray; it has to return two values", NoMemory(),
-         DummyVecEnv([Undeclared] * 2), {"cost_limit": 1.0}),
-    ],
-)  # fmt: skip
-def test_refusals(kind, message, agent, env, settings):
-    with pytest.raises(kind, match=message):
-        agents.evaluate(agent, env, **settings)
-
-
-class Broken(Undeclared):
-    """One signal of the second step is not a number."""
-
-    def __init__(self, part):
-        self.part = part
-
-    def step(self, action):
-        observation, reward, terminated, truncated, info = super().step(action)
-        bad = np.nan if self.t == 2 else 1.0
-        return (
-            observation * (bad if self.part == "observation" else 1.0),
-            reward * (bad if self.part == "reward" else 1.0),
-            terminated,
-            truncated,
-            {"cost": bad} if self.part == "cost" else info,
-        )
-
-
-@pytest.mark.parametrize("part", ["observation", "reward", "cost"])
-def test_numbers_that_are_none_are_found_at_their_step(part):
-    venv = DummyVecEnv([lambda: Broken("nothing"), lambda: Broken(part)])
-    message = f"environment 1, step 2 of .* {part}|step 2 of .*: environment 1: .* {part}"
-    with pytest.raises((NonFiniteEnvError, CostSignalError), match=message):
-        agents.evaluate(FirstAction(), venv, 4, cost_limit=1.0)
-
-
 IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
 PARTS = spaces.Dict({"place": spaces.Box(-1.0, 1.0, (2,)), "gear": spaces.Discrete(3)})
 ACTIONS = [
@@ -651,16 +444,3 @@ def test_every_kind_of_space(policy, observations, actions):
             costs[step] = info["cost"]
             seen = env.reset()[0] if over else seen
     assert result.costs[:, 0] == pytest.approx(costs.reshape(3, 3).sum(axis=1), rel=1e-5)
-
-
-def test_an_agent_with_other_actions_is_refused():
-    agent = agents.PPOLag("MlpPolicy", INTEGRATOR, **SMALL)
-    with pytest.raises(
-        ValueError, match=r"actions are Box.* but the environment's are Discrete\(2\)"
-    ):
-        agents.evaluate(agent, Ticker())
-
-
-def test_a_long_episode_is_not_taken_for_an_endless_one():
-    result = agents.evaluate(FirstAction(), Undeclared(), 9, cost_limit=1.0, max_episode_steps=4)
-    assert result.lengths.tolist() == [4] * 9
