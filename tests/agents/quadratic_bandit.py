@@ -5,9 +5,10 @@ import numpy as np
 
 from safe_envs import ConstraintSpec
 from safe_envs.contract.dynamics import BatchStep
+from tests.agents.bare_dynamics import BareDynamics
 
 
-class QuadraticBandit:
+class QuadraticBandit(BareDynamics):
     """One question, one answer: reward -|a - a0|^2, costs C a + 5, which are >= 0 in the box.
 
     With limits b on the mean costs the best mean answer solves a quadratic program. Where both
@@ -16,7 +17,6 @@ class QuadraticBandit:
 
     target = np.array([1.0, 0.5])
     offset = 5.0
-    render_fps = 30
 
     def __init__(self, slopes, active_at):
         self.slopes, self.active_at = np.array(slopes), np.array(active_at)
@@ -38,9 +38,6 @@ class QuadraticBandit:
     def initial_states(self, rng, count):
         return np.ones(count)
 
-    def noise(self, rng, count):
-        return np.empty((count, 0))
-
     def step(self, states, actions, noise):
         rewards = -np.square(actions - self.target).sum(1)
         costs = actions @ self.slopes.T + self.offset
@@ -48,18 +45,6 @@ class QuadraticBandit:
 
     def observe(self, states):
         return states[:, None].copy()
-
-    def margins(self, states):
-        return None
-
-    def start_details(self, states):
-        return None
-
-    def frame(self, state):
-        return np.zeros((1, 1, 3), np.uint8)
-
-    def close(self):
-        pass
 
 
 ONE = QuadraticBandit([[1.0, 1.0]], [0.5])

@@ -11,18 +11,17 @@ from agents.schedules import LinearDecay
 from safe_envs import ConstraintSpec
 from safe_envs.contract.dynamics import BatchStep
 from safe_envs.contract.vector_env import NativeVectorEnv
+from tests.agents.bare_dynamics import BareDynamics
 
 STEPS, LIMIT = 20, 2.0
 NAMES = [name for name in NAMED_AGENTS if name not in ("PPO", "SCPO")]
 
 
-class Throttle:
+class Throttle(BareDynamics):
     """20 steps, each with reward a and cost max(a, 0) for an action a in [-1, 1]; limit 2.
 
     The return is at most the cost, so the best feasible return is 2: a = 0.1 at every step.
     """
-
-    render_fps = 30
 
     def __init__(self, reward=1.0, cost=1.0):
         self.reward, self.cost = reward, cost
@@ -35,9 +34,6 @@ class Throttle:
     def initial_states(self, rng, count):
         return np.zeros(count)
 
-    def noise(self, rng, count):
-        return np.empty((count, 0))
-
     def step(self, states, actions, noise):
         push = actions[:, 0].astype(np.float64)
         ended = np.zeros(len(states), bool)
@@ -46,18 +42,6 @@ class Throttle:
 
     def observe(self, states):
         return states[:, None] / STEPS
-
-    def margins(self, states):
-        return None
-
-    def start_details(self, states):
-        return None
-
-    def frame(self, state):
-        return np.zeros((1, 1, 3), np.uint8)
-
-    def close(self):
-        pass
 
 
 SETTINGS = {
