@@ -44,6 +44,8 @@ class AdjustableAgent(OnPolicyAlgorithm):
     limit_schedule: LimitSchedule | None = None
     declared_limits: list[float] | None = None  # by the environments
     observations_normalized: bool = False  # by a VecNormalize
+    iterations: int = 0  # rollouts of the training so far
+    iterations_before: int = 0  # those of them that another process took
     is_made: bool = False  # attributes with the name of an argument are changes from then on
     _update: PolicyUpdate
 
@@ -169,6 +171,11 @@ class AdjustableAgent(OnPolicyAlgorithm):
         """
         warm_start(self, source, vec_normalize)
         return self
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log, as Stable-Baselines3 does; a resumed training goes on counting."""
+        self.iterations = self.iterations_before + iteration
+        super().dump_logs(self.iterations)
 
     def start_parts(self) -> None:
         """Make the parts anew, without a memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,15 @@ def save_agent(
     include: Iterable[str] | None = None,
 ) -> None:
     """Write the file of an agent; see `AdjustableAgent.save`."""
+    write_archive(path, contents_of(agent, exclude, include))
+
+
+def contents_of(
+    agent: AdjustableAgent,
+    exclude: Iterable[str] | None = None,
+    include: Iterable[str] | None = None,
+) -> Contents:
+    """Return what the file of an agent holds; the tensors are those of the agent, not copies."""
     left_out = _left_out(exclude, include)
     tensors: dict[str, torch.Tensor] = {}
     writer = ValueWriter(tensors)
@@ -77,7 +87,7 @@ def save_agent(
             document[name] = writer.write_or_name(value, name)
         else:
             document[name] = writer.write(value, name)
-    write_archive(path, Contents(document, tensors))
+    return Contents(document, tensors)
 
 
 def _parts_of(agent: AdjustableAgent) -> dict[str, Any]:
@@ -273,6 +283,7 @@ def _left_out(exclude: Iterable[str] | None, include: Iterable[str] | None) -> s
     return (left_out - wanted) & EXCLUDABLE.keys()
 
 
+@lru_cache
 def _version_of(package: str) -> str | None:
     try:
         return version(package)

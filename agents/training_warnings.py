@@ -23,7 +23,9 @@ class TrainingWarning(UserWarning):
     """A training goes on, but not as its user will expect."""
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
+    """What the watch remembers of an update."""
+
     weights: np.ndarray  # (m,)
     shares: np.ndarray  # (m,) weight of each cost's advantage beside the reward's
     violation: np.ndarray  # (m,)
@@ -44,7 +46,7 @@ class TrainingWatch:
         self._limits = np.full(len(names), np.nan)  # in force at the last update
         self._measured = np.zeros(len(names), dtype=np.int64)  # updates since `_lowest` began
         self._lowest = np.full(len(names), np.inf)  # mean cost of an update's episodes
-        self._window: deque[_Seen] = deque(maxlen=WINDOW)
+        self._window: deque[Seen] = deque(maxlen=WINDOW)
 
     def update(
         self,
@@ -74,7 +76,7 @@ class TrainingWatch:
             priced, reward = weights * deviations[1:], deviations[0]
             alone = np.where(priced > 0, np.inf, 0.0)  # where no reward varies
             shares = priced / reward if reward > 0 else alone
-            self._window.append(_Seen(weights, shares, measured.violation))
+            self._window.append(Seen(weights, shares, measured.violation))
             self._watch_prices()
 
     def _watch_bounds(self, at_bounds: float) -> None:

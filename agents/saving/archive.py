@@ -58,22 +58,23 @@ class Contents(NamedTuple):
     tensors: dict[str, torch.Tensor]
 
 
-def write_archive(path: Any, contents: Contents) -> None:
+def write_archive(path: Any, contents: Contents, largest: int = LARGEST_DOCUMENT) -> None:
     """Write a file, complete or not at all.
 
     Args:
         path: where; ".zip" is added to a name without suffix, and missing folders are made. Or a
             binary file that can be written to.
         contents: of the file.
+        largest: size of the document [bytes].
 
     Raises:
         TypeError: if `path` is neither.
         ValueError: if the document is too large, or has a number that is not finite.
     """
     text = json.dumps(contents.document, indent=1, allow_nan=False).encode()
-    if len(text) > LARGEST_DOCUMENT:
+    if len(text) > largest:
         raise ValueError(
-            f"the settings of the agent take {len(text)} bytes, at most {LARGEST_DOCUMENT} are "
+            f"the settings of the agent take {len(text)} bytes, at most {largest} are "
             "allowed; pass large tables as NumPy arrays"
         )
     tensors = tensors_to_bytes(
@@ -89,11 +90,12 @@ def write_archive(path: Any, contents: Contents) -> None:
         _write_zip(temporary, text, tensors)
 
 
-def read_archive(path: Any) -> Contents:
+def read_archive(path: Any, largest: int = LARGEST_DOCUMENT) -> Contents:
     """Return what the file of an agent holds; nothing in the file is executed.
 
     Args:
         path: of the file, with or without ".zip"; or a binary file.
+        largest: size of the document [bytes].
 
     Raises:
         FileNotFoundError: if there is none.
@@ -103,7 +105,7 @@ def read_archive(path: Any) -> Contents:
         names = archive.namelist()
         if sorted(names) != sorted((DOCUMENT, TENSORS)):
             raise SavedAgentError(f"{shown(path)} {what_else_it_is(archive)}")
-        document = document_from_json(member(archive, DOCUMENT, LARGEST_DOCUMENT), shown(path))
+        document = document_from_json(member(archive, DOCUMENT, largest), shown(path))
         stored = archive.getinfo(TENSORS)
         if stored.compress_type != zipfile.ZIP_STORED or stored.file_size != stored.compress_size:
             raise SavedAgentError(

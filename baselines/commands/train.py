@@ -12,7 +12,9 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from baselines.jobs.checkpoints import CheckpointRefusedError, discard_checkpoints
 from baselines.jobs.episodic_job import EVALUATION_EPISODES, LARGEST_SEED, EpisodicJob
+from baselines.jobs.interruption import Interrupted
 from baselines.jobs.job import Effort, Job, JobRefused
 from baselines.jobs.kinds import EPISODIC
 from baselines.jobs.run_folder import is_done, read_config, write_error
@@ -44,6 +46,8 @@ class TrainOptions:
     """Hyperparameters that override the TOML file: n_steps=512 learning_rate=lin_1e-3."""
     eval_episodes: int = EVALUATION_EPISODES
     """Evaluation episodes of the final policy in each mode."""
+    resume: bool = True
+    """Go on from the newest checkpoint of the same run, bit for bit; --no-resume starts anew."""
 
     def command(self) -> str:
         """Return the shell command with these options."""
@@ -71,15 +75,18 @@ def train(options: TrainOptions, console: Console) -> int:
     _check_free(folder, job)
     from baselines.commands.progress_display import ProgressDisplay  # PyTorch
 
+    if not options.resume:
+        discard_checkpoints(folder)
     title = f"{job.agent}, seed {job.seed}"
     display = ProgressDisplay(console, title, options.total_timesteps)
     try:
         job.run(folder, options.command(), display)
-    except KeyboardInterrupt:
+    except Interrupted as interrupted:
         display.stop()
-        console.print("[yellow]interrupted[/]; the same command starts again")
-        return 130
-    except JobRefused:
+        console.print("[yellow]interrupted[/]; the same command goes on from here:")
+        console.print(escape(options.command()), soft_wrap=True)
+        return interrupted.exit_code
+    except (JobRefused, CheckpointRefusedError):
         raise
     except Exception as error:
         display.stop()

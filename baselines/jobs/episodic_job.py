@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -86,6 +86,9 @@ class EpisodicResult:
     hyperparameters: dict[str, Any]
     warnings: list[str]
     versions: dict[str, str]
+    # Steps at which the training was resumed with new episodes, because its environments cannot be
+    # restored in the middle of one; everywhere else it went on bit for bit.
+    restarted_at: list[int] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EpisodicResult:

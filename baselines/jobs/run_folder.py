@@ -18,6 +18,7 @@ from typing import Any
 from baselines.atomic_files import write_atomically, write_json
 from baselines.jobs.job import AJob, AResult, Job, JobRefused, Outcome
 
+CHECKPOINTS = "checkpoint"  # folder of a job that can be continued
 PROVENANCE = ("command", "versions")  # in config.json, but they do not affect the result
 
 
@@ -41,6 +42,8 @@ def run_job(job: Job, folder: Path, command: str) -> None:
 def open_run(folder: Path, job: Job, provenance: Mapping[str, Any] | None = None) -> None:
     """Delete what an earlier run left in the folder and write the job's configuration.
 
+    If it left checkpoints of the same job, the files that go on from there are kept.
+
     Args:
         folder: of the job.
         job: what will run.
@@ -48,12 +51,17 @@ def open_run(folder: Path, job: Job, provenance: Mapping[str, Any] | None = None
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = job.record
-    may_exist = (*record.files, *record.other_files, *record.obsolete_files)
-    for leftover in ("result.json", "error.txt", *may_exist):
-        if (folder / leftover).is_dir():
-            shutil.rmtree(folder / leftover)
-        (folder / leftover).unlink(missing_ok=True)
+    _delete(folder, ("result.json", "error.txt"))
+    if not (folder / CHECKPOINTS).is_dir() or read_config(folder) != _as_json(record.config):
+        start_anew(folder, job)
     write_json(folder / "config.json", {**record.config, **(provenance or {})})
+
+
+def start_anew(folder: Path, job: Job) -> None:
+    """Delete what an earlier run of a job left in the folder, its checkpoints included."""
+    record = job.record
+    leftovers = (*record.files, *record.other_files, *record.obsolete_files, CHECKPOINTS)
+    _delete(folder, leftovers)
 
 
 def write_error(folder: Path, message: str) -> None:
@@ -67,7 +75,7 @@ def is_done(folder: Path, job: Job) -> bool:
     record = job.record
     complete = all((folder / name).exists() for name in ("result.json", *record.files))
     current = not _obsolete_files(folder, job)
-    return complete and current and read_config(folder) == json.loads(json.dumps(record.config))
+    return complete and current and read_config(folder) == _as_json(record.config)
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -103,6 +111,17 @@ def read_outcome(
     error = folder / "error.txt"
     text = error.read_text("utf-8") if error.exists() else ""
     return Outcome(job, None, text or "the job left no result and no error.txt")
+
+
+def _as_json(config: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(config))
+
+
+def _delete(folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        (folder / name).unlink(missing_ok=True)
 
 
 def _obsolete_files(folder: Path, job: Job) -> list[str]:

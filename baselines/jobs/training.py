@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import time
+import logging
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
-from stable_baselines3.common.vec_env import VecEnv
 from threadpoolctl import threadpool_limits
 
 import agents
 from agents import ConstrainedAgent
 from agents.evaluation import MOST_COPIES
 from baselines.atomic_files import write_json
+from baselines.jobs.checkpoints import Checkpoints
 from baselines.jobs.episodic_job import (
     EVALUATION_SEED,
     EpisodicJob,
@@ -25,44 +23,19 @@ from baselines.jobs.episodic_job import (
     Evaluation,
     plain_settings,
 )
-from baselines.jobs.run_folder import open_run, versions
-from baselines.jobs.settings import make_agent, make_training_env
+from baselines.jobs.interruption import watched_signals
+from baselines.jobs.learning import History, PreparedRun, learn, merged, prepare_training
+from baselines.jobs.run_folder import open_run, start_anew, versions
+from baselines.jobs.settings import make_training_env
 from baselines.measures.episode_sampling import evaluate_policy
 from baselines.measures.episode_statistics import EpisodeStatistics
 from baselines.policy_export.policy_export import ExportRefusedError, export_policy, policy_metadata
 
+__all__ = ["evaluate_saved", "finish_training", "prepare_training"]
+
+LOG = logging.getLogger(__name__)
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "torch", "stable-baselines3", "mujoco", "onnx")
 NOT_KEPT = ("episodes", "held", "violation")  # of the last update's log: measured again at the end
-
-
-@dataclass(frozen=True)
-class PreparedRun:
-    """A job with its untrained agent."""
-
-    job: EpisodicJob
-    model: ConstrainedAgent
-    venv: VecEnv
-
-
-@dataclass(frozen=True)
-class TrainingEffort:
-    """The time that training took."""
-
-    cpu_seconds: float
-    wall_seconds: float
-
-
-def prepare_training(job: EpisodicJob) -> PreparedRun:
-    """Return the job's agent in its environments.
-
-    Raises:
-        ValueError, TypeError: for a setting out of range.
-        CostSignalError: if the environment declares no constraints and there is no cost_limit.
-    """
-    torch.set_num_threads(1)
-    settings = job.hyperparameters
-    venv = make_training_env(job.env, settings["n_envs"])
-    return PreparedRun(job, make_agent(job.agent, venv, settings, job.seed), venv)
 
 
 def finish_training(
@@ -70,24 +43,39 @@ def finish_training(
 ) -> None:
     """Train and write the files of the run, the result last.
 
+    If the folder holds a checkpoint of the job, the training goes on from there.
+
     Args:
         run: from `prepare_training`.
         folder: of the run.
         command: the command line that started it, for config.json.
         callback: of Stable-Baselines3.
+
+    Raises:
+        CheckpointRefusedError: if other versions wrote the checkpoint.
+        Interrupted: after Ctrl-C or SIGTERM; what was learned until then is saved.
+        OSError: if a file cannot be written; earlier checkpoints stay.
     """
-    provenance = {"command": command, "versions": versions(PACKAGES)}
-    open_run(folder, run.job, provenance)
-    with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
+    installed = versions(PACKAGES)
+    checkpoints = Checkpoints(folder, run.job.record.config, installed)
+    found = checkpoints.newest(LOG.warning)
+    open_run(folder, run.job, {"command": command, "versions": installed})
+    if found is None:
+        start_anew(folder, run.job)
+    with (
+        watched_signals() as interruption,
+        threadpool_limits(1),
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("default")
-        effort = _learn(run, folder, callback)
+        run, history = learn(run, folder, checkpoints, found, interruption, caught, callback)
         run.model.save(folder / "model.zip")
         refusal = _export(run, folder)
         evaluation = _evaluate(run.model, run.job, run.job.evaluation_episodes, EVALUATION_SEED)
+        history.warnings = merged(history.warnings, caught)
+        write_json(folder / "result.json", asdict(_result(run, history, evaluation, refusal)))
     run.venv.close()
-    messages = [f"{item.category.__name__}: {item.message}" for item in caught]
-    result = _result(run, effort, evaluation, refusal, messages)
-    write_json(folder / "result.json", asdict(result))
+    checkpoints.remove()
 
 
 def evaluate_saved(job: EpisodicJob, folder: Path, episodes: int, seed: int) -> Evaluation:
@@ -116,20 +104,6 @@ def _evaluate(model: ConstrainedAgent, job: EpisodicJob, episodes: int, seed: in
     return Evaluation(stochastic=played(False), deterministic=played(True))
 
 
-def _learn(run: PreparedRun, folder: Path, callback: BaseCallback | None) -> TrainingEffort:
-    formats = [
-        CSVOutputFormat(str(folder / "progress.csv")),
-        TensorBoardOutputFormat(str(folder / "tensorboard")),
-    ]
-    run.model.set_logger(Logger(str(folder), formats))
-    cpu, wall = time.process_time(), time.perf_counter()
-    try:
-        run.model.learn(run.job.total_timesteps, callback)
-        return TrainingEffort(time.process_time() - cpu, time.perf_counter() - wall)
-    finally:
-        run.model.logger.close()
-
-
 def _export(run: PreparedRun, folder: Path) -> str:
     """Write policy.onnx and return why there is none, "" if there is."""
     job = run.job
@@ -142,11 +116,7 @@ def _export(run: PreparedRun, folder: Path) -> str:
 
 
 def _result(
-    run: PreparedRun,
-    effort: TrainingEffort,
-    evaluation: Evaluation,
-    refusal: str,
-    messages: list[str],
+    run: PreparedRun, history: History, evaluation: Evaluation, refusal: str
 ) -> EpisodicResult:
     job, model = run.job, run.model
     logged = {
@@ -166,12 +136,13 @@ def _result(
         stochastic=evaluation.stochastic,
         deterministic=evaluation.deterministic,
         final_constraint_log={k: v for k, v in logged.items() if k.split("/")[0] not in NOT_KEPT},
-        cpu_seconds=effort.cpu_seconds,
-        wall_seconds=effort.wall_seconds,
-        steps_per_cpu_second=model.num_timesteps / max(effort.cpu_seconds, 1e-9),
+        cpu_seconds=history.cpu_seconds,
+        wall_seconds=history.wall_seconds,
+        steps_per_cpu_second=model.num_timesteps / max(history.cpu_seconds, 1e-9),
         policy_onnx=None if refusal else "policy.onnx",
         policy_onnx_refused=refusal,
         hyperparameters=plain_settings(job.hyperparameters),
-        warnings=list(dict.fromkeys(messages)),
+        warnings=history.warnings,
+        restarted_at=history.restarted_at,
         versions=versions(PACKAGES),
     )
