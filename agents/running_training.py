@@ -200,7 +200,7 @@ def _running_parts(agent: ConstrainedAgent, with_environments: bool) -> dict[str
 def _set_running_parts(agent: ConstrainedAgent, parts: dict[str, Any]) -> None:
     """Give an agent the parts that are not changed in place."""
     agent.ep_info_buffer, agent.ep_success_buffer = parts["ended"], parts["successes"]
-    agent.iterations_before = parts["iterations"]
+    agent.iterations = agent.iterations_before = parts["iterations"]
     agent.episodes.recent = parts["recent"]
     if "observations" in parts:
         agent._last_obs = parts["observations"]

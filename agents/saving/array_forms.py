@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.saving.object_walks import Form, Node, NotRestorableError, Putting, Taking
+from agents.saving.object_walks import MISSING, Form, Node, NotRestorableError, Putting, Taking
 
 
 class _Arrays:
