@@ -61,7 +61,7 @@ class _Scalars:
 
 
 def _numbers_node(value: np.ndarray) -> Node:
-    if value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+    if value.dtype.kind in "biuf" and value.dtype.itemsize <= 8 and value.dtype.isnative:
         return {"value": np.array(value)}
     if value.dtype.names:
         raise NotRestorableError("arrays of records are not kept")

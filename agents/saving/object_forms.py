@@ -7,7 +7,7 @@ of a node: the one that is in its place already, with the node's content, or a n
 from __future__ import annotations
 
 import enum
-from collections import deque
+from collections import OrderedDict, deque
 from functools import lru_cache
 from typing import Any
 
@@ -89,8 +89,10 @@ class _Mappings:
         for i, (key, one) in enumerate(node["items"]):
             name = walk.get(key, keys[i] if i < len(keys) else MISSING, f"{place} key {i}")
             pairs[name] = walk.get(one, before.get(name, MISSING), f"{place}[{name!r}]")
-        dict.clear(made)
-        dict.update(made, pairs)
+        base = OrderedDict if issubclass(kind, OrderedDict) else dict  # a class's own may do more
+        base.clear(made)
+        for name, one in pairs.items():
+            base.__setitem__(made, name, one)
         _put_attributes(walk, node, made, existing, place)
         factory = getattr(existing, "default_factory", None)
         if hasattr(made, "default_factory"):
