@@ -73,7 +73,7 @@ def load_cvxpy() -> ModuleType:
         import cvxpy
     except ImportError as error:
         raise ImportError(
-            'the comparison needs cvxpy; install it with: pip install "safe-envs[dev]"'
+            'the comparison needs cvxpy; install it with: pip install "safe-envs-agents[dev]"'
         ) from error
     return cvxpy
 

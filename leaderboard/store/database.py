@@ -117,7 +117,7 @@ def _postgresql(url: sa.URL) -> sa.Engine:
         return sa.create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise ValueError(
-            'PostgreSQL needs its driver: pip install "safe-envs[postgresql]"'
+            'PostgreSQL needs its driver: pip install "safe-envs-agents[postgresql]"'
         ) from error
 
 
