@@ -4,17 +4,22 @@ import shlex
 
 import pytest
 
+from leaderboard.store.accounts import Scope, create_token
+from leaderboard.store.database import embedded_url, open_database
 from tests.leaderboard.server import free_port, wait_until_healthy
 
 RUN = "runs/one"
-# In this order, in one folder. The first line of each is what `safe-envs --help` may not miss.
+# In this order, in one empty folder.
 COMMANDS = (
     f"safe-envs train --agent PPOLag --env Safe/DeepSeaTreasure-v0 --out {RUN} --eval-episodes 2 "
     "--total-timesteps 32 --set n_envs=2 n_steps=16",
     "safe-envs compare --agents pqa_alm --envs Safe/CliffWorld-v0 --evaluations 20 --workers 1 "
     "--out runs/compared",
-    # Commands that read a run go here, such as `safe-envs evaluate`; each needs five seconds.
+    # Commands that read a run go here, such as `safe-envs play RUN --video runs/one.mp4`.
 )
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +52,11 @@ def test_recorded_command_is_that_of_the_script(printed, folder):
 
 
 def test_submission_to_a_served_leaderboard(printed, installed, folder):
-    store = "sqlite:///store.sqlite"
-    code, token = installed.run("safe-envs", "create-token", "me", "--db", store, cwd=folder)
-    assert code == 0, token
-    (folder / "token").write_text(token)
+    database = open_database(embedded_url(folder / "store.sqlite"))
+    (folder / "token").write_text(create_token(database, "me", Scope.SUBMIT, "administrator"))
+    database.close()
     port = free_port()
-    serve = shlex.split(f"safe-envs serve --db {store} --port {port}")
+    serve = shlex.split(f"safe-envs serve --db sqlite:///store.sqlite --port {port}")
     with installed.start(*serve, cwd=folder) as server:
         try:
             wait_until_healthy(port, server)

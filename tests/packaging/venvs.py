@@ -43,7 +43,7 @@ class Venv:
         subprocess.run(list(map(str, command)), check=True, env=env)
 
     def install(self, *files):
-        self.pip("install", "--no-deps", "--no-index", *files)
+        self.pip("install", "--no-deps", "--no-index", "--no-compile", *files)
 
     def start(self, *words, cwd, **options):
         """Start a program of the environment as a shell does whose PATH it leads."""
