@@ -15,7 +15,15 @@ from tests.packaging.venvs import ROOT, SOURCES, build
 PACKAGES = {"safe-envs": ["safe_envs"], "safe-envs-agents": ["agents", "baselines", "leaderboard"]}
 ENVIRONMENTS = {"mujoco", "bridge", "multi-agent", "render", "all"}
 # What only those install who want to use it with this project: it is imported late, or not at all.
-OPTIONAL = {"omnisafe", "rl-zoo3", "safety-gymnasium", "sb3-contrib", "cvxpy", "onnxscript"}
+OPTIONAL = {
+    "omnisafe",
+    "rliable",
+    "rl-zoo3",
+    "safety-gymnasium",
+    "sb3-contrib",
+    "cvxpy",
+    "onnxscript",
+}
 # What comes with a required distribution, as a part of its interface.
 WITH_OTHERS = {"starlette": "fastapi", "h11": "uvicorn", "google": "onnx", "markupsafe": "jinja2"}
 OTHER_NAMES = {"yaml": "pyyaml", "PIL": "pillow"}  # of distributions
@@ -95,7 +103,13 @@ def test_everything_that_is_imported_is_required(wheels):
 
 def imported_roots(folder):
     texts = "\n".join(file.read_text() for file in folder.rglob("*.py"))
-    return set(re.findall(r"^ *(?:import|from(?= [\w.]+ import)) (\w+)", texts, re.MULTILINE))
+    return set(
+        re.findall(
+            r"^ *(?:import(?= [\w.]+(?: as \w+)?$)|from(?= [\w.]+ import)) (\w+)",
+            texts,
+            re.MULTILINE,
+        )
+    )
 
 
 def test_extras_that_messages_and_pages_name_exist(wheels):
