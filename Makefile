@@ -8,6 +8,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 RUN := $(BIN)/python
+AGENTS := distributions/safe-envs-agents
 INSTALLED := .venv/.installed
 
 PORT ?= 8000
@@ -56,8 +57,8 @@ benchmark: $(INSTALLED)
 clean:
 	rm -rf .venv .clients runs dist
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml $(AGENTS)/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(RUN) -m pip install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[all]"
+	$(RUN) -m pip install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e . -e "$(AGENTS)[all]"
 	$(RUN) -m pip install --no-deps safety-gymnasium==1.0.0
 	touch $(INSTALLED)

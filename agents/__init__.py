@@ -1,8 +1,8 @@
 """Agents that maximize return subject to limits on expected costs.
 
 `agents.PPOLag("MlpPolicy", env, cost_limit=25).learn(1_000_000)`; the tabular solvers are in
-`agents.tabular`, controllers from models in `agents.controllers`. The deep agents need the extra
-`train` and are imported when first asked for, so that the others run without PyTorch.
+`agents.tabular`, controllers from models in `agents.controllers`. The deep agents are imported when
+first asked for, so that the others run without PyTorch.
 
 Type checkers and editors read `__init__.pyi`, which `python -m agents.stub_writer` writes.
 """
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name in ("torch", "stable_baselines3"):
             raise ImportError(
-                f"agents.{name} needs {error.name}: pip install 'safe-envs[train]'"
+                f"agents.{name} needs {error.name}: pip install torch stable-baselines3"
             ) from error
         raise
 

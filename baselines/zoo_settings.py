@@ -18,6 +18,7 @@ from gymnasium import spaces
 import safe_envs  # noqa: F401  registers the environments
 from baselines.names.agents import default_hyperparameters, kind_of
 from baselines.names.hyperparameters import hyperparameters_for
+from baselines.shell_command import shell_command
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def _text(value: Any) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the file and return the exit code; 2 for an invalid argument."""
-    options = tyro.cli(ZooSettingsOptions, prog="python -m baselines.zoo_settings", args=arguments)
+    options = tyro.cli(
+        ZooSettingsOptions, prog=shell_command("baselines.zoo_settings"), args=arguments
+    )
     try:
         entry = zoo_settings(options.agent, options.env, options.total_timesteps)
     except (ValueError, gym.error.Error) as error:

@@ -69,7 +69,7 @@ def load_casadi() -> Any:
     except ModuleNotFoundError as error:
         raise ImportError(
             "the solver 'ipopt' needs casadi, which is not installed; run pip install "
-            "'safe-envs[mpc]' (in a clone: pip install -e '.[mpc]'), or use solver='rti'"
+            "'safe-envs-agents[mpc]', or use solver='rti'"
         ) from error
 
 

@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 import safe_envs  # noqa: F401  registers the environments
 from baselines.benchmarks.peers import genuine_tasks
 from baselines.benchmarks.peers.genuine_tasks import least_times
+from baselines.shell_command import shell_command
 from safe_envs.contract.threaded_vector_env import ThreadedVectorEnv
 
 PEER_SCRIPT = Path(genuine_tasks.__file__)
@@ -177,4 +178,4 @@ def _started(task: str, fast: bool) -> gym.Env[Any, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(BridgedTasksArguments, prog="python -m baselines.benchmarks.bridged_tasks"))
+    main(tyro.cli(BridgedTasksArguments, prog=shell_command("baselines.benchmarks.bridged_tasks")))

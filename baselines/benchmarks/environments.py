@@ -28,6 +28,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from threadpoolctl import threadpool_limits
 
 import safe_envs  # noqa: F401  registers the environments
+from baselines.shell_command import shell_command
 from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity.env import SafetyVelocityVectorEnv
 from safe_envs.velocity.physics import robot_physics
@@ -249,4 +250,4 @@ def fastest_turns(parts: list[tuple[Callable[[], object], int]], repeats: int) -
 
 
 if __name__ == "__main__":
-    main(tyro.cli(EnvironmentsArguments, prog="python -m baselines.benchmarks.environments"))
+    main(tyro.cli(EnvironmentsArguments, prog=shell_command("baselines.benchmarks.environments")))

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from baselines.shell_command import shell_command
 from safe_envs.quadrotor.task import CONTROL_DT
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
 from safe_envs.quadrotor.vehicle import CRAZYFLIE
@@ -72,7 +73,7 @@ def load_cvxpy() -> ModuleType:
         import cvxpy
     except ImportError as error:
         raise ImportError(
-            'the comparison needs cvxpy; install it with: pip install "safe-envs[dev]"'
+            'the comparison needs cvxpy; install it with: pip install "safe-envs-agents[dev]"'
         ) from error
     return cvxpy
 
@@ -239,6 +240,7 @@ def main(arguments: CvxpyComparisonArguments) -> None:
 if __name__ == "__main__":
     main(
         tyro.cli(
-            CvxpyComparisonArguments, prog="python -m baselines.benchmarks.filter_against_cvxpy"
+            CvxpyComparisonArguments,
+            prog=shell_command("baselines.benchmarks.filter_against_cvxpy"),
         )
     )

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from agents.gymnasium_vec_env import GymnasiumVecEnv
 from agents.rollout import checked_signals
 from agents.training_env import make_vec_env
+from baselines.shell_command import shell_command
 
 COUNTS = (64, 1024)  # environments
 
@@ -87,4 +88,4 @@ def main(arguments: LearnerStepArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(LearnerStepArguments, prog="python -m baselines.benchmarks.learner_step"))
+    main(tyro.cli(LearnerStepArguments, prog=shell_command("baselines.benchmarks.learner_step")))

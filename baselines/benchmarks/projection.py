@@ -26,6 +26,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from agents.scpo.conic_program import TOLERANCE, constraint_bounds, project
+from baselines.shell_command import shell_command
 
 SIZES = ((4, 1), (8, 64), (16, 64), (16, 2500))  # columns, constraints
 PARAMETERS = 64  # d, the dimension of the synthetic parameters
@@ -246,4 +247,4 @@ def main(arguments: ProjectionArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(ProjectionArguments, prog="python -m baselines.benchmarks.projection"))
+    main(tyro.cli(ProjectionArguments, prog=shell_command("baselines.benchmarks.projection")))

@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 import safe_envs  # noqa: F401  registers the environments
 from baselines.benchmarks import safety_filter
 from baselines.benchmarks.environments import fastest_turns
+from baselines.shell_command import shell_command
 from safe_envs.quadrotor.dynamics import step, step_batch
 from safe_envs.quadrotor.mujoco_model import mujoco_text
 from safe_envs.quadrotor.task import CONTROL_DT
@@ -155,4 +156,4 @@ def mujoco_rollout(vehicle: Vehicle, u: np.ndarray, steps: int) -> Callable[[], 
 
 
 if __name__ == "__main__":
-    main(tyro.cli(QuadrotorArguments, prog="python -m baselines.benchmarks.quadrotor"))
+    main(tyro.cli(QuadrotorArguments, prog=shell_command("baselines.benchmarks.quadrotor")))

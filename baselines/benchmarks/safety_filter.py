@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from baselines.benchmarks.environments import fastest_turns
 from baselines.benchmarks.filter_against_cvxpy import HIGH, LOW, print_programs
 from baselines.experiments.quadrotor.flights import Filter, filter_times
+from baselines.shell_command import shell_command
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.task import CONTROL_DT, SceneName
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
@@ -168,4 +169,4 @@ def batch_parts(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(SafetyFilterArguments, prog="python -m baselines.benchmarks.safety_filter"))
+    main(tyro.cli(SafetyFilterArguments, prog=shell_command("baselines.benchmarks.safety_filter")))

@@ -31,6 +31,7 @@ from baselines.measures.statistics import (
     probability_of_improvement,
     stratified_bootstrap_interval,
 )
+from baselines.shell_command import shell_command
 
 SHAPES = ((5, 1), (5, 3), (10, 5), (7, 4))  # (seeds, tasks)
 EXACT = 1e-12  # largest difference of what involves no random numbers
@@ -223,7 +224,8 @@ if __name__ == "__main__":
     sys.exit(
         main(
             tyro.cli(
-                RliableArguments, prog="python -m baselines.benchmarks.statistics_against_rliable"
+                RliableArguments,
+                prog=shell_command("baselines.benchmarks.statistics_against_rliable"),
             )
         )
     )

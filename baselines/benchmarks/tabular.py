@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from agents.tabular.pqa_alm import pqa_alm
 from baselines.benchmarks.environments import fastest_turns
 from baselines.names.environments import parse_environment_name, tabular_model_of
+from baselines.shell_command import shell_command
 from safe_envs.tabular.model import TabularCMDP
 from safe_envs.tabular.random_cmdp import random_cmdp
 
@@ -112,4 +113,4 @@ def _size_table(states: tuple[int, ...], dense: list[float], sparse: list[float]
 
 
 if __name__ == "__main__":
-    main(tyro.cli(TabularArguments, prog="python -m baselines.benchmarks.tabular"))
+    main(tyro.cli(TabularArguments, prog=shell_command("baselines.benchmarks.tabular")))

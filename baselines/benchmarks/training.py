@@ -37,6 +37,7 @@ from threadpoolctl import threadpool_limits
 
 import agents
 from agents.constrained_agent import ConstrainedAgent
+from baselines.shell_command import shell_command
 from safe_envs.velocity.physics import robot_physics
 
 PEER_SCRIPT = Path(__file__).parent / "peers" / "omnisafe_speed.py"
@@ -226,6 +227,8 @@ def main(arguments: TrainingArguments) -> None:
 if __name__ == "__main__":
     main(
         tyro.cli(
-            TrainingArguments, prog="python -m baselines.benchmarks.training", description=__doc__
+            TrainingArguments,
+            prog=shell_command("baselines.benchmarks.training"),
+            description=__doc__,
         )
     )

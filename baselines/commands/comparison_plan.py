@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -19,6 +18,7 @@ from baselines.names.environments import (
     parse_environment_name,
 )
 from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
+from baselines.shell_command import shell_command
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.tabular.model import TabularCMDP
 
@@ -56,14 +56,14 @@ class CompareOptions:
 
     def command(self) -> str:
         """Return the shell command with these options."""
-        words = ["python", "-m", "baselines", "compare", "--envs", *self.envs]
+        words = ["compare", "--envs", *self.envs]
         words += ["--agents", *self.agents, "--seeds", *map(str, self.seeds)]
         words += ["--evaluations", str(self.evaluations), "--workers", str(self.workers)]
         words += ["--total-timesteps", str(self.total_timesteps)]
         words += ["--eval-episodes", str(self.eval_episodes)]
         words += ["--set", *self.overrides] if self.overrides else []
         words += ["--out", str(self.out), "--title", self.title]
-        return shlex.join(words)
+        return shell_command("baselines", *words)
 
 
 class Plan(NamedTuple):

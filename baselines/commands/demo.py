@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from baselines.commands.compare import Comparison, run_comparison
 from baselines.commands.comparison_plan import CompareOptions, Plan, plan
+from baselines.shell_command import shell_command
 
 DEEP_SEA = "Safe/DeepSeaTreasure-v0"
 GRID_WORLDS = ("Safe/CliffWorld-v0", DEEP_SEA)
@@ -42,8 +42,8 @@ class DemoOptions:
 
     def command(self) -> str:
         """Return the shell command with these options."""
-        words = ["python", "-m", "baselines", "demo", "--out", str(self.out)]
-        return shlex.join([*words, "--workers", str(self.workers)])
+        words = ["--out", str(self.out), "--workers", str(self.workers)]
+        return shell_command("baselines", "demo", *words)
 
 
 def demo(options: DemoOptions, console: Console) -> int:

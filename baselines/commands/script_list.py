@@ -10,6 +10,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
+from baselines.shell_command import shell_command
+
 CALL_OF_MAIN = 'if __name__ == "__main__": main(...)'
 
 
@@ -30,8 +32,8 @@ def list_scripts(package: str, folder: Path) -> int:
     console = Console()
     if sys.argv[1:] not in ([], ["-h"], ["--help"]):
         console.print(
-            f"[red]error:[/] the list takes no arguments; run python -m {package}.NAME "
-            f"for a NAME that python -m {package} lists",
+            f"[red]error:[/] the list takes no arguments; run {shell_command(f'{package}.NAME')} "
+            f"for a NAME that {shell_command(package)} lists",
             soft_wrap=True,
             highlight=False,
         )
@@ -45,7 +47,8 @@ def list_scripts(package: str, folder: Path) -> int:
     for script in scripts:
         line = f"[bold]{script.name:<{width}}[/]  {escape(script.summary)}"
         console.print(line, soft_wrap=True, highlight=False)
-    console.print(f"\npython -m {package}.NAME --help", soft_wrap=True, highlight=False)
+    command = shell_command(f"{package}.NAME", "--help")
+    console.print(f"\n{escape(command)}", soft_wrap=True, highlight=False)
     return 0
 
 

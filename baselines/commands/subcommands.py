@@ -10,6 +10,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from baselines.shell_command import shell_command
+
 Command = tuple[type, Callable[..., int]]  # its options, and what runs them: (options, console)
 
 
@@ -25,7 +27,7 @@ def run_subcommand(
         arguments: of the command line; those of this process if None.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    options = _parsed(commands, f"python -m {package}", description, words)
+    options = _parsed(commands, shell_command(package), description, words)
     run = dict(commands.values())[type(options)]
     console = Console()
     try:

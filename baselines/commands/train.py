@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from baselines.names.agents import CONTROLLERS, DEEP_AGENTS, kind_of
 from baselines.names.environments import find_tabular_model, parse_environment_name
 from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
 from baselines.report.episodes_section import evaluation_table
+from baselines.shell_command import shell_command
 from safe_envs.contract.argument_checks import check_count
 
 
@@ -51,11 +51,11 @@ class TrainOptions:
 
     def command(self) -> str:
         """Return the shell command with these options."""
-        words = ["python", "-m", "baselines", "train", "--agent", self.agent, "--env", self.env]
+        words = ["train", "--agent", self.agent, "--env", self.env]
         words += ["--seed", str(self.seed), "--total-timesteps", str(self.total_timesteps)]
         words += ["--eval-episodes", str(self.eval_episodes)]
         words += ["--set", *self.overrides] if self.overrides else []
-        return shlex.join([*words, "--out", str(self.out)])
+        return shell_command("baselines", *words, "--out", str(self.out))
 
 
 def train(options: TrainOptions, console: Console) -> int:

@@ -25,6 +25,7 @@ from baselines.experiments.scpo.regression_training import (
     RegressionSetting,
     finished_runs,
 )
+from baselines.shell_command import shell_command
 from safe_envs.control.constrained_regression import optimal_loss
 
 
@@ -82,5 +83,7 @@ def main(arguments: RegressionArguments) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(
-        tyro.cli(RegressionArguments, prog="python -m baselines.experiments.constrained_regression")
+        tyro.cli(
+            RegressionArguments, prog=shell_command("baselines.experiments.constrained_regression")
+        )
     )

@@ -44,6 +44,7 @@ from baselines.experiments.quadrotor.flights import (
 )
 from baselines.report.plots import write_png
 from baselines.report.style import LIMIT_COLOR
+from baselines.shell_command import shell_command
 from safe_envs.quadrotor.scene import SPHERE_RADIUS
 from safe_envs.quadrotor.task import SceneName
 from safe_envs.quadrotor.vector_env import QuadrotorVectorEnv
@@ -361,6 +362,7 @@ def main(arguments: CurvatureFilterArguments) -> None:
 if __name__ == "__main__":
     main(
         tyro.cli(
-            CurvatureFilterArguments, prog="python -m baselines.experiments.curvature_guided_filter"
+            CurvatureFilterArguments,
+            prog=shell_command("baselines.experiments.curvature_guided_filter"),
         )
     )

@@ -31,6 +31,7 @@ from baselines.experiments.scpo.imitation_results import (
 )
 from baselines.experiments.scpo.imitation_training import METHODS, ImitationRun, Method
 from baselines.jobs.processes import run_in_processes
+from baselines.shell_command import shell_command
 from safe_envs.control.double_integrator_reference import safe_controller
 
 ITERATIONS: dict[Method, int] = {
@@ -192,7 +193,7 @@ if __name__ == "__main__":
         main(
             tyro.cli(
                 ImitationArguments,
-                prog="python -m baselines.experiments.double_integrator_imitation",
+                prog=shell_command("baselines.experiments.double_integrator_imitation"),
             )
         )
     )

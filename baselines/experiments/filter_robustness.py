@@ -23,6 +23,7 @@ from rich.table import Table
 from baselines.atomic_files import write_json
 from baselines.experiments.quadrotor.flights import FILTERS, Filter, Flights, fly
 from baselines.report.plots import write_png
+from baselines.shell_command import shell_command
 from safe_envs.quadrotor.task import SceneName
 
 CONDITIONS: Mapping[str, Mapping[str, Any]] = {
@@ -190,4 +191,6 @@ def main(arguments: RobustnessArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(RobustnessArguments, prog="python -m baselines.experiments.filter_robustness"))
+    main(
+        tyro.cli(RobustnessArguments, prog=shell_command("baselines.experiments.filter_robustness"))
+    )

@@ -26,6 +26,7 @@ from baselines.commands.compare import CompareOptions, finished_jobs
 from baselines.jobs.episodic_job import EpisodicResult
 from baselines.measures.learning_curve import LearningCurve, read_learning_curve, seed_band
 from baselines.report.plots import write_png
+from baselines.shell_command import shell_command
 
 ENVIRONMENTS = {"Safe/Quadrotor-v0": "no filter", "Safe/QuadrotorZCBF-v0": "filter"}
 COLORS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
@@ -193,6 +194,6 @@ if __name__ == "__main__":
     main(
         tyro.cli(
             FilteredLearningArguments,
-            prog="python -m baselines.experiments.learning_behind_a_filter",
+            prog=shell_command("baselines.experiments.learning_behind_a_filter"),
         )
     )

@@ -30,6 +30,7 @@ from baselines.experiments.quadrotor.flights import (
     fly,
     paired_interval,
 )
+from baselines.shell_command import shell_command
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS, FigureEight
 from safe_envs.quadrotor.task import CONTROL_DT, SceneName
 from safe_envs.quadrotor.vehicle import CRAZYFLIE, HUMMINGBIRD, Vehicle
@@ -210,4 +211,6 @@ def main(arguments: OffCenterArguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(OffCenterArguments, prog="python -m baselines.experiments.off_center_vehicle"))
+    main(
+        tyro.cli(OffCenterArguments, prog=shell_command("baselines.experiments.off_center_vehicle"))
+    )

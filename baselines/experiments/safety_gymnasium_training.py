@@ -26,6 +26,7 @@ from baselines.atomic_files import write_json
 from baselines.commands.compare import CompareOptions, finished_jobs
 from baselines.measures.learning_curve import LearningCurve, read_learning_curve
 from baselines.report.learning_curve_plots import draw_learning_curves
+from baselines.shell_command import shell_command
 
 PEER = "OmniSafe"  # its PPOLag
 PEER_SCRIPT = Path(__file__).parent / "peers" / "omnisafe_training.py"
@@ -194,6 +195,6 @@ if __name__ == "__main__":
     main(
         tyro.cli(
             BridgedTrainingArguments,
-            prog="python -m baselines.experiments.safety_gymnasium_training",
+            prog=shell_command("baselines.experiments.safety_gymnasium_training"),
         )
     )

@@ -24,6 +24,7 @@ from baselines.experiments.scpo.regression_training import (
     RegressionSetting,
     finished_runs,
 )
+from baselines.shell_command import shell_command
 
 FORMS: tuple[ConstraintForm, ...] = ("each", "max", "count")
 
@@ -75,4 +76,4 @@ def main(arguments: AblationArguments) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(tyro.cli(AblationArguments, prog="python -m baselines.experiments.scpo_ablations"))
+    main(tyro.cli(AblationArguments, prog=shell_command("baselines.experiments.scpo_ablations")))

@@ -30,6 +30,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
+from baselines.shell_command import shell_command
 from leaderboard.benchmarks.load_client import Answers, LoadClient
 from leaderboard.boards.board import Board, board_of
 from leaderboard.commands.http_client import send
@@ -74,7 +75,9 @@ class LoadOutcome:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and return the exit code: 0, or 1 if a request failed."""
-    options = tyro.cli(LoadOptions, args=arguments, prog="python -m leaderboard.load_benchmark")
+    options = tyro.cli(
+        LoadOptions, args=arguments, prog=shell_command("leaderboard.load_benchmark")
+    )
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         url = embedded_url(Path(folder) / "store.sqlite")

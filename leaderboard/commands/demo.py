@@ -1,4 +1,4 @@
-"""The command `demo`: runs `python -m baselines demo`, then submits the best agent."""
+"""The command `demo`: the demo's comparison of agents, then a submission of the best one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from baselines.jobs.job import Job, job_folder
+from baselines.shell_command import shell_command
 from leaderboard.commands.submit import submit_here
 from leaderboard.evaluation.evaluate import tried_policies
-from leaderboard.store.database import EMBEDDED, embedded_url
+from leaderboard.store.database import embedded_url, without_password
 from leaderboard.submissions.from_runs import submission_of
 
 
@@ -26,6 +28,15 @@ class LeaderboardDemoOptions:
     db: str = embedded_url()
     """Store of the leaderboard."""
 
+    def command(self) -> str:
+        """Return the shell command with these options."""
+        words = ["--out", str(self.out), "--workers", str(self.workers)]
+        return shell_command("leaderboard", "demo", *words, *self.store())
+
+    def store(self) -> list[str]:
+        """Return the option that selects the store, if it is not the usual one; no password."""
+        return [] if self.db == embedded_url() else ["--db", without_password(self.db)]
+
 
 def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
     """Run the demo, submit the five seeds of its best agent, print how to see the leaderboard.
@@ -33,9 +44,11 @@ def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
     Returns:
         The exit code: 0, or the comparison's if that failed.
     """
-    from baselines.commands.demo import DemoOptions, demo  # takes seconds: it draws plots
+    from baselines.commands.compare import Comparison, run_comparison  # seconds: it draws plots
+    from baselines.commands.demo import TITLE, demo_plan
 
-    code = demo(DemoOptions(options.out, options.workers), console)
+    how = Comparison(options.out, options.workers, TITLE, options.command())
+    code = run_comparison(demo_plan(options.out), how, console)
     if code:
         return code
     runs = best_runs(options.out)
@@ -45,8 +58,8 @@ def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
     )
     with tried_policies(submission) as tried:
         submit_here(options.db, submission, tried, console)
-    show = "make serve" if options.db == embedded_url(EMBEDDED) else "python -m leaderboard serve"
-    console.print(f"See it ranked: {show}, then open http://127.0.0.1:8000")
+    show = shell_command("leaderboard", "serve", *options.store())
+    console.print(f"See it ranked: {escape(show)}, then open http://127.0.0.1:8000", soft_wrap=True)
     return 0
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from baselines.shell_command import shell_command
 from leaderboard.boards.board import board_of
 from leaderboard.commands.row_table import contents_table, score_table
 from leaderboard.evaluation.evaluate import Tried, tried_policies
@@ -62,7 +63,8 @@ def submit(options: SubmitOptions, console: Console) -> int:
         ValueError: if the submission or an option is refused.
     """
     if not options.run_dirs:
-        raise ValueError("no folder was given; pass folders that `python -m baselines train` wrote")
+        train = shell_command("baselines", "train")
+        raise ValueError(f"no folder was given; pass folders that `{train}` wrote")
     submission = submission_of(
         options.run_dirs, stochastic=not options.deterministic, fields=_fields(options)
     )

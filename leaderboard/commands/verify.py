@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from baselines.shell_command import shell_command
 from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.commands.row_table import contents_table, score_table
 from leaderboard.evaluation.evaluate import PolicyFile, play_policy, seed_indices
@@ -45,7 +46,8 @@ def verify(options: VerifyOptions, console: Console) -> int:
         ValueError: if the submission or an option is refused.
     """
     if not options.run_dirs:
-        raise ValueError("no folder was given; pass folders that `python -m baselines train` wrote")
+        train = shell_command("baselines", "train")
+        raise ValueError(f"no folder was given; pass folders that `{train}` wrote")
     secret = _secret(options.secret)
     submission = submission_of(options.run_dirs, stochastic=not options.deterministic, fields={})
     console.print(contents_table(submission))

@@ -69,6 +69,15 @@ def open_database(url: str) -> Database:
     return Database(engine)
 
 
+def without_password(url: str) -> str:
+    """Return the URL of a store with *** for its password.
+
+    Raises:
+        ValueError: if it is not a URL.
+    """
+    return _parsed(url).render_as_string(hide_password=True)
+
+
 def migrate(connection: sa.Connection) -> None:
     """Bring the tables up to date."""
     config = Config()
@@ -79,15 +88,19 @@ def migrate(connection: sa.Connection) -> None:
 
 
 def _engine(url: str) -> sa.Engine:
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise ValueError(_wrong_url(url)) from None
+    parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed)
     if parsed.get_backend_name() == "postgresql":
         return _postgresql(parsed)
     raise ValueError(_wrong_url(parsed.render_as_string(hide_password=True)))
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise ValueError(_wrong_url(url)) from None
 
 
 def _wrong_url(url: str) -> str:
@@ -104,7 +117,7 @@ def _postgresql(url: sa.URL) -> sa.Engine:
         return sa.create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise ValueError(
-            'PostgreSQL needs its driver: pip install "safe-envs[postgresql]"'
+            'PostgreSQL needs its driver: pip install "safe-envs-agents[postgresql]"'
         ) from error
 
 

@@ -14,6 +14,7 @@ from baselines.jobs.episodic_job import EpisodicResult
 from baselines.jobs.kinds import episodic_job_from
 from baselines.jobs.run_folder import read_config
 from baselines.measures.learning_curve import read_learning_curve
+from baselines.shell_command import shell_command
 from leaderboard.boards.board import MOST_POLICIES, board_of
 from leaderboard.submissions.metadata import Metadata, parse_metadata
 from leaderboard.submissions.submission import (
@@ -84,8 +85,9 @@ def _runs_in(folder: Path) -> list[Path]:
     found = sorted(path.parent for path in folder.glob("*/config.json"))
     if not found:
         raise SubmissionRefused(
-            f"{folder} has no run and no {META}; pass folders that `python -m baselines train` "
-            f"wrote, or one with {META} and policy_0.onnx, policy_1.onnx, ..."
+            f"{folder} has no run and no {META}; pass folders that "
+            f"`{shell_command('baselines', 'train')}` wrote, or one with {META} and policy_0.onnx, "
+            "policy_1.onnx, ..."
         )
     return sorted(found, key=lambda path: (len(path.name), path.name))
 

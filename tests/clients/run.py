@@ -23,7 +23,6 @@ from harness import Row
 from venvs import ROOT, Client, python_beside, python_for
 
 RL_ZOO = ("rl_zoo3==2.9.2", "requests", "pandas")  # which it needs but does not install
-TRAINING = ("mujoco", "bridge", "train")
 CLIENTS = (
     Client("torchrl", ("torchrl==0.14.1",)),
     Client("minari", ("minari[create,hdf5]==0.5.4",)),
@@ -34,8 +33,8 @@ CLIENTS = (
         ("gymnasium==0.29.1", "numpy<2", "tyro", "tensorboard"),
         unpinned=("gymnasium", "numpy"),
     ),
-    Client("rl_zoo", RL_ZOO, TRAINING),
-    Client("rl_zoo_ppo", RL_ZOO, TRAINING, home="rl_zoo"),
+    Client("rl_zoo", RL_ZOO, with_agents=True),
+    Client("rl_zoo_ppo", RL_ZOO, with_agents=True, home="rl_zoo"),
     Client("sbx", ("sbx-rl==0.28.0",)),
     Client("rllib", ("ray[rllib]==2.60.0",), unpinned=("gymnasium",)),
 )

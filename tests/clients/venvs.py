@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".clients"
+AGENTS = "distributions/safe-envs-agents"
 STAMP = "installed"  # a file that says what is in an environment
 GENUINE_TASKS = "safety-gymnasium==1.0.0"  # without its dependencies, which are years old
 
@@ -22,7 +23,8 @@ class Client:
     Args:
         name: of its page in docs/clients and of its check here.
         packages: for pip.
-        extras: of this package.
+        extras: of `safe-envs`.
+        with_agents: whether it needs `safe-envs-agents` too.
         home: name of its virtual environment, if it shares one; else the client's.
         unpinned: packages whose release the client dictates, so this project's pin does not apply.
     """
@@ -30,6 +32,7 @@ class Client:
     name: str
     packages: tuple[str, ...]
     extras: tuple[str, ...] = ("mujoco", "bridge")
+    with_agents: bool = False
     home: str = ""
     unpinned: tuple[str, ...] = ()
 
@@ -41,12 +44,13 @@ def python_for(client: Client) -> Path:
         subprocess.CalledProcessError: if pip fails.
     """
     home = CACHE / (client.home or client.name)
-    packages = (f".[{','.join(client.extras)}]", "torch", *client.packages)
+    packages = ("-e", f".[{','.join(client.extras)}]", "torch", *client.packages)
+    packages += ("-e", AGENTS) if client.with_agents else ()
     wanted = _fingerprint(packages, client.unpinned)
     if not _is_installed(home, wanted):
         print(f"== installing {', '.join(client.packages)} into {home}", flush=True)
         _run(sys.executable, "-m", "venv", home)
-        _install(home, ("-e", *packages), client.unpinned)
+        _install(home, packages, client.unpinned)
         _run(home / "bin" / "python", "-m", "pip", "install", "-q", "--no-deps", GENUINE_TASKS)
         (home / STAMP).write_text(wanted)
     return home / "bin" / "python"
@@ -93,7 +97,8 @@ def _pins(unpinned: Sequence[str]) -> list[str]:
 
 
 def _fingerprint(packages: Sequence[str], unpinned: Sequence[str]) -> str:
-    files = [(ROOT / name).read_text() for name in ("pyproject.toml", "constraints.txt")]
+    names = ("pyproject.toml", f"{AGENTS}/pyproject.toml", "constraints.txt")
+    files = [(ROOT / name).read_text() for name in names]
     return hashlib.sha256("\n".join((repr((packages, unpinned)), *files)).encode()).hexdigest()
 
 

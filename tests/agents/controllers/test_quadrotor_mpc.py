@@ -90,5 +90,5 @@ def test_bad_arguments_are_refused():
 def test_only_ipopt_needs_casadi(monkeypatch):
     monkeypatch.setitem(sys.modules, "casadi", None)
     make(solver="rti")
-    with pytest.raises(ImportError, match=r"pip install -e '.\[mpc\]'\), or use solver='rti'"):
+    with pytest.raises(ImportError, match=r"'safe-envs-agents\[mpc\]', or use solver='rti'"):
         make(solver="ipopt")

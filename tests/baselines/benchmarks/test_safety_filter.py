@@ -79,6 +79,6 @@ def test_prints_all_but_the_comparison_without_cvxpy(monkeypatch):
     arguments = safety_filter.SafetyFilterArguments(programs=2, repeats=1, steps=20, states=8)
     safety_filter.print_tables(Console(file=printed, width=110), arguments)
     text = printed.getvalue()
-    assert 'pip install "safe-envs[dev]"' in text
+    assert 'pip install "safe-envs-agents[dev]"' in text
     assert "filter_batch" in text
     assert "filter_time" in text

@@ -95,4 +95,4 @@ def test_another_package_called_agents_is_refused(tmp_path):
     assert last.startswith("ImportError: ")
     assert str(tmp_path / "agents") in last
     assert str(ROOT / "agents") in last
-    assert "run from the repository root" in last
+    assert "run from a folder without a package of that name" in last

@@ -1,8 +1,15 @@
 """What a mistyped command line answers."""
 
+import sys
+
 import pytest
 
 from baselines.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def _interpreter_called_python(monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", ["python", *sys.orig_argv[1:]])
 
 
 def printed(words, capsys):

@@ -120,7 +120,7 @@ def test_files_of_a_run(box):
     assert names == files | {"result.json", "tensorboard"}
     config = json.loads((folder / "config.json").read_text())
     assert config["hyperparameters"]["learning_rate"] == "lin_1e-3"
-    assert config["command"].startswith("python -m baselines train --agent PPOLag")
+    assert " -m baselines train --agent PPOLag --env " in config["command"]
     assert config["versions"]["torch"] == torch.__version__
     assert episodic_job_from(read_config(folder)) == training_job(box)
     rows = list(csv.DictReader((folder / "progress.csv").read_text().splitlines()))
