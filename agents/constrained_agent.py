@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
@@ -83,7 +84,9 @@ class ConstrainedAgent(AdjustableAgent):
         normalize_observation: standardize Box observations (not images and one-hot vectors) by
             their running mean and deviation, which belong to the agent: `predict` takes raw
             observations. A VecNormalize that does the same is not doubled.
-        stats_window_size: episodes that Stable-Baselines3's own averages cover.
+        stats_window_size: episodes that `ep_info_buffer` keeps, and the most that the logged
+            success rate covers. All other logged averages are over the episodes that ended in the
+            last rollout, or over the last ten if that is more.
         tensorboard_log: folder of TensorBoard's files.
         policy_kwargs: arguments of the policy.
         verbose: 0 prints nothing, 1 prints the log.
@@ -276,6 +279,22 @@ class ConstrainedAgent(AdjustableAgent):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log, as in Stable-Baselines3, but over the same episodes for everything.
+
+        These are the episodes that ended in the last rollout, or the last ten. Windows that reach
+        farther back would show earlier policies.
+        """
+        infos, successes = self.ep_info_buffer, self.ep_success_buffer
+        assert successes is not None, "learn() creates it"
+        shown = min(len(self.episodes.averaged()), len(successes))
+        self.ep_info_buffer = deque()  # rewards and lengths are recorded already
+        self.ep_success_buffer = deque(list(successes)[len(successes) - shown :])
+        try:
+            super().dump_logs(iteration)
+        finally:
+            self.ep_info_buffer, self.ep_success_buffer = infos, successes
 
     def train(self) -> None:
         """Update the policy on the last rollout."""

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from agents.batch import Measurement, mean_costs, measurement
+from agents.batch import Measurement, measurement
 from safe_envs.contract.cost_signal import ConstraintSpec
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
-WINDOW = 100  # episodes that the logged averages cover
+WINDOW = 10  # episodes that the logged averages cover if no more have ended since the last update
+
+
+class Averages(NamedTuple):
+    """Means over episodes, and their standard errors, which are nan for a single episode."""
+
+    episodes: int
+    plain_value: float  # mean undiscounted sum of the reward
+    value: float  # with the declared discount
+    value_error: float
+    plain_costs: np.ndarray  # (m,) mean undiscounted sums
+    costs: np.ndarray  # (m,) with the declared discounts, which the limits bound
+    cost_errors: np.ndarray  # (m,)
+    length: float  # [steps]
 
 
 class EpisodeRecord:
@@ -66,9 +80,32 @@ class EpisodeRecord:
         """
         self._again = True
 
-    def averages(self) -> tuple[float, np.ndarray] | None:
-        """Return mean value and mean costs (m,) of the recent episodes; None if there are none."""
-        if not self.recent:
+    def averaged(self) -> Sequence[Episode]:
+        """Return the episodes that the averages cover.
+
+        They are those that ended since the last update, or the last `WINDOW` if that is more: a
+        longer window would show what earlier policies did, long after the policy has changed.
+        """
+        return self._fresh if len(self._fresh) > len(self.recent) else self.recent
+
+    def averages(self) -> Averages | None:
+        """Return what the log shows of the recent episodes; None if there are none."""
+        episodes = self.averaged()
+        if not episodes:
             return None
-        values = [episode.value for episode in self.recent]
-        return float(np.mean(values)), mean_costs(self.recent)
+        sums = np.array([(one.value, *one.costs) for one in episodes])  # (episodes, 1 + m)
+        plain = np.mean([(one.plain_value, *one.plain_costs) for one in episodes], axis=0)
+        errors = np.full(sums.shape[1], np.nan)
+        if len(sums) > 1:
+            errors = sums.std(axis=0, ddof=1) / np.sqrt(len(sums))
+        mean = sums.mean(axis=0)
+        return Averages(
+            episodes=len(sums),
+            plain_value=float(plain[0]),
+            value=float(mean[0]),
+            value_error=float(errors[0]),
+            plain_costs=plain[1:],
+            costs=mean[1:],
+            cost_errors=errors[1:],
+            length=float(np.mean([one.length for one in episodes])),
+        )

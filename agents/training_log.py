@@ -23,11 +23,22 @@ class TrainingLog:
         self._logger, self._names = logger, constraint_names
 
     def episodes(self, episodes: EpisodeRecord) -> None:
-        """Record the averages of the recent episodes."""
-        averages = episodes.averages()
-        if averages is not None:
-            self.per_constraint("rollout/ep_cost_mean", averages[1])
-            self._logger.record("rollout/ep_value_mean", averages[0])
+        """Record the averages of the recent episodes, all over the same ones.
+
+        Names with "value" are sums with the declared discounts, the others undiscounted ones.
+        """
+        found = episodes.averages()
+        if found is None:
+            return
+        self._logger.record("rollout/episodes", found.episodes)
+        self._logger.record("rollout/ep_rew_mean", found.plain_value)
+        self._logger.record("rollout/ep_len_mean", found.length)
+        self._logger.record("rollout/ep_value_mean", found.value)
+        self.per_constraint("rollout/ep_cost_mean", found.plain_costs)
+        self.per_constraint("rollout/ep_cost_value_mean", found.costs)
+        if found.episodes > 1:
+            self._logger.record("rollout/ep_value_se", found.value_error)
+            self.per_constraint("rollout/ep_cost_value_se", found.cost_errors)
 
     def update(
         self,

@@ -11,24 +11,28 @@ from rich.console import Console
 from rich.markup import escape
 
 from baselines.atomic_files import write_json
-from baselines.jobs.episodic_job import EVALUATION_SEED, EpisodicResult
+from baselines.jobs.episodic_job import EpisodicResult, evaluation_seed
 from baselines.jobs.kinds import episodic_job_from
 from baselines.jobs.run_folder import read_config
 from baselines.report.episodes_section import evaluation_table
 
 OWN_PACKAGE = "safe_envs"
+LARGEST_SEED = 2**32 - 1  # of an evaluation
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Run fresh episodes of a run's final policy and write evaluation_seed_SEED.json."""
+    """Run episodes of a run's final policy and write evaluation_seed_SEED.json."""
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Folder of one run, written by `train` or `compare`."""
     episodes: int = 100
     """Episodes in each mode."""
-    seed: int = EVALUATION_SEED
-    """Random seed of the evaluation; training never uses the same random numbers."""
+    seed: int | None = None
+    """Random seed of the evaluation; training never uses the same random numbers.
+
+    None is the run's own: the episodes of result.json again, and more of them. Runs that are
+    evaluated with the same seed play the same episodes."""
     import_env: bool = False
     """Import the module of an environment "module:Id", which runs its code."""
 
@@ -42,13 +46,13 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     Raises:
         ValueError: if the folder holds no finished run or a number is out of range.
     """
-    if options.episodes < 1 or options.seed < 0:
+    if options.episodes < 1 or not 0 <= (options.seed or 0) <= LARGEST_SEED:
         raise ValueError(
             f"episodes is {options.episodes} and seed {options.seed}; pass at least 1 episode and "
-            "a seed >= 0"
+            f"a seed from 0 to {LARGEST_SEED}"
         )
     result = evaluated_again(options.run_dir, options.episodes, options.seed, options.import_env)
-    path = options.run_dir / f"evaluation_seed_{options.seed}.json"
+    path = options.run_dir / f"evaluation_seed_{result.stochastic.seed}.json"
     modes = {"stochastic": asdict(result.stochastic), "deterministic": asdict(result.deterministic)}
     write_json(path, modes)
     console.print(evaluation_table(result))
@@ -57,7 +61,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
 
 
 def evaluated_again(
-    folder: Path, episodes: int, seed: int, import_env: bool = False
+    folder: Path, episodes: int, seed: int | None, import_env: bool = False
 ) -> EpisodicResult:
     """Return the result of a finished run with new evaluation episodes.
 
@@ -66,7 +70,7 @@ def evaluated_again(
     Args:
         folder: of the run.
         episodes: in each mode.
-        seed: of the evaluation.
+        seed: of the evaluation; None for the run's own.
         import_env: whether the module that the folder names with its environment is imported.
 
     Raises:
@@ -88,5 +92,5 @@ def evaluated_again(
     outcome = job.outcome(folder)
     if outcome.result is None:
         raise ValueError(f"{folder} has no finished run: {outcome.reason}; train it first")
-    again = job.evaluate(folder, episodes, seed)
+    again = job.evaluate(folder, episodes, evaluation_seed(job.seed) if seed is None else seed)
     return replace(outcome.result, **again._asdict())

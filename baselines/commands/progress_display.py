@@ -7,11 +7,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
-from baselines.measures.learning_curve import EPISODE_COST, cost_columns
+from baselines.measures.learning_curve import (
+    EPISODE_COST,
+    EPISODE_RETURN,
+    EPISODES,
+    cost_columns,
+)
 
 
 class ProgressDisplay(BaseCallback):
-    """A bar over the timesteps with averages over recently finished episodes.
+    """A bar over the timesteps with averages over the last rollout's episodes, or the last ten.
+
+    Returns and costs have the discounts that the environment declares, and are named so.
 
     Args:
         console: where it is drawn; nothing is drawn unless it is a terminal.
@@ -48,16 +55,28 @@ class ProgressDisplay(BaseCallback):
         self._progress.stop()
 
     def _measured(self) -> str:
-        ended = self.model.ep_info_buffer
-        if not ended:
+        logged = self.logger.name_to_value
+        if EPISODE_RETURN not in logged:
             return "no episode has ended yet"
-        words = [f"return {sum(episode['r'] for episode in ended) / len(ended):.1f}"]
+        count = int(logged[EPISODES])
+        discount: float = self.model.reward_discount  # type: ignore[attr-defined]
+        gain = f"{_named('return', discount)} {_short(logged[EPISODE_RETURN])}"
+        words = [f"{count} episode{'s' * (count != 1)}: {gain}"]
         constraints = self.model.constraints  # type: ignore[attr-defined]
         names = [constraint.name for constraint in constraints]
         for constraint, column in zip(constraints, cost_columns(names), strict=True):
-            cost = self.logger.name_to_value.get(column)
-            label = column.replace(EPISODE_COST, "cost").replace("/", " ")
-            if cost is not None:
-                color = "green" if cost <= constraint.limit else "red"
-                words.append(f"{escape(label)} [{color}]{cost:.2f}[/] (limit {constraint.limit:g})")
+            cost = logged[column]
+            label = _named("cost", constraint.discount) + column.removeprefix(EPISODE_COST)
+            color = "green" if cost <= constraint.limit else "red"
+            shown = f"[{color}]{_short(cost)}[/] (limit {constraint.limit:g})"
+            words.append(f"{escape(label.replace('/', ' '))} {shown}")
         return "  ".join(words)
+
+
+def _named(what: str, discount: float) -> str:
+    return what if discount == 1.0 else f"discounted {what}"
+
+
+def _short(number: float) -> str:
+    """Return a number with one decimal, or three digits if it is small."""
+    return f"{number:.1f}" if abs(number) >= 10 else f"{number:.3g}"

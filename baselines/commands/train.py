@@ -16,7 +16,7 @@ from baselines.jobs.episodic_job import EVALUATION_EPISODES, LARGEST_SEED, Episo
 from baselines.jobs.interruption import Interrupted
 from baselines.jobs.job import Effort, Job, JobRefused
 from baselines.jobs.kinds import EPISODIC
-from baselines.jobs.run_folder import is_done, read_config, write_error
+from baselines.jobs.run_folder import differing_settings, is_done, write_error
 from baselines.names.agents import CONTROLLERS, DEEP_AGENTS, kind_of
 from baselines.names.environments import find_tabular_model, parse_environment_name
 from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
@@ -128,9 +128,7 @@ def _check_free(folder: Path, job: Job) -> None:
     """Raise ValueError if the folder holds the result of another job."""
     if not (folder / "result.json").exists():
         return
-    found = read_config(folder) or {}
-    wanted = job.record.config
-    differing = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+    differing = differing_settings(folder, job)
     raise ValueError(
         f"{folder} holds another finished run, which differs in {', '.join(differing) or 'files'}; "
         "pass another folder, or delete this one"

@@ -16,12 +16,12 @@ from threadpoolctl import threadpool_limits
 from baselines.atomic_files import write_json
 from baselines.jobs.episodic_job import (
     EVALUATION_EPISODES,
-    EVALUATION_SEED,
     EpisodicOutcome,
     EpisodicResult,
     Evaluation,
     environment_in,
     episodic_config,
+    evaluation_seed,
     plain_settings,
     settings_in,
 )
@@ -93,7 +93,8 @@ class ControllerJob:
             warnings.simplefilter("default")
             settings = self.hyperparameters
             contract = prepare_controller(self.env, self.agent, settings, self.seed).contract
-            evaluation = self.evaluate(folder, self.evaluation_episodes, EVALUATION_SEED)
+            seed = evaluation_seed(self.seed)
+            evaluation = self.evaluate(folder, self.evaluation_episodes, seed)
         messages = [f"{item.category.__name__}: {item.message}" for item in caught]
         result = _result(self, contract, evaluation, messages)
         write_json(folder / "result.json", asdict(result))
@@ -152,7 +153,7 @@ def prepare_controller(
 
 
 def evaluate_controller(
-    job: ControllerJob, episodes: int, deterministic: bool, seed: int = EVALUATION_SEED
+    job: ControllerJob, episodes: int, deterministic: bool, seed: int
 ) -> EpisodeStatistics:
     """Return statistics of fresh episodes, the same ones that deep agents play.
 

@@ -11,9 +11,9 @@ from baselines.jobs.job import Effort, Job, JobKind, Outcome, common_config
 from baselines.measures.episode_statistics import EpisodeStatistics
 from baselines.names.environments import EnvironmentName
 
-EVALUATION_SEED = 12345
 EVALUATION_EPISODES = 50
-LARGEST_SEED = 2**31 - 1  # evaluations draw from seeds above 2**32, training from below
+LARGEST_SEED = 2**31 - 1  # of a training; `baselines.measures.episode_sampling` has the others
+FIRST_EVALUATION_SEED = 2**25  # smaller ones are for the command evaluate
 
 
 class Evaluation(NamedTuple):
@@ -44,7 +44,8 @@ class EpisodicJob(Job, Protocol):
         Args:
             folder: of the run.
             episodes: in each mode, at least one.
-            seed: of the evaluation; all runs get the same episodes from the same seed.
+            seed: of the evaluation; all runs get the same episodes from the same seed. A run's own
+                is `evaluation_seed(job.seed)`.
         """
 
     def outcome(self, folder: Path) -> EpisodicOutcome:
@@ -103,12 +104,23 @@ class EpisodicResult:
 EpisodicOutcome = Outcome[EpisodicJob, EpisodicResult]
 
 
+def evaluation_seed(training_seed: int) -> int:
+    """Return the seed of the evaluation of a run.
+
+    Agents that train from the same seed are evaluated in the same episodes, which makes their
+    differences more precise. Different training seeds share none: their means are independent, as
+    the intervals over seeds require.
+    """
+    return FIRST_EVALUATION_SEED + training_seed
+
+
 def episodic_config(job: EpisodicJob) -> dict[str, Any]:
     """Return the job as JSON data; equal configurations give equal results."""
     return {
         **common_config(job),
         "total_timesteps": job.total_timesteps,
         "evaluation_episodes": job.evaluation_episodes,
+        "evaluation_seed": evaluation_seed(job.seed),
         "hyperparameters": plain_settings(job.hyperparameters),
     }
 

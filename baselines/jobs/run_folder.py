@@ -108,6 +108,10 @@ def read_outcome(
             None,
             f"an earlier version wrote it, with {', '.join(obsolete)}, which is no longer read",
         )
+    differing = differing_settings(folder, job)
+    if differing and (folder / "result.json").exists():
+        told = ", ".join(differing)
+        return Outcome(job, None, f"another job or an earlier version wrote it: {told} differs")
     error = folder / "error.txt"
     text = error.read_text("utf-8") if error.exists() else ""
     return Outcome(job, None, text or "the job left no result and no error.txt")
@@ -122,6 +126,12 @@ def _delete(folder: Path, names: Sequence[str]) -> None:
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
         (folder / name).unlink(missing_ok=True)
+
+
+def differing_settings(folder: Path, job: Job) -> list[str]:
+    """Return the entries of the folder's config.json that are not the job's, by name."""
+    found, wanted = read_config(folder) or {}, _as_json(job.record.config)
+    return sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
 
 
 def _obsolete_files(folder: Path, job: Job) -> list[str]:

@@ -17,10 +17,10 @@ from agents.evaluation import MOST_COPIES
 from baselines.atomic_files import write_json
 from baselines.jobs.checkpoints import Checkpoints
 from baselines.jobs.episodic_job import (
-    EVALUATION_SEED,
     EpisodicJob,
     EpisodicResult,
     Evaluation,
+    evaluation_seed,
     plain_settings,
 )
 from baselines.jobs.interruption import watched_signals
@@ -71,7 +71,8 @@ def finish_training(
         run, history = learn(run, folder, checkpoints, found, interruption, caught, callback)
         run.model.save(folder / "model.zip")
         refusal = _export(run, folder)
-        evaluation = _evaluate(run.model, run.job, run.job.evaluation_episodes, EVALUATION_SEED)
+        seed = evaluation_seed(run.job.seed)
+        evaluation = _evaluate(run.model, run.job, run.job.evaluation_episodes, seed)
         history.warnings = merged(history.warnings, caught)
         write_json(folder / "result.json", asdict(_result(run, history, evaluation, refusal)))
     run.venv.close()

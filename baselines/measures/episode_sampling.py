@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,10 @@ from baselines.names.environments import (
     find_tabular_observations,
 )
 
-FIRST_SEED = 2**32  # training uses smaller ones
+# Environments of training start from seeds below 2**31 plus their number; evaluations from above.
+FIRST_SEED = 3 * 2**30
+BLOCK = 16  # seeds of one evaluation: one per copy, and the last one for the policy's draws
+BLOCKS = 2**26  # below 2**32, which some environments do not exceed or take seeds modulo
 
 
 def evaluate_policy(
@@ -64,20 +67,49 @@ def sample_episodes(
         venv: copies of the environment.
         contract: the constraints and the discounts to sum with.
         episodes: at least one.
-        seed: of the policy; the environments start from seeds of 2**32 and above, which training
-            never uses.
+        seed: of the evaluation; see `seeds_of`.
         deterministic: take the most likely action, or the Gaussian's mean.
+
+    Raises:
+        ValueError: if there are more copies than seeds of one evaluation.
     """
-    with own_random_numbers(model, seed):
+    if venv.num_envs >= BLOCK:
+        raise ValueError(
+            f"there are {venv.num_envs} copies of the environment, but an evaluation has seeds for "
+            f"{BLOCK - 1}; more would play the episodes of the next seed: make at most {BLOCK - 1}"
+        )
+    first_env_seed, policy_seed = seeds_of(seed)
+    with own_random_numbers(model, policy_seed):
         return episode_sampling.sample_episodes(
             model,
             venv,
             contract,
             episodes,
             seed=seed,
-            first_env_seed=FIRST_SEED + seed,
+            first_env_seed=first_env_seed,
             deterministic=deterministic,
         )
+
+
+class EvaluationSeeds(NamedTuple):
+    """What the random numbers of an evaluation start from."""
+
+    first_env: int  # of the first copy; the others have the following ones
+    policy: int
+
+
+def seeds_of(seed: int) -> EvaluationSeeds:
+    """Return the seeds of an evaluation, which no other evaluation and no training uses.
+
+    Evaluation k has the 16 seeds from 3 * 2**30 + 16 k on, for k below 2**26. The seeds of the
+    others are above 2**32, and equal to smaller ones modulo 2**32.
+
+    Args:
+        seed: of the evaluation, at least 0.
+    """
+    above, block = divmod(seed, BLOCKS)
+    first = above * 2**32 + FIRST_SEED + BLOCK * block
+    return EvaluationSeeds(first, first + BLOCK - 1)
 
 
 def exact_values(

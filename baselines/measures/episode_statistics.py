@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from agents.cost_tails import CostTails
 from agents.evaluation_result import EvaluationResult
@@ -18,11 +21,26 @@ class ExactValues:
     violation: list[float]  # (m,) costs - limits
 
 
+class Claim(NamedTuple):
+    """What a run claims of its policy: exact values where there is a model, else sampled means."""
+
+    value: float
+    costs: list[float]  # (m,)
+    violation: list[float]  # (m,) costs - limits
+    is_exact: bool
+
+    @property
+    def feasible(self) -> bool:
+        """Whether no violation is above zero."""
+        return max(self.violation) <= 0
+
+
 @dataclass(frozen=True)
 class EpisodeStatistics:
     """The episodes of one evaluation, in the order of the copies they ran in.
 
-    Returns and costs are sums with the declared discounts; `plain_` ones are undiscounted.
+    Returns and costs are sums with the declared discounts; `plain_` ones are undiscounted. All
+    numbers but `exact` are of the sampled episodes.
     """
 
     seed: int
@@ -46,6 +64,26 @@ class EpisodeStatistics:
         """Number of episodes."""
         return len(self.returns)
 
+    @property
+    def claim(self) -> Claim:
+        """Exact values if there are any, else the means of the episodes."""
+        if self.exact is not None:
+            return Claim(self.exact.value, self.exact.costs, self.exact.violation, True)
+        return self.sampled
+
+    @property
+    def sampled(self) -> Claim:
+        """The means of the episodes."""
+        return Claim(self.mean_return, self.mean_costs, self.violation, False)
+
+    @property
+    def standard_errors(self) -> list[float]:
+        """Standard errors of the sampled mean return and costs, (1 + m,); nan for one episode."""
+        sums = np.column_stack((self.returns, self.costs))
+        if len(sums) < 2:
+            return [float("nan")] * sums.shape[1]
+        return (sums.std(axis=0, ddof=1) / np.sqrt(len(sums))).tolist()
+
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EpisodeStatistics:
         """Return the statistics that `dataclasses.asdict` turned into JSON."""
@@ -55,6 +93,14 @@ class EpisodeStatistics:
             "exact": None if exact is None else ExactValues(**exact),
         }
         return cls(**{**data, **parts})
+
+
+def shared_claims(evaluations: Sequence[EpisodeStatistics]) -> list[Claim]:
+    """Return the claims of several evaluations, at least one: all exact, or all sampled means."""
+    claims = [episodes.claim for episodes in evaluations]
+    if all(claim.is_exact for claim in claims):
+        return claims
+    return [episodes.sampled for episodes in evaluations]
 
 
 def summarize_episodes(result: EvaluationResult, exact: ExactValues | None) -> EpisodeStatistics:

@@ -11,16 +11,39 @@ from pathlib import Path
 import numpy as np
 
 TIMESTEPS = "time/total_timesteps"
-EPISODE_RETURN = "rollout/ep_rew_mean"
+# Sums with the declared discounts, which evaluations measure and limits bound.
+EPISODE_RETURN = "rollout/ep_value_mean"
+EPISODE_COST = "rollout/ep_cost_value_mean"  # followed by /name if there are several constraints
 EPISODE_LENGTH = "rollout/ep_len_mean"
-EPISODE_COST = "rollout/ep_cost_mean"  # followed by /name if there are several constraints
+EPISODES = "rollout/episodes"  # that the averages cover
 
 GRID_POINTS = 200  # of the mean and the band; evenly spaced
 
 
 @dataclass(frozen=True)
+class FinalPolicy:
+    """The result of a run, where its curve ends: the policy after the last update, as evaluated.
+
+    Errors are standard errors of means over sampled episodes; exact values have none.
+    """
+
+    timesteps: float
+    episode_return: float
+    episode_cost: np.ndarray  # (m,)
+    episode_length: float  # [steps], sampled
+    return_error: float
+    cost_errors: np.ndarray  # (m,)
+    is_exact: bool  # return and cost, by the environment's tabular model
+
+
+@dataclass(frozen=True)
 class LearningCurve:
-    """Means over recently finished episodes, at k points of one training run."""
+    """Means over recently finished episodes, at k points of one training run.
+
+    A point averages over the episodes that ended in the last rollout, or over the last ten if that
+    is more; `episodes` has their number. They were played before the update of that point, by
+    policies that still explored or learned; `final` is what came out.
+    """
 
     agent: str
     seed: int
@@ -28,6 +51,9 @@ class LearningCurve:
     episode_return: np.ndarray  # (k,)
     episode_cost: np.ndarray  # (k, m)
     episode_length: np.ndarray  # (k,) [steps]
+    episodes: np.ndarray | None = None  # (k,) that each point averages over
+    discounts: tuple[float, ...] | None = None  # of the return and of each cost; None: all 1
+    final: FinalPolicy | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError if the arrays do not fit together or timesteps do not increase."""
@@ -37,6 +63,11 @@ class LearningCurve:
             raise ValueError(
                 f"episode_return, episode_cost and episode_length have shapes {shapes} beside {k} "
                 "timesteps; allowed: (k,), (k, m) and (k,); pass one entry per timestep"
+            )
+        if self.discounts is not None and len(self.discounts) != 1 + shapes[1][1]:
+            raise ValueError(
+                f"discounts has {len(self.discounts)} entries; pass one for the return and one for "
+                f"each of {shapes[1][1]} costs"
             )
         if k == 0 or (np.diff(self.timesteps) <= 0).any():
             raise ValueError(
@@ -83,7 +114,11 @@ def seed_band(
 
 
 def read_learning_curve(
-    progress_csv: Path, agent: str, seed: int, constraint_names: Sequence[str]
+    progress_csv: Path,
+    agent: str,
+    seed: int,
+    constraint_names: Sequence[str],
+    discounts: Sequence[float] | None = None,
 ) -> LearningCurve:
     """Return the curve in a progress.csv, starting at the first row after an episode ended.
 
@@ -91,17 +126,19 @@ def read_learning_curve(
     such as an evaluation, wrote the row. "nan" counts as empty until the first complete row.
 
     Args:
-        progress_csv: file with the columns "time/total_timesteps", "rollout/ep_rew_mean",
-            "rollout/ep_len_mean", and "rollout/ep_cost_mean" for a single constraint or
-            "rollout/ep_cost_mean/NAME" for each of several.
+        progress_csv: file with the columns "time/total_timesteps", "rollout/episodes",
+            "rollout/ep_value_mean", "rollout/ep_len_mean", and "rollout/ep_cost_value_mean" for a
+            single constraint or "rollout/ep_cost_value_mean/NAME" for each of several. These are
+            sums with the declared discounts.
         agent: name of the agent.
         seed: of the run.
         constraint_names: of the m constraints.
+        discounts: the declared ones of the return and of each cost, (1 + m,); None if all are 1.
 
     Raises:
         ValueError: if a column is missing, a cell is not a finite number, or no row is complete.
     """
-    columns = [TIMESTEPS, EPISODE_RETURN, EPISODE_LENGTH, *cost_columns(constraint_names)]
+    columns = [TIMESTEPS, EPISODE_RETURN, EPISODE_LENGTH, EPISODES, *cost_columns(constraint_names)]
     with progress_csv.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         _check_header(progress_csv, columns, reader.fieldnames or [])
@@ -115,8 +152,17 @@ def read_learning_curve(
             f"{progress_csv} has {read} rows, none with all of {', '.join(columns)}; at least one "
             "is needed; train until an episode has ended"
         )
-    table = np.array(rows)  # (k, 3 + m)
-    return LearningCurve(agent, seed, table[:, 0], table[:, 1], table[:, 3:], table[:, 2])
+    table = np.array(rows)  # (k, 4 + m)
+    return LearningCurve(
+        agent=agent,
+        seed=seed,
+        timesteps=table[:, 0],
+        episode_return=table[:, 1],
+        episode_cost=table[:, 4:],
+        episode_length=table[:, 2],
+        episodes=table[:, 3],
+        discounts=None if discounts is None else tuple(discounts),
+    )
 
 
 def cost_columns(constraint_names: Sequence[str]) -> list[str]:
@@ -133,7 +179,8 @@ def _check_header(file: Path, needed: Sequence[str], found: Sequence[str]) -> No
     if missing:
         raise ValueError(
             f"{file} has no column {', '.join(missing)}; its columns are "
-            f"{', '.join(found) or 'none'}; pass the constraint names the run was logged with"
+            f"{', '.join(found) or 'none'}; pass the constraint names the run was logged with, and "
+            "train runs of earlier versions again"
         )
 
 

@@ -16,20 +16,23 @@ from rich.table import Table
 
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
 from baselines.jobs.job import job_folder
-from baselines.measures.learning_curve import TIMESTEPS, LearningCurve, read_learning_curve
+from baselines.measures.episode_statistics import Claim, EpisodeStatistics, shared_claims
+from baselines.measures.learning_curve import FinalPolicy, LearningCurve, read_learning_curve
 from baselines.names.environments import EnvironmentName
 from baselines.report.episodes_summary import (
+    KINDS,
     MODES,
     EpisodesSummary,
+    Kind,
     Mode,
     ModeSummary,
+    SeedSummary,
     episodes_of,
     summarize_episodic,
 )
-from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto
+from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto, named_sum
 from safe_envs.tabular.model import TabularCMDP
 
-EPISODE_VALUE = "rollout/ep_value_mean"  # the return with the declared discount
 LONGEST_NAME = 10  # letters of an agent on one line of a table of 80 columns
 CSV_COLUMNS = (
     "env",
@@ -38,17 +41,20 @@ CSV_COLUMNS = (
     "status",
     "mode",
     "episodes",
+    "limits",
     "mean_return",
     "mean_costs",
-    "limits",
-    "violations",
-    "violation",
-    "feasible",
+    "mean_violations",
+    "mean_violation",
+    "mean_feasible",
     "mean_plain_return",
     "mean_plain_costs",
     "mean_length",
     "exact_value",
+    "exact_costs",
+    "exact_violations",
     "exact_violation",
+    "exact_feasible",
     "timesteps",
     "cpu_seconds",
     "steps_per_cpu_second",
@@ -86,7 +92,17 @@ class EpisodesSection:
     @property
     def has_exact(self) -> bool:
         """Whether there are values by a tabular model."""
-        return any(row.stochastic and row.stochastic.exact_value is not None for row in self.rows)
+        return any(row.stochastic and row.stochastic.exact is not None for row in self.rows)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of values that the tables show; what counts comes first."""
+        return KINDS if self.has_exact else ("sampled",)
+
+    @property
+    def sums(self) -> str:
+        """How returns and costs are summed."""
+        return sums_in_words(self.reward_discount, self.cost_discounts)
 
     def tables(self) -> list[Table]:
         """Return a table of the agents per mode for the terminal, each fitting 80 columns."""
@@ -126,26 +142,39 @@ def episodes_section(
 
 
 def evaluation_table(result: EpisodicResult) -> Table:
-    """Return the evaluation of one run, a row per mode and constraint."""
+    """Return the evaluation of one run, by mode and constraint: exact values, and sampled ones."""
     title = f"{escape(result.agent)} on {escape(result.env)}, seed {result.seed}"
-    table = Table(title=title, title_justify="left")
+    sums = sums_in_words(result.reward_discount, result.cost_discounts)
+    told = f"{result.stochastic.episodes} sampled episodes each; {sums}"
+    table = Table(title=title, title_justify="left", caption=told, caption_justify="left")
     table.add_column("policy", no_wrap=True)
     for column in ("return", "cost", "limit", "violation", "P90", "worst", "length"):
         table.add_column(column, justify="right", no_wrap=True)
     for mode in MODES:
         episodes = episodes_of(result, mode)
-        for i, (name, limit) in enumerate(zip(result.constraint_names, result.limits, strict=True)):
-            table.add_row(
-                mode if len(result.limits) == 1 else f"{mode}, {escape(name)}",
-                f"{episodes.mean_return:.4g}",
-                f"{episodes.mean_costs[i]:.4g}",
-                f"{limit:g}",
-                _colored(episodes.violation[i]),
-                f"{episodes.cost_tails[i].p90:.4g}",
-                f"{episodes.cost_tails[i].worst:.4g}",
-                f"{episodes.mean_length:.1f}",
-            )
+        for i, name in enumerate(result.constraint_names):
+            label = mode if len(result.limits) == 1 else f"{mode}, {escape(name)}"
+            tails, length = episodes.cost_tails[i], f"{episodes.mean_length:.1f}"
+            measured = [f"{tails.p90:.4g}", f"{tails.worst:.4g}", length]
+            if episodes.exact is not None:
+                exact = _claim_cells(episodes.claim, i, result.limits[i])
+                table.add_row(f"{label}, exact", *exact, "", "", "")
+                label = f"{label}, sampled"
+            table.add_row(label, *_claim_cells(episodes.sampled, i, result.limits[i]), *measured)
     return table
+
+
+def _claim_cells(claim: Claim, constraint: int, limit: float) -> list[str]:
+    cost, violation = claim.costs[constraint], claim.violation[constraint]
+    return [f"{claim.value:.4g}", f"{cost:.4g}", f"{limit:g}", _colored(violation)]
+
+
+def sums_in_words(reward_discount: float, cost_discounts: Sequence[float]) -> str:
+    """Return how returns and costs are summed."""
+    if {reward_discount, *cost_discounts} == {1.0}:
+        return "undiscounted sums over an episode"
+    costs = ", ".join(f"{discount:g}" for discount in dict.fromkeys(cost_discounts))
+    return f"sums with discounts: return {reward_discount:g}, cost {costs}"
 
 
 def episodes_csv(outcomes: Sequence[EpisodicOutcome]) -> str:
@@ -161,20 +190,35 @@ def episodes_csv(outcomes: Sequence[EpisodicOutcome]) -> str:
 def run_curve(folder: Path, result: EpisodicResult) -> LearningCurve:
     """Return the learning curve of a run, all sums with the declared discounts.
 
+    It ends in the result: the final policy as it was trained, exact where there is a model.
+
     Raises:
         ValueError: if no episode ended during training.
     """
-    file = folder / "progress.csv"
-    curve = read_learning_curve(file, result.agent, result.seed, result.constraint_names)
-    if result.reward_discount == 1.0:
-        return curve
-    with file.open(newline="", encoding="utf-8") as rows:
-        values = {
-            float(row[TIMESTEPS]): float(row[EPISODE_VALUE])
-            for row in csv.DictReader(rows)
-            if row[TIMESTEPS] and row[EPISODE_VALUE]
-        }
-    return replace(curve, episode_return=np.array([values[t] for t in curve.timesteps]))
+    curve = read_learning_curve(
+        folder / "progress.csv",
+        result.agent,
+        result.seed,
+        result.constraint_names,
+        (result.reward_discount, *result.cost_discounts),
+    )
+    return replace(curve, final=final_policy(result))
+
+
+def final_policy(result: EpisodicResult) -> FinalPolicy:
+    """Return where the curve of a run ends."""
+    episodes = result.stochastic
+    claim = episodes.claim
+    errors = np.zeros(1 + len(claim.costs)) if claim.is_exact else episodes.standard_errors
+    return FinalPolicy(
+        timesteps=float(result.timesteps),
+        episode_return=claim.value,
+        episode_cost=np.array(claim.costs),
+        episode_length=episodes.mean_length,
+        return_error=float(errors[0]),
+        cost_errors=np.asarray(errors[1:]),
+        is_exact=claim.is_exact,
+    )
 
 
 def _draw_curves(
@@ -205,23 +249,26 @@ def _draw_curves(
 
 
 def _draw_pareto(env: EnvironmentName, results: Sequence[EpisodicResult], stem: Path) -> list[Path]:
-    """Draw return against cost of the final stochastic policies, one plot per constraint."""
-    paths = []
-    for i, name in enumerate(results[0].constraint_names if results else ()):
-        points = {
-            agent: np.array(
-                [
-                    (r.stochastic.mean_costs[i], r.stochastic.mean_return)
-                    for r in results
-                    if r.agent == agent
-                ]
-            )
-            for agent in dict.fromkeys(result.agent for result in results)
-        }
-        several = len(results[0].limits) > 1
+    """Draw return against cost of the final stochastic policies, one plot per constraint.
+
+    Both are exact if all policies have exact values.
+    """
+    if not results:
+        return []
+    paths, first = [], results[0]
+    claims = shared_claims([result.stochastic for result in results])
+    kind = "exact " if claims[0].is_exact else ""
+    gain = named_sum(f"{kind}episode return", first.reward_discount)
+    for i, name in enumerate(first.constraint_names):
+        points: dict[str, list[tuple[float, float]]] = {}
+        for result, claim in zip(results, claims, strict=True):
+            points.setdefault(result.agent, []).append((claim.costs[i], claim.value))
+        several = len(first.limits) > 1
         path = stem.with_name(f"{stem.name}_pareto" + (f"_{i}" if several else ""))
-        label = f"cost: {name}" if several else "cost"
-        draw_pareto(f"{env}: final policies", points, results[0].limits[i], path, label)
+        label = f"{kind}episode cost" + (f": {name}" if several else "")
+        label = named_sum(label, first.cost_discounts[i])
+        shown = {agent: np.array(seeds) for agent, seeds in points.items()}
+        draw_pareto(f"{env}: final policies", shown, first.limits[i], path, label, gain)
         paths.append(path.with_name(f"{path.name}.svg"))
     return paths
 
@@ -229,17 +276,26 @@ def _draw_pareto(env: EnvironmentName, results: Sequence[EpisodicResult], stem: 
 def _mode_table(section: EpisodesSection, mode: Mode) -> Table:
     limits = ", ".join(f"{limit:g}" for limit in section.limits)
     title = f"{escape(section.name)}  ({mode} policy, limit {limits or 'unknown'})"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=section.sums, caption_justify="left")
     table.add_column("agent", no_wrap=True)
-    columns = ["IQM\nreturn", "mean\ncost", "violation", "seeds\nwithin"]
-    columns += ["exact\nvalue", "exact\nviolation"] if section.has_exact else ["P95", "steps/s"]
-    columns += ["length"]
+    columns = [
+        "IQM\nreturn",
+        "mean\ncost",
+        "violation",
+        "seeds\nwithin",
+        "P95",
+        "steps/s",
+        "length",
+    ]
+    if section.has_exact:
+        columns = ["exact\nIQM", "exact\ncost", "exact\nviolation", "seeds\nwithin"]
+        columns += ["sampled\nIQM", "sampled\ncost"]
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for row in section.rows:
         failed = f"\n[red]{len(row.failures)} of {row.seeds} failed[/]" if row.failures else ""
         summary = row.mode(mode)
-        cells = ["-"] * len(columns) if summary is None else _cells(row, summary)
+        cells = ["-"] * len(columns) if summary is None else _cells(section, row, summary)
         table.add_row(escape(_folded(row.agent)) + failed, *cells)
     return table
 
@@ -251,19 +307,23 @@ def _folded(agent: str) -> str:
     return re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "\n", agent)
 
 
-def _cells(row: EpisodesSummary, summary: ModeSummary) -> list[str]:
-    cells = [
-        f"[bold]{summary.iqm_return:.4g}[/]",
-        f"{summary.mean_cost:.4g}",
-        _colored(summary.violation),
-        f"{round(summary.feasibility_rate * row.finished)} of {row.seeds}",
+def _cells(section: EpisodesSection, row: EpisodesSummary, summary: ModeSummary) -> list[str]:
+    sampled = summary.sampled
+    if section.has_exact:
+        exact = ["-"] * 4 if summary.exact is None else _seed_cells(row, summary.exact)
+        return [*exact, f"{sampled.iqm_return:.4g}", f"{sampled.mean_cost:.4g}"]
+    speed = row.steps_per_cpu_second  # 0 without training
+    others = [f"{summary.episode_tails.p95:.4g}", f"{speed:.0f}" if speed else "-"]
+    return [*_seed_cells(row, sampled), *others, f"{summary.length:.1f}"]
+
+
+def _seed_cells(row: EpisodesSummary, seeds: SeedSummary) -> list[str]:
+    return [
+        f"[bold]{seeds.iqm_return:.4g}[/]",
+        f"{seeds.mean_cost:.4g}",
+        _colored(seeds.violation),
+        f"{round(seeds.feasibility_rate * row.finished)} of {row.seeds}",
     ]
-    if summary.exact_value is not None and summary.exact_violation is not None:
-        cells += [f"{summary.exact_value:.4f}", _colored(summary.exact_violation)]
-    else:
-        speed = row.steps_per_cpu_second  # 0 without training
-        cells += [f"{summary.episode_tails.p95:.4g}", f"{speed:.0f}" if speed else "-"]
-    return [*cells, f"{summary.length:.1f}"]
 
 
 def _colored(violation: float) -> str:
@@ -288,20 +348,31 @@ def _csv_rows(outcome: EpisodicOutcome) -> list[dict[str, object]]:
 
 def _measured(result: EpisodicResult, mode: Mode) -> dict[str, object]:
     episodes = episodes_of(result, mode)
-    exact = episodes.exact
     return {
         "mode": mode,
         "episodes": episodes.episodes,
         "mean_return": episodes.mean_return,
         "mean_costs": _joined(episodes.mean_costs),
-        "violations": _joined(episodes.violation),
-        "violation": max(episodes.violation),
-        "feasible": episodes.feasible,
+        "mean_violations": _joined(episodes.violation),
+        "mean_violation": max(episodes.violation),
+        "mean_feasible": episodes.feasible,
         "mean_plain_return": episodes.mean_plain_return,
         "mean_plain_costs": _joined(episodes.mean_plain_costs),
         "mean_length": episodes.mean_length,
-        "exact_value": "" if exact is None else exact.value,
-        "exact_violation": "" if exact is None else max(exact.violation),
+        **_exact_columns(episodes),
+    }
+
+
+def _exact_columns(episodes: EpisodeStatistics) -> dict[str, object]:
+    exact = episodes.exact
+    if exact is None:
+        return {}
+    return {
+        "exact_value": exact.value,
+        "exact_costs": _joined(exact.costs),
+        "exact_violations": _joined(exact.violation),
+        "exact_violation": max(exact.violation),
+        "exact_feasible": episodes.claim.feasible,
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.cost_tails import CostTails, cost_tails
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
-from baselines.measures.episode_statistics import EpisodeStatistics
+from baselines.measures.episode_statistics import Claim, EpisodeStatistics, shared_claims
 from baselines.measures.statistics import (
     feasibility_rate,
     interquartile_mean,
@@ -20,6 +20,20 @@ from baselines.measures.statistics import (
 
 Mode = Literal["stochastic", "deterministic"]
 MODES: tuple[Mode, ...] = ("stochastic", "deterministic")
+Kind = Literal["exact", "sampled"]
+KINDS: tuple[Kind, ...] = ("exact", "sampled")
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """Returns and costs of the seeds, either all exact or all means of sampled episodes."""
+
+    iqm_return: float
+    interval: tuple[float, float] | None  # bootstrap, 95 %; None for a single seed
+    mean_cost: float  # of the constraint in question
+    violation: float  # mean cost - limit
+    feasibility_rate: float  # fraction of the seeds within all limits
+    tails: CostTails  # over the seeds' costs
 
 
 @dataclass(frozen=True)
@@ -29,19 +43,22 @@ class ModeSummary:
     Costs are those of the constraint that is violated most on average over the seeds.
     """
 
-    iqm_return: float
-    interval: tuple[float, float] | None  # bootstrap, 95 %; None for a single seed
     constraint: str
     limit: float
-    mean_cost: float
-    violation: float  # mean cost - limit
-    feasibility_rate: float  # fraction of the seeds within all limits
-    seed_tails: CostTails  # over the seeds' mean costs
-    episode_tails: CostTails  # over all episodes of all seeds
-    violating_episodes: float  # fraction of the episodes above the limit
-    length: float
-    exact_value: float | None  # mean over the seeds, by the environment's tabular model
-    exact_violation: float | None  # of the same constraint
+    sampled: SeedSummary
+    exact: SeedSummary | None  # by the environment's tabular model; None unless all seeds have it
+    episode_tails: CostTails  # over all sampled episodes of all seeds
+    violating_episodes: float  # fraction of the sampled episodes above the limit
+    length: float  # sampled
+
+    def of_kind(self, kind: Kind) -> SeedSummary | None:
+        """Return the exact or the sampled values, None if there are none of that kind."""
+        return self.exact if kind == "exact" else self.sampled
+
+    @property
+    def claim(self) -> SeedSummary:
+        """Exact values if there are any, else the sampled ones."""
+        return self.sampled if self.exact is None else self.exact
 
 
 @dataclass(frozen=True)
@@ -75,7 +92,8 @@ def summarize_episodic(outcomes: Sequence[EpisodicOutcome]) -> list[EpisodesSumm
     """Return one summary per agent of the outcomes on one environment.
 
     Agents without failed seeds come first; among those, agents within the limits on average;
-    among those, the highest return. Policies are stochastic, as they were trained.
+    among those, the highest return. Policies are stochastic, as they were trained, and their values
+    are exact where there is a model.
     """
     agents = dict.fromkeys(outcome.job.agent for outcome in outcomes)
     rows = [_summary(agent, [o for o in outcomes if o.job.agent == agent]) for agent in agents]
@@ -86,7 +104,7 @@ def _rank(row: EpisodesSummary) -> tuple[bool, bool, float]:
     seen = row.stochastic
     if seen is None:
         return True, True, 0.0
-    return len(row.failures) > 0, seen.violation > 0, -seen.iqm_return
+    return len(row.failures) > 0, seen.claim.violation > 0, -seen.claim.iqm_return
 
 
 def _summary(agent: str, outcomes: Sequence[EpisodicOutcome]) -> EpisodesSummary:
@@ -104,26 +122,33 @@ def _summary(agent: str, outcomes: Sequence[EpisodicOutcome]) -> EpisodesSummary
 
 def _mode_summary(results: Sequence[EpisodicResult], mode: Mode) -> ModeSummary:
     evaluations = [episodes_of(result, mode) for result in results]
-    returns = np.array([episodes.mean_return for episodes in evaluations])  # (seeds,)
-    seed_costs = np.array([episodes.mean_costs for episodes in evaluations])  # (seeds, m)
     limits = np.array(results[0].limits)
-    i = int(np.argmax(seed_costs.mean(axis=0) - limits))
+    sampled = [episodes.sampled for episodes in evaluations]
+    claims = shared_claims(evaluations)
+    i = int(np.argmax(np.mean([claim.costs for claim in claims], axis=0) - limits))
     all_costs = np.concatenate([np.array(episodes.costs)[:, i] for episodes in evaluations])
-    exact = [episodes.exact for episodes in evaluations if episodes.exact is not None]
     return ModeSummary(
-        iqm_return=interquartile_mean(returns),
-        interval=_interval(returns),
         constraint=results[0].constraint_names[i],
         limit=float(limits[i]),
-        mean_cost=float(seed_costs[:, i].mean()),
-        violation=float(seed_costs[:, i].mean() - limits[i]),
-        feasibility_rate=feasibility_rate(seed_costs, limits.tolist()),
-        seed_tails=cost_tails(seed_costs[:, i]),
+        sampled=_seed_summary(sampled, limits, i),
+        exact=_seed_summary(claims, limits, i) if claims[0].is_exact else None,
         episode_tails=cost_tails(all_costs),
         violating_episodes=violation_probability(all_costs, float(limits[i])),
         length=_mean([episodes.mean_length for episodes in evaluations]),
-        exact_value=_mean([values.value for values in exact]) if exact else None,
-        exact_violation=_mean([values.violation[i] for values in exact]) if exact else None,
+    )
+
+
+def _seed_summary(claims: Sequence[Claim], limits: np.ndarray, constraint: int) -> SeedSummary:
+    returns = np.array([claim.value for claim in claims])  # (seeds,)
+    costs = np.array([claim.costs for claim in claims])  # (seeds, m)
+    mean_cost = float(costs[:, constraint].mean())
+    return SeedSummary(
+        iqm_return=interquartile_mean(returns),
+        interval=_interval(returns),
+        mean_cost=mean_cost,
+        violation=mean_cost - float(limits[constraint]),
+        feasibility_rate=feasibility_rate(costs, limits.tolist()),
+        tails=cost_tails(costs[:, constraint]),
     )
 
 

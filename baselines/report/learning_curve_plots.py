@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,11 +14,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from baselines.measures.learning_curve import LearningCurve, seed_band
+from baselines.measures.learning_curve import FinalPolicy, LearningCurve, seed_band
 from baselines.report.plots import clear_frame, label_ends, save_png_and_svg
 from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES, place_labels, scale_costs, style_of
 
 LEGEND = "thick line: mean over the seeds; band: lowest to highest seed; thin lines: single seeds"
+FINAL_LEGEND = (
+    "\nlarge dot: the final policy as evaluated{}, mean over the seeds; small dots: seeds"
+)
 PARETO_LEGEND = "large: mean over the seeds; small: single seeds"
 PANEL_SIZE = (3.75, 3.35)  # [inch]
 LABEL_DISTANCE = 0.062  # between two names, as a fraction of a panel's height
@@ -33,7 +37,9 @@ def draw_learning_curves(
     """Write stem.png and stem.svg: return, one panel per cost with its limit, episode length.
 
     A thick line is the mean over the seeds of an agent, the band reaches from the lowest to the
-    highest seed, and a thin line is one seed. Nothing is smoothed.
+    highest seed, and a thin line is one seed. Nothing is smoothed beyond the episodes that each
+    point covers. Curves with a final policy end in dots: what the runs measured, exactly where
+    there is a model. Sums with a discount are named so.
 
     Args:
         title: of the figure.
@@ -49,17 +55,20 @@ def draw_learning_curves(
         ValueError: if there is no curve, or limits or names do not match the constraints.
     """
     names = _constraint_names(curves, limits, constraint_names)
+    discounts = _shared_discounts(curves, len(limits))
     count = len(limits) + 2
     columns = 3 if count != 4 else 2
     rows = -(-count // columns)
-    width, height = PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + 0.3
+    legend = LEGEND + _final_legend(curves)
+    head = 0.82 + 0.15 * legend.count("\n")  # [inch] above the panels
+    width, height = PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + head - 0.52
     with matplotlib.rc_context({"font.size": 9.5}):
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(
             left=0.6 / width,
             right=1.0 - 0.85 / width,
             bottom=0.5 / height,
-            top=1.0 - 0.82 / height,
+            top=1.0 - head / height,
             wspace=0.56,
             hspace=0.36,
         )
@@ -67,11 +76,14 @@ def draw_learning_curves(
         figure.suptitle(
             title, fontsize=12.5, fontweight="bold", x=0.12 / width, y=1 - 0.08 / height, ha="left"
         )
-        figure.text(0.12 / width, 1 - 0.45 / height, LEGEND, fontsize=8.5, color="#555555")
-        _draw_panel(panels[0], "episode return", curves, lambda c: c.episode_return)
+        place = 0.12 / width, 1 - (head - 0.37) / height
+        figure.text(*place, legend, fontsize=8.5, color="#555555")
+        gain = named_sum("episode return", discounts[0])
+        _draw_panel(panels[0], gain, curves, lambda each: each.episode_return)
         for i, (name, limit) in enumerate(zip(names, limits, strict=True)):
-            _draw_panel(panels[1 + i], name, curves, partial(_cost, constraint=i), limit)
-        _draw_panel(panels[count - 1], "episode length", curves, lambda c: c.episode_length)
+            title = named_sum(name, discounts[1 + i])
+            _draw_panel(panels[1 + i], title, curves, partial(_cost, constraint=i), limit)
+        _draw_panel(panels[count - 1], "episode length", curves, lambda each: each.episode_length)
         for unused in panels[count:]:
             unused.set_visible(False)
         save_png_and_svg(figure, stem)
@@ -79,7 +91,12 @@ def draw_learning_curves(
 
 
 def draw_pareto(
-    title: str, points: Mapping[str, np.ndarray], limit: float, stem: Path, cost_name: str = "cost"
+    title: str,
+    points: Mapping[str, np.ndarray],
+    limit: float,
+    stem: Path,
+    cost_name: str = "episode cost",
+    return_name: str = "episode return",
 ) -> Figure:
     """Write stem.png and stem.svg: return against cost, a dot per seed and a large one per agent.
 
@@ -89,6 +106,7 @@ def draw_pareto(
         limit: of the cost.
         stem: path of the files without their suffix.
         cost_name: of the horizontal axis.
+        return_name: of the vertical axis.
 
     Returns:
         The figure as it was written.
@@ -126,7 +144,7 @@ def draw_pareto(
                 label=agent,
             )
         clear_frame(axes)
-        axes.set(xlabel=f"episode {cost_name}", ylabel="episode return")
+        axes.set(xlabel=cost_name, ylabel=return_name)
         axes.margins(0.09)
         _draw_feasible_side(axes, limit, max(float(seeds[:, 0].max()) for seeds in points.values()))
         _label_means(figure, axes, points)
@@ -150,17 +168,41 @@ def _constraint_names(
     return ["episode cost" + (f" {i + 1}" if len(limits) > 1 else "") for i in range(len(limits))]
 
 
-def _cost(curve: LearningCurve, constraint: int) -> np.ndarray:
-    return curve.episode_cost[:, constraint]
+def named_sum(name: str, discount: float) -> str:
+    """Return the name of a sum over an episode, with its discount unless it is a plain one."""
+    return name if discount == 1.0 else f"{name}, discount {discount:g}"
+
+
+def _shared_discounts(curves: Sequence[LearningCurve], constraints: int) -> tuple[float, ...]:
+    plain = (1.0,) * (1 + constraints)
+    found = {plain if curve.discounts is None else curve.discounts for curve in curves}
+    if len(found) > 1:
+        raise ValueError(
+            f"the curves have sums with different discounts, {sorted(found)}; they do not belong "
+            "into one chart: draw one chart for each"
+        )
+    return found.pop()
+
+
+def _final_legend(curves: Sequence[LearningCurve]) -> str:
+    finals = [curve.final for curve in curves if curve.final is not None]
+    if not finals:
+        return ""
+    return FINAL_LEGEND.format(", exactly" if all(one.is_exact for one in finals) else "")
+
+
+def _cost(measured: LearningCurve | FinalPolicy, constraint: int) -> Any:
+    return measured.episode_cost[..., constraint]
 
 
 def _draw_panel(
     axes: Axes,
     title: str,
     curves: Sequence[LearningCurve],
-    quantity: Callable[[LearningCurve], np.ndarray],
+    quantity: Callable[[LearningCurve | FinalPolicy], Any],
     limit: float | None = None,
 ) -> None:
+    """Draw one quantity, which is an array (k,) of a curve and a number of a final policy."""
     ends: dict[str, float] = {}
     for agent in dict.fromkeys(curve.agent for curve in curves):
         seeds = [curve for curve in curves if curve.agent == agent]
@@ -189,18 +231,40 @@ def _draw_panel(
             zorder=3,
         )
         ends[agent] = float(band.mean[-1])
+        finals = [curve.final for curve in seeds if curve.final is not None]
+        if finals:
+            ends[agent] = _draw_finals(axes, agent, finals, [quantity(one) for one in finals])
     clear_frame(axes)
     axes.set_title(title, fontsize=10.5, loc="left")
     axes.set_xlabel("timesteps")
-    axes.set_xlim(0, 1.01 * max(curve.timesteps[-1] for curve in curves))
+    last = [curve.timesteps[-1] for curve in curves]
+    last += [curve.final.timesteps for curve in curves if curve.final is not None]
+    axes.set_xlim(0, 1.01 * max(last))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     colors = {agent: style_of(agent).text_color for agent in ends}
     if limit is not None:
-        _draw_limit(axes, limit, max(float(quantity(curve).max()) for curve in curves))
+        shown = [float(quantity(curve).max()) for curve in curves]
+        shown += [float(quantity(one.final)) for one in curves if one.final is not None]
+        _draw_limit(axes, limit, max(shown))
         ends[f"limit {limit:g}"], colors[f"limit {limit:g}"] = limit, LIMIT_COLOR
     axes.set_ylim(axes.get_ylim())  # final before the labels are placed
     label_ends(axes, ends, colors, LABEL_DISTANCE)
+
+
+def _draw_finals(
+    axes: Axes, agent: str, finals: Sequence[FinalPolicy], values: Sequence[float]
+) -> float:
+    """Draw a dot per seed and a large one for their mean, which is returned."""
+    color, mean = style_of(agent).color, float(np.mean(values))
+    ends = [one.timesteps for one in finals]
+    dots: dict[str, Any] = {"color": color, "linestyle": "", "marker": "o"}
+    dots |= {"clip_on": False, "zorder": 4}
+    if len(values) > 1:
+        axes.plot(ends, values, markersize=2.5, alpha=0.6, **dots)
+    dots |= {"markeredgecolor": "white", "markeredgewidth": 0.8, "label": f"{agent} final"}
+    axes.plot([np.mean(ends)], [mean], markersize=6.5, **dots)
+    return mean
 
 
 def _draw_limit(axes: Axes, limit: float, highest: float) -> None:

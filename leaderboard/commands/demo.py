@@ -83,9 +83,12 @@ def best_runs(out: Path) -> list[Path]:
 
 
 def _merit(jobs: list[Job], out: Path) -> tuple[float, float]:
-    """Return the negative excess of the mean cost over the limit, and the mean return."""
+    """Return the negative excess of the mean cost over the limit, and the mean return.
+
+    Both are exact, because the demo's environment has a tabular model.
+    """
     results = [job.outcome(job_folder(out, job)).result for job in jobs]
-    measured = [result.stochastic for result in results if result is not None]
-    violation = np.mean([statistics.violation for statistics in measured], axis=0)
+    claims = [result.stochastic.claim for result in results if result is not None]
+    violation = np.mean([claim.violation for claim in claims], axis=0)
     excess = float(np.maximum(violation, 0.0).max())
-    return -excess, float(np.mean([statistics.mean_return for statistics in measured]))
+    return -excess, float(np.mean([claim.value for claim in claims]))

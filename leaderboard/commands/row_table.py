@@ -43,7 +43,8 @@ def score_table(board: Board, statistics: RowStatistics, claim: Claim | None) ->
         title=f"{statistics.policies} policies, {statistics.episodes} episodes each",
         title_justify="left",
     )
-    for column in ("", "claimed", "measured", "95 % interval", "limit"):
+    claimed_as = "claimed, exact" if claim is not None and claim.exact else "claimed"
+    for column in ("", claimed_as, "measured", "95 % interval", "limit"):
         table.add_column(column, justify="left" if not column else "right")
     claimed = "" if claim is None else _number(claim.mean_return)
     table.add_row("return", claimed, *_measured(statistics.mean_return), "")

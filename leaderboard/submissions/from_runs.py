@@ -13,6 +13,7 @@ import numpy as np
 from baselines.jobs.episodic_job import EpisodicResult
 from baselines.jobs.kinds import episodic_job_from
 from baselines.jobs.run_folder import read_config
+from baselines.measures.episode_statistics import shared_claims
 from baselines.measures.learning_curve import read_learning_curve
 from baselines.shell_command import shell_command
 from leaderboard.boards.board import MOST_POLICIES, board_of
@@ -136,6 +137,7 @@ def _metadata(
     first = results[0]
     measured = [run.stochastic if stochastic else run.deterministic for run in results]
     count = len(results)
+    claims = shared_claims(measured)
     told = {
         "env": first.env,
         "algorithm": first.agent,
@@ -149,11 +151,12 @@ def _metadata(
         "hyperparameters": first.hyperparameters,
         "stochastic": stochastic,
         "claim": {
-            "mean_return": sum(m.mean_return for m in measured) / count,
+            "mean_return": sum(claim.value for claim in claims) / count,
             "mean_costs": [
-                sum(costs) / count for costs in zip(*(m.mean_costs for m in measured), strict=True)
+                sum(costs) / count for costs in zip(*(claim.costs for claim in claims), strict=True)
             ],
             "episodes": measured[0].episodes,
+            "exact": claims[0].is_exact,
         },
         "consent": True,
         **fields,
@@ -163,7 +166,10 @@ def _metadata(
 
 
 def _learning_curve(run: Path, result: EpisodicResult) -> SubmittedCurve | None:
-    """Return a run's curve with at most `MOST_POINTS` points, None if it has none."""
+    """Return a run's curve with at most `MOST_POINTS` points, None if it has none.
+
+    Returns and costs have the declared discounts, as everything on a board.
+    """
     try:
         curve = read_learning_curve(
             run / "progress.csv", result.agent, result.seed, result.constraint_names

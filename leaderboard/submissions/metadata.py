@@ -96,6 +96,7 @@ class Claim(BaseModel):
     mean_return: Finite
     mean_costs: Annotated[list[Finite], Field(min_length=1, max_length=20)]
     episodes: Annotated[int, Field(ge=1, le=10**7)]  # of each policy
+    exact: bool = False  # the numbers are from the environment's tabular model, not from episodes
 
 
 class Metadata(BaseModel):

@@ -163,8 +163,11 @@ def test_schedules_see_the_remaining_progress_before_each_rollout():
 
 
 ONCE = {
+    "rollout/episodes",
     "rollout/ep_rew_mean",
     "rollout/ep_len_mean",
+    "rollout/ep_value_mean",
+    "rollout/ep_value_se",
     "constraint/penalty",
     "train/approx_kl",
     "train/clip_fraction",
@@ -172,6 +175,8 @@ ONCE = {
 }
 PER_CONSTRAINT = {
     "rollout/ep_cost_mean",
+    "rollout/ep_cost_value_mean",
+    "rollout/ep_cost_value_se",
     "constraint/violation",
     "constraint/multiplier",
     "constraint/weight",
@@ -216,10 +221,51 @@ def test_logged_costs_are_those_of_the_episodes(tmp_path):
         "rollout/ep_rew_mean": 10.0,
         "rollout/ep_value_mean": 10.0,
         "rollout/ep_cost_mean": 5.0,
+        "rollout/ep_cost_value_mean": 5.0,
         "rollout/ep_len_mean": 10.0,
         "constraint/violation": 2.0,
     }
     assert {key: float(row[key]) for key in expected} == expected
+
+
+class Growing(gym.Env):
+    """Episodes of one step; the i-th has reward i and cost 2 i, and every fourth succeeds."""
+
+    observation_space, action_space = BOX, TWO_ACTIONS
+    constraints = (ConstraintSpec("harm", limit=1e6),)
+    reward_discount = 1.0
+    ended = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        i, self.ended = self.ended, self.ended + 1
+        info = {"cost": 2.0 * i, "is_success": i % 4 == 0}
+        return np.zeros(3, np.float32), float(i), True, False, info
+
+
+@pytest.mark.parametrize(("n_steps", "covered"), [(4, 10), (150, 150)])
+def test_everything_logged_covers_the_same_episodes(n_steps, covered, tmp_path):
+    """Those of the last rollout, even if it has more than `stats_window_size`, or the last ten."""
+    agent = agents.PPOLag("MlpPolicy", Growing(), n_steps=n_steps, batch_size=2, n_epochs=1)
+    agent.set_logger(configure(str(tmp_path), ["csv"]))
+    agent.learn(300)
+    agent.logger.close()
+    with open(tmp_path / "progress.csv", newline="") as file:
+        row = list(csv.DictReader(file))[-1]
+    numbers = np.arange(300 - covered, 300)
+    expected = {
+        "rollout/episodes": covered,
+        "rollout/ep_rew_mean": numbers.mean(),
+        "rollout/ep_cost_mean": 2 * numbers.mean(),
+        "rollout/ep_len_mean": 1.0,
+        "rollout/ep_cost_value_se": 2 * numbers.std(ddof=1) / covered**0.5,
+        "rollout/success_rate": np.mean(numbers[-100:] % 4 == 0),
+    }
+    assert {key: float(row[key]) for key in expected} == pytest.approx(expected, rel=1e-5)
+    assert len(agent.ep_info_buffer) == len(agent.ep_success_buffer) == 100
 
 
 @pytest.mark.parametrize(

@@ -56,13 +56,51 @@ def test_an_episode_is_measured_once():
     assert len(record.recent) == 2
 
 
-def test_recent_episodes_are_the_last_hundred():
+def test_averages_cover_the_last_rollout_or_the_last_ten_episodes():
+    """Episodes of one step, the i-th of which costs i."""
     record = EpisodeRecord(MortalEnv.constraints, 1.0)
     assert record.averages() is None
-    for step in range(WINDOW + 30):
-        record.add(np.array([[0.0, float(step)]]), np.array([True]))
-    assert len(record.recent) == WINDOW == 100
-    assert record.averages()[1] == np.arange(30, WINDOW + 30).mean()
+
+    def play(first, last):
+        for cost in range(first, last):
+            record.add(np.array([[-float(cost), float(cost)]]), np.array([True]))
+
+    def covers(first, last):
+        costs, found = np.arange(first, last, dtype=float), record.averages()
+        assert found.episodes == last - first
+        assert found.costs[0] == found.plain_costs[0] == -found.value == costs.mean()
+        assert found.length == 1.0
+        if len(costs) == 1:
+            return np.isnan([found.value_error, *found.cost_errors]).all()
+        error = costs.std(ddof=1) / len(costs) ** 0.5
+        return [found.value_error, *found.cost_errors] == pytest.approx([error, error])
+
+    play(0, 1)
+    assert covers(0, 1)
+    play(1, 130)
+    assert covers(0, 130)  # all of one rollout
+    record.measure(np.array([0.5]))
+    play(130, 133)
+    assert covers(123, 133)  # three and the seven before
+    record.measure(np.array([0.5]))
+    assert covers(123, 133)  # none has ended
+    play(133, 144)
+    assert covers(133, 144)  # eleven are more than ten
+    assert len(record.recent) == WINDOW == 10
+
+
+def test_averages_hold_plain_and_discounted_sums_by_name():
+    """Two episodes with rewards 1 and 2, then 3 and 4; costs are ten times as much."""
+    record = EpisodeRecord([ConstraintSpec("harm", 1.0, discount=0.5)], 0.1)
+    for reward, over in ((1.0, False), (2.0, True), (3.0, False), (4.0, True)):
+        record.add(np.array([[reward, 10 * reward]]), np.array([over]))
+    found = record.averages()
+    assert (found.episodes, found.length) == (2, 2.0)
+    assert (found.plain_value, found.plain_costs.tolist()) == (5.0, [50.0])
+    assert found.value == pytest.approx((1.2 + 3.4) / 2)
+    assert found.costs == pytest.approx([(20 + 50) / 2])
+    assert found.value_error == pytest.approx(1.1)  # half the difference of two numbers
+    assert found.cost_errors == pytest.approx([15.0])
 
 
 TRUE_COST, DEVIATION = 102.5, 97.5  # of 5 and 200, equally likely

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from baselines.commands.compare import CompareOptions, compare
 from baselines.commands.comparison_plan import plan
-from baselines.jobs.job import job_folder
+from baselines.jobs.job import Outcome, job_folder
+from baselines.measures.episode_statistics import ExactValues
+from baselines.report.episodes_section import run_curve
 from baselines.report.episodes_summary import summarize_episodic
 
 SEA = "Safe/DeepSeaTreasure-v0"
@@ -72,18 +74,68 @@ def test_tables_and_csv_hold_what_the_runs_measured(finished):
     results = [outcome.result for outcome in outcomes]
     (row,) = summarize_episodic(outcomes)
     means = [result.stochastic.mean_costs[0] for result in results]
-    assert row.stochastic.mean_cost == pytest.approx(sum(means) / 2)
-    assert row.stochastic.violation == pytest.approx(sum(means) / 2 - 0.15)
-    assert row.stochastic.feasibility_rate == sum(mean <= 0.15 for mean in means) / 2
-    assert row.stochastic.seed_tails.worst == max(means)
+    exact_costs = [result.stochastic.exact.costs[0] for result in results]
+    for seeds, costs in ((row.stochastic.sampled, means), (row.stochastic.exact, exact_costs)):
+        assert seeds.mean_cost == pytest.approx(sum(costs) / 2)
+        assert seeds.violation == pytest.approx(sum(costs) / 2 - 0.15)
+        assert seeds.feasibility_rate == sum(cost <= 0.15 for cost in costs) / 2
+        assert seeds.tails.worst == max(costs)
+    assert row.stochastic.claim is row.stochastic.exact
     everything = [cost for result in results for (cost,) in result.stochastic.costs]
     assert row.stochastic.episode_tails.worst == max(everything)
     exact = [result.stochastic.exact.value for result in results]
-    assert row.stochastic.exact_value == pytest.approx(sum(exact) / 2)
+    assert row.stochastic.exact.iqm_return == pytest.approx(sum(exact) / 2)
+    returns = [result.stochastic.mean_return for result in results]
+    assert row.stochastic.sampled.iqm_return == pytest.approx(sum(returns) / 2)
     written = [r for r in deep_rows(options.out) if r["agent"] == "PPOLag"]
     stochastic = [r for r in written if r["mode"] == "stochastic"]
     assert [float(r["mean_costs"]) for r in stochastic] == pytest.approx(means)
     assert [float(r["exact_value"]) for r in stochastic] == pytest.approx(exact)
+    assert [float(r["exact_costs"]) for r in stochastic] == pytest.approx(exact_costs)
+    assert [r["exact_feasible"] for r in stochastic] == [str(c <= 0.15) for c in exact_costs]
+    assert [r["mean_feasible"] for r in stochastic] == [str(c <= 0.15) for c in means]
+
+
+def test_what_is_claimed_is_exact_and_named_so(finished):
+    """The tables, the ranking, the plots, and what would be submitted."""
+    options, _, text = finished
+    for name in ("exact", "sampled"):
+        assert name in text
+    assert "sums with discounts: return 0.9, cost 0.9" in text
+    html = (options.out / "report.html").read_text()
+    assert "<button>exact<br>IQM return" in html
+    assert "<button>sampled<br>IQM return" in html
+    (job, *_) = (job for job in plan(options).jobs if job.agent == "PPOLag")
+    folder = job_folder(options.out, job)
+    result = job.outcome(folder).result
+    (row,) = summarize_episodic([job.outcome(folder)])
+    for violation in (-0.1, 0.1):  # of the exact value; the sampled one has the other sign
+        exact = ExactValues(0.3, [0.15 + violation], [violation])
+        sampled = replace(result.stochastic, exact=exact, violation=[-violation])
+        (row,) = summarize_episodic([Outcome(job, replace(result, stochastic=sampled))])
+        assert row.stochastic.claim.feasibility_rate == float(violation < 0)
+        assert sampled.claim.feasible == (violation < 0)
+    curve = run_curve(folder, result)
+    assert curve.discounts == (0.9, 0.9)
+    assert curve.final.is_exact
+    assert curve.final.episode_return == result.stochastic.exact.value
+    assert curve.final.episode_cost.tolist() == result.stochastic.exact.costs
+
+
+def test_a_curve_has_the_discounted_sums_of_training(finished):
+    """As the columns of the log, which name what they are; undiscounted ones are larger here."""
+    options = finished[0]
+    (job, *_) = (job for job in plan(options).jobs if job.agent == "PPOLag")
+    folder = job_folder(options.out, job)
+    curve = run_curve(folder, job.outcome(folder).result)
+    row = list(csv.DictReader((folder / "progress.csv").read_text().splitlines()))[-1]
+    last = {"timesteps": curve.timesteps, "ep_value_mean": curve.episode_return}
+    last |= {"ep_cost_value_mean": curve.episode_cost[:, 0], "episodes": curve.episodes}
+    assert float(row["time/total_timesteps"]) == last.pop("timesteps")[-1]
+    for name, values in last.items():
+        assert float(row[f"rollout/{name}"]) == values[-1]
+    assert float(row["rollout/ep_cost_mean"]) >= float(row["rollout/ep_cost_value_mean"])
+    assert float(row["rollout/ep_rew_mean"]) > float(row["rollout/ep_value_mean"])
 
 
 def test_report_shows_both_kinds_without_network(finished):

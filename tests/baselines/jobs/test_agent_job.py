@@ -16,7 +16,7 @@ from baselines.commands.evaluate import evaluated_again
 from baselines.commands.train import TrainOptions, train, training_job
 from baselines.jobs.run_folder import is_done, open_run
 from baselines.jobs.settings import make_training_env
-from baselines.measures.episode_sampling import FIRST_SEED
+from baselines.measures.episode_sampling import seeds_of
 from baselines.names.environments import EnvironmentName
 from baselines.policy_export.policy_export import onnx_session
 
@@ -54,7 +54,7 @@ def test_the_saved_agent_plays_as_the_run_did(finished):
     agent = agents.PPOLag.load(finished.out / "model.zip")
     policy = onnx_session((finished.out / "policy.onnx").read_bytes())
     env = gym.make(SHIFTED)
-    observation, _ = env.reset(seed=FIRST_SEED + seed)
+    observation, _ = env.reset(seed=seeds_of(seed).first_env)
     total, cost, over, actions = 0.0, 0.0, False, []
     while not over:
         action, _ = agent.predict(observation, deterministic=True)

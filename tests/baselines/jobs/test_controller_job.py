@@ -19,10 +19,10 @@ from baselines.__main__ import main
 from baselines.commands.compare import CompareOptions, compare
 from baselines.commands.evaluate import evaluated_again
 from baselines.jobs.controller_job import ControllerJob, evaluate_controller
-from baselines.jobs.episodic_job import EVALUATION_SEED
+from baselines.jobs.episodic_job import evaluation_seed
 from baselines.jobs.kinds import episodic_job_from
 from baselines.jobs.run_folder import read_config
-from baselines.measures.episode_sampling import FIRST_SEED, sample_episodes
+from baselines.measures.episode_sampling import sample_episodes, seeds_of
 from baselines.names.agents import CONTROLLERS, default_hyperparameters
 from baselines.names.environments import parse_environment_name
 
@@ -42,7 +42,7 @@ def test_an_episode_is_that_of_a_plain_loop():
     controller = controllers.GeometricController(env)
     for seed in (7, 8):
         measured = evaluate_controller(job, 1, deterministic=True, seed=seed)
-        observation, _ = env.reset(seed=FIRST_SEED + seed)
+        observation, _ = env.reset(seed=seeds_of(seed).first_env)
         total, cost, length, over = 0.0, 0.0, 0, False
         while not over:
             action, _ = controller.predict(observation)
@@ -59,7 +59,7 @@ def test_episodes_in_copies_are_those_of_a_plain_loop(agent):
     measured = evaluate_controller(job_of(agent, QUADROTOR), 3, deterministic=False, seed=7)
     copies = gym.make_vec("Safe/Quadrotor-v0", num_envs=3, **SHORT)
     controller, memory = getattr(controllers, agent)(copies), None
-    observations, _ = copies.reset(seed=FIRST_SEED + 7)
+    observations, _ = copies.reset(seed=seeds_of(7).first_env)
     returns, costs = np.zeros(3), np.zeros(3)
     for step in range(25):
         actions, memory = controller.predict(observations, memory, np.full(3, step == 0))
@@ -72,9 +72,11 @@ def test_episodes_in_copies_are_those_of_a_plain_loop(agent):
 
 
 def test_regulator_costs_nothing_and_returns_what_stable_baselines_measures():
-    measured = evaluate_controller(job_of("LQRController", INTEGRATOR), 10, deterministic=True)
+    measured = evaluate_controller(
+        job_of("LQRController", INTEGRATOR), 10, deterministic=True, seed=4
+    )
     venv = make_vec_env(INTEGRATOR, 10)
-    venv.seed(FIRST_SEED + EVALUATION_SEED)
+    venv.seed(seeds_of(4).first_env)
     returns, lengths = evaluate_policy(
         controllers.LQRController(INTEGRATOR), venv, 10, return_episode_rewards=True, warn=False
     )
@@ -88,7 +90,7 @@ def test_regulator_costs_nothing_and_returns_what_stable_baselines_measures():
 def test_noise_follows_from_the_seed_and_is_left_out_if_deterministic():
     def returns(seed, deterministic):
         job = job_of("MaliciousExpert", INTEGRATOR, seed)
-        return evaluate_controller(job, 5, deterministic).returns
+        return evaluate_controller(job, 5, deterministic, seed=3).returns
 
     assert returns(0, deterministic=True) == returns(1, deterministic=True)
     assert returns(0, deterministic=False) == returns(0, deterministic=False)
@@ -136,7 +138,7 @@ def test_memory_is_handed_on_within_episodes():
     assert sorted(drawn.lengths.tolist()) == [2, 2, 3, 3, 4, 4]
     assert drawn.returns.tolist() == [1.0] * 6  # one first step per episode
     starts = np.array(actor.starts)  # (steps, copies)
-    lengths = 2 + (FIRST_SEED + 2 + np.arange(3)) % 3
+    lengths = 2 + (seeds_of(2).first_env + np.arange(3)) % 3
     assert starts.tolist() == (np.arange(8)[:, None] % lengths == 0).tolist()
 
 
@@ -204,7 +206,7 @@ def test_train_and_evaluate(tmp_path, capsys):
     assert episodic_job_from(read_config(out)) == job_of("MPCController", env, 0, 2, horizon=5)
     assert main([*command, "900"]) == 0  # no step of either
     assert "holds this run already; kept" in capsys.readouterr().out
-    again = asdict(evaluated_again(out, 2, EVALUATION_SEED))
+    again = asdict(evaluated_again(out, 2, evaluation_seed(0)))
     assert again["stochastic"] == result["stochastic"]
     assert main(["evaluate", str(out), "--episodes", "1", "--seed", "5"]) == 0
     assert (out / "evaluation_seed_5.json").exists()
@@ -213,10 +215,10 @@ def test_train_and_evaluate(tmp_path, capsys):
 def test_limits_can_be_set_and_are_the_declared_ones_otherwise():
     (declared,) = gym.make("Safe/Quadrotor-v0").unwrapped.constraints
     job = job_of("GeometricController", QUADROTOR)
-    own = evaluate_controller(job, 1, deterministic=True)
+    own = evaluate_controller(job, 1, deterministic=True, seed=3)
     assert own.violation == pytest.approx([own.mean_costs[0] - declared.limit])
     set_limit = replace(job, hyperparameters={"cost_limit": 3.5})
-    other = evaluate_controller(set_limit, 1, deterministic=True)
+    other = evaluate_controller(set_limit, 1, deterministic=True, seed=3)
     assert other.violation == pytest.approx([own.mean_costs[0] - 3.5])
 
 

@@ -1,12 +1,14 @@
 """Reading progress files, and what the drawn lines, bands, limits and labels are."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from baselines.measures.learning_curve import (
+    FinalPolicy,
     LearningCurve,
     cost_columns,
     read_learning_curve,
@@ -15,7 +17,10 @@ from baselines.measures.learning_curve import (
 from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto
 from baselines.report.style import AGENT_STYLES, cost_ticks, place_labels, style_of
 
-PLAIN = "rollout/ep_cost_mean,rollout/ep_len_mean,rollout/ep_rew_mean,time/total_timesteps,x\n"
+PLAIN = (
+    "rollout/ep_cost_value_mean,rollout/ep_len_mean,rollout/ep_value_mean,time/total_timesteps,"
+    "rollout/episodes\n"
+)
 
 
 def write(tmp_path, text):
@@ -43,17 +48,18 @@ def line(axes, label):
 
 def test_columns_are_found_by_name(tmp_path):
     curve = read_learning_curve(
-        write(tmp_path, PLAIN + "3.5,100,-7.25,2048,\n0,90,1e3,4096,9\n"), "CPO", 2, ["speed"]
+        write(tmp_path, PLAIN + "3.5,100,-7.25,2048,2\n0,90,1e3,4096,9\n"), "CPO", 2, ["speed"]
     )
     assert (curve.agent, curve.seed) == ("CPO", 2)
     np.testing.assert_array_equal(curve.timesteps, [2048, 4096])
     np.testing.assert_array_equal(curve.episode_return, [-7.25, 1000])
     np.testing.assert_array_equal(curve.episode_cost, [[3.5], [0]])
     np.testing.assert_array_equal(curve.episode_length, [100, 90])
+    np.testing.assert_array_equal(curve.episodes, [2, 9])
 
 
 def test_rows_in_which_no_episode_ended_are_left_out(tmp_path):
-    text = PLAIN + ",,,100,\nnan,nan,nan,200,\n,10,5,300\n1,2,3,400,\n,,,500,7\n4,5,6,600,\n"
+    text = PLAIN + ",,,100,\nnan,nan,nan,200,\n,10,5,300\n1,2,3,400,1\n,,,500,7\n4,5,6,600,1\n"
     curve = read_learning_curve(write(tmp_path, text), "CPO", 0, ["speed"])
     np.testing.assert_array_equal(curve.timesteps, [400, 600])
     np.testing.assert_array_equal(curve.episode_cost[:, 0], [1, 4])
@@ -61,34 +67,36 @@ def test_rows_in_which_no_episode_ended_are_left_out(tmp_path):
 
 def test_several_costs_keep_the_order_of_their_names(tmp_path):
     header = (
-        "time/total_timesteps,rollout/ep_cost_mean/tilt,rollout/ep_rew_mean,"
-        "rollout/ep_len_mean,rollout/ep_cost_mean/speed\n"
+        "time/total_timesteps,rollout/ep_cost_value_mean/tilt,rollout/ep_value_mean,"
+        "rollout/ep_len_mean,rollout/ep_cost_value_mean/speed,rollout/episodes\n"
     )
     curve = read_learning_curve(
-        write(tmp_path, header + "10,1,2,3,4\n"), "CPO", 0, ["speed", "tilt"]
+        write(tmp_path, header + "10,1,2,3,4,5\n"), "CPO", 0, ["speed", "tilt"]
     )
     np.testing.assert_array_equal(curve.episode_cost, [[4.0, 1.0]])
 
 
 def test_refused_files(tmp_path):
-    missing = write(tmp_path, "time/total_timesteps,rollout/ep_rew_mean\n1,2\n")
+    missing = write(
+        tmp_path, "time/total_timesteps,rollout/ep_value_mean,rollout/episodes\n1,2,3\n"
+    )
     with pytest.raises(
         ValueError,
-        match=r"no column rollout/ep_len_mean, rollout/ep_cost_mean; its columns are time/total",
+        match=r"no column rollout/ep_len_mean, rollout/ep_cost_value_mean; its columns are time/",
     ):
         read_learning_curve(missing, "CPO", 0, ["cost"])
     with pytest.raises(ValueError, match=r"its columns are none; pass"):
         read_learning_curve(write(tmp_path, ""), "CPO", 0, ["cost"])
     with pytest.raises(ValueError, match=r"has 2 rows, none with all of .*; train until"):
         read_learning_curve(write(tmp_path, PLAIN + ",,,1,\n,,,2,\n"), "CPO", 0, ["cost"])
-    with pytest.raises(ValueError, match=r"row 2 of .* has rollout/ep_cost_mean = 'nan'; every"):
-        read_learning_curve(write(tmp_path, PLAIN + "1,1,1,1,\nnan,1,1,2,\n"), "CPO", 0, ["c"])
-    with pytest.raises(ValueError, match=r"row 1 of .* rollout/ep_rew_mean = '1;5'; every"):
-        read_learning_curve(write(tmp_path, PLAIN + "1,1,1;5,1,\n"), "CPO", 0, ["c"])
+    with pytest.raises(ValueError, match=r"row 2 of .* has rollout/ep_cost_value_mean = 'nan'; e"):
+        read_learning_curve(write(tmp_path, PLAIN + "1,1,1,1,3\nnan,1,1,2,3\n"), "CPO", 0, ["c"])
+    with pytest.raises(ValueError, match=r"row 1 of .* rollout/ep_value_mean = '1;5'; every"):
+        read_learning_curve(write(tmp_path, PLAIN + "1,1,1;5,1,3\n"), "CPO", 0, ["c"])
     with pytest.raises(
         ValueError, match=r"timesteps has 2 entries and must be strictly increasing"
     ):
-        read_learning_curve(write(tmp_path, PLAIN + "1,1,1,5,\n1,1,1,5,\n"), "CPO", 0, ["c"])
+        read_learning_curve(write(tmp_path, PLAIN + "1,1,1,5,3\n1,1,1,5,3\n"), "CPO", 0, ["c"])
     with pytest.raises(ValueError, match=r"constraint_names is empty; .* pass"):
         cost_columns([])
 
@@ -145,6 +153,32 @@ def test_each_cost_has_its_limit_drawn_named_and_shaded(tmp_path):
         assert shade.ymin == pytest.approx(limit)
         assert shade.ymax == pytest.approx(axes.get_ylim()[1])
     assert all("limit" not in t.get_text() for i in (0, 3) for t in figure.axes[i].texts)
+
+
+def test_curves_end_in_the_final_policies_and_sums_are_named(tmp_path):
+    """Large dots at the means over the seeds of what was measured; labels are beside them."""
+    finals = [
+        FinalPolicy(1000.0, 30.0 + s, np.array([2.0 * s]), 150.0, 0.0, np.zeros(1), is_exact=True)
+        for s in range(3)
+    ]
+    curves = [
+        replace(straight("CPO", s, 0.0, costs=(9.0,)), discounts=(0.9, 0.8), final=final)
+        for s, final in enumerate(finals)
+    ]
+    figure = draw_learning_curves("t", curves, [2.5], tmp_path / "ends")
+    returns, costs, lengths, *_ = figure.axes
+    assert returns.get_title("left") == "episode return, discount 0.9"
+    assert costs.get_title("left") == "episode cost, discount 0.8"
+    for axes, mean in ((returns, 31.0), (costs, 2.0), (lengths, 150.0)):
+        assert np.ravel(line(axes, "CPO final").get_data()).tolist() == [1000.0, mean]
+    assert "the final policy as evaluated, exactly, mean" in figure.texts[1].get_text()
+    sampled = [replace(curves[0], final=replace(finals[0], is_exact=False)), *curves[1:]]
+    figure = draw_learning_curves("t", sampled, [2.5], tmp_path / "ends")
+    assert "as evaluated, mean" in figure.texts[1].get_text()
+    with pytest.raises(ValueError, match=r"different discounts, .* draw one chart for each"):
+        draw_learning_curves("t", [*curves, straight("PPO", 0, 0.0)], [2.5], tmp_path / "x")
+    with pytest.raises(ValueError, match="discounts has 2 entries; pass one for the return and"):
+        replace(straight("CPO", 0, 0.0, costs=(1.0, 2.0)), discounts=(0.9, 0.8))
 
 
 def test_costs_far_above_the_limit_get_a_logarithmic_scale(tmp_path):

@@ -13,6 +13,7 @@ from baselines.atomic_files import write_json
 from baselines.commands.train import TrainOptions, train
 from baselines.jobs.agent_job import AgentJob
 from baselines.jobs.job import Outcome
+from baselines.measures.episode_statistics import Claim
 from leaderboard.__main__ import main
 from leaderboard.evaluation.worker import evaluate_next
 from leaderboard.policy_files import gate
@@ -78,14 +79,17 @@ def test_a_newcomers_path(runs, db, capsys):
     database = open_database(db)
     (kept,) = stored_submissions(database)
     results = [json.loads((runs / f"seed_{s}" / "result.json").read_text()) for s in range(5)]
-    means = [result["stochastic"]["mean_return"] for result in results]
-    assert kept.metadata.claim.mean_return == pytest.approx(np.mean(means), abs=1e-12)
+    exact = [result["stochastic"]["exact"]["value"] for result in results]
+    costs = [result["stochastic"]["exact"]["costs"] for result in results]
+    assert kept.metadata.claim.exact
+    assert kept.metadata.claim.mean_return == pytest.approx(np.mean(exact), abs=1e-12)
+    assert kept.metadata.claim.mean_costs == pytest.approx(np.mean(costs, axis=0), abs=1e-12)
+    assert "claimed, exact" in text
     assert kept.metadata.authors == ["A. Newcomer"]
     assert (kept.metadata.algorithm, kept.account) == ("SPMAALM", LOCAL)
     curves = stored_curves(database, [1])[1]
     assert [curve.steps[-1] for curve in curves] == [2048.0] * 5
     statistics = row_scores(database, [1])[1].statistics
-    exact = [result["stochastic"]["exact"]["value"] for result in results]
     assert statistics.mean_return.value == pytest.approx(np.mean(exact), abs=0.08)  # 4 errors
     assert [season.state for season in all_seasons(database)] == ["open"]
     database.close()
@@ -286,8 +290,8 @@ def test_the_demo_submits_the_agent_that_exceeds_the_limit_least(monkeypatch, tm
     numbers = {"PPOLag": (0.3, -0.01), "SPMAALM": (0.4, -0.02)}
 
     class Measured:
-        def __init__(self, mean_return, violation):
-            self.mean_return, self.violation = mean_return, [violation]
+        def __init__(self, value, violation):
+            self.claim = Claim(value, [violation + 0.15], [violation], is_exact=True)
 
     def outcome(job, folder):
         result = type("Result", (), {"stochastic": Measured(*numbers[job.agent])})
