@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
@@ -45,7 +44,7 @@ from agents.training_env import (
     step_of,
     undeclared_constraints,
 )
-from agents.training_log import TrainingLog
+from agents.training_log import TrainingLog, one_window
 from agents.training_warnings import TrainingWatch
 from safe_envs.contract.cost_signal import ConstraintSpec, with_limits
 from safe_envs.contract.transition_values import kept
@@ -84,9 +83,8 @@ class ConstrainedAgent(AdjustableAgent):
         normalize_observation: standardize Box observations (not images and one-hot vectors) by
             their running mean and deviation, which belong to the agent: `predict` takes raw
             observations. A VecNormalize that does the same is not doubled.
-        stats_window_size: episodes that `ep_info_buffer` keeps, and the most that the logged
-            success rate covers. All other logged averages are over the episodes that ended in the
-            last rollout, or over the last ten if that is more.
+        stats_window_size: episodes in `ep_info_buffer`, and the most of a logged success rate; other
+            logged averages cover the episodes of the last rollout, or the last ten if that is more.
         tensorboard_log: folder of TensorBoard's files.
         policy_kwargs: arguments of the policy.
         verbose: 0 prints nothing, 1 prints the log.
@@ -281,20 +279,9 @@ class ConstrainedAgent(AdjustableAgent):
         return True
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """Write the log, as in Stable-Baselines3, but over the same episodes for everything.
-
-        These are the episodes that ended in the last rollout, or the last ten. Windows that reach
-        farther back would show earlier policies.
-        """
-        infos, successes = self.ep_info_buffer, self.ep_success_buffer
-        assert successes is not None, "learn() creates it"
-        shown = min(len(self.episodes.averaged()), len(successes))
-        self.ep_info_buffer = deque()  # rewards and lengths are recorded already
-        self.ep_success_buffer = deque(list(successes)[len(successes) - shown :])
-        try:
+        """Write the log, as in Stable-Baselines3, but over the same episodes for everything."""
+        with one_window(self, len(self.episodes.averaged())):
             super().dump_logs(iteration)
-        finally:
-            self.ep_info_buffer, self.ep_success_buffer = infos, successes
 
     def train(self) -> None:
         """Update the policy on the last rollout."""

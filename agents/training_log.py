@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents.batch import Measurement
 from agents.episode_record import EpisodeRecord
+
+
+@contextmanager
+def one_window(agent: OnPolicyAlgorithm, episodes: int) -> Iterator[None]:
+    """Let Stable-Baselines3 log the success rate of the last episodes only, and no other averages.
+
+    Its own windows reach farther back and would show earlier policies; `TrainingLog.episodes`
+    records rewards and lengths.
+
+    Args:
+        agent: whose log is written inside.
+        episodes: the number that the recorded averages cover.
+    """
+    infos, successes = agent.ep_info_buffer, agent.ep_success_buffer
+    known = list(successes or ())
+    agent.ep_info_buffer = deque()
+    agent.ep_success_buffer = deque(known[max(len(known) - episodes, 0) :])
+    try:
+        yield
+    finally:
+        agent.ep_info_buffer, agent.ep_success_buffer = infos, successes
 
 
 class TrainingLog:

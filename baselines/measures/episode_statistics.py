@@ -21,7 +21,7 @@ class ExactValues:
     violation: list[float]  # (m,) costs - limits
 
 
-class Claim(NamedTuple):
+class PolicyValues(NamedTuple):
     """What a run claims of its policy: exact values where there is a model, else sampled means."""
 
     value: float
@@ -65,16 +65,16 @@ class EpisodeStatistics:
         return len(self.returns)
 
     @property
-    def claim(self) -> Claim:
+    def claim(self) -> PolicyValues:
         """Exact values if there are any, else the means of the episodes."""
         if self.exact is not None:
-            return Claim(self.exact.value, self.exact.costs, self.exact.violation, True)
+            return PolicyValues(self.exact.value, self.exact.costs, self.exact.violation, True)
         return self.sampled
 
     @property
-    def sampled(self) -> Claim:
+    def sampled(self) -> PolicyValues:
         """The means of the episodes."""
-        return Claim(self.mean_return, self.mean_costs, self.violation, False)
+        return PolicyValues(self.mean_return, self.mean_costs, self.violation, False)
 
     @property
     def standard_errors(self) -> list[float]:
@@ -95,7 +95,7 @@ class EpisodeStatistics:
         return cls(**{**data, **parts})
 
 
-def shared_claims(evaluations: Sequence[EpisodeStatistics]) -> list[Claim]:
+def shared_claims(evaluations: Sequence[EpisodeStatistics]) -> list[PolicyValues]:
     """Return the claims of several evaluations, at least one: all exact, or all sampled means."""
     claims = [episodes.claim for episodes in evaluations]
     if all(claim.is_exact for claim in claims):

@@ -6,13 +6,13 @@ import copy
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from gymnasium import spaces
 from scipy.special import log_softmax
 
 from agents import ConstrainedAgent
 from agents.observation_normalizer import Raw
+from baselines.onnx_runtime import InferenceSession, SessionOptions
 from baselines.policy_export.observed_features import moments_of, parts_of
 from baselines.policy_export.policy_graph import ExportRefusedError
 
@@ -130,11 +130,11 @@ def flat_observations(space: spaces.Space, observations: Raw) -> np.ndarray:
     return np.array([spaces.flatten(space, row) for row in observations], dtype=np.float32)
 
 
-def onnx_session(content: bytes) -> onnxruntime.InferenceSession:
+def onnx_session(content: bytes) -> InferenceSession:
     """Return the policy ready to run, on one thread."""
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _log_probabilities(logits: np.ndarray, space: spaces.Space) -> np.ndarray:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
 from baselines.jobs.job import job_folder
-from baselines.measures.episode_statistics import Claim, EpisodeStatistics, shared_claims
+from baselines.measures.episode_statistics import EpisodeStatistics, PolicyValues, shared_claims
 from baselines.measures.learning_curve import FinalPolicy, LearningCurve, read_learning_curve
 from baselines.names.environments import EnvironmentName
 from baselines.report.episodes_summary import (
@@ -164,7 +164,7 @@ def evaluation_table(result: EpisodicResult) -> Table:
     return table
 
 
-def _claim_cells(claim: Claim, constraint: int, limit: float) -> list[str]:
+def _claim_cells(claim: PolicyValues, constraint: int, limit: float) -> list[str]:
     cost, violation = claim.costs[constraint], claim.violation[constraint]
     return [f"{claim.value:.4g}", f"{cost:.4g}", f"{limit:g}", _colored(violation)]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.cost_tails import CostTails, cost_tails
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
-from baselines.measures.episode_statistics import Claim, EpisodeStatistics, shared_claims
+from baselines.measures.episode_statistics import EpisodeStatistics, PolicyValues, shared_claims
 from baselines.measures.statistics import (
     feasibility_rate,
     interquartile_mean,
@@ -138,7 +138,9 @@ def _mode_summary(results: Sequence[EpisodicResult], mode: Mode) -> ModeSummary:
     )
 
 
-def _seed_summary(claims: Sequence[Claim], limits: np.ndarray, constraint: int) -> SeedSummary:
+def _seed_summary(
+    claims: Sequence[PolicyValues], limits: np.ndarray, constraint: int
+) -> SeedSummary:
     returns = np.array([claim.value for claim in claims])  # (seeds,)
     costs = np.array([claim.costs for claim in claims])  # (seeds, m)
     mean_cost = float(costs[:, constraint].mean())

@@ -12,16 +12,20 @@ import tempfile
 import time
 from pathlib import Path
 
+import baselines
+import leaderboard
 from leaderboard.sandbox.sandbox_protocol import Settings
 
-# An empty stand-in for the package, so that the child imports nothing but its own modules.
-PACKAGE = f"""
+# Empty stand-ins for the packages, so that the child imports nothing but the modules it needs.
+FOLDERS = {one.__name__: str(Path(one.__path__[0]).resolve()) for one in (baselines, leaderboard)}
+PACKAGES = f"""
 import sys, types
-package = types.ModuleType("leaderboard")
-package.__path__ = [{str(Path(__file__).resolve().parents[1])!r}]
-sys.modules["leaderboard"] = package
+for name, folder in {FOLDERS!r}.items():
+    package = types.ModuleType(name)
+    package.__path__ = [folder]
+    sys.modules[name] = package
 """
-PROGRAM = PACKAGE + "from leaderboard.sandbox.sandbox_child import main\nmain()\n"
+PROGRAM = PACKAGES + "from leaderboard.sandbox.sandbox_child import main\nmain()\n"
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _CHUNK = 65_536
 _SIGNALS = {int(each) for each in signal.Signals}

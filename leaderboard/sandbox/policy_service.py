@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
-import onnxruntime
 
+from baselines.onnx_runtime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from leaderboard.sandbox.policy_signature import PolicyOutput
 from leaderboard.sandbox.sandbox_protocol import Answer, Settings
 
@@ -42,13 +42,11 @@ class SingleRowPolicy:
     """
 
     def __init__(self, content: bytes, outputs: Sequence[PolicyOutput]) -> None:
-        options = onnxruntime.SessionOptions()
+        options = SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self._outputs = outputs
         self._names = [output.name for output in outputs]
         self._input = self._session.get_inputs()[0].name

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 
 import gymnasium as gym
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from gymnasium import spaces
@@ -29,6 +28,7 @@ from baselines.jobs.training import prepare_training
 from baselines.measures.episode_sampling import sample_episodes
 from baselines.names.agents import DEEP_AGENTS
 from baselines.names.hyperparameters import hyperparameters_for
+from baselines.onnx_runtime import InferenceSession
 from baselines.policy_export.policy_export import ExportRefusedError
 
 TABULAR = "Safe/DeepSeaTreasure-v0"
@@ -145,7 +145,7 @@ def test_same_seed_twice_is_identical_but_for_times(tabular, tmp_path):
 
 def test_onnx_acts_as_the_agent_on_box_observations(box):
     """Against `predict` on fresh observations of the environment itself."""
-    session = onnxruntime.InferenceSession((box.out / "policy.onnx").read_bytes())
+    session = InferenceSession((box.out / "policy.onnx").read_bytes())
     (given,) = session.get_inputs()
     assert (given.name, given.type, given.shape) == ("observation", "tensor(float)", ["batch", 2])
     assert [output.name for output in session.get_outputs()] == ["mean", "log_std", "action"]
@@ -167,7 +167,7 @@ def test_onnx_acts_as_the_agent_on_box_observations(box):
 
 
 def test_onnx_acts_as_the_agent_on_every_state(tabular):
-    session = onnxruntime.InferenceSession((tabular.out / "policy.onnx").read_bytes())
+    session = InferenceSession((tabular.out / "policy.onnx").read_bytes())
     states = gym.make(TABULAR).observation_space.n
     logits, action = session.run(None, {"observation": np.eye(states, dtype=np.float32)})
     model = agents.SPMAALM.load(tabular.out / "model.zip")
@@ -210,7 +210,7 @@ def test_dictionaries_are_trained_on_and_exported(two_inputs, tmp_path):
     rng = np.random.default_rng(0)
     raw = {"a": rng.uniform(-1, 1, (50, 2)).astype(np.float32), "b": rng.integers(2, size=50)}
     flat = np.column_stack((raw["a"], np.eye(2)[raw["b"]])).astype(np.float32)
-    session = onnxruntime.InferenceSession((tmp_path / "policy.onnx").read_bytes())
+    session = InferenceSession((tmp_path / "policy.onnx").read_bytes())
     (action,) = session.run(["action"], {"observation": flat})
     np.testing.assert_array_equal(action, model.predict(raw, deterministic=True)[0])
 

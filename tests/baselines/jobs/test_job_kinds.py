@@ -43,14 +43,16 @@ STORED_ENV = {"id": "Safe/CliffWorld-v0", "kwargs": {"slip": 0.1}}
             AgentJob(ENV, "PPOLag", 3, 4096, {"target_kl": float("inf")}, 20),
             {
                 **{"agent": "PPOLag", "seed": 3, "total_timesteps": 4096},
-                **{"evaluation_episodes": 20, "hyperparameters": {"target_kl": "inf"}},
+                **{"evaluation_episodes": 20, "evaluation_seed": 2**25 + 3},
+                "hyperparameters": {"target_kl": "inf"},
             },
         ),
         (
             ControllerJob(ENV, "LQRController", 3, {"cost_limit": None}, 20),
             {
                 **{"agent": "LQRController", "seed": 3, "total_timesteps": 0},
-                **{"evaluation_episodes": 20, "hyperparameters": {"cost_limit": None}},
+                **{"evaluation_episodes": 20, "evaluation_seed": 2**25 + 3},
+                "hyperparameters": {"cost_limit": None},
             },
         ),
     ],

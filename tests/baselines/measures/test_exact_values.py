@@ -4,13 +4,13 @@ import json
 
 import gymnasium as gym
 import numpy as np
-import onnxruntime
 import pytest
 from rich.console import Console
 from scipy.special import softmax
 
 from baselines.commands.train import TrainOptions, train
 from baselines.names.environments import find_tabular_observations, parse_environment_name
+from baselines.onnx_runtime import InferenceSession
 
 ENV = "Safe/DeepSeaTreasure-v0"
 
@@ -28,7 +28,7 @@ def trained(folder, observation, normalized):
 def test_one_hot_policies_have_the_values_of_their_files(tmp_path, normalized):
     """One-hot vectors are not standardized, whatever the setting."""
     result, content = trained(tmp_path / "run", "one_hot", normalized)
-    (logits,) = onnxruntime.InferenceSession(content).run(
+    (logits,) = InferenceSession(content).run(
         ["logits"], {"observation": np.eye(25, dtype=np.float32)}
     )
     cmdp = gym.make(ENV).unwrapped.tabular_model()

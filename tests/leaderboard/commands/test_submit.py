@@ -13,7 +13,7 @@ from baselines.atomic_files import write_json
 from baselines.commands.train import TrainOptions, train
 from baselines.jobs.agent_job import AgentJob
 from baselines.jobs.job import Outcome
-from baselines.measures.episode_statistics import Claim
+from baselines.measures.episode_statistics import PolicyValues
 from leaderboard.__main__ import main
 from leaderboard.evaluation.worker import evaluate_next
 from leaderboard.policy_files import gate
@@ -291,7 +291,7 @@ def test_the_demo_submits_the_agent_that_exceeds_the_limit_least(monkeypatch, tm
 
     class Measured:
         def __init__(self, value, violation):
-            self.claim = Claim(value, [violation + 0.15], [violation], is_exact=True)
+            self.claim = PolicyValues(value, [violation + 0.15], [violation], is_exact=True)
 
     def outcome(job, folder):
         result = type("Result", (), {"stochastic": Measured(*numbers[job.agent])})

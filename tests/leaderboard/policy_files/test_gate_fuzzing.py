@@ -62,7 +62,7 @@ def passes(content):
 
 def outcomes(contents):
     """Return one of the above for each model, or a signal's number if it crashes."""
-    script = confined_process.PACKAGE + RUN_MANY
+    script = confined_process.PACKAGES + RUN_MANY
     found = []
     while len(found) < len(contents):
         rest = contents[len(found) :]

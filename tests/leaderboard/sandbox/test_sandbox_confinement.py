@@ -42,7 +42,7 @@ filtered = filter_system_calls()
 def tried(script, *arguments, **settings):
     """Return what a script of its own process prints as JSON."""
     found = subprocess.run(
-        [sys.executable, "-I", "-c", confined_process.PACKAGE + TRY + script, *arguments],
+        [sys.executable, "-I", "-c", confined_process.PACKAGES + TRY + script, *arguments],
         capture_output=True,
         check=False,
         timeout=60,
@@ -114,7 +114,7 @@ found = {name: outcome(attempt) for name, attempt in attempts.items()}
 
 
 def test_cpu_limit_ends_the_process():
-    script = confined_process.PACKAGE + TRY + "limit_resources(1 << 30, 1)\nwhile True: pass"
+    script = confined_process.PACKAGES + TRY + "limit_resources(1 << 30, 1)\nwhile True: pass"
     ended = subprocess.run([sys.executable, "-I", "-c", script], check=False, timeout=30)
     assert ended.returncode == -signal.SIGXCPU
 
