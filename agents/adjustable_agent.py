@@ -22,6 +22,7 @@ from agents.saving.archive import SavedAgentError
 from agents.saving.learned_state import checked_tensors, fitting_state
 from agents.signatures import Argument
 from agents.training_env import AnyEnv
+from agents.training_log import one_window
 from agents.warm_start import warm_start
 from safe_envs.contract.cost_signal import ConstraintSpec
 
@@ -173,9 +174,13 @@ class AdjustableAgent(OnPolicyAlgorithm):
         return self
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """Write the log, as Stable-Baselines3 does; a resumed training goes on counting."""
+        """Write the log, as Stable-Baselines3 does, but over the same episodes for everything.
+
+        A resumed training goes on counting.
+        """
         self.iterations = self.iterations_before + iteration
-        super().dump_logs(self.iterations)
+        with one_window(self, len(self.episodes.averaged())):
+            super().dump_logs(self.iterations)
 
     def start_parts(self) -> None:
         """Make the parts anew, without a memory."""

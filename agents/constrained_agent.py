@@ -44,7 +44,7 @@ from agents.training_env import (
     step_of,
     undeclared_constraints,
 )
-from agents.training_log import TrainingLog, one_window
+from agents.training_log import TrainingLog
 from agents.training_warnings import TrainingWatch
 from safe_envs.contract.cost_signal import ConstraintSpec, with_limits
 from safe_envs.contract.transition_values import kept
@@ -83,8 +83,9 @@ class ConstrainedAgent(AdjustableAgent):
         normalize_observation: standardize Box observations (not images and one-hot vectors) by
             their running mean and deviation, which belong to the agent: `predict` takes raw
             observations. A VecNormalize that does the same is not doubled.
-        stats_window_size: episodes in `ep_info_buffer`, and the most of a logged success rate; other
-            logged averages cover the episodes of the last rollout, or the last ten if that is more.
+        stats_window_size: most episodes in `ep_info_buffer` and in the logged success rate. All
+            other logged averages cover the episodes that ended in the last rollout, or the last ten
+            if that is more.
         tensorboard_log: folder of TensorBoard's files.
         policy_kwargs: arguments of the policy.
         verbose: 0 prints nothing, 1 prints the log.
@@ -208,8 +209,8 @@ class ConstrainedAgent(AdjustableAgent):
 
     def __repr__(self) -> str:
         """Return the class, the environments, the constraints and the steps trained."""
-        known = vars(self).get("constraints", ())
-        limits = ", ".join(f"{one.name} <= {one.limit:g}" for one in known) or "no constraints"
+        shown = [f"{one.name} <= {one.limit:g}" for one in vars(self).get("constraints", ())]
+        limits = ", ".join(shown) or "no constraints"
         spec = None if self.env is None else environment_spec(self.env)
         env = "no registered environment" if spec is None else f"{self.n_envs} x {spec.id}"
         return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
@@ -230,9 +231,8 @@ class ConstrainedAgent(AdjustableAgent):
     ) -> SelfAgent:
         """Train for at least this many steps, as in Stable-Baselines3."""
         name = type(self).__name__ if tb_log_name is None else tb_log_name
-        return super().learn(
-            total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar
-        )
+        given = (total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
+        return super().learn(*given)
 
     def collect_rollouts(
         self,
@@ -277,11 +277,6 @@ class ConstrainedAgent(AdjustableAgent):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
-
-    def dump_logs(self, iteration: int = 0) -> None:
-        """Write the log, as in Stable-Baselines3, but over the same episodes for everything."""
-        with one_window(self, len(self.episodes.averaged())):
-            super().dump_logs(iteration)
 
     def train(self) -> None:
         """Update the policy on the last rollout."""

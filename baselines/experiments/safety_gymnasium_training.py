@@ -31,7 +31,8 @@ from baselines.shell_command import shell_command
 PEER = "OmniSafe"  # its PPOLag
 PEER_SCRIPT = Path(__file__).parent / "peers" / "omnisafe_training.py"
 PEER_COLUMNS = ("TotalEnvSteps", "Metrics/EpRet", "Metrics/EpLen", "Metrics/EpCost")
-PEER_WINDOW = 5  # epochs of twenty episodes: a hundred, as Stable-Baselines3 averages over
+PEER_WINDOW = 5  # epochs of twenty episodes: a hundred
+OUR_WINDOW = 100_000  # [steps] a hundred episodes, too
 MILESTONES = 5
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -142,8 +143,27 @@ def _our_curves(
     for job, result, folder in finished_jobs(options, console):
         names, limits = result.constraint_names, list(result.limits)
         progress = folder / "progress.csv"
-        curves.append(read_learning_curve(progress, job.agent, job.seed, names))
+        curve = read_learning_curve(progress, job.agent, job.seed, names)
+        curves.append(over_a_hundred_episodes(curve))
     return curves, limits
+
+
+def over_a_hundred_episodes(curve: LearningCurve) -> LearningCurve:
+    """Return a curve whose points average over the points of the last `OUR_WINDOW` steps.
+
+    The agents log averages over a rollout or ten episodes; OmniSafe's are over a hundred.
+    """
+    now = curve.timesteps
+    weights = (now <= now[:, None]) & (now > now[:, None] - OUR_WINDOW)  # (k, k)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    return LearningCurve(
+        curve.agent,
+        curve.seed,
+        now,
+        weights @ curve.episode_return,
+        weights @ curve.episode_cost,
+        weights @ curve.episode_length,
+    )
 
 
 def peer_curves(arguments: BridgedTrainingArguments, console: Console) -> list[LearningCurve]:

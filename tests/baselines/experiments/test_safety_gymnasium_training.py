@@ -17,6 +17,7 @@ from baselines.experiments.safety_gymnasium_training import (  # noqa: E402
     BridgedTrainingArguments,
     Milestone,
     milestones,
+    over_a_hundred_episodes,
     peer_curve,
     peer_curves,
     run,
@@ -38,6 +39,16 @@ def test_peer_points_are_means_over_five_epochs(tmp_path):
     (tmp_path / "progress.csv").write_text(HEADER)
     with pytest.raises(ValueError, match="no epoch yet"):
         peer_curve(tmp_path / "progress.csv", seed=3)
+
+
+def test_our_points_are_means_over_as_many_steps():
+    steps = np.arange(1, 6) * 40_000.0  # the last two or three points of 100,000 steps
+    values = np.array([1.0, 2.0, 3.0, 5.0, 7.0])
+    curve = over_a_hundred_episodes(
+        LearningCurve("A", 0, steps, values, 10 * values[:, None], np.ones(5))
+    )
+    assert curve.episode_return == pytest.approx([1.0, 1.5, 2.0, 10 / 3, 5.0])
+    assert curve.episode_cost[:, 0] == pytest.approx([10.0, 15.0, 20.0, 100 / 3, 50.0])
 
 
 def test_milestones_are_read_off_at_equal_steps():
