@@ -90,6 +90,11 @@ def resume(agent: ConstrainedAgent, folder: Path, with_environments: bool = True
     if (contents.document.get("format"), contents.document.get("version")) != (FORMAT, VERSION):
         raise SavedAgentError(f"{folder / TRAINING} is not a training that this version can read")
     state = ValueReader(contents.tensors).read(contents.document.get("state"), "state")
+    if saved.number_of_envs() != agent.n_envs:
+        raise SavedAgentError(
+            f"{saved.shown} is of {saved.number_of_envs()} environments, and the agent has "
+            f"{agent.n_envs}; make as many"
+        )
     saved.restore(agent)
     assert agent.env is not None
     if with_environments:

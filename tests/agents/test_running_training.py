@@ -138,30 +138,23 @@ def test_parts_of_a_snapshot_that_are_damaged_or_foreign_are_refused(tmp_path):
         resume(case.make(), folder)
 
 
-def test_environments_made_otherwise_are_refused_and_may_begin_anew(tmp_path):
+def test_another_number_of_environments_is_refused(tmp_path):
     agent = CASES[0].make()
-    agent.learn(256, SnapshotAt((1,), tmp_path))
-    other = Case("PPOLag", "Safe/DeepSeaTreasure-v0", n_steps=32)
-    other.settings = {**CASES[0].settings, "n_envs": 2}
-    with pytest.raises(NotRestorableError):
-        resume(other.make(), tmp_path / "1")
-    fresh = CASES[0].make()
-    resume(fresh, tmp_path / "1", with_environments=False)
-    assert fresh._last_obs is None  # learn resets them
-    assert fresh.num_timesteps == 128
-    fresh.learn(128, reset_num_timesteps=False)
-    assert fresh.num_timesteps == 256
+    agent.learn(128, SnapshotAt((0,), tmp_path))
+    other = Case("PPOLag", "Safe/DeepSeaTreasure-v0", n_envs=2, n_steps=32)
+    with pytest.raises(SavedAgentError, match="is of 4 environments, and the agent has 2"):
+        resume(other.make(), tmp_path / "0")
 
 
 class Iterating(gym.Env):
     """Draws its noise beforehand and hands it out by an iterator, whose place nobody can read."""
 
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,))
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
     action_space = gym.spaces.Discrete(2)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.noise = iter(self.np_random.normal(size=(1000, 1)).astype(np.float32))
+        self.noise = iter(self.np_random.normal(size=(1000, 2)).astype(np.float32))
         return next(self.noise), {"cost": 0.0}
 
     def step(self, action):
@@ -208,3 +201,19 @@ def test_environments_are_tried_before_a_training_relies_on_them(make, reason):
     assert reason in why_not_restorable(make, seed=3)
     assert bool(why_not_restorable(make, seed=3)) == bool(reason)
     assert np.random.get_state()[1].tolist() == numbers  # noqa: NPY002
+
+
+def test_environments_made_otherwise_are_refused_and_may_begin_anew(tmp_path):
+    """The class of the environment has changed since."""
+    first = Case("PPOLag", lambda: DummyVecEnv([Pendulum]), cost_limit=1.0, n_steps=64)
+    agent = first.make()
+    agent.learn(192, SnapshotAt((1,), tmp_path))
+    second = Case("PPOLag", lambda: DummyVecEnv([Iterating]), cost_limit=1.0, n_steps=64)
+    with pytest.raises(NotRestorableError, match="was a .*Pendulum"):
+        resume(second.make(), tmp_path / "1")
+    fresh = second.make()
+    resume(fresh, tmp_path / "1", with_environments=False)
+    assert fresh._last_obs is None  # learn resets them
+    assert fresh.num_timesteps == 64
+    fresh.learn(128, reset_num_timesteps=False)
+    assert fresh.num_timesteps == 192
