@@ -18,6 +18,10 @@ EPISODE_COST = "rollout/ep_cost_mean"  # followed by /name if there are several 
 GRID_POINTS = 200  # of the mean and the band; evenly spaced
 
 
+class NoEpisodeEnded(ValueError):
+    """A training was too short for an episode to end, and has no curve."""
+
+
 @dataclass(frozen=True)
 class LearningCurve:
     """Means over recently finished episodes, at k points of one training run."""
@@ -99,7 +103,8 @@ def read_learning_curve(
         constraint_names: of the m constraints.
 
     Raises:
-        ValueError: if a column is missing, a cell is not a finite number, or no row is complete.
+        ValueError: if a column is missing or a cell is not a finite number.
+        NoEpisodeEnded: if no row is complete.
     """
     columns = [TIMESTEPS, EPISODE_RETURN, EPISODE_LENGTH, *cost_columns(constraint_names)]
     with progress_csv.open(newline="", encoding="utf-8") as file:
@@ -111,7 +116,7 @@ def read_learning_curve(
             row = _numbers(f"row {read} of {progress_csv}", columns, cells, is_first=not rows)
             rows += [row] if row is not None else []
     if not rows:
-        raise ValueError(
+        raise NoEpisodeEnded(
             f"{progress_csv} has {read} rows, none with all of {', '.join(columns)}; at least one "
             "is needed; train until an episode has ended"
         )

@@ -162,7 +162,7 @@ def run_curve(folder: Path, result: EpisodicResult) -> LearningCurve:
     """Return the learning curve of a run, all sums with the declared discounts.
 
     Raises:
-        ValueError: if no episode ended during training.
+        ValueError: if no episode ended during training, or the file is damaged.
     """
     file = folder / "progress.csv"
     curve = read_learning_curve(file, result.agent, result.seed, result.constraint_names)
@@ -172,8 +172,11 @@ def run_curve(folder: Path, result: EpisodicResult) -> LearningCurve:
         values = {
             float(row[TIMESTEPS]): float(row[EPISODE_VALUE])
             for row in csv.DictReader(rows)
-            if row[TIMESTEPS] and row[EPISODE_VALUE]
+            if row[TIMESTEPS] and row.get(EPISODE_VALUE)
         }
+    missing = [t for t in curve.timesteps if t not in values]
+    if missing:
+        raise ValueError(f"{file} has no {EPISODE_VALUE} at timestep {missing[0]:g}")
     return replace(curve, episode_return=np.array([values[t] for t in curve.timesteps]))
 
 
@@ -190,7 +193,7 @@ def _draw_curves(
     for folder, result in results:
         try:
             curves.append(run_curve(folder, result))
-        except ValueError as error:
+        except (ValueError, OSError, csv.Error) as error:
             notes.append(f"no learning curve of {result.agent}, seed {result.seed}: {error}")
     if not curves:
         return None
