@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a new file that takes the place of `path` when the block ends without an error.
 
     Until then, and after an error, `path` keeps its old content.
+
+    Raises:
+        OSError: if it cannot be written; the error names `path`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -22,8 +25,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        _remove(temporary)
+        if error.filename not in (None, str(temporary)):  # of another file
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
 
 
@@ -31,3 +39,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that either keeps its old content or has the whole new one."""
     with replacing(path) as file:
         file.write(content)
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # the error that is being raised says more
+        temporary.unlink()

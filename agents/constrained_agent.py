@@ -40,6 +40,7 @@ from agents.training_env import (
     contract_of,
     declared_limits_of,
     environment_spec,
+    errors_named,
     lowest_discount,
     step_of,
     undeclared_constraints,
@@ -232,7 +233,8 @@ class ConstrainedAgent(AdjustableAgent):
         """Train for at least this many steps, as in Stable-Baselines3."""
         name = type(self).__name__ if tb_log_name is None else tb_log_name
         given = (total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
-        return super().learn(*given)
+        with errors_named(self.env, self.seed):
+            return super().learn(*given)
 
     def collect_rollouts(
         self,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -23,6 +24,7 @@ from safe_envs.contract.cost_signal import (
     ConstraintSpec,
     CostLimits,
     CostSignalError,
+    NonFiniteEnvError,
     checked_limits,
     with_limits,
 )
@@ -120,6 +122,17 @@ def environment_spec(venv: VecEnv) -> EnvSpec | None:
     essential = (one for one in own.additional_wrappers if one.entry_point not in TRANSPARENT)
     own.additional_wrappers = tuple(essential)
     return own
+
+
+@contextmanager
+def errors_named(venv: VecEnv | None, seed: int | None) -> Iterator[None]:
+    """Let the errors of environments name their id and the seed of the training."""
+    try:
+        yield
+    except (CostSignalError, NonFiniteEnvError) as error:
+        spec = None if venv is None else environment_spec(venv)
+        where = "an environment without an id" if spec is None else spec.id
+        raise type(error)(f"{where}, seed {seed}: {error}") from error
 
 
 def _has_native_form(env_id: str) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from baselines.commands.comparison_plan import CompareOptions, Plan, plan
+from baselines.jobs.folder_lock import FolderInUse, FolderUnusable, check_folder, locked
+from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.jobs.job import AnyOutcome, Job, job_folder
-from baselines.jobs.processes import run_in_processes
-from baselines.jobs.run_folder import is_done, run_job, write_error
+from baselines.jobs.processes import GRACE, run_in_processes
+from baselines.jobs.run_folder import run_job, write_error
 from baselines.report.outputs import write_outputs
 
 __all__ = [
@@ -36,18 +38,20 @@ class Comparison:
     workers: int
     title: str
     command: str  # the shell command that makes it
+    job_timeout: float | None = None  # [s] for each job; None for no limit
 
 
 def compare(options: CompareOptions, console: Console) -> int:
     """Run the missing jobs, write the results, plots and report.html, and print the tables.
 
     Returns:
-        The exit code: 0, 1 if a job failed, 130 if interrupted.
+        The exit code: 0, 1 if a job failed, 130 if interrupted, 143 after SIGTERM.
 
     Raises:
-        ValueError: for an unknown name or setting, before any job starts.
+        ValueError: for an unknown name or setting, or if another comparison runs in the folder;
+            before any job starts.
     """
-    how = Comparison(options.out, options.workers, options.title, options.command())
+    how = _how(options)
     return run_comparison(plan(options), how, console)
 
 
@@ -62,8 +66,7 @@ class FinishedJob(NamedTuple):
 def finished_jobs(options: CompareOptions, console: Console) -> list[FinishedJob]:
     """Run the missing jobs, as `compare` does, and return the jobs that did not fail."""
     planned = plan(options)
-    how = Comparison(options.out, options.workers, options.title, options.command())
-    run_comparison(planned, how, console)
+    run_comparison(planned, _how(options), console)
     finished = []
     for job in planned.jobs:
         folder = job_folder(options.out, job)
@@ -73,20 +76,37 @@ def finished_jobs(options: CompareOptions, console: Console) -> list[FinishedJob
     return finished
 
 
+def _how(options: CompareOptions) -> Comparison:
+    return Comparison(
+        options.out, options.workers, options.title, options.command(), options.job_timeout
+    )
+
+
 def run_comparison(planned: Plan, how: Comparison, console: Console) -> int:
     """Run the missing jobs of a plan, as `compare` does."""
+    check_folder("--out", how.out)
+    with locked(how.out, how.command):
+        return _run_locked(planned, how, console)
+
+
+def _run_locked(planned: Plan, how: Comparison, console: Console) -> int:
     jobs = planned.jobs
-    missing = [job for job in jobs if not is_done(job_folder(how.out, job), job)]
+    before = [job.outcome(job_folder(how.out, job)) for job in jobs]
+    missing = [outcome.job for outcome in before if outcome.result is None]
+    for damaged in (outcome for outcome in before if outcome.is_damaged):
+        told = f"{_name(damaged.job)}: {damaged.reason}"
+        console.print(f"[yellow]runs again[/] {escape(told)}", soft_wrap=True)
     try:
-        _run(missing, how, console)
-    except KeyboardInterrupt:
+        with watched_signals():
+            unrecorded = _run(missing, how, console)
+    except Interrupted as stop:
         console.print(
             f"[yellow]interrupted[/]; finished jobs are kept in {escape(str(how.out))}. "
             "The same command runs the rest:",
         )
         console.print(escape(how.command), soft_wrap=True)
-        return 130
-    outcomes = [job.outcome(job_folder(how.out, job)) for job in jobs]
+        return stop.exit_code
+    outcomes = [_outcome(job, how.out, unrecorded) for job in jobs]
     write_outputs(how.out, how.title, how.command, planned.models, outcomes, console)
     console.print(f"{len(jobs)} jobs: ran {len(missing)}, kept {len(jobs) - len(missing)}")
     failed = [outcome for outcome in outcomes if outcome.result is None]
@@ -95,26 +115,58 @@ def run_comparison(planned: Plan, how: Comparison, console: Console) -> int:
     return 1 if failed else 0
 
 
+def _outcome(job: Job, out: Path, unrecorded: Mapping[Path, str]) -> AnyOutcome:
+    """Return the outcome of a job, which may have failed without being able to write why."""
+    folder = job_folder(out, job)
+    outcome = job.outcome(folder)
+    if outcome.result is None and folder in unrecorded:
+        return replace(outcome, error=unrecorded[folder])
+    return outcome
+
+
+def _name(job: Job) -> str:
+    return f"{job.agent} on {job.env}, seed {job.seed}"
+
+
 def _print_failures(failed: Sequence[AnyOutcome], console: Console) -> None:
     for outcome in failed:
-        job = outcome.job
+        told = f"{_name(outcome.job)}: {outcome.reason}"
+        console.print(f"[red]failed[/] {escape(told)}", soft_wrap=True)
+
+
+def _run(missing: Sequence[Job], how: Comparison, console: Console) -> dict[Path, str]:
+    """Run jobs; return why jobs failed that could not write it, by folder."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    work = [_Work(job, how.out, how.command) for job in missing]
+    unrecorded = {}
+
+    def tell() -> None:
         console.print(
-            f"[red]failed[/] {escape(f'{job.agent} on {job.env}, seed {job.seed}')}: "
-            f"{escape(outcome.reason)}",
+            "[yellow]stopping[/]: running trainings save their state first, which takes up to "
+            f"{GRACE:g} s; Ctrl-C stops them at once",
             soft_wrap=True,
         )
 
-
-def _run(missing: Sequence[Job], how: Comparison, console: Console) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("jobs", total=len(missing))
-        work = [_Work(job, how.out, how.command) for job in missing]
-        for done, reason in run_in_processes(_run_work, work, how.workers):
-            if reason:
-                with contextlib.suppress(OSError):  # a full disk: the report shows it too
-                    write_error(job_folder(how.out, done.job), reason)
-            progress.advance(task)
+        running = run_in_processes(_run_work, work, how.workers, how.job_timeout, tell)
+        with closing(running):
+            for done, reason in running:
+                folder = job_folder(how.out, done.job)
+                if reason and not _is_recorded(folder, how.command, reason):
+                    unrecorded[folder] = reason
+                progress.advance(task)
+    return unrecorded
+
+
+def _is_recorded(folder: Path, command: str, reason: str) -> bool:
+    """Write why a job failed into its folder, and return whether that was possible."""
+    try:
+        with locked(folder, command):
+            write_error(folder, reason)
+    except (FolderInUse, FolderUnusable, OSError):  # OSError: of a full disk
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -124,5 +176,5 @@ class _Work:
     command: str
 
 
-def _run_work(work: _Work) -> None:
-    run_job(work.job, job_folder(work.out, work.job), work.command)
+def _run_work(work: _Work) -> str:
+    return run_job(work.job, job_folder(work.out, work.job), work.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -49,6 +50,8 @@ class CompareOptions:
     """Evaluation episodes of a deep agent's final policy or of a controller, in each mode."""
     workers: int = 2
     """Worker processes, one thread each."""
+    job_timeout: float | None = None
+    """Seconds after which a job is ended and listed as failed; no limit if it is left out."""
     overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
     """Hyperparameters that override the TOML files: npg_pd.step_size=1."""
     title: str = "Comparison of constrained agents"
@@ -61,6 +64,7 @@ class CompareOptions:
         words += ["--evaluations", str(self.evaluations), "--workers", str(self.workers)]
         words += ["--total-timesteps", str(self.total_timesteps)]
         words += ["--eval-episodes", str(self.eval_episodes)]
+        words += [] if self.job_timeout is None else ["--job-timeout", str(self.job_timeout)]
         words += ["--set", *self.overrides] if self.overrides else []
         words += ["--out", str(self.out), "--title", self.title]
         return shell_command("baselines", *words)
@@ -115,6 +119,11 @@ def _check_numbers(options: CompareOptions) -> None:
         "workers": options.workers,
     }
     check_count(**counts)
+    if options.job_timeout is not None and not 0.0 < options.job_timeout < math.inf:
+        raise ValueError(
+            f"job-timeout is {options.job_timeout:g}; pass a number of seconds above 0, or leave "
+            "it out for no limit"
+        )
 
 
 def _check_common_limit(env: EnvironmentName, limits: dict[str, object]) -> None:

@@ -12,8 +12,7 @@ from rich.markup import escape
 
 from baselines.atomic_files import write_json
 from baselines.jobs.episodic_job import EpisodicResult, evaluation_seed
-from baselines.jobs.kinds import episodic_job_from
-from baselines.jobs.run_folder import read_config
+from baselines.jobs.kinds import episodic_job_in
 from baselines.report.episodes_section import evaluation_table
 
 OWN_PACKAGE = "safe_envs"
@@ -77,7 +76,7 @@ def evaluated_again(
         ValueError: if the folder holds no finished run of a deep agent or a controller, or if the
             module of its environment would have to be imported.
     """
-    job = episodic_job_from(read_config(folder))
+    job = episodic_job_in(folder)
     if job is None:
         raise ValueError(
             f"{folder} has no run of a deep agent or a controller; pass the folder that the "
@@ -90,6 +89,8 @@ def evaluated_again(
             "imported, which runs its code; pass --import-env if you trust it"
         )
     outcome = job.outcome(folder)
+    if outcome.is_damaged:
+        raise ValueError(f"{outcome.reason}; train it again")
     if outcome.result is None:
         raise ValueError(f"{folder} has no finished run: {outcome.reason}; train it first")
     again = job.evaluate(folder, episodes, evaluation_seed(job.seed) if seed is None else seed)

@@ -18,7 +18,7 @@ Command = tuple[type, Callable[..., int]]  # its options, and what runs them: (o
 def run_subcommand(
     commands: Mapping[str, Command], package: str, description: str, arguments: list[str] | None
 ) -> int:
-    """Run a subcommand and return its exit code; 2 for a refused argument.
+    """Run a subcommand and return its exit code: 2 for a refused argument, 1 for a failed file.
 
     Args:
         commands: by name; each has its own options.
@@ -33,8 +33,26 @@ def run_subcommand(
     try:
         return run(options, console)
     except ValueError as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        _print_error(console, str(error))
         return 2
+    except OSError as error:
+        _print_error(console, _told(error))
+        return 1
+
+
+def _print_error(console: Console, text: str) -> None:
+    line = f"[red]error:[/] {escape(text)}"
+    try:
+        console.print(line, soft_wrap=True)
+    except OSError:  # the output is redirected to a full disk
+        Console(stderr=True).print(line, soft_wrap=True)
+
+
+def _told(error: OSError) -> str:
+    """Return what an operating system's error says: the path, and what is wrong with it."""
+    if error.strerror is None:
+        return f"{type(error).__name__}: {error}"
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _parsed(commands: Mapping[str, Command], prog: str, description: str, words: list[str]) -> Any:

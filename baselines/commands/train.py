@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +12,11 @@ from rich.markup import escape
 
 from baselines.jobs.checkpoints import CheckpointRefusedError, discard_checkpoints
 from baselines.jobs.episodic_job import EVALUATION_EPISODES, LARGEST_SEED, EpisodicJob
+from baselines.jobs.folder_lock import check_folder, locked
 from baselines.jobs.interruption import Interrupted
 from baselines.jobs.job import Effort, Job, JobRefused
 from baselines.jobs.kinds import EPISODIC
-from baselines.jobs.run_folder import differing_settings, is_done, write_error
+from baselines.jobs.run_folder import attempt, differing_settings, is_done, read_config
 from baselines.names.agents import CONTROLLERS, DEEP_AGENTS, kind_of
 from baselines.names.environments import find_tabular_model, parse_environment_name
 from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
@@ -69,30 +69,42 @@ def train(options: TrainOptions, console: Console) -> int:
     """
     job = training_job(options)
     folder = options.out
+    check_folder("--out", folder)
     if is_done(folder, job):
         console.print(f"{escape(str(folder))} holds this run already; kept", soft_wrap=True)
         return _show(job, folder, console)
-    _check_free(folder, job)
+    with locked(folder, options.command()) as killed:
+        _check_free(folder, job, console)
+        if killed is not None:
+            told = f"the last run here was killed ({killed.told})"
+            console.print(f"[yellow]note:[/] {escape(told)}", soft_wrap=True)
+        code = _train(job, options, console)
+    return _show(job, folder, console) if code == 0 else code
+
+
+def _train(job: EpisodicJob, options: TrainOptions, console: Console) -> int:
+    """Train and return the exit code."""
     from baselines.commands.progress_display import ProgressDisplay  # PyTorch
 
     if not options.resume:
-        discard_checkpoints(folder)
-    title = f"{job.agent}, seed {job.seed}"
-    display = ProgressDisplay(console, title, options.total_timesteps)
+        discard_checkpoints(options.out)
+    display = ProgressDisplay(console, f"{job.agent}, seed {job.seed}", options.total_timesteps)
+    refusals = (JobRefused, CheckpointRefusedError)
     try:
-        job.run(folder, options.command(), display)
+        failure = attempt(job, options.out, options.command(), display, refusals)
     except Interrupted as interrupted:
         display.stop()
         console.print("[yellow]interrupted[/]; the same command goes on from here:")
         console.print(escape(options.command()), soft_wrap=True)
         return interrupted.exit_code
-    except (JobRefused, CheckpointRefusedError):
-        raise
-    except Exception as error:
-        display.stop()
-        _print_failure(job, folder, error, console)
-        return 1
-    return _show(job, folder, console)
+    if failure is None:
+        return 0
+    display.stop()
+    title = escape(f"{job.agent} on {job.env}, seed {job.seed}")
+    console.print(f"[red]failed[/] {title}: {escape(failure.reason)}", soft_wrap=True)
+    if failure.is_recorded:
+        console.print(f"traceback: {escape(str(options.out / 'error.txt'))}", soft_wrap=True)
+    return 1
 
 
 def training_job(options: TrainOptions) -> EpisodicJob:
@@ -124,24 +136,20 @@ def training_job(options: TrainOptions) -> EpisodicJob:
     return kind.planned(env, options.agent, options.seed, settings, effort)
 
 
-def _check_free(folder: Path, job: Job) -> None:
+def _check_free(folder: Path, job: Job, console: Console) -> None:
     """Raise ValueError if the folder holds the result of another job."""
     if not (folder / "result.json").exists():
         return
+    reason = job.outcome(folder).reason
+    if read_config(folder) is None:
+        raise ValueError(f"{reason}; pass another folder, or delete this one")
     differing = differing_settings(folder, job)
-    raise ValueError(
-        f"{folder} holds another finished run, which differs in {', '.join(differing) or 'files'}; "
-        "pass another folder, or delete this one"
-    )
-
-
-def _print_failure(job: Job, folder: Path, error: Exception, console: Console) -> None:
-    """Write the traceback of the current exception and print where it is."""
-    write_error(folder, traceback.format_exc())
-    title = escape(f"{job.agent} on {job.env}, seed {job.seed}")
-    reason = escape(f"{type(error).__name__}: {error}")
-    console.print(f"[red]failed[/] {title}: {reason}", soft_wrap=True)
-    console.print(f"traceback: {escape(str(folder / 'error.txt'))}", soft_wrap=True)
+    if differing:
+        raise ValueError(
+            f"{folder} holds another finished run, which differs in {', '.join(differing)}; "
+            "pass another folder, or delete this one"
+        )
+    console.print(f"[yellow]runs again:[/] {escape(reason)}", soft_wrap=True)
 
 
 def _show(job: EpisodicJob, folder: Path, console: Console) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -13,7 +13,6 @@ import gymnasium as gym
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from baselines.atomic_files import write_json
 from baselines.jobs.episodic_job import (
     EVALUATION_EPISODES,
     EpisodicOutcome,
@@ -27,6 +26,7 @@ from baselines.jobs.episodic_job import (
 )
 from baselines.jobs.job import Effort, RunRecord, SectionName
 from baselines.jobs.run_folder import open_run, read_outcome, versions
+from baselines.jobs.stored_result import write_result
 from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
 from baselines.names.agents import CONTROLLER_SETTINGS, controller_named
 from baselines.names.environments import EnvironmentName
@@ -97,7 +97,7 @@ class ControllerJob:
             evaluation = self.evaluate(folder, self.evaluation_episodes, seed)
         messages = [f"{item.category.__name__}: {item.message}" for item in caught]
         result = _result(self, contract, evaluation, messages)
-        write_json(folder / "result.json", asdict(result))
+        write_result(folder, result, self.record.files)
 
     def evaluate(self, folder: Path, episodes: int, seed: int) -> Evaluation:
         """Return statistics of fresh episodes; the job alone determines the controller."""

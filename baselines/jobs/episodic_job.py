@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from baselines.jobs.job import Effort, Job, JobKind, Outcome, common_config
-from baselines.measures.episode_statistics import EpisodeStatistics
+from baselines.jobs.stored_result import checked_result
+from baselines.measures.episode_statistics import EpisodeStatistics, check_lengths
 from baselines.names.environments import EnvironmentName
 
 EVALUATION_EPISODES = 50
@@ -91,14 +92,24 @@ class EpisodicResult:
     # restored in the middle of one; everywhere else it went on bit for bit.
     restarted_at: list[int] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if the lists do not fit together."""
+        m = len(self.constraint_names)
+        check_lengths(m, "constraints", limits=self.limits, cost_discounts=self.cost_discounts)
+        for mode, episodes in (
+            ("stochastic", self.stochastic),
+            ("deterministic", self.deterministic),
+        ):
+            check_lengths(m, "constraints", **{f"costs of {mode}": episodes.mean_costs})
+
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EpisodicResult:
-        """Return the result that `dataclasses.asdict` turned into JSON."""
-        modes = {
-            mode: EpisodeStatistics.from_json(data[mode])
-            for mode in ("stochastic", "deterministic")
-        }
-        return cls(**{**data, **modes})
+        """Return the result that `dataclasses.asdict` turned into JSON.
+
+        Raises:
+            ValueError: if the data is damaged.
+        """
+        return checked_result(cls, data)
 
 
 EpisodicOutcome = Outcome[EpisodicJob, EpisodicResult]

@@ -80,6 +80,7 @@ class Outcome(Generic[AJob, AResult]):
     job: AJob
     result: AResult | None
     error: str = ""
+    is_damaged: bool = False  # there is a result, but a file of it cannot be read or has changed
 
     @property
     def reason(self) -> str:

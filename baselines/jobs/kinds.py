@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from baselines.jobs.agent_job import AgentJob
@@ -9,6 +10,7 @@ from baselines.jobs.controller_job import ControllerJob
 from baselines.jobs.episodic_job import EpisodicJob, EpisodicKind
 from baselines.jobs.job import JobKind
 from baselines.jobs.solver_job import SolverJob
+from baselines.jobs.stored_result import DamagedFile, read_json_object
 from baselines.names.agents import AgentKind, kind_of
 
 EPISODIC: dict[AgentKind, EpisodicKind] = {"deep agent": AgentJob, "controller": ControllerJob}
@@ -20,3 +22,20 @@ def episodic_job_from(config: dict[str, Any] | None) -> EpisodicJob | None:
     if config is None or "total_timesteps" not in config:
         return None
     return EPISODIC[kind_of(config["agent"])].from_config(config)
+
+
+def episodic_job_in(folder: Path) -> EpisodicJob | None:
+    """Return the job of a folder, None if it has no config.json or the job plays no episodes.
+
+    Raises:
+        ValueError: if config.json cannot be read, or is not that of a job.
+    """
+    file = folder / "config.json"
+    if not file.exists():
+        return None
+    config = read_json_object(file)
+    try:
+        return episodic_job_from(config)
+    except (KeyError, TypeError, AttributeError) as error:
+        told = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise DamagedFile(f"{file} is damaged: {told}") from error

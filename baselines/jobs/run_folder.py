@@ -9,34 +9,126 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from baselines.atomic_files import write_atomically, write_json
+from baselines.jobs.folder_lock import FolderInUse, FolderUnusable, locked, read_holder
 from baselines.jobs.job import AJob, AResult, Job, JobRefused, Outcome
+from baselines.jobs.processes import fault_told
+from baselines.jobs.stored_result import (
+    DIGESTS,
+    RESULT,
+    DamagedFile,
+    check_files,
+    read_json_object,
+)
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
 
 CHECKPOINTS = "checkpoint"  # folder of a job that can be continued
 PROVENANCE = ("command", "versions")  # in config.json, but they do not affect the result
 
 
-def run_job(job: Job, folder: Path, command: str) -> None:
-    """Run a job and write its files; the traceback of an exception goes to error.txt.
+def run_job(job: Job, folder: Path, command: str) -> str:
+    """Run a job and write its files; the traceback of a failure goes to error.txt.
 
     Args:
         job: of any kind.
         folder: of the job.
         command: the command line that started it, for config.json.
+
+    Returns:
+        Why it failed if error.txt could not be written, else "".
+    """
+    failure: JobFailure | None
+    try:
+        with locked(folder, command):
+            try:
+                open_run(folder, job)
+                failure = attempt(job, folder, command)
+            except OSError as error:
+                failure = _failed(folder, error)
+    except (FolderInUse, FolderUnusable) as error:
+        return str(error)
+    return failure.reason if failure and not failure.is_recorded else ""
+
+
+def attempt(
+    job: Job,
+    folder: Path,
+    command: str,
+    callback: BaseCallback | None = None,
+    refusals: tuple[type[Exception], ...] = (),
+) -> JobFailure | None:
+    """Run a job so that no fault inside it goes beyond it, and return how it failed, if it did.
+
+    `SystemExit` is a failure; `Interrupted` is not, and is raised.
+
+    Args:
+        job: of any kind.
+        folder: of the job; the traceback of a failure goes to error.txt there.
+        command: the command line that started it, for config.json.
+        callback: of Stable-Baselines3.
+        refusals: errors that are raised, because nothing has been written yet.
     """
     try:
-        open_run(folder, job)
-        job.run(folder, command)
+        with quiet_log_writers():
+            job.run(folder, command, callback)
+    except refusals:
+        raise
     except JobRefused as refused:
-        write_error(folder, "".join(traceback.format_exception(refused.__cause__ or refused)))
-    except Exception:
-        write_error(folder, traceback.format_exc())
+        return _failed(folder, refused.__cause__ or refused)
+    except (Exception, SystemExit) as error:
+        return _failed(folder, error)
+    return None
+
+
+class JobFailure(NamedTuple):
+    """How a job failed."""
+
+    reason: str
+    is_recorded: bool  # whether error.txt has the traceback
+
+
+def _failed(folder: Path, error: BaseException) -> JobFailure:
+    reason = fault_told(error)
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        reason += f" (in {folder})"
+    text = "".join(traceback.format_exception(error)).rstrip()
+    if text.splitlines()[-1] != reason:
+        text += f"\n\n{reason}"
+    try:
+        write_error(folder, text)
+    except OSError as unwritten:
+        return JobFailure(f"{reason}; error.txt cannot be written either: {unwritten}", False)
+    return JobFailure(reason, True)
+
+
+@contextmanager
+def quiet_log_writers() -> Iterator[None]:
+    """Do not print the traceback of a thread of TensorBoard that cannot write.
+
+    TensorBoard raises the same error in the thread that trains.
+    """
+    before = threading.excepthook
+
+    def print_others(fault: threading.ExceptHookArgs) -> None:
+        writes_log = type(fault.thread).__module__.startswith("tensorboard.")
+        if not (writes_log and isinstance(fault.exc_value, OSError)):
+            before(fault)
+
+    threading.excepthook = print_others
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def open_run(folder: Path, job: Job, provenance: Mapping[str, Any] | None = None) -> None:
@@ -51,9 +143,11 @@ def open_run(folder: Path, job: Job, provenance: Mapping[str, Any] | None = None
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = job.record
-    _delete(folder, ("result.json", "error.txt"))
+    _delete(folder, (RESULT, DIGESTS, "error.txt"))
     if not (folder / CHECKPOINTS).is_dir() or read_config(folder) != _as_json(record.config):
         start_anew(folder, job)
+    if (folder / "config.json").is_dir():
+        _delete(folder, ("config.json",))
     write_json(folder / "config.json", {**record.config, **(provenance or {})})
 
 
@@ -71,20 +165,15 @@ def write_error(folder: Path, message: str) -> None:
 
 
 def is_done(folder: Path, job: Job) -> bool:
-    """Return whether the folder holds the result of exactly this job."""
-    record = job.record
-    complete = all((folder / name).exists() for name in ("result.json", *record.files))
-    current = not _obsolete_files(folder, job)
-    return complete and current and read_config(folder) == _as_json(record.config)
+    """Return whether the folder holds the sound result of exactly this job."""
+    return job.outcome(folder).result is not None
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
     """Return the configuration of the job in the folder, None if there is none that can be read."""
     try:
-        found = json.loads((folder / "config.json").read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    if not isinstance(found, dict):
+        found = read_json_object(folder / "config.json")
+    except DamagedFile:
         return None
     return {key: value for key, value in found.items() if key not in PROVENANCE}
 
@@ -97,10 +186,27 @@ def read_outcome(
     Args:
         folder: of the job.
         job: only its own result counts.
-        build: makes the result from the data of result.json.
+        build: makes the result from the data of result.json; ValueError if the data is damaged.
     """
-    if is_done(folder, job):
-        return Outcome(job, build(json.loads((folder / "result.json").read_text("utf-8"))))
+    try:
+        if (folder / RESULT).exists():
+            return _checked_outcome(folder, job, build)
+        if (folder / "error.txt").exists():
+            return Outcome(job, None, (folder / "error.txt").read_text("utf-8", errors="replace"))
+    except DamagedFile as damaged:
+        return Outcome(job, None, str(damaged), is_damaged=True)
+    except OSError as error:
+        return Outcome(job, None, f"{folder} cannot be read: {error.strerror}", is_damaged=True)
+    killed = read_holder(folder)
+    if killed is not None:
+        return Outcome(job, None, f"it left no result: killed, or not yet ended ({killed.told})")
+    return Outcome(job, None, "the job left no result and no error.txt")
+
+
+def _checked_outcome(
+    folder: Path, job: AJob, build: Callable[[dict[str, Any]], AResult]
+) -> Outcome[AJob, AResult]:
+    """Return the result of the job in the folder; DamagedFile if a file of it is damaged."""
     obsolete = _obsolete_files(folder, job)
     if obsolete:
         return Outcome(
@@ -108,13 +214,19 @@ def read_outcome(
             None,
             f"an earlier version wrote it, with {', '.join(obsolete)}, which is no longer read",
         )
+    record = job.record
+    read_json_object(folder / "config.json")
     differing = differing_settings(folder, job)
-    if differing and (folder / "result.json").exists():
+    if differing:
         told = ", ".join(differing)
         return Outcome(job, None, f"another job or an earlier version wrote it: {told} differs")
-    error = folder / "error.txt"
-    text = error.read_text("utf-8") if error.exists() else ""
-    return Outcome(job, None, text or "the job left no result and no error.txt")
+    data = read_json_object(folder / RESULT)
+    try:
+        result = build(data)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedFile(f"{folder / RESULT} is damaged: {error}") from error
+    check_files(folder, record.files)
+    return Outcome(job, result)
 
 
 def _as_json(config: Mapping[str, Any]) -> Any:
@@ -123,7 +235,7 @@ def _as_json(config: Mapping[str, Any]) -> Any:
 
 def _delete(folder: Path, names: Sequence[str]) -> None:
     for name in names:
-        if (folder / name).is_dir():
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
             shutil.rmtree(folder / name)
         (folder / name).unlink(missing_ok=True)
 

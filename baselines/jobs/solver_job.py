@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import time
 import warnings
-from dataclasses import asdict, dataclass
+import zipfile
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,9 +17,11 @@ from threadpoolctl import threadpool_limits
 from agents.tabular.features import feature_table
 from agents.tabular.linear_program import linear_program
 from agents.tabular.solver_trace import SolverTrace, random_policy
-from baselines.atomic_files import write_atomically, write_json
+from baselines.atomic_files import write_atomically
 from baselines.jobs.job import Effort, Outcome, RunRecord, SectionName, common_config
 from baselines.jobs.run_folder import open_run, read_outcome, versions
+from baselines.jobs.stored_result import DamagedFile, checked_result, write_result
+from baselines.measures.episode_statistics import check_lengths
 from baselines.names.agents import solver_named, takes_parameters
 from baselines.names.environments import EnvironmentName, tabular_model_of
 from safe_envs.tabular.model import TabularCMDP
@@ -76,11 +80,11 @@ class SolverJob:
         messages = [f"{item.category.__name__}: {item.message}" for item in caught]
         result.warnings.extend(dict.fromkeys(messages))
         _write_trace(folder, trace)
-        write_json(folder / "result.json", asdict(result))
+        write_result(folder, result, self.record.files)
 
     def outcome(self, folder: Path) -> SolverOutcome:
         """Return the result in the folder, or why there is none."""
-        return read_outcome(folder, self, lambda data: SolverResult(**data))
+        return read_outcome(folder, self, SolverResult.from_json)
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,21 @@ class SolverResult:
     hyperparameters: dict[str, Any]
     warnings: list[str]
     versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the lists do not fit together."""
+        check_lengths(
+            len(self.costs), "constraints", violation=self.violation, multipliers=self.multipliers
+        )
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SolverResult:
+        """Return the result that `dataclasses.asdict` turned into JSON.
+
+        Raises:
+            ValueError: if the data is damaged.
+        """
+        return checked_result(cls, data)
 
 
 SolverOutcome = Outcome[SolverJob, SolverResult]
@@ -159,9 +178,18 @@ def starting_point(job: SolverJob, cmdp: TabularCMDP) -> dict[str, Any]:
 
 
 def read_trace(folder: Path) -> SolverTrace:
-    """Return the trace of a finished job."""
-    with np.load(folder / TRACE_FILE, allow_pickle=False) as arrays:
-        return SolverTrace(**{name: arrays[name] for name in TRACE_ARRAYS if name in arrays})
+    """Return the trace of a finished job.
+
+    Raises:
+        DamagedFile: if it cannot be read.
+    """
+    path = folder / TRACE_FILE
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return SolverTrace(**{name: arrays[name] for name in TRACE_ARRAYS if name in arrays})
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        told = f"{path} is damaged: {error}; delete {folder} and run the comparison again"
+        raise DamagedFile(told) from error
 
 
 def _write_trace(folder: Path, trace: SolverTrace) -> None:

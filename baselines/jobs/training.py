@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from threadpoolctl import threadpool_limits
 import agents
 from agents import ConstrainedAgent
 from agents.evaluation import MOST_COPIES
-from baselines.atomic_files import write_json
 from baselines.jobs.checkpoints import Checkpoints
 from baselines.jobs.episodic_job import (
     EpisodicJob,
@@ -27,6 +25,7 @@ from baselines.jobs.interruption import watched_signals
 from baselines.jobs.learning import History, PreparedRun, learn, merged, prepare_training
 from baselines.jobs.run_folder import open_run, start_anew, versions
 from baselines.jobs.settings import make_training_env
+from baselines.jobs.stored_result import write_result
 from baselines.measures.episode_sampling import evaluate_policy
 from baselines.measures.episode_statistics import EpisodeStatistics
 from baselines.policy_export.policy_export import ExportRefusedError, export_policy, policy_metadata
@@ -74,7 +73,8 @@ def finish_training(
         seed = evaluation_seed(run.job.seed)
         evaluation = _evaluate(run.model, run.job, run.job.evaluation_episodes, seed)
         history.warnings = merged(history.warnings, caught)
-        write_json(folder / "result.json", asdict(_result(run, history, evaluation, refusal)))
+        files = (*run.job.record.files, *run.job.record.other_files)
+        write_result(folder, _result(run, history, evaluation, refusal), files)
     run.venv.close()
     checkpoints.remove()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,6 +59,34 @@ class EpisodeStatistics:
     cost_tails: list[CostTails]  # (m,) over the episodes
     exact: ExactValues | None  # None if the environment has no tabular model
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if the lists do not fit together."""
+        episodes, m = len(self.returns), len(self.mean_costs)
+        check_lengths(
+            episodes,
+            "episodes",
+            costs=self.costs,
+            plain_returns=self.plain_returns,
+            plain_costs=self.plain_costs,
+            lengths=self.lengths,
+        )
+        check_lengths(
+            m,
+            "constraints",
+            violation=self.violation,
+            mean_plain_costs=self.mean_plain_costs,
+            cost_tails=self.cost_tails,
+        )
+        if episodes == 0 or m == 0 or any(len(c) != m for c in (*self.costs, *self.plain_costs)):
+            raise ValueError(
+                f"{episodes} episodes with costs of {m} constraints each do not fit together; at "
+                "least one episode with one cost per constraint is needed"
+            )
+        if self.exact is not None:
+            check_lengths(
+                m, "constraints", exact_costs=self.exact.costs, exact_violation=self.exact.violation
+            )
+
     @property
     def episodes(self) -> int:
         """Number of episodes."""
@@ -84,15 +112,18 @@ class EpisodeStatistics:
             return [float("nan")] * sums.shape[1]
         return (sums.std(axis=0, ddof=1) / np.sqrt(len(sums))).tolist()
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> EpisodeStatistics:
-        """Return the statistics that `dataclasses.asdict` turned into JSON."""
-        exact = data["exact"]
-        parts = {
-            "cost_tails": [CostTails(**tails) for tails in data["cost_tails"]],
-            "exact": None if exact is None else ExactValues(**exact),
-        }
-        return cls(**{**data, **parts})
+
+def check_lengths(expected: int, noun: str, **lists: Sized) -> None:
+    """Raise ValueError unless all lists have as many entries as there are episodes or constraints.
+
+    Args:
+        expected: how many.
+        noun: what there are so many of.
+        **lists: by name.
+    """
+    for name, entries in lists.items():
+        if len(entries) != expected:
+            raise ValueError(f"{name} has {len(entries)} entries for {expected} {noun}")
 
 
 def shared_claims(evaluations: Sequence[EpisodeStatistics]) -> list[PolicyValues]:

@@ -20,6 +20,10 @@ EPISODES = "rollout/episodes"  # that the averages cover
 GRID_POINTS = 200  # of the mean and the band; evenly spaced
 
 
+class NoEpisodeEnded(ValueError):
+    """A training was too short for an episode to end, and has no curve."""
+
+
 @dataclass(frozen=True)
 class FinalPolicy:
     """The result of a run, where its curve ends: the policy after the last update, as evaluated.
@@ -136,7 +140,8 @@ def read_learning_curve(
         discounts: the declared ones of the return and of each cost, (1 + m,); None if all are 1.
 
     Raises:
-        ValueError: if a column is missing, a cell is not a finite number, or no row is complete.
+        ValueError: if a column is missing or a cell is not a finite number.
+        NoEpisodeEnded: if no row is complete.
     """
     columns = [TIMESTEPS, EPISODE_RETURN, EPISODE_LENGTH, EPISODES, *cost_columns(constraint_names)]
     with progress_csv.open(newline="", encoding="utf-8") as file:
@@ -148,7 +153,7 @@ def read_learning_curve(
             row = _numbers(f"row {read} of {progress_csv}", columns, cells, is_first=not rows)
             rows += [row] if row is not None else []
     if not rows:
-        raise ValueError(
+        raise NoEpisodeEnded(
             f"{progress_csv} has {read} rows, none with all of {', '.join(columns)}; at least one "
             "is needed; train until an episode has ended"
         )

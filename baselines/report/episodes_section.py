@@ -193,7 +193,7 @@ def run_curve(folder: Path, result: EpisodicResult) -> LearningCurve:
     It ends in the result: the final policy as it was trained, exact where there is a model.
 
     Raises:
-        ValueError: if no episode ended during training.
+        ValueError: if no episode ended during training, or the file is damaged.
     """
     curve = read_learning_curve(
         folder / "progress.csv",
@@ -234,7 +234,7 @@ def _draw_curves(
     for folder, result in results:
         try:
             curves.append(run_curve(folder, result))
-        except ValueError as error:
+        except (ValueError, OSError, csv.Error) as error:
             notes.append(f"no learning curve of {result.agent}, seed {result.seed}: {error}")
     if not curves:
         return None

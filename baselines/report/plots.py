@@ -75,8 +75,10 @@ def draw_convergence(
 def save_png_and_svg(figure: Figure, stem: Path) -> None:
     """Write stem.png and stem.svg; the same figure gives the same bytes."""
     with matplotlib.rc_context({"svg.hashsalt": "safe-envs"}):
-        figure.savefig(stem.with_name(f"{stem.name}.png"), dpi=150)
-        figure.savefig(stem.with_name(f"{stem.name}.svg"), metadata={"Date": None})
+        write_png(figure, stem.with_name(f"{stem.name}.png"), dpi=150)
+        buffer = BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        write_atomically(stem.with_name(f"{stem.name}.svg"), buffer.getvalue())
 
 
 def write_png(figure: Figure, file: Path, dpi: int) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from baselines.jobs.episodic_job import EpisodicResult
-from baselines.jobs.kinds import episodic_job_from
-from baselines.jobs.run_folder import read_config
+from baselines.jobs.kinds import episodic_job_in
+from baselines.jobs.stored_result import read_json_object
 from baselines.measures.episode_statistics import shared_claims
-from baselines.measures.learning_curve import read_learning_curve
+from baselines.measures.learning_curve import NoEpisodeEnded, read_learning_curve
 from baselines.shell_command import shell_command
 from leaderboard.boards.board import MOST_POLICIES, board_of
 from leaderboard.submissions.metadata import Metadata, parse_metadata
@@ -69,7 +69,7 @@ def metadata_of(fields: Mapping[str, Any]) -> Metadata:
 def _own_files(folder: Path, fields: Mapping[str, Any]) -> Submission:
     files = sorted(folder.glob("policy_*.onnx"), key=lambda path: (len(path.name), path.name))
     policies = [_read_policy(path) for path in files]
-    told = json.loads((folder / META).read_text("utf-8"))
+    told = read_json_object(folder / META)
     told = {**told, **fields, "sha256": [hashlib.sha256(p).hexdigest() for p in policies]}
     curves = folder / CURVES
     return Submission(
@@ -94,10 +94,12 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _result_of(run: Path) -> EpisodicResult:
-    job = episodic_job_from(read_config(run))
+    job = episodic_job_in(run)
     if job is None:
         raise SubmissionRefused(f"{run} has no run of a deep agent; only those have a policy file")
     outcome = job.outcome(run)
+    if outcome.is_damaged:
+        raise SubmissionRefused(f"{outcome.reason}; train it again")
     if outcome.result is None:
         raise SubmissionRefused(f"{run} has no finished run: {outcome.reason}")
     if outcome.result.policy_onnx is None:
@@ -174,7 +176,7 @@ def _learning_curve(run: Path, result: EpisodicResult) -> SubmittedCurve | None:
         curve = read_learning_curve(
             run / "progress.csv", result.agent, result.seed, result.constraint_names
         )
-    except ValueError:  # too short for an episode to have ended
+    except NoEpisodeEnded:
         return None
     count = len(curve.timesteps)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))

@@ -85,6 +85,9 @@ def test_nothing_in_a_folder_from_someone_else_runs(finished, tmp_path):
     harm = Marks(str(marker))
     data = {"policy_class": harm, "constraints": harm, "settings": harm}
     save_to_zip_file(folder / "model.zip", data=data, params={"policy": {"weight": harm}})
+    with pytest.raises(ValueError, match="model.zip is damaged: it is not what the run wrote"):
+        evaluated_again(folder, episodes=1, seed=7)
+    (folder / "sha256.json").unlink()
     with pytest.raises(agents.SavedAgentError, match="saved by an earlier version, .* train"):
         evaluated_again(folder, episodes=1, seed=7)
     config = json.loads((folder / "config.json").read_text())

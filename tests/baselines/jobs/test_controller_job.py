@@ -194,7 +194,11 @@ def test_train_and_evaluate(tmp_path, capsys):
     command += ["--eval-episodes", "2", "--out", str(out), "--total-timesteps"]
     assert main([*command, "500"]) == 0
     assert "no training; files" in capsys.readouterr().out
-    assert {path.name for path in out.iterdir()} == {"config.json", "result.json"}
+    assert {path.name for path in out.iterdir()} - {".lock"} == {
+        "config.json",
+        "sha256.json",
+        "result.json",
+    }
     result = json.loads((out / "result.json").read_text())
     assert result["timesteps"] == 0
     assert result["policy_onnx"] is None

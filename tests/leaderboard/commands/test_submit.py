@@ -236,9 +236,21 @@ def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(runs / "seed_1", other)
     (other / "policy.onnx").write_bytes(b"no model")
+    told = refused(other, "--db", db)
+    assert f"{other / 'policy.onnx'} is damaged: it is not what the run wrote; train it" in told
+    (other / "sha256.json").unlink()
     assert "policy 0: the file is malformed" in refused(other, "--db", db)
+    (other / "progress.csv").write_text("time/total_timesteps\n1\n")
+    assert f"{other / 'progress.csv'} has no column rollout/ep_rew_mean" in refused(
+        other, "--db", db
+    )
+    content = (other / "result.json").read_text()
+    (other / "result.json").write_text(content[:-40])
+    assert f"{other / 'result.json'} is damaged: " in refused(other, "--db", db)
     (other / "result.json").unlink()
     assert "has no finished run" in refused(other, "--db", db)
+    (other / "config.json").write_text("{}]")
+    assert f"{other / 'config.json'} is damaged: " in refused(other, "--db", db)
 
 
 def test_runs_of_different_settings_do_not_mix(runs, tmp_path):
