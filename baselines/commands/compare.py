@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from baselines.commands.comparison_plan import CompareOptions, Plan, plan
+from baselines.jobs.checkpoints import discard_checkpoints
 from baselines.jobs.folder_lock import FolderInUse, FolderUnusable, check_folder, locked
 from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.jobs.job import AnyOutcome, Job, job_folder
@@ -39,6 +40,7 @@ class Comparison:
     title: str
     command: str  # the shell command that makes it
     job_timeout: float | None = None  # [s] for each job; None for no limit
+    resume: bool = True  # go on with trainings from their checkpoints
 
 
 def compare(options: CompareOptions, console: Console) -> int:
@@ -78,7 +80,12 @@ def finished_jobs(options: CompareOptions, console: Console) -> list[FinishedJob
 
 def _how(options: CompareOptions) -> Comparison:
     return Comparison(
-        options.out, options.workers, options.title, options.command(), options.job_timeout
+        options.out,
+        options.workers,
+        options.title,
+        options.command(),
+        options.job_timeout,
+        options.resume,
     )
 
 
@@ -96,6 +103,9 @@ def _run_locked(planned: Plan, how: Comparison, console: Console) -> int:
     for damaged in (outcome for outcome in before if outcome.is_damaged):
         told = f"{_name(damaged.job)}: {damaged.reason}"
         console.print(f"[yellow]runs again[/] {escape(told)}", soft_wrap=True)
+    if not how.resume:
+        for job in missing:
+            discard_checkpoints(job_folder(how.out, job))
     try:
         with watched_signals():
             unrecorded = _run(missing, how, console)

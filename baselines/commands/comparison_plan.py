@@ -54,6 +54,8 @@ class CompareOptions:
     """Seconds after which a job is ended and listed as failed; no limit if it is left out."""
     overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
     """Hyperparameters that override the TOML files: npg_pd.step_size=1."""
+    resume: bool = True
+    """Go on with trainings from their newest checkpoints; --no-resume starts missing jobs anew."""
     title: str = "Comparison of constrained agents"
     """Heading of the report."""
 

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from baselines.commands.console_log import logged_to
 from baselines.jobs.checkpoints import CheckpointRefusedError, discard_checkpoints
 from baselines.jobs.episodic_job import EVALUATION_EPISODES, LARGEST_SEED, EpisodicJob
 from baselines.jobs.folder_lock import check_folder, locked
@@ -91,7 +92,8 @@ def _train(job: EpisodicJob, options: TrainOptions, console: Console) -> int:
     display = ProgressDisplay(console, f"{job.agent}, seed {job.seed}", options.total_timesteps)
     refusals = (JobRefused, CheckpointRefusedError)
     try:
-        failure = attempt(job, options.out, options.command(), display, refusals)
+        with logged_to(console):
+            failure = attempt(job, options.out, options.command(), display, refusals)
     except Interrupted as interrupted:
         display.stop()
         console.print("[yellow]interrupted[/]; the same command goes on from here:")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -14,10 +16,32 @@ from agents.running_training import Snapshot, snapshot, write_snapshot
 from baselines.jobs.checkpoints import Checkpoints
 from baselines.jobs.interruption import Interruption
 
-INTERVAL = float(__import__("os").environ.get("SAFE_ENVS_CHECKPOINT_SECONDS", 60))  # TMP
+INTERVAL = 60.0  # [s] between checkpoints, if they are cheap
+INTERVAL_VARIABLE = "SAFE_ENVS_CHECKPOINT_SECONDS"  # of the environment, with another interval
 SNAPSHOT_SHARE = 0.005  # of the time that snapshots in memory may take
 WRITING_SHARE = 0.01  # of the time that writing may take
 PROGRESS = "progress.csv"
+
+
+def chosen_interval() -> float | None:
+    """Return the seconds between checkpoints that the user wants, None for the usual ones.
+
+    Raises:
+        ValueError: if the variable is not a number of seconds.
+    """
+    given = os.environ.get(INTERVAL_VARIABLE)
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError(
+            f"the environment variable {INTERVAL_VARIABLE} is {given!r}; set it to a number of "
+            f"seconds >= 0, or unset it for {INTERVAL:g}"
+        )
+    return seconds
 
 
 class _Taken(NamedTuple):
@@ -40,7 +64,7 @@ class Checkpointing(BaseCallback):
         progress: returns progress.csv so far.
         with_environments: False if the environments cannot be restored.
         seconds_before: that the training took in other processes.
-        interval: seconds between checkpoints; None writes only when a signal comes.
+        interval: seconds between checkpoints; None for `INTERVAL`, or more where writing is slow.
     """
 
     def __init__(
@@ -51,14 +75,14 @@ class Checkpointing(BaseCallback):
         progress: Callable[[], bytes],
         with_environments: bool,
         seconds_before: float = 0.0,
-        interval: float | None = INTERVAL,
+        interval: float | None = None,
     ) -> None:
         super().__init__()
         self._checkpoints, self._interruption = checkpoints, interruption
         self._extra, self._progress = extra, progress
         self._with_environments = with_environments
         self._seconds_before = seconds_before
-        self._interval = float("inf") if interval is None else interval
+        self._interval = interval
         self._last: _Taken | None = None
         self._is_current = False  # the last one is that before the current rollout
         self._cost_of_snapshot = self._cost_of_writing = 0.0  # [s]
@@ -74,7 +98,7 @@ class Checkpointing(BaseCallback):
         now = time.perf_counter()
         self._is_current = False
         stops = self._interruption.requested is not None
-        due = now - self._written_at >= max(self._interval, self._cost_of_writing / WRITING_SHARE)
+        due = now - self._written_at >= self._seconds_between()
         if stops or due or now - self._taken_at >= self._cost_of_snapshot / SNAPSHOT_SHARE:
             self._take()
         if stops:
@@ -106,6 +130,11 @@ class Checkpointing(BaseCallback):
         self._written_timesteps = taken.timesteps
         self._written_at = time.perf_counter()
         self._cost_of_writing = self._written_at - began
+
+    def _seconds_between(self) -> float:
+        if self._interval is not None:
+            return self._interval
+        return max(INTERVAL, self._cost_of_writing / WRITING_SHARE)
 
     def _take(self) -> None:
         began = time.perf_counter()

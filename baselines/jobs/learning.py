@@ -18,7 +18,7 @@ from agents import ConstrainedAgent
 from agents.running_training import resume, why_not_restorable
 from agents.saving.object_walks import NotRestorableError
 from baselines.atomic_files import write_atomically
-from baselines.jobs.checkpointing import PROGRESS, Checkpointing
+from baselines.jobs.checkpointing import PROGRESS, Checkpointing, chosen_interval
 from baselines.jobs.checkpoints import Checkpoint, Checkpoints
 from baselines.jobs.episodic_job import EpisodicJob
 from baselines.jobs.interruption import Interruption
@@ -111,6 +111,7 @@ def learn(
         progress=(folder / PROGRESS).read_bytes,
         with_environments=before.restorable,
         seconds_before=before.wall_seconds,
+        interval=chosen_interval(),
     )
     callbacks: list[BaseCallback] = [checkpointing]
     if callback is not None:
