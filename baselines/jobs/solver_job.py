@@ -8,6 +8,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from zipfile import BadZipFile
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -15,11 +16,24 @@ from threadpoolctl import threadpool_limits
 from agents.tabular.features import feature_table
 from agents.tabular.linear_program import linear_program
 from agents.tabular.solver_trace import SolverTrace, random_policy
+from agents.tabular.tabular_policy import TabularPolicy
 from baselines.atomic_files import write_atomically, write_json
-from baselines.jobs.job import Effort, Outcome, RunRecord, SectionName, common_config
+from baselines.jobs.episodic_job import environment_in
+from baselines.jobs.job import (
+    Effort,
+    Outcome,
+    Player,
+    RunRecord,
+    SectionName,
+    common_config,
+)
 from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.names.agents import solver_named, takes_parameters
-from baselines.names.environments import EnvironmentName, tabular_model_of
+from baselines.names.environments import (
+    EnvironmentName,
+    find_tabular_observations,
+    tabular_model_of,
+)
 from safe_envs.tabular.model import TabularCMDP
 
 if TYPE_CHECKING:
@@ -57,6 +71,17 @@ class SolverJob:
         """Return the job of a solver with all of its hyperparameters."""
         return cls(env, agent, seed, effort.evaluations, settings)
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SolverJob:
+        """Return the job of a config.json."""
+        return cls(
+            env=environment_in(config),
+            agent=config["agent"],
+            seed=config["seed"],
+            evaluations=config["evaluations"],
+            hyperparameters=config["hyperparameters"],
+        )
+
     @property
     def record(self) -> RunRecord:
         """What identifies its folder."""
@@ -81,6 +106,20 @@ class SolverJob:
     def outcome(self, folder: Path) -> SolverOutcome:
         """Return the result in the folder, or why there is none."""
         return read_outcome(folder, self, lambda data: SolverResult(**data))
+
+    def player(self, folder: Path, seed: int) -> Player:
+        """Return the last policy, as `Job.player` says."""
+        from baselines.jobs.settings import contract_in_force  # PyTorch
+
+        seen = find_tabular_observations(self.env)
+        if seen is None:
+            raise ValueError(
+                f"{self.env} does not say what an agent observes in each state of its model, so "
+                f"the policy in {folder} cannot act; give the environment a method "
+                "tabular_observations()"
+            )
+        policy = TabularPolicy(read_trace(folder).policy, seen, seed)
+        return Player(policy, contract_in_force(self.env, None))
 
 
 @dataclass(frozen=True)
@@ -159,9 +198,20 @@ def starting_point(job: SolverJob, cmdp: TabularCMDP) -> dict[str, Any]:
 
 
 def read_trace(folder: Path) -> SolverTrace:
-    """Return the trace of a finished job."""
-    with np.load(folder / TRACE_FILE, allow_pickle=False) as arrays:
-        return SolverTrace(**{name: arrays[name] for name in TRACE_ARRAYS if name in arrays})
+    """Return the trace of a finished job.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    file = folder / TRACE_FILE
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return SolverTrace(**{name: arrays[name] for name in TRACE_ARRAYS if name in arrays})
+    except (ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise ValueError(
+            f"{file} is damaged ({type(error).__name__}: {error}); delete the folder and run the "
+            "job again"
+        ) from error
 
 
 def _write_trace(folder: Path, trace: SolverTrace) -> None:
