@@ -70,7 +70,7 @@ class TabularPolicy:
             ends = self._ends[states]
             drawn = self._rng.random((len(states), 1)) * ends[:, -1:]
             actions = (ends <= drawn).sum(axis=1)
-        return (actions[0] if single else actions), state
+        return (np.asarray(actions[0]) if single else actions), state
 
     def _state_of(self, row: np.ndarray) -> int:
         found = self._states.get(_plain(row).tobytes())

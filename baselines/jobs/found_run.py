@@ -73,9 +73,14 @@ def find_run(folder: Path) -> FoundRun:
     """
     if not (folder / CONFIG).exists():
         what = "has no config.json" if folder.is_dir() else "is not a folder"
+        below = _folders_below(folder)
         raise ValueError(
             f"{folder} {what}, so it is not a run; pass a folder that the command train wrote, or "
-            "one of the folders seed_N of a comparison"
+            + (
+                f"one of the {len(below)} runs in it, such as {below[0]}"
+                if below
+                else "one of a comparison, OUT/ENVIRONMENT/AGENT/seed_N"
+            )
         )
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
@@ -101,14 +106,20 @@ def find_runs(folder: Path) -> list[FoundRun]:
     """
     if (folder / CONFIG).exists() or not folder.is_dir():
         return [find_run(folder)]
-    folders = [path.parent for path in folder.rglob(CONFIG)]
-    near = [one for one in folders if len(one.relative_to(folder).parts) <= LOOKED_INTO]
-    if not near:
+    below = _folders_below(folder)
+    if not below:
         raise ValueError(
             f"{folder} holds no run and no comparison: there is no config.json in it or below it; "
             "pass a folder that the command train or compare wrote"
         )
-    return [find_run(one) for one in sorted(near, key=_in_order)]
+    return [find_run(one) for one in below]
+
+
+def _folders_below(folder: Path) -> list[Path]:
+    """Return the folders of runs in a folder, sorted; none if it is no folder."""
+    found = [path.parent for path in folder.rglob(CONFIG)]
+    near = [one for one in found if len(one.relative_to(folder).parts) <= LOOKED_INTO]
+    return sorted(near, key=_in_order)
 
 
 def _in_order(folder: Path) -> list[tuple[str, int]]:
