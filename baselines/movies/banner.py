@@ -46,8 +46,8 @@ class BannerText:
 def draw_banner(text: BannerText, width: int) -> np.ndarray:
     """Return the banner, (height, width, 3) uint8; the height follows from width and constraints.
 
-    A line for the step, one for the return, and one per constraint with a bar up to its limit. Where
-    a limit is exceeded, the whole line is red and says so. Names too long for a line are cut.
+    A line for the step, one for the return, and one per constraint with a bar up to its limit. If a
+    limit is exceeded, the whole line is red and says so. Names too long for a line are cut.
 
     Args:
         text: what it says.
