@@ -74,11 +74,15 @@ def _show_run(found: FoundRun, console: Console) -> None:
 
 
 def _settings_table(agent: str, env_id: str, settings: Mapping[str, Any]) -> Table:
-    """Return the settings, those first that are not the agent's defaults."""
+    """Return the settings, those first that are not the agent's defaults.
+
+    "tuned here" notes what the hyperparameters of this project say about the environment.
+    """
     defaults = _as_json(default_hyperparameters(agent))
     tuned = _as_json(hyperparameters_for(agent, env_id))
     table = Table(title="settings", title_justify="left")
-    for column in ("setting", "value", "default", ""):
+    table.add_column("setting", no_wrap=True)
+    for column in ("value", "default", "note"):
         table.add_column(column, overflow="fold")
     changed = [name for name in settings if settings[name] != defaults.get(name, KeyError)]
     for name in [*changed, *(name for name in settings if name not in changed)]:
@@ -87,7 +91,7 @@ def _settings_table(agent: str, env_id: str, settings: Mapping[str, Any]) -> Tab
             table.add_row(escape(name), value, value, "")
             continue
         is_tuned = name in tuned and settings[name] == tuned[name]
-        told = "tuned for the environment" if is_tuned else "changed"
+        told = "tuned here" if is_tuned else "changed"
         default = escape(json.dumps(defaults[name])) if name in defaults else "unknown here"
         table.add_row(f"[bold]{escape(name)}[/]", f"[bold]{value}[/]", default, told)
     return table
@@ -112,26 +116,34 @@ def _versions(kept: Mapping[str, str]) -> str:
 
 
 def _show_jobs(found: list[FoundRun], console: Console) -> None:
-    table = Table()
-    for column in ("env", "agent", "seed", "state"):
-        table.add_column(column, overflow="fold")
-    for column in ("return", "cost", "limit", "length"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for one in found:
-        state = f"[{COLORS[one.state]}]{one.state}[/]"
-        if one.job is None:
-            table.add_row(escape(str(one.folder)), "", "", state)
-            continue
-        names = escape(str(one.job.env)), escape(one.job.agent), str(one.job.seed)
-        cells = OVERVIEWS[one.job.section].cells(one.result) if one.result else ()
-        table.add_row(*names, state, *cells)
-    console.print(table)
+    for env in dict.fromkeys(str(one.job.env) for one in found if one.job is not None):
+        own = [one for one in found if one.job is not None and str(one.job.env) == env]
+        console.print(_jobs_table(env, own))
     counted = {state: sum(one.state == state for one in found) for state in COLORS}
     told = ", ".join(f"{number} {state}" for state, number in counted.items() if number)
-    console.print(f"{len(found)} jobs: {told}; return and cost of stochastic policies")
+    noun = "job" if len(found) == 1 else "jobs"
+    console.print(
+        f"{len(found)} {noun}: {told}; returns and costs of stochastic policies", soft_wrap=True
+    )
     for one in found:
-        if one.state in ("failed", "damaged"):
+        if one.state != "finished":
             console.print(
-                f"[red]{one.state}[/] {escape(str(one.folder))}: {escape(one.reason)}",
+                f"[{COLORS[one.state]}]{one.state}[/] {escape(str(one.folder))}: "
+                f"{escape(one.reason)}",
                 soft_wrap=True,
             )
+
+
+def _jobs_table(env: str, found: list[FoundRun]) -> Table:
+    """Return a table of the jobs on one environment, a line each."""
+    table = Table(title=escape(env), title_justify="left")
+    for column in ("agent", "seed", "state"):
+        table.add_column(column, no_wrap=True)
+    for column in ("return", "cost", "limit", "length"):
+        table.add_column(column, justify="right")
+    for one in found:
+        if one.job is not None:
+            cells = OVERVIEWS[one.job.section].cells(one.result) if one.result else ()
+            state = f"[{COLORS[one.state]}]{one.state}[/]"
+            table.add_row(escape(one.job.agent), str(one.job.seed), state, *cells)
+    return table

@@ -5,6 +5,7 @@ The folder may come from someone else: its files are read as data, and nothing i
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from baselines.jobs.job import Job
 from baselines.jobs.kinds import job_from
+from baselines.measures.learning_curve import TIMESTEPS
 
 State = Literal["finished", "unfinished", "failed", "damaged"]
 
@@ -150,11 +152,21 @@ def _without_result(folder: Path, job: Job, reason: str) -> tuple[State, str]:
 
 
 def _last_sign(folder: Path) -> str:
-    """Return when a run without a result last wrote something."""
+    """Return when a run without a result last wrote something, and how far it was."""
     progress = folder / PROGRESS
     file = progress if progress.exists() else folder / CONFIG
-    seconds = max(0, round(time() - file.stat().st_mtime))
-    return f"{file.name} was last written {timedelta(seconds=seconds)} h:min:s ago"
+    ago = timedelta(seconds=max(0, round(time() - file.stat().st_mtime)))
+    return f"{file.name} was last written {ago} ago (hours:minutes:seconds){_steps_in(progress)}"
+
+
+def _steps_in(progress: Path) -> str:
+    """Return the last timestep of a log, in words; "" if there is none."""
+    try:
+        with progress.open(newline="", encoding="utf-8") as file:
+            steps = [row[TIMESTEPS] for row in csv.DictReader(file) if row.get(TIMESTEPS)]
+        return f", at step {int(float(steps[-1])):,}" if steps else ""
+    except (OSError, ValueError, csv.Error):
+        return ""
 
 
 def _unreadable(error: Exception) -> str:
