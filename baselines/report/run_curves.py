@@ -62,12 +62,16 @@ def read_run_curve(found: FoundRun, x: XAxis = "timesteps", import_env: bool = F
         )
     if not (folder / PROGRESS).exists():
         raise ValueError(f"{folder} has no learning curve yet: no {PROGRESS} ({found.state})")
-    if not _has_episodes(folder / PROGRESS):
-        raise ValueError(f"{folder} has no learning curve: no episode has ended in its {PROGRESS}")
-    names, limits, discounts = _declared(found, import_env)
-    curve = logged_curve(folder, job.agent, job.seed, names, discounts)
-    if x != "timesteps":
-        curve = replace(curve, timesteps=_over(folder / PROGRESS, curve.timesteps, X_COLUMNS[x]))
+    try:
+        if not _has_episodes(folder / PROGRESS):
+            raise ValueError(f"no episode has ended in its {PROGRESS}")
+        names, limits, discounts = _declared(found, import_env)
+        curve = logged_curve(folder, job.agent, job.seed, names, discounts)
+        if x != "timesteps":
+            over = _over(folder / PROGRESS, curve.timesteps, X_COLUMNS[x])
+            curve = replace(curve, timesteps=over)
+    except (ValueError, OSError, csv.Error, KeyError) as error:
+        raise ValueError(f"{folder} has no learning curve: {error}") from error
     settings = {k: v for k, v in found.config.items() if k not in ("env", "seed", *PROVENANCE)}
     return RunCurve(str(job.env), curve, names, limits, discounts, settings, folder)
 
