@@ -66,8 +66,8 @@ def _show_run(found: FoundRun, console: Console) -> None:
         console.print(_settings_table(job.agent, job.env.id, found.config["hyperparameters"]))
     if found.result is not None and job is not None:
         console.print(OVERVIEWS[job.section].table(found.result))
-        for warning in found.result.warnings:
-            console.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
+        for note in OVERVIEWS[job.section].notes(found.result):
+            console.print(f"[yellow]warning[/] {escape(note)}", soft_wrap=True)
     command = found.command or "not kept"
     console.print(f"command: {escape(command)}", soft_wrap=True, highlight=False)
     console.print(f"versions: {_versions(found.versions)}", soft_wrap=True, highlight=False)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from baselines.jobs.job import Job
 from baselines.jobs.kinds import job_from
+from baselines.jobs.run_folder import CHECKPOINTS
 from baselines.measures.learning_curve import TIMESTEPS
 
 State = Literal["finished", "unfinished", "failed", "damaged"]
@@ -156,7 +157,10 @@ def _last_sign(folder: Path) -> str:
     progress = folder / PROGRESS
     file = progress if progress.exists() else folder / CONFIG
     ago = timedelta(seconds=max(0, round(time() - file.stat().st_mtime)))
-    return f"{file.name} was last written {ago} ago (hours:minutes:seconds){_steps_in(progress)}"
+    told = f"{file.name} was last written {ago} ago (hours:minutes:seconds){_steps_in(progress)}"
+    if (folder / CHECKPOINTS).is_dir():
+        told += "; if it was interrupted, its command goes on from the newest checkpoint"
+    return told
 
 
 def _steps_in(progress: Path) -> str:

@@ -18,6 +18,7 @@ class Overview(NamedTuple):
 
     table: Callable[[Any], Table]
     cells: Callable[[Any], tuple[str, str, str, str]]  # return, costs, limits, length
+    notes: Callable[[Any], list[str]]  # that a reader of the numbers has to know
 
 
 def _solver_table(result: SolverResult) -> Table:
@@ -49,9 +50,19 @@ def _episodes_cells(result: EpisodicResult) -> tuple[str, str, str, str]:
     return f"{seen.mean_return:.5g}", costs, limits, f"{seen.mean_length:.1f}"
 
 
+def _episodes_notes(result: EpisodicResult) -> list[str]:
+    steps = ", ".join(f"{step:,}" for step in result.restarted_at)
+    restarts = [f"resumed with new episodes at step {steps}"] if steps else []
+    return [*restarts, *result.warnings]
+
+
+def _solver_notes(result: SolverResult) -> list[str]:
+    return result.warnings
+
+
 OVERVIEWS: dict[SectionName, Overview] = {
-    "solvers": Overview(_solver_table, _solver_cells),
-    "episodes": Overview(evaluation_table, _episodes_cells),
+    "solvers": Overview(_solver_table, _solver_cells, _solver_notes),
+    "episodes": Overview(evaluation_table, _episodes_cells, _episodes_notes),
 }
 
 

@@ -32,6 +32,7 @@ def edit(file, **changes):
 def test_a_finished_run(run, capsys):
     data = json.loads((run / "result.json").read_text())
     edit(run / "result.json", versions={**data["versions"], "torch": "0.1"}, warnings=["W: slow"])
+    edit(run / "result.json", restarted_at=[1024])
     code, text = shown(run, capsys)
     assert code == 0
     assert "PPOLag on Safe/DeepSeaTreasure-v0, seed 1: finished" in text
@@ -47,6 +48,7 @@ def test_a_finished_run(run, capsys):
     assert f"torch 0.1 (here {data['versions']['torch']})" in text
     assert text.count("(here") == 1
     assert "warning W: slow" in text
+    assert "warning resumed with new episodes at step 1,024" in text
 
 
 def test_a_solver_s_run(sea, capsys):
@@ -82,6 +84,9 @@ def test_states_of_a_run(run, capsys):
     assert ": unfinished" in text
     assert "ago" in text
     assert "at step 3,072" in text
+    assert "checkpoint" not in text
+    (run / "checkpoint").mkdir()
+    assert "its command goes on from the newest checkpoint" in shown(run, capsys)[1]
     (run / "error.txt").write_text("Traceback\nOSError: no space left on device\n")
     code, text = shown(run, capsys)
     assert code == 1
