@@ -15,7 +15,7 @@ import torch
 from agents.episode_sampling import Memory, Predictor
 from agents.evaluation import MOST_COPIES
 from agents.evaluation_result import EvaluationResult
-from baselines.jobs.episodic_job import EVALUATION_EPISODES, EVALUATION_SEED
+from baselines.jobs.episodic_job import EVALUATION_EPISODES, evaluation_seed
 from baselines.jobs.found_run import FoundRun, find_run
 from baselines.jobs.job import Job, Player
 from baselines.jobs.settings import make_training_env
@@ -116,14 +116,15 @@ class LoadedRun:
     def evaluate(
         self,
         episodes: int = EVALUATION_EPISODES,
-        seed: int = EVALUATION_SEED,
+        seed: int | None = None,
         deterministic: bool = False,
     ) -> EvaluationResult:
         """Return fresh episodes, the same ones as `python -m baselines evaluate`.
 
         Args:
             episodes: at least one.
-            seed: of the environments and of the policy's draws.
+            seed: of the environments and of the policy's draws; None is the run's own, with which
+                the episodes of its result are played again.
             deterministic: take the most likely actions. The limits are on the stochastic policy,
                 which is what agents train.
 
@@ -131,6 +132,8 @@ class LoadedRun:
             ValueError: for a number out of range.
         """
         check_count(episodes=episodes)
+        if seed is None:
+            seed = evaluation_seed(self.job.seed)
         check_whole("seed", seed, low=0)
         acts, contract = self.player(seed)
         venv = make_training_env(self.job.env, min(episodes, MOST_COPIES))

@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from baselines.jobs.episodic_job import EVALUATION_SEED
+from baselines.jobs.episodic_job import evaluation_seed
 from baselines.movies.movie_file import check_movie_path, kept_of, movie_file
 from baselines.report.played_table import played_table
 from safe_envs.contract.argument_checks import check_count, check_whole
@@ -45,8 +45,9 @@ class PlayOptions:
     """Folder of one run, written by `train` or `compare`."""
     episodes: int = 1
     """Episodes to play, one after another."""
-    seed: int = EVALUATION_SEED
-    """Random seed of the episodes; training never uses the same random numbers."""
+    seed: int | None = None
+    """Random seed of the episodes; training never uses the same random numbers. The run's own
+    evaluation seed if left out."""
     deterministic: Annotated[bool, tyro.conf.FlagCreatePairsOff, MODE] = False
     """Take the most likely actions. The default."""
     stochastic: Annotated[bool, tyro.conf.FlagCreatePairsOff, MODE] = False
@@ -75,18 +76,19 @@ def play(options: PlayOptions, console: Console) -> int:
     from baselines.loaded_run import load_run  # PyTorch
 
     run = load_run(options.run_dir, import_env=options.import_env)
+    seed = evaluation_seed(run.job.seed) if options.seed is None else options.seed
     stage = _stage(run, options)
     if stage.told:
         console.print(escape(stage.told), soft_wrap=True)
     try:
-        result = _played(run, options, stage, console)
+        result = _played(run, options, seed, stage, console)
     except KeyboardInterrupt:
         console.print("[yellow]interrupted[/]; no movie was written")
         return 130
     except (OSError, ImportError) as error:
         raise ValueError(f"the movie could not be written: {error}") from error
     mode = "stochastic" if options.stochastic else "deterministic"
-    title = f"{run.job.agent} on {run.job.env}, {mode} policy, seed {options.seed}"
+    title = f"{run.job.agent} on {run.job.env}, {mode} policy, seed {seed}"
     console.print(escape(title), soft_wrap=True, highlight=False)
     console.print(played_table(result))
     if options.video is not None:
@@ -131,7 +133,7 @@ def _stage(run: LoadedRun, options: PlayOptions) -> _Stage:
 
 
 def _played(
-    run: LoadedRun, options: PlayOptions, stage: _Stage, console: Console
+    run: LoadedRun, options: PlayOptions, seed: int, stage: _Stage, console: Console
 ) -> EvaluationResult:
     """Play the episodes in one environment, as an evaluation does, and show them."""
     from stable_baselines3.common.vec_env import DummyVecEnv  # PyTorch
@@ -141,7 +143,7 @@ def _played(
     from baselines.measures.episode_sampling import sample_episodes
     from baselines.movies.filmed_env import FilmedEnv
 
-    acts, contract = run.player(options.seed)
+    acts, contract = run.player(seed)
     with ExitStack() as stack:
         env = stack.enter_context(_made(run, stage.render_mode))
         if stage.opens is not None:
@@ -152,9 +154,7 @@ def _played(
         if console.is_terminal:
             stack.enter_context(console.status(f"playing {escape(str(run.job.env))}"))
         venv = DummyVecEnv([lambda: OwnObservations(env)])
-        return sample_episodes(
-            acts, venv, contract, options.episodes, options.seed, not options.stochastic
-        )
+        return sample_episodes(acts, venv, contract, options.episodes, seed, not options.stochastic)
 
 
 @contextmanager
@@ -197,6 +197,7 @@ def _window(fps: float) -> Iterator[Show]:
 
 def _check_numbers(options: PlayOptions) -> None:
     check_count(episodes=options.episodes)
-    check_whole("seed", options.seed, low=0)
+    if options.seed is not None:
+        check_whole("seed", options.seed, low=0)
     if options.fps is not None and not (math.isfinite(options.fps) and 0.0 < options.fps <= 1000.0):
         raise ValueError(f"fps is {options.fps}; pass a number above 0, up to 1000")

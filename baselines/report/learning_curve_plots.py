@@ -254,7 +254,9 @@ def draw_panel(
         ends[agent] = float(band.mean[-1])
         finals = [curve.final for curve in seeds if curve.final is not None]
         if finals:
-            ends[agent] = _draw_finals(axes, agent, style, finals, [quantity(one) for one in finals])
+            ends[agent] = _draw_finals(
+                axes, agent, style, finals, [quantity(one) for one in finals]
+            )
     clear_frame(axes)
     axes.set_title(title, fontsize=10.5, loc="left")
     axes.set_xlabel(x_label)

@@ -17,13 +17,15 @@ from matplotlib.figure import Figure
 
 from baselines.jobs.found_run import PROGRESS, FoundRun
 from baselines.jobs.run_folder import PROVENANCE
-from baselines.measures.learning_curve import EPISODE_LENGTH, TIMESTEPS, LearningCurve
+from baselines.measures.learning_curve import EPISODE_LENGTH, TIMESTEPS, FinalPolicy, LearningCurve
 from baselines.names.environments import check_import
 from baselines.report.episodes_section import logged_curve
-from baselines.report.learning_curve_plots import LEGEND, PANEL_SIZE, draw_panel
+from baselines.report.learning_curve_plots import LEGEND, PANEL_SIZE, draw_panel, named_sum
 from baselines.report.style import AGENT_STYLES, LIMIT_COLOR, LIMIT_DASHES, AgentStyle, style_of
 
 XAxis = Literal["timesteps", "updates"]
+# of config.json: what follows from the seed, and what does not affect a curve
+NO_SETTINGS = ("env", "seed", "evaluation_seed", "evaluation_episodes", *PROVENANCE)
 X_COLUMNS: dict[XAxis, str] = {"timesteps": TIMESTEPS, "updates": "time/iterations"}
 
 
@@ -72,7 +74,7 @@ def read_run_curve(found: FoundRun, x: XAxis = "timesteps", import_env: bool = F
             curve = replace(curve, timesteps=over)
     except (ValueError, OSError, csv.Error, KeyError) as error:
         raise ValueError(f"{folder} has no learning curve: {error}") from error
-    settings = {k: v for k, v in found.config.items() if k not in ("env", "seed", *PROVENANCE)}
+    settings = {k: v for k, v in found.config.items() if k not in NO_SETTINGS}
     return RunCurve(str(job.env), curve, names, limits, discounts, settings, folder)
 
 
@@ -207,10 +209,10 @@ def _draw_row(row: Sequence[RunCurve], panels: list[Axes], x: XAxis) -> None:
     curves = [replace(run.curve, agent=label) for run, label in zip(row, labels, strict=True)]
     first, styles = row[0], _styles(row, labels)
     draw = partial(draw_panel, curves=curves, styles=styles.__getitem__, x_label=x)
-    draw(panels[0], named("episode return", first.discounts[0]), quantity=_return)
+    draw(panels[0], named_sum("episode return", first.discounts[0]), quantity=_return)
     for i, name in enumerate(first.names):
         limits = sorted({run.limits[i] for run in row})
-        title = named(f"episode cost: {name}", first.discounts[1 + i])
+        title = named_sum(f"episode cost: {name}", first.discounts[1 + i])
         draw(panels[1 + i], title, quantity=partial(_cost, constraint=i), limit=limits[-1])
         for limit in limits[:-1]:  # of runs with another cost_limit
             panels[1 + i].axhline(
@@ -224,20 +226,15 @@ def _draw_row(row: Sequence[RunCurve], panels: list[Axes], x: XAxis) -> None:
         unused.set_visible(False)
 
 
-def named(name: str, discount: float) -> str:
-    """Return the name of a sum over an episode, with its discount if it has one."""
-    return name if discount == 1.0 else f"{name}, discounted by {discount:g}"
-
-
-def _return(curve: LearningCurve) -> np.ndarray:
+def _return(curve: LearningCurve | FinalPolicy) -> Any:
     return curve.episode_return
 
 
-def _cost(curve: LearningCurve, constraint: int) -> np.ndarray:
-    return curve.episode_cost[:, constraint]
+def _cost(curve: LearningCurve | FinalPolicy, constraint: int) -> Any:
+    return curve.episode_cost[..., constraint]
 
 
-def _length(curve: LearningCurve) -> np.ndarray:
+def _length(curve: LearningCurve | FinalPolicy) -> Any:
     return curve.episode_length
 
 

@@ -17,7 +17,7 @@ from baselines.commands.train import TrainOptions, train, training_job
 from baselines.jobs.job import job_folder
 from baselines.jobs.solver_job import SolverJob
 from baselines.jobs.training import finish_training, prepare_training
-from baselines.measures.episode_sampling import FIRST_SEED
+from baselines.measures.episode_sampling import seeds_of
 from baselines.names.agents import default_hyperparameters
 from baselines.names.environments import EnvironmentName
 from safe_envs import CostSignalError
@@ -127,7 +127,7 @@ def test_a_controller_acts(tmp_path):
     assert train(options, QUIET) == 0
     run = baselines.load_run(tmp_path / "run")
     env = run.env()
-    state, _ = env.reset(seed=FIRST_SEED + run.result.deterministic.seed)
+    state, _ = env.reset(seed=seeds_of(run.result.deterministic.seed).first_env)
     total, over = 0.0, False
     while not over:
         state, reward, terminated, truncated, _ = env.step(run.predict(state)[0])

@@ -14,7 +14,7 @@ from baselines.report.run_curves import draw_run_curves, labels_of, read_run_cur
 
 LOGGED = (  # of an environment whose reward and cost are discounted
     "rollout/ep_value_mean",
-    "rollout/ep_cost_mean",
+    "rollout/ep_cost_value_mean",
     "rollout/ep_len_mean",
 )
 
@@ -51,8 +51,8 @@ def test_lines_are_the_columns_of_the_log(runs, x, column):
     figure = draw_run_curves([read_run_curve(find_run(one), x) for one in runs], x)
     titles = [panel.get_title("left") for panel in figure.axes]
     assert titles == [
-        "episode return, discounted by 0.9",
-        "episode cost: mines, discounted by 0.9",
+        "episode return, discount 0.9",
+        "episode cost: mines, discount 0.9",
         "episode length",
     ]
     logs = [columns_of(one) for one in runs]

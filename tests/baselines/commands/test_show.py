@@ -43,7 +43,7 @@ def test_a_finished_run(run, capsys):
     for mode in ("stochastic", "deterministic"):
         assert mode in text
         assert f"{data[mode]['mean_return']:.4g}" in text
-    assert "command: python -m baselines train --agent PPOLag --env Safe/DeepSea" in text
+    assert "baselines train --agent PPOLag --env Safe/DeepSea" in text
     assert "--set n_steps=8" in text
     assert f"torch 0.1 (here {data['versions']['torch']})" in text
     assert text.count("(here") == 1
