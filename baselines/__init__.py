@@ -1,8 +1,10 @@
 """Runs agents on environments and compares them: `python -m baselines --help`.
 
-`baselines.tuned("PPOLag", "Safe/DeepSeaTreasure-v0", seed=0)` makes an agent with tuned settings.
+`baselines.tuned("PPOLag", "Safe/DeepSeaTreasure-v0", seed=0)` makes an agent with tuned settings;
+`baselines.load_run(folder)` returns what a finished run left.
 """
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,12 +40,12 @@ def check_agents_is_neighbor(folder: Path) -> None:
 
 check_agents_is_neighbor(Path(__file__).parent)
 
-__all__ = ["tuned"]
+__all__ = ["load_run", "tuned"]
+
+_HOMES = {"load_run": "baselines.loaded_run", "tuned": "baselines.tuned_agent"}  # import PyTorch
 
 
 def __getattr__(name: str) -> Any:
-    if name != "tuned":
+    if name not in _HOMES:
         raise AttributeError(f"module 'baselines' has no attribute {name!r}; it has {__all__}")
-    from baselines.tuned_agent import tuned  # imports PyTorch
-
-    return tuned
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""The command line: `python -m baselines train|evaluate|compare|demo`."""
+"""The command line: `python -m baselines train|evaluate|play|plot|show|compare|demo`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import sys
 from baselines.commands.compare import CompareOptions, compare
 from baselines.commands.demo import DemoOptions, demo
 from baselines.commands.evaluate import EvaluateOptions, evaluate
+from baselines.commands.play import PlayOptions, play
+from baselines.commands.plot import PlotOptions, plot
+from baselines.commands.show import ShowOptions, show
 from baselines.commands.subcommands import Command, run_subcommand
 from baselines.commands.train import TrainOptions, train
 
 COMMANDS: dict[str, Command] = {
     "train": (TrainOptions, train),
     "evaluate": (EvaluateOptions, evaluate),
+    "play": (PlayOptions, play),
+    "plot": (PlotOptions, plot),
+    "show": (ShowOptions, show),
     "compare": (CompareOptions, compare),
     "demo": (DemoOptions, demo),
 }

@@ -25,7 +25,7 @@ FLOORS = {
         "safety_gymnasium_bridge",
     ),
     "baselines": (
-        "names", "policy_export", "measures", "jobs", "report", "commands", "experiments",
+        "names", "policy_export", "measures", "movies", "jobs", "report", "commands", "experiments",
         "benchmarks",
     ),
     "leaderboard": (

@@ -13,9 +13,9 @@ from rich.markup import escape
 from baselines.atomic_files import write_json
 from baselines.jobs.episodic_job import EpisodicResult, evaluation_seed
 from baselines.jobs.kinds import episodic_job_in
+from baselines.names.environments import check_import
 from baselines.report.episodes_section import evaluation_table
 
-OWN_PACKAGE = "safe_envs"
 LARGEST_SEED = 2**32 - 1  # of an evaluation
 
 
@@ -82,12 +82,7 @@ def evaluated_again(
             f"{folder} has no run of a deep agent or a controller; pass the folder that the "
             "command train wrote"
         )
-    module, separator, _ = job.env.id.partition(":")
-    if separator and module.partition(".")[0] != OWN_PACKAGE and not import_env:
-        raise ValueError(
-            f"the environment of {folder} is {job.env}, and to make it, the module {module!r} is "
-            "imported, which runs its code; pass --import-env if you trust it"
-        )
+    check_import(folder, job.env, import_env)
     outcome = job.outcome(folder)
     if outcome.is_damaged:
         raise ValueError(f"{outcome.reason}; train it again")

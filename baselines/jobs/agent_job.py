@@ -19,7 +19,7 @@ from baselines.jobs.episodic_job import (
     episodic_config,
     settings_in,
 )
-from baselines.jobs.job import Effort, JobRefused, RunRecord, SectionName
+from baselines.jobs.job import Effort, JobRefused, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import read_outcome
 from baselines.names.environments import EnvironmentName
 from safe_envs.contract.cost_signal import CostSignalError
@@ -93,3 +93,9 @@ class AgentJob:
     def outcome(self, folder: Path) -> EpisodicOutcome:
         """Return the result in the folder, or why there is none."""
         return read_outcome(folder, self, EpisodicResult.from_json)
+
+    def player(self, folder: Path, seed: int) -> Player:
+        """Return the trained agent, as `Job.player` says."""
+        from baselines.jobs.training import load_player
+
+        return load_player(self, folder)

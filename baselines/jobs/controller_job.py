@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -24,7 +24,7 @@ from baselines.jobs.episodic_job import (
     plain_settings,
     settings_in,
 )
-from baselines.jobs.job import Effort, RunRecord, SectionName
+from baselines.jobs.job import Effort, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.jobs.stored_result import write_result
 from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
@@ -35,7 +35,6 @@ from safe_envs.contract.cost_signal import declared_constraints, with_limits
 if TYPE_CHECKING:  # PyTorch
     from stable_baselines3.common.callbacks import BaseCallback
 
-    from agents.episode_sampling import Predictor
     from agents.training_env import Contract
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "scipy", "stable-baselines3", "mujoco")
@@ -110,17 +109,14 @@ class ControllerJob:
         """Return the result in the folder, or why there is none."""
         return read_outcome(folder, self, EpisodicResult.from_json)
 
-
-class PreparedController(NamedTuple):
-    """A controller, and the discounts and limits of its episodes."""
-
-    controller: Predictor
-    contract: Contract
+    def player(self, folder: Path, seed: int) -> Player:
+        """Return the controller, as `Job.player` says; the job alone determines it."""
+        return _player(self, seed)
 
 
 def prepare_controller(
     env: EnvironmentName, agent: str, settings: Mapping[str, Any], seed: int
-) -> PreparedController:
+) -> Player:
     """Return a controller for an environment.
 
     Args:
@@ -149,7 +145,7 @@ def prepare_controller(
         raise ValueError(f"{agent} on {env}: {error}") from error
     finally:
         made.close()
-    return PreparedController(controller, Contract(constraints, discount))
+    return Player(controller, Contract(constraints, discount))
 
 
 def evaluate_controller(
@@ -167,14 +163,19 @@ def evaluate_controller(
     from baselines.jobs.settings import make_training_env
     from baselines.measures.episode_sampling import sample_episodes
 
-    noise = int(np.random.SeedSequence((job.seed, seed)).generate_state(1)[0])
-    made = prepare_controller(job.env, job.agent, job.hyperparameters, noise)
+    made = _player(job, seed)
     venv = make_training_env(job.env, min(episodes, MOST_COPIES))
     try:
-        drawn = sample_episodes(made.controller, venv, made.contract, episodes, seed, deterministic)
+        drawn = sample_episodes(made.acts, venv, made.contract, episodes, seed, deterministic)
     finally:
         venv.close()
     return summarize_episodes(drawn, exact=None)
+
+
+def _player(job: ControllerJob, seed: int) -> Player:
+    """Return the controller; its noise depends on the seeds of the job and of the episodes."""
+    noise = int(np.random.SeedSequence((job.seed, seed)).generate_state(1)[0])
+    return prepare_controller(job.env, job.agent, job.hyperparameters, noise)
 
 
 def _result(

@@ -11,6 +11,9 @@ from baselines.names.environments import EnvironmentName
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
 
+    from agents.episode_sampling import Predictor
+    from agents.training_env import Contract
+
 SectionName = Literal["solvers", "episodes"]
 
 
@@ -21,6 +24,13 @@ class RunRecord(NamedTuple):
     files: tuple[str, ...]  # that a finished job has beside config.json and result.json
     other_files: tuple[str, ...] = ()  # files and folders that it may have
     obsolete_files: tuple[str, ...] = ()  # of earlier versions, whose jobs have to run again
+
+
+class Player(NamedTuple):
+    """What acts in the environment of a run, and how its episodes are measured."""
+
+    acts: Predictor
+    contract: Contract
 
 
 class JobRefused(ValueError):
@@ -68,6 +78,14 @@ class Job(Protocol):
     def outcome(self, folder: Path) -> AnyOutcome:
         """Return the result in the folder, or why there is none."""
 
+    def player(self, folder: Path, seed: int) -> Player:
+        """Return what acts after a finished run; nothing in the folder is executed.
+
+        Args:
+            folder: of the run.
+            seed: of the noise of what draws from a generator of its own.
+        """
+
 
 AJob = TypeVar("AJob", bound=Job)
 AResult = TypeVar("AResult")
@@ -110,6 +128,9 @@ class JobKind(Protocol):
         self, env: EnvironmentName, agent: str, seed: int, settings: dict[str, Any], effort: Effort
     ) -> Job:
         """Return the job of an agent with all of its hyperparameters."""
+
+    def from_config(self, config: dict[str, Any]) -> Job:
+        """Return the job of a config.json."""
 
 
 def common_config(job: Job) -> dict[str, Any]:

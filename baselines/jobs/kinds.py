@@ -8,13 +8,23 @@ from typing import Any
 from baselines.jobs.agent_job import AgentJob
 from baselines.jobs.controller_job import ControllerJob
 from baselines.jobs.episodic_job import EpisodicJob, EpisodicKind
-from baselines.jobs.job import JobKind
+from baselines.jobs.job import Job, JobKind
 from baselines.jobs.solver_job import SolverJob
 from baselines.jobs.stored_result import DamagedFile, read_json_object
 from baselines.names.agents import AgentKind, kind_of
 
 EPISODIC: dict[AgentKind, EpisodicKind] = {"deep agent": AgentJob, "controller": ControllerJob}
 KINDS: dict[AgentKind, JobKind] = {"solver": SolverJob, **EPISODIC}
+
+
+def job_from(config: dict[str, Any]) -> Job:
+    """Return the job of a config.json.
+
+    Raises:
+        ValueError: if there is no agent of that name.
+        KeyError, TypeError, AttributeError: if the data has another form.
+    """
+    return KINDS[kind_of(config["agent"])].from_config(config)
 
 
 def episodic_job_from(config: dict[str, Any] | None) -> EpisodicJob | None:

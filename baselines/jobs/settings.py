@@ -12,9 +12,11 @@ from torch import nn
 import agents
 from agents import ConstrainedAgent, make_vec_env
 from agents.schedules import LinearDecay
+from agents.training_env import Contract, contract_of
 from baselines.names.agents import RUNNER_SETTINGS
 from baselines.names.environments import EnvironmentName
 from safe_envs.contract.argument_checks import unknown_name
+from safe_envs.contract.cost_signal import CostLimits
 
 SCHEDULES = ("learning_rate", "clip_range")
 LINEAR = "lin_"
@@ -25,6 +27,23 @@ def make_training_env(env: EnvironmentName, n_envs: int) -> VecEnv:
     """Return copies of an environment."""
     arguments: dict[str, Any] = dict(env.kwargs)
     return make_vec_env(env.id, n_envs, **arguments)
+
+
+def contract_in_force(env: EnvironmentName, cost_limit: CostLimits) -> Contract:
+    """Return the constraints and the discount of episodes of an environment.
+
+    Args:
+        env: which declares them.
+        cost_limit: as an agent takes it; None keeps the declared limits.
+
+    Raises:
+        CostSignalError, ValueError: as `agents.training_env.contract_of`.
+    """
+    venv = make_training_env(env, 1)
+    try:
+        return contract_of(venv, cost_limit, required=True)
+    finally:
+        venv.close()
 
 
 def make_agent(

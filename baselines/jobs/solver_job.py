@@ -17,13 +17,26 @@ from threadpoolctl import threadpool_limits
 from agents.tabular.features import feature_table
 from agents.tabular.linear_program import linear_program
 from agents.tabular.solver_trace import SolverTrace, random_policy
+from agents.tabular.tabular_policy import TabularPolicy
 from baselines.atomic_files import write_atomically
-from baselines.jobs.job import Effort, Outcome, RunRecord, SectionName, common_config
+from baselines.jobs.episodic_job import environment_in
+from baselines.jobs.job import (
+    Effort,
+    Outcome,
+    Player,
+    RunRecord,
+    SectionName,
+    common_config,
+)
 from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.jobs.stored_result import DamagedFile, checked_result, write_result
 from baselines.measures.episode_statistics import check_lengths
 from baselines.names.agents import solver_named, takes_parameters
-from baselines.names.environments import EnvironmentName, tabular_model_of
+from baselines.names.environments import (
+    EnvironmentName,
+    find_tabular_observations,
+    tabular_model_of,
+)
 from safe_envs.tabular.model import TabularCMDP
 
 if TYPE_CHECKING:
@@ -61,6 +74,17 @@ class SolverJob:
         """Return the job of a solver with all of its hyperparameters."""
         return cls(env, agent, seed, effort.evaluations, settings)
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SolverJob:
+        """Return the job of a config.json."""
+        return cls(
+            env=environment_in(config),
+            agent=config["agent"],
+            seed=config["seed"],
+            evaluations=config["evaluations"],
+            hyperparameters=config["hyperparameters"],
+        )
+
     @property
     def record(self) -> RunRecord:
         """What identifies its folder."""
@@ -85,6 +109,20 @@ class SolverJob:
     def outcome(self, folder: Path) -> SolverOutcome:
         """Return the result in the folder, or why there is none."""
         return read_outcome(folder, self, SolverResult.from_json)
+
+    def player(self, folder: Path, seed: int) -> Player:
+        """Return the last policy, as `Job.player` says."""
+        from baselines.jobs.settings import contract_in_force  # PyTorch
+
+        seen = find_tabular_observations(self.env)
+        if seen is None:
+            raise ValueError(
+                f"{self.env} does not say what an agent observes in each state of its model, so "
+                f"the policy in {folder} cannot act; give the environment a method "
+                "tabular_observations()"
+            )
+        policy = TabularPolicy(read_trace(folder).policy, seen, seed)
+        return Player(policy, contract_in_force(self.env, None))
 
 
 @dataclass(frozen=True)

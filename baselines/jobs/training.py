@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 import agents
 from agents import ConstrainedAgent
 from agents.evaluation import MOST_COPIES
+from agents.training_env import Contract
 from baselines.jobs.checkpoints import Checkpoints
 from baselines.jobs.episodic_job import (
     EpisodicJob,
@@ -22,6 +23,7 @@ from baselines.jobs.episodic_job import (
     plain_settings,
 )
 from baselines.jobs.interruption import watched_signals
+from baselines.jobs.job import Player
 from baselines.jobs.learning import History, PreparedRun, learn, merged, prepare_training
 from baselines.jobs.run_folder import open_run, start_anew, versions
 from baselines.jobs.settings import make_training_env
@@ -88,8 +90,18 @@ def evaluate_saved(job: EpisodicJob, folder: Path, episodes: int, seed: int) -> 
         episodes: in each mode, at least one.
         seed: of the evaluation.
     """
+    return _evaluate(_load(job, folder), job, episodes, seed)
+
+
+def load_player(job: EpisodicJob, folder: Path) -> Player:
+    """Return the agent of a finished run, with the constraints that it was trained for."""
+    model = _load(job, folder)
+    return Player(model, Contract(model.constraints, model.reward_discount))
+
+
+def _load(job: EpisodicJob, folder: Path) -> ConstrainedAgent:
     kind: type[ConstrainedAgent] = getattr(agents, job.agent)
-    return _evaluate(kind.load(folder / "model.zip"), job, episodes, seed)
+    return kind.load(folder / "model.zip")
 
 
 def _evaluate(model: ConstrainedAgent, job: EpisodicJob, episodes: int, seed: int) -> Evaluation:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, urlencode
 
@@ -19,6 +20,7 @@ from safe_envs.tabular.model import TabularCMDP
 
 Value = int | float | bool | str
 LONGEST_SLUG = 100
+OWN_PACKAGE = "safe_envs"  # whose modules are imported without asking
 
 gym.register_envs(safe_envs)  # shows that the import, which registers the ids, is intended
 
@@ -82,6 +84,23 @@ def parse_environment_name(text: str) -> EnvironmentName:
     if ":" not in env_id and env_id not in gym.registry:
         raise ValueError(unknown_name("environment", env_id, _our_ids(env_id)))
     return EnvironmentName(env_id, tuple(sorted((key, _parse(value)) for key, value in pairs)))
+
+
+def check_import(folder: Path, env: EnvironmentName, import_env: bool) -> None:
+    """Raise ValueError if a folder would decide which code is run to make an environment.
+
+    Args:
+        folder: of a run, which may come from someone else.
+        env: that it names.
+        import_env: whether importing any module is allowed.
+    """
+    module, separator, _ = env.id.partition(":")
+    if separator and module.partition(".")[0] != OWN_PACKAGE and not import_env:
+        raise ValueError(
+            f"the environment of {folder} is {env}, and to make it, the module {module!r} is "
+            "imported, which runs its code; pass --import-env if you trust it, or import_env=True "
+            "in Python"
+        )
 
 
 def tabular_model_of(name: EnvironmentName) -> TabularCMDP:

@@ -195,14 +195,29 @@ def run_curve(folder: Path, result: EpisodicResult) -> LearningCurve:
     Raises:
         ValueError: if no episode ended during training, or the file is damaged.
     """
-    curve = read_learning_curve(
-        folder / "progress.csv",
-        result.agent,
-        result.seed,
-        result.constraint_names,
-        (result.reward_discount, *result.cost_discounts),
-    )
+    discounts = (result.reward_discount, *result.cost_discounts)
+    names = result.constraint_names
+    curve = logged_curve(folder, result.agent, result.seed, names, discounts)
     return replace(curve, final=final_policy(result))
+
+
+def logged_curve(
+    folder: Path, agent: str, seed: int, constraint_names: Sequence[str], discounts: Sequence[float]
+) -> LearningCurve:
+    """Return what the log of a run shows so far, all sums with the declared discounts.
+
+    Args:
+        folder: of the run.
+        agent: for the curve.
+        seed: for the curve.
+        constraint_names: of the m constraints.
+        discounts: of the return and of each cost, (1 + m,).
+
+    Raises:
+        ValueError: if no episode has ended yet.
+    """
+    file = folder / "progress.csv"
+    return read_learning_curve(file, agent, seed, constraint_names, discounts)
 
 
 def final_policy(result: EpisodicResult) -> FinalPolicy:

@@ -16,7 +16,14 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from baselines.measures.learning_curve import FinalPolicy, LearningCurve, seed_band
 from baselines.report.plots import clear_frame, label_ends, save_png_and_svg
-from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES, place_labels, scale_costs, style_of
+from baselines.report.style import (
+    LIMIT_COLOR,
+    LIMIT_DASHES,
+    AgentStyle,
+    place_labels,
+    scale_costs,
+    style_of,
+)
 
 LEGEND = "thick line: mean over the seeds; band: lowest to highest seed; thin lines: single seeds"
 FINAL_LEGEND = (
@@ -79,11 +86,11 @@ def draw_learning_curves(
         place = 0.12 / width, 1 - (head - 0.37) / height
         figure.text(*place, legend, fontsize=8.5, color="#555555")
         gain = named_sum("episode return", discounts[0])
-        _draw_panel(panels[0], gain, curves, lambda each: each.episode_return)
+        draw_panel(panels[0], gain, curves, lambda each: each.episode_return)
         for i, (name, limit) in enumerate(zip(names, limits, strict=True)):
             title = named_sum(name, discounts[1 + i])
-            _draw_panel(panels[1 + i], title, curves, partial(_cost, constraint=i), limit)
-        _draw_panel(panels[count - 1], "episode length", curves, lambda each: each.episode_length)
+            draw_panel(panels[1 + i], title, curves, partial(_cost, constraint=i), limit)
+        draw_panel(panels[count - 1], "episode length", curves, lambda each: each.episode_length)
         for unused in panels[count:]:
             unused.set_visible(False)
         save_png_and_svg(figure, stem)
@@ -195,19 +202,31 @@ def _cost(measured: LearningCurve | FinalPolicy, constraint: int) -> Any:
     return measured.episode_cost[..., constraint]
 
 
-def _draw_panel(
+def draw_panel(
     axes: Axes,
     title: str,
     curves: Sequence[LearningCurve],
     quantity: Callable[[LearningCurve | FinalPolicy], Any],
     limit: float | None = None,
+    styles: Callable[[str], AgentStyle] = style_of,
+    x_label: str = "timesteps",
 ) -> None:
-    """Draw one quantity, which is an array (k,) of a curve and a number of a final policy."""
+    """Draw one quantity of the curves: a mean and a band per agent, and the limit if it has one.
+
+    Args:
+        axes: to draw on.
+        title: of the panel.
+        curves: of any number of agents and seeds.
+        quantity: an array (k,) of a curve, and a number of a final policy.
+        limit: of the quantity.
+        styles: returns the style of an agent.
+        x_label: of the horizontal axis.
+    """
     ends: dict[str, float] = {}
     for agent in dict.fromkeys(curve.agent for curve in curves):
         seeds = [curve for curve in curves if curve.agent == agent]
         band = seed_band([c.timesteps for c in seeds], [quantity(c) for c in seeds])
-        style = style_of(agent)
+        style = styles(agent)
         for curve in seeds if len(seeds) > 1 else ():
             axes.plot(
                 curve.timesteps, quantity(curve), color=style.color, linewidth=0.5, alpha=0.35
@@ -227,22 +246,26 @@ def _draw_panel(
             color=style.color,
             linestyle=style.dashes,
             linewidth=1.8,
+            marker=style.marker if band.timesteps[0] == band.timesteps[-1] else None,
+            markevery=[0],  # a single point has no line
             label=agent,
             zorder=3,
         )
         ends[agent] = float(band.mean[-1])
         finals = [curve.final for curve in seeds if curve.final is not None]
         if finals:
-            ends[agent] = _draw_finals(axes, agent, finals, [quantity(one) for one in finals])
+            ends[agent] = _draw_finals(
+                axes, agent, style, finals, [quantity(one) for one in finals]
+            )
     clear_frame(axes)
     axes.set_title(title, fontsize=10.5, loc="left")
-    axes.set_xlabel("timesteps")
+    axes.set_xlabel(x_label)
     last = [curve.timesteps[-1] for curve in curves]
     last += [curve.final.timesteps for curve in curves if curve.final is not None]
     axes.set_xlim(0, 1.01 * max(last))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    colors = {agent: style_of(agent).text_color for agent in ends}
+    colors = {agent: styles(agent).text_color for agent in ends}
     if limit is not None:
         shown = [float(quantity(curve).max()) for curve in curves]
         shown += [float(quantity(one.final)) for one in curves if one.final is not None]
@@ -253,10 +276,14 @@ def _draw_panel(
 
 
 def _draw_finals(
-    axes: Axes, agent: str, finals: Sequence[FinalPolicy], values: Sequence[float]
+    axes: Axes,
+    agent: str,
+    style: AgentStyle,
+    finals: Sequence[FinalPolicy],
+    values: Sequence[float],
 ) -> float:
     """Draw a dot per seed and a large one for their mean, which is returned."""
-    color, mean = style_of(agent).color, float(np.mean(values))
+    color, mean = style.color, float(np.mean(values))
     ends = [one.timesteps for one in finals]
     dots: dict[str, Any] = {"color": color, "linestyle": "", "marker": "o"}
     dots |= {"clip_on": False, "zorder": 4}

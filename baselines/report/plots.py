@@ -81,6 +81,16 @@ def save_png_and_svg(figure: Figure, stem: Path) -> None:
         write_atomically(stem.with_name(f"{stem.name}.svg"), buffer.getvalue())
 
 
+def write_figure(figure: Figure, file: Path) -> None:
+    """Write a figure in the format of its suffix as a file that is complete whenever it exists."""
+    buffer = BytesIO()
+    kind = file.suffix.lower().removeprefix(".")
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with matplotlib.rc_context({"svg.hashsalt": "safe-envs"}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=undated.get(kind))
+    write_atomically(file, buffer.getvalue())
+
+
 def write_png(figure: Figure, file: Path, dpi: int) -> None:
     """Write a figure as a PNG file that is complete whenever it exists."""
     buffer = BytesIO()

@@ -70,6 +70,10 @@ class EpisodeTotals:
         rows = np.flatnonzero(ended)
         return self.close(rows) if len(rows) else []
 
+    def so_far(self) -> np.ndarray:
+        """Return value and costs of the episodes in progress, with the discounts, (N, 1 + m)."""
+        return self._sums.copy()
+
     def close(self, rows: np.ndarray) -> list[EndedEpisode]:
         """End the episodes in the given rows and return their totals so far."""
         closed = []

@@ -1,0 +1,1 @@
+"""Episodes as movies: frames that show each cost and its limit, and the files of movies."""
