@@ -11,15 +11,14 @@ from pathlib import Path
 from stable_baselines3.common.callbacks import BaseCallback
 from threadpoolctl import threadpool_limits
 
-import agents
 from agents import ConstrainedAgent
 from agents.evaluation import MOST_COPIES
 from baselines.atomic_files import write_json
 from baselines.jobs.checkpoints import Checkpoints
 from baselines.jobs.episodic_job import (
-    EpisodicJob,
     EpisodicResult,
     Evaluation,
+    TrainedJob,
     evaluation_seed,
     plain_settings,
 )
@@ -79,7 +78,7 @@ def finish_training(
     checkpoints.remove()
 
 
-def evaluate_saved(job: EpisodicJob, folder: Path, episodes: int, seed: int) -> Evaluation:
+def evaluate_saved(job: TrainedJob, folder: Path, episodes: int, seed: int) -> Evaluation:
     """Return statistics of fresh episodes of a finished run's final policy.
 
     Args:
@@ -88,11 +87,11 @@ def evaluate_saved(job: EpisodicJob, folder: Path, episodes: int, seed: int) -> 
         episodes: in each mode, at least one.
         seed: of the evaluation.
     """
-    kind: type[ConstrainedAgent] = getattr(agents, job.agent)
+    kind = job.agent_class()
     return _evaluate(kind.load(folder / "model.zip"), job, episodes, seed)
 
 
-def _evaluate(model: ConstrainedAgent, job: EpisodicJob, episodes: int, seed: int) -> Evaluation:
+def _evaluate(model: ConstrainedAgent, job: TrainedJob, episodes: int, seed: int) -> Evaluation:
     """Play the episodes in both modes."""
 
     def played(deterministic: bool) -> EpisodeStatistics:
