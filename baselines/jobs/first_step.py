@@ -35,7 +35,7 @@ def check_first_step(name: EnvironmentName, cost_limit: Any) -> None:
                 checked.reset(seed=0)
                 checked.action_space.seed(0)
                 checked.step(checked.action_space.sample())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = own_line(error)
             raise ValueError(
                 f"the first step of {name} failed{f' at {where}' if where else ''}: "

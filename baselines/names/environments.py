@@ -121,7 +121,7 @@ class EnvironmentName:
             if isinstance(source, str):
                 return gym.make(source, disable_env_checker=True, **arguments)
             made = source(**arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self.code is None and not isinstance(error, REFUSALS):
                 raise
             call = f"gymnasium.make({source!r})" if isinstance(source, str) else f"{self.id}()"

@@ -76,7 +76,7 @@ def agent_code(agent: str) -> OwnCode | None:
     Raises:
         ValueError: as `own_agent`.
     """
-    if not is_own_code(agent):
+    if not is_own_code(plain_name(agent)):
         return None
     code = parse_own_code(agent)
     return code.identified(own_agent(code).cls)

@@ -77,21 +77,9 @@ class Constant:
         return cls(None, None, **json.loads(path.read_text()))
 '''
 
-# As a console script starts: the folder of the script is in sys.path, the current one is not.
-SCRIPT = """
-import sys
-
-from baselines.__main__ import main
-
-if __name__ == "__main__":
-    sys.exit(main())
-"""
-
 
 def write_own_folder(folder: Path) -> Path:
-    """Write the modules own_step and own_agents into a folder, and the script bin/safe."""
+    """Write the modules own_step and own_agents into a folder and return it."""
     (folder / "own_step.py").write_text(ENVIRONMENT)
     (folder / "own_agents.py").write_text(AGENTS)
-    (folder / "bin").mkdir()
-    (folder / "bin" / "safe").write_text(SCRIPT)
     return folder

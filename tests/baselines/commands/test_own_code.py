@@ -1,13 +1,11 @@
 """Environments, agents and policies of one's own, from a folder outside of the checkout."""
 
+import contextlib
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -30,7 +28,6 @@ from baselines.names.environments import parse_environment_name
 from leaderboard.submissions.from_runs import submission_of
 from tests.baselines.own_folder import write_own_folder
 
-ROOT = Path(__file__).parents[3]
 SMALL = ("n_steps=32", "n_epochs=1", "batch_size=32")
 
 
@@ -51,18 +48,6 @@ def in_folder(folder, monkeypatch):
             del sys.modules[name]
 
 
-def command(folder, *words):
-    done = subprocess.run(
-        [sys.executable, "bin/safe", *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def trained(out, agent, env="own_step:Own/Step-v0", overrides=(), steps=64, episodes=40):
     text = io.StringIO()
     options = TrainOptions(agent, env, out, steps, 3, overrides, episodes)
@@ -75,12 +60,19 @@ def result_json(folder):
 
 @pytest.fixture(scope="module")
 def compared(folder):
-    """All forms at once, in two worker processes, started as a console script is."""
+    """All forms at once in two worker processes; as in a console script, the current folder is not
+    among the places of modules.
+    """
     words = "--envs own_step:Own/Step-v0 own_step.py:make_step?limit=0.3 --agents"
     words += " own_agents:SPMAPID own_agents.py:Constant --set"
     words += " SPMAPID.n_steps=32 Constant.action=1"
     words += " --total-timesteps 64 --eval-episodes 40 --workers 2 --out compared"
-    return folder / "compared", command(folder, "compare", *words.split())
+    text = io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(text):
+        patched.chdir(folder)
+        patched.setattr(sys, "path", [one for one in sys.path if one not in ("", str(folder))])
+        assert main(["compare", *words.split()]) == 0, text.getvalue()
+    return folder / "compared", text.getvalue()
 
 
 def test_a_comparison_in_workers_has_every_agent_on_every_environment(compared):
@@ -207,9 +199,12 @@ def test_own_agent_on_a_board_is_submitted_under_its_class(in_folder, tmp_path):
     assert result_json(run)["stochastic"]["returns"] == again.stochastic.returns
 
 
-def test_a_module_of_ours_makes_no_difference(in_folder):
+def test_a_module_of_ours_makes_no_difference(in_folder, tmp_path):
     ours = parse_environment_name("safe_envs:Safe/CliffWorld-v0?slip=0.1")
     assert ours == parse_environment_name("Safe/CliffWorld-v0?slip=0.1")
+    names = CompareOptions(("safe_envs:Safe/CliffWorld-v0",), ("agents:PPOLag",), tmp_path)
+    plain = CompareOptions(("Safe/CliffWorld-v0",), ("PPOLag",), tmp_path)
+    assert plan(names).jobs == plan(plain).jobs
     venv = agents.make_vec_env("safe_envs:Safe/CliffWorld-v0", 3)  # the native vector form
     assert venv.num_envs == 3
     venv.close()
