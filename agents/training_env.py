@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -47,19 +49,20 @@ class Contract(NamedTuple):
     reward_discount: float
 
 
-def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
+def make_vec_env(env_id: str | Callable[..., gym.Env], n_envs: int = 1, **kwargs: Any) -> VecEnv:
     """Return n copies of an environment as a VecEnv; the native vector form if there is one.
 
     The VecEnv can be wrapped as in Stable-Baselines3 (VecNormalize, VecFrameStack, ...) before it
     is passed to an agent.
 
     Args:
-        env_id: Gymnasium id; "module:id" imports the module first.
+        env_id: Gymnasium id; "module:id" imports the module first. Or a function that makes one
+            environment, as in Stable-Baselines3; it is called for every copy.
         n_envs: number of copies; 1 makes the single form, which is faster for one environment.
         **kwargs: arguments of the environment.
 
     Raises:
-        TypeError: if env_id is not an id.
+        TypeError: if env_id is neither, or the function returns no environment.
         ValueError: if n_envs < 1.
         gymnasium.error.Error: if Gymnasium cannot make it.
     """
@@ -67,22 +70,31 @@ def make_vec_env(env_id: str, n_envs: int = 1, **kwargs: Any) -> VecEnv:
 
 
 def _made(
-    env_id: str, n_envs: int, undeclared: tuple[ConstraintSpec, ...], kwargs: dict[str, Any]
+    env_id: str | Callable[..., gym.Env],
+    n_envs: int,
+    undeclared: tuple[ConstraintSpec, ...],
+    kwargs: dict[str, Any],
 ) -> VecEnv:
-    if not isinstance(env_id, str):
+    if not isinstance(env_id, str) and (isinstance(env_id, gym.Env) or not callable(env_id)):
         raise TypeError(
-            f"env_id is {env_id!r}; pass a Gymnasium id. For a function that makes an environment: "
-            "stable_baselines3.common.vec_env.DummyVecEnv([function] * n)"
+            f"env_id is {env_id!r}; pass a Gymnasium id or a function that makes an environment"
         )
     check_count(n_envs=n_envs)
-    if n_envs > 1 and _has_native_form(env_id):
+    if isinstance(env_id, str) and n_envs > 1 and _has_native_form(env_id):
         venv = gym.make_vec(
             env_id, num_envs=n_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs
         )
         return GymnasiumVecEnv(venv, undeclared)
 
+    make = partial(gym.make, env_id) if isinstance(env_id, str) else env_id
+
     def one() -> gym.Env:
-        return Monitor(OwnObservations(gym.make(env_id, **kwargs)))
+        env = make(**kwargs)
+        if not isinstance(env, gym.Env):
+            raise TypeError(
+                f"{env_id} returned a {type(env).__name__}; it has to return a gymnasium.Env"
+            )
+        return Monitor(OwnObservations(env))
 
     return DummyVecEnv([one] * n_envs)
 
@@ -137,7 +149,10 @@ def errors_named(venv: VecEnv | None, seed: int | None) -> Iterator[None]:
 
 def _has_native_form(env_id: str) -> bool:
     """Return whether there is a vector form that can reset in the same step."""
-    entry_point = gym.spec(env_id).vector_entry_point
+    module, _, name = env_id.rpartition(":")
+    if module:
+        import_module(module)  # registers the id, which gymnasium.spec does not do
+    entry_point = gym.spec(name).vector_entry_point
     if entry_point is None:
         return False
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point

@@ -21,12 +21,15 @@ from baselines.jobs.job import Job, Player
 from baselines.jobs.settings import make_training_env
 from baselines.measures.episode_sampling import sample_episodes
 from baselines.names.environments import check_import
+from baselines.names.own_agents import check_agent_import
 from safe_envs.contract.argument_checks import check_count, check_whole
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
 from safe_envs.contract.cost_signal import ConstraintSpec
 
 
-def load_run(folder: str | PathLike[str], *, import_env: bool = False) -> LoadedRun:
+def load_run(
+    folder: str | PathLike[str], *, import_env: bool = False, import_agent: bool = False
+) -> LoadedRun:
     """Return a finished run: what acts, its environment, its settings and its result.
 
     The folder may come from someone else: agents are read from JSON and safetensors, and nothing in
@@ -35,8 +38,10 @@ def load_run(folder: str | PathLike[str], *, import_env: bool = False) -> Loaded
     Args:
         folder: that `train` wrote, or the folder of one job of `compare`: of a deep agent, a
             controller or a tabular solver.
-        import_env: whether the module of an environment "module:Id" may be imported, which runs its
-            code.
+        import_env: whether the module or file of an environment of one's own may be imported, which
+            runs its code.
+        import_agent: whether an agent of one's own may be imported and load its file, which both
+            can run code; also for classes of Stable-Baselines3, and for ONNX policies.
 
     Raises:
         ValueError: if it is no run, is not finished or is damaged, or if a module would have to be
@@ -45,6 +50,7 @@ def load_run(folder: str | PathLike[str], *, import_env: bool = False) -> Loaded
     found = find_run(Path(folder)).finished()
     assert found.job is not None, "its settings were read"
     check_import(found.folder, found.job.env, import_env)
+    check_agent_import(found.folder, found.config, import_agent)
     return LoadedRun(found, found.job)
 
 
@@ -105,10 +111,9 @@ class LoadedRun:
             render_mode: "rgb_array", "human" or another of the environment's; None draws nothing.
 
         Raises:
-            gymnasium.error.Error: if Gymnasium cannot make it.
+            ValueError: if it cannot be made.
         """
-        arguments: dict[str, Any] = dict(self.job.env.kwargs) | {"render_mode": render_mode}
-        made = gym.make(self.job.env.id, **arguments)
+        made = self.job.env.make(render_mode=render_mode)
         if made.has_wrapper_attr("constraints") or not self.constraints:
             return made
         return ConstrainedWrapper(made, self.constraints)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import agents
 from agents import ConstrainedAgent
 from baselines.jobs.settings import make_agent, make_training_env
 from baselines.names.agents import DEEP_AGENTS, SET_BY_RUNNER
@@ -37,4 +38,4 @@ def tuned(agent: str, env: str, *, seed: int = 0, **changes: Any) -> Constrained
     name = parse_environment_name(env)
     settings = hyperparameters_for(agent, name.id, {agent: tuned_ones})
     venv = make_training_env(name, settings["n_envs"])
-    return make_agent(agent, venv, {**settings, **own}, seed)
+    return make_agent(getattr(agents, agent), venv, {**settings, **own}, seed)

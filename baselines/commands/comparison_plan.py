@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
 from baselines.jobs.episodic_job import EVALUATION_EPISODES, LARGEST_SEED
 from baselines.jobs.job import Effort, Job
 from baselines.jobs.kinds import KINDS
-from baselines.names.agents import kind_of
+from baselines.names.agents import kind_of, label_of
 from baselines.names.environments import (
     EnvironmentName,
     find_tabular_model,
     parse_environment_name,
 )
-from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
+from baselines.names.hyperparameters import (
+    hyperparameters_for,
+    parse_overrides,
+    read_tables_by_agent,
+)
 from baselines.shell_command import shell_command
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.tabular.model import TabularCMDP
@@ -33,9 +38,12 @@ class CompareOptions:
     """
 
     envs: tuple[str, ...]
-    """Gymnasium ids; arguments as a query string: "Safe/RandomCMDP-v0?constraints=2"."""
+    """Gymnasium ids, my_module:My/Env-v0, or functions that make one, my_env.py:make_env; arguments
+    as a query string: "Safe/RandomCMDP-v0?constraints=2"."""
     agents: tuple[str, ...]
-    """Names of tabular solvers, deep agents and controllers: pqa_alm PPOLag LQRController."""
+    """Names of tabular solvers, deep agents and controllers: pqa_alm PPOLag LQRController; classes
+    of yours, my_module:MyAgent or my_agent.py:MyAgent; and finished policies, policy.onnx or a
+    folder with policy_0.onnx, policy_1.onnx, ... for the seeds 0, 1, ..."""
     out: Path
     """Folder of the results; a second run with the same folder runs only what is missing.
 
@@ -54,6 +62,9 @@ class CompareOptions:
     """Seconds after which a job is ended and listed as failed; no limit if it is left out."""
     overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = ()
     """Hyperparameters that override the TOML files: npg_pd.step_size=1."""
+    hyperparameters: Path | None = None
+    """TOML file with tables [Agent.default] and [Agent."environment id"]; agents in it do not use
+    their file in baselines/hyperparameters."""
     resume: bool = True
     """Go on with trainings from their newest checkpoints; --no-resume starts missing jobs anew."""
     title: str = "Comparison of constrained agents"
@@ -68,6 +79,8 @@ class CompareOptions:
         words += ["--eval-episodes", str(self.eval_episodes)]
         words += [] if self.job_timeout is None else ["--job-timeout", str(self.job_timeout)]
         words += ["--set", *self.overrides] if self.overrides else []
+        file = self.hyperparameters
+        words += [] if file is None else ["--hyperparameters", str(file)]
         words += ["--out", str(self.out), "--title", self.title]
         return shell_command("baselines", *words)
 
@@ -90,13 +103,20 @@ def plan(options: CompareOptions) -> Plan:
     _check_numbers(options)
     agents = list(dict.fromkeys(options.agents))
     kinds = {agent: KINDS[kind_of(agent)] for agent in agents}
-    overrides = parse_overrides(options.overrides)
+    _check_distinct("agents", {agent: label_of(agent) for agent in agents})
+    overrides = parse_overrides(options.overrides, agents)
     envs = list(dict.fromkeys(parse_environment_name(text) for text in options.envs))
+    _check_distinct("envs", {env: str(env) for env in envs})
+    file, named = options.hyperparameters, [env.table for env in envs]
+    tables = {} if file is None else read_tables_by_agent(file, agents, named)
     models = {env: find_tabular_model(env) for env in envs}
     effort = Effort(options.evaluations, options.total_timesteps, options.eval_episodes)
     jobs: list[Job] = []
     for env in envs:
-        chosen = {agent: hyperparameters_for(agent, env.id, overrides) for agent in agents}
+        chosen = {
+            agent: hyperparameters_for(agent, env.table, overrides, tables=tables.get(agent))
+            for agent in agents
+        }
         limits = {agent: s["cost_limit"] for agent, s in chosen.items() if "cost_limit" in s}
         _check_common_limit(env, limits)
         for agent, settings in chosen.items():
@@ -104,6 +124,17 @@ def plan(options: CompareOptions) -> Plan:
             for seed in dict.fromkeys(options.seeds):
                 jobs.append(kinds[agent].planned(env, agent, seed, settings, effort))
     return Plan(jobs, models)
+
+
+def _check_distinct(name: str, labels: Mapping[Any, str]) -> None:
+    """Raise ValueError if two names would have the same folder and the same rows in tables."""
+    shown = list(labels.values())
+    for label in shown:
+        if shown.count(label) > 1:
+            raise ValueError(
+                f"{name} has two of the name {label!r}, which tables could not tell apart; rename "
+                "one of the files, or leave one out"
+            )
 
 
 def _check_numbers(options: CompareOptions) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -12,8 +12,11 @@ from rich.markup import escape
 
 from baselines.atomic_files import write_json
 from baselines.jobs.episodic_job import EpisodicResult, evaluation_seed
-from baselines.jobs.kinds import episodic_job_in
+from baselines.jobs.kinds import episodic_job_from, episodic_job_in
+from baselines.jobs.run_folder import read_config
 from baselines.names.environments import check_import
+from baselines.names.own_agents import check_agent_import
+from baselines.names.own_code import OwnCodeChanged
 from baselines.report.episodes_section import evaluation_table
 
 LARGEST_SEED = 2**32 - 1  # of an evaluation
@@ -33,7 +36,10 @@ class EvaluateOptions:
     None is the run's own: the episodes of result.json again, and more of them. Runs that are
     evaluated with the same seed play the same episodes."""
     import_env: bool = False
-    """Import the module of an environment "module:Id", which runs its code."""
+    """Import the module or file of an environment of one's own, which runs its code."""
+    import_agent: bool = False
+    """Import the module or file of an agent of one's own and let it load its model.zip; both can
+    run code. Also needed for classes of Stable-Baselines3, whose files hold pickles."""
 
 
 def evaluate(options: EvaluateOptions, console: Console) -> int:
@@ -50,7 +56,14 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
             f"episodes is {options.episodes} and seed {options.seed}; pass at least 1 episode and "
             f"a seed from 0 to {LARGEST_SEED}"
         )
-    result = evaluated_again(options.run_dir, options.episodes, options.seed, options.import_env)
+    allowed = (options.import_env, options.import_agent)
+    how = (options.run_dir, options.episodes, options.seed)
+    try:
+        result = evaluated_again(*how, *allowed)
+    except OwnCodeChanged as changed:
+        told = escape(str(changed).partition(";")[0])
+        console.print(f"[yellow]note:[/] {told}; the code is taken as it is now", soft_wrap=True)
+        result = evaluated_again(*how, *allowed, pinned=False)
     path = options.run_dir / f"evaluation_seed_{result.stochastic.seed}.json"
     modes = {"stochastic": asdict(result.stochastic), "deterministic": asdict(result.deterministic)}
     write_json(path, modes)
@@ -60,7 +73,12 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
 
 
 def evaluated_again(
-    folder: Path, episodes: int, seed: int | None, import_env: bool = False
+    folder: Path,
+    episodes: int,
+    seed: int | None,
+    import_env: bool = False,
+    import_agent: bool = False,
+    pinned: bool = True,
 ) -> EpisodicResult:
     """Return the result of a finished run with new evaluation episodes.
 
@@ -70,23 +88,39 @@ def evaluated_again(
         folder: of the run.
         episodes: in each mode.
         seed: of the evaluation; None for the run's own.
-        import_env: whether the module that the folder names with its environment is imported.
+        import_env: whether the code that the folder names with its environment is imported.
+        import_agent: whether the code that it names with its agent is, and loads model.zip.
+        pinned: whether code of one's own has to be what it was during training.
 
     Raises:
-        ValueError: if the folder holds no finished run of a deep agent or a controller, or if the
-            module of its environment would have to be imported.
+        ValueError: if the folder holds no finished run of a deep agent or a controller, or if code
+            that it names would have to be imported.
+        OwnCodeChanged: if that code has changed.
     """
-    job = episodic_job_in(folder)
-    if job is None:
+    config, job = read_config(folder), episodic_job_in(folder)
+    if config is None or job is None:
         raise ValueError(
             f"{folder} has no run of a deep agent or a controller; pass the folder that the "
             "command train wrote"
         )
     check_import(folder, job.env, import_env)
+    check_agent_import(folder, config, import_agent)
     outcome = job.outcome(folder)
     if outcome.is_damaged:
         raise ValueError(f"{outcome.reason}; train it again")
     if outcome.result is None:
         raise ValueError(f"{folder} has no finished run: {outcome.reason}; train it first")
-    again = job.evaluate(folder, episodes, evaluation_seed(job.seed) if seed is None else seed)
+    playing = job if pinned else episodic_job_from(_unpinned(config))
+    assert playing is not None, "only digests differ"
+    again = playing.evaluate(folder, episodes, evaluation_seed(job.seed) if seed is None else seed)
     return replace(outcome.result, **again._asdict())
+
+
+def _unpinned(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the digests of code of one's own."""
+    env, code = config["env"], config.get("agent_code", {})
+    if "code" in env:
+        env = {**env, "code": {**env["code"], "sha256": ""}}
+    if "place" in code:
+        code = {**code, "sha256": ""}
+    return {**config, "env": env, **({"agent_code": code} if code else {})}

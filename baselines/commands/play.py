@@ -57,7 +57,9 @@ class PlayOptions:
     fps: float | None = None
     """Frames per second; the environment's own if left out."""
     import_env: bool = False
-    """Import the module of an environment "module:Id", which runs its code."""
+    """Import the module or file of an environment of one's own, which runs its code."""
+    import_agent: bool = False
+    """Import an agent of one's own and let it load its file; both can run code."""
 
 
 def play(options: PlayOptions, console: Console) -> int:
@@ -75,7 +77,9 @@ def play(options: PlayOptions, console: Console) -> int:
         check_movie_path(options.video)
     from baselines.loaded_run import load_run  # PyTorch
 
-    run = load_run(options.run_dir, import_env=options.import_env)
+    run = load_run(
+        options.run_dir, import_env=options.import_env, import_agent=options.import_agent
+    )
     seed = evaluation_seed(run.job.seed) if options.seed is None else options.seed
     stage = _stage(run, options)
     if stage.told:

@@ -56,6 +56,8 @@ class ProgressDisplay(BaseCallback):
 
     def _measured(self) -> str:
         logged = self.logger.name_to_value
+        if "constraints" not in vars(self.model):  # of another library, which logs no costs
+            return ""
         if EPISODE_RETURN not in logged:
             return "no episode has ended yet"
         count = int(logged[EPISODES])

@@ -20,7 +20,7 @@ from baselines.jobs.kinds import EPISODIC
 from baselines.jobs.run_folder import attempt, differing_settings, is_done, read_config
 from baselines.names.agents import CONTROLLERS, DEEP_AGENTS, kind_of
 from baselines.names.environments import find_tabular_model, parse_environment_name
-from baselines.names.hyperparameters import hyperparameters_for, parse_overrides
+from baselines.names.hyperparameters import hyperparameters_for, parse_settings, read_tables
 from baselines.report.episodes_section import evaluation_table
 from baselines.shell_command import shell_command
 from safe_envs.contract.argument_checks import check_count
@@ -34,9 +34,11 @@ class TrainOptions:
     """
 
     agent: str
-    """Name of a deep agent or a controller, for example PPOLag or GeometricController."""
+    """Name of a deep agent or a controller, for example PPOLag or GeometricController; a class of
+    yours, my_module:MyAgent or my_agent.py:MyAgent; or a finished policy, policy.onnx."""
     env: str
-    """Gymnasium id; arguments as a query string: "Safe/RandomCMDP-v0?constraints=2"."""
+    """Gymnasium id, my_module:My/Env-v0, or a function that makes it, my_env.py:make_env; arguments
+    as a query string: "Safe/RandomCMDP-v0?constraints=2"."""
     out: Path
     """Folder of the run. A finished run is kept; a run with other settings is never overwritten."""
     total_timesteps: int
@@ -49,6 +51,9 @@ class TrainOptions:
     """Evaluation episodes of the final policy in each mode."""
     resume: bool = True
     """Go on from the newest checkpoint of the same run, bit for bit; --no-resume starts anew."""
+    hyperparameters: Path | None = None
+    """TOML file with [default] and ["environment id"] tables, instead of the one of the agent in
+    baselines/hyperparameters."""
 
     def command(self) -> str:
         """Return the shell command with these options."""
@@ -56,6 +61,8 @@ class TrainOptions:
         words += ["--seed", str(self.seed), "--total-timesteps", str(self.total_timesteps)]
         words += ["--eval-episodes", str(self.eval_episodes)]
         words += ["--set", *self.overrides] if self.overrides else []
+        file = self.hyperparameters
+        words += [] if file is None else ["--hyperparameters", str(file)]
         return shell_command("baselines", *words, "--out", str(self.out))
 
 
@@ -121,18 +128,16 @@ def training_job(options: TrainOptions) -> EpisodicJob:
             f"{options.agent} is a tabular solver and has nothing to train; pass one of "
             f"{', '.join((*DEEP_AGENTS, *CONTROLLERS))}, or run it with the command compare"
         )
-    for text in options.overrides:
-        key, equals, _ = text.partition("=")
-        if not equals or "." in key:
-            raise ValueError(f"{text!r} is not a setting of {options.agent}; write argument=value")
     counts = {"total-timesteps": options.total_timesteps, "eval-episodes": options.eval_episodes}
     check_count(**counts)
     if not 0 <= options.seed <= LARGEST_SEED:
         raise ValueError(f"seed is {options.seed}; pass a number from 0 to {LARGEST_SEED}")
     env = parse_environment_name(options.env)
     find_tabular_model(env)  # makes the environment, to refuse one that cannot be made
-    overrides = parse_overrides([f"{options.agent}.{text}" for text in options.overrides])
-    settings = hyperparameters_for(options.agent, env.id, overrides)
+    overrides = {options.agent: parse_settings(options.agent, options.overrides)}
+    file = options.hyperparameters
+    tables = None if file is None else read_tables(file, [env.table])
+    settings = hyperparameters_for(options.agent, env.table, overrides, tables=tables)
     kind.check(env, options.agent, settings)
     effort = Effort(0, options.total_timesteps, options.eval_episodes)
     return kind.planned(env, options.agent, options.seed, settings, effort)

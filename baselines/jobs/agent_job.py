@@ -15,17 +15,27 @@ from baselines.jobs.episodic_job import (
     EpisodicOutcome,
     EpisodicResult,
     Evaluation,
-    environment_in,
     episodic_config,
     settings_in,
 )
+from baselines.jobs.first_step import check_first_step
 from baselines.jobs.job import Effort, JobRefused, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import read_outcome
-from baselines.names.environments import EnvironmentName
+from baselines.names.environments import EnvironmentName, environment_in
+from baselines.names.own_agents import (
+    agent_code,
+    agent_code_in,
+    code_config,
+    own_class,
+    plain_name,
+)
+from baselines.names.own_code import OwnCode
 from safe_envs.contract.cost_signal import CostSignalError
 
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
+
+    from agents import ConstrainedAgent
 
 FILES = ("progress.csv", "model.zip")  # of every finished training
 OTHER_FILES = ("policy.onnx", "tensorboard")
@@ -42,12 +52,14 @@ class AgentJob:
     total_timesteps: int
     hyperparameters: dict[str, Any]
     evaluation_episodes: int = EVALUATION_EPISODES
+    code: OwnCode | None = None  # of a class of one's own
 
     section: ClassVar[SectionName] = "episodes"
 
     @classmethod
     def check(cls, env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:
-        """Accept any environment: `run` makes the agent, which checks its settings."""
+        """Raise ValueError if the environment's first step fails; `run` checks the settings."""
+        check_first_step(env, settings.get("cost_limit"))
 
     @classmethod
     def planned(
@@ -55,24 +67,39 @@ class AgentJob:
     ) -> AgentJob:
         """Return the job of an agent with all of its hyperparameters."""
         steps, episodes = effort.total_timesteps, effort.evaluation_episodes
-        return cls(env, agent, seed, steps, settings, episodes)
+        code = agent_code(agent)
+        return cls(env, plain_name(agent), seed, steps, settings, episodes, code)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> AgentJob:
         """Return the job of a config.json."""
         return cls(
-            env=environment_in(config),
+            env=environment_in(config["env"]),
             agent=config["agent"],
             seed=config["seed"],
             total_timesteps=config["total_timesteps"],
             hyperparameters=settings_in(config),
             evaluation_episodes=config["evaluation_episodes"],
+            code=agent_code_in(config),
         )
 
     @property
     def record(self) -> RunRecord:
         """What identifies its folder."""
-        return RunRecord(episodic_config(self), FILES, OTHER_FILES, OBSOLETE_FILES)
+        config = {**episodic_config(self), **code_config(self.code, "deep agent")}
+        return RunRecord(config, FILES, OTHER_FILES, OBSOLETE_FILES)
+
+    def agent_class(self) -> type[ConstrainedAgent]:
+        """Return the class of the agent.
+
+        Raises:
+            OwnCodeError: if it cannot be imported, or has changed since the job was planned.
+        """
+        import agents  # PyTorch
+
+        found: type[ConstrainedAgent]
+        found = getattr(agents, self.agent) if self.code is None else own_class(self.code)
+        return found
 
     def run(self, folder: Path, command: str, callback: BaseCallback | None = None) -> None:
         """Train, evaluate and export, as `Job.run` says."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -18,7 +17,6 @@ from baselines.jobs.episodic_job import (
     EpisodicOutcome,
     EpisodicResult,
     Evaluation,
-    environment_in,
     episodic_config,
     evaluation_seed,
     plain_settings,
@@ -29,7 +27,7 @@ from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.jobs.stored_result import write_result
 from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
 from baselines.names.agents import CONTROLLER_SETTINGS, controller_named
-from baselines.names.environments import EnvironmentName
+from baselines.names.environments import EnvironmentName, environment_in
 from safe_envs.contract.cost_signal import declared_constraints, with_limits
 
 if TYPE_CHECKING:  # PyTorch
@@ -73,7 +71,7 @@ class ControllerJob:
     def from_config(cls, config: dict[str, Any]) -> ControllerJob:
         """Return the job of a config.json."""
         return cls(
-            env=environment_in(config),
+            env=environment_in(config["env"]),
             agent=config["agent"],
             seed=config["seed"],
             hyperparameters=settings_in(config),
@@ -135,8 +133,7 @@ def prepare_controller(
     own = {name: value for name, value in settings.items() if name not in CONTROLLER_SETTINGS}
     if "seed" in inspect.signature(kind).parameters:
         own["seed"] = seed
-    arguments: dict[str, Any] = dict(env.kwargs)
-    made = gym.make(env.id, disable_env_checker=True, **arguments)
+    made = env.make()
     try:
         controller = kind(made, **own)
         constraints = with_limits(declared_constraints(made), settings["cost_limit"], "cost_limit")

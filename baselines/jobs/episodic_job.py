@@ -53,6 +53,17 @@ class EpisodicJob(Job, Protocol):
         """Return the result in the folder, or why there is none."""
 
 
+class TrainedJob(EpisodicJob, Protocol):
+    """A job that trains an agent."""
+
+    def agent_class(self) -> Any:
+        """Return the class of the agent.
+
+        Raises:
+            OwnCodeError: if it cannot be imported, or has changed since the job was planned.
+        """
+
+
 class EpisodicKind(JobKind, Protocol):
     """How the runner makes the jobs of one kind of agent that plays episodes."""
 
@@ -144,9 +155,3 @@ def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
 def settings_in(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that `plain_settings` turned into JSON data."""
     return {k: float(v) if v == "inf" else v for k, v in config["hyperparameters"].items()}
-
-
-def environment_in(config: dict[str, Any]) -> EnvironmentName:
-    """Return the environment of a config.json."""
-    env = config["env"]
-    return EnvironmentName(env["id"], tuple(sorted(env["kwargs"].items())))

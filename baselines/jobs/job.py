@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from baselines.names.environments import EnvironmentName
+from baselines.names.own_code import slug
 
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
@@ -136,7 +137,7 @@ class JobKind(Protocol):
 def common_config(job: Job) -> dict[str, Any]:
     """Return what every job's configuration has, as JSON data."""
     return {
-        "env": {"id": job.env.id, "kwargs": dict(job.env.kwargs)},
+        "env": job.env.as_json(),
         "agent": job.agent,
         "seed": job.seed,
     }
@@ -144,4 +145,4 @@ def common_config(job: Job) -> dict[str, Any]:
 
 def job_folder(out: Path, job: Job) -> Path:
     """Return the folder of a job within the folder of a comparison."""
-    return out / job.env.slug / job.agent / f"seed_{job.seed}"
+    return out / job.env.slug / slug(job.agent) / f"seed_{job.seed}"

@@ -20,7 +20,7 @@ from agents.saving.object_walks import NotRestorableError
 from baselines.atomic_files import write_atomically
 from baselines.jobs.checkpointing import PROGRESS, Checkpointing, chosen_interval
 from baselines.jobs.checkpoints import Checkpoint, Checkpoints
-from baselines.jobs.episodic_job import EpisodicJob
+from baselines.jobs.episodic_job import TrainedJob
 from baselines.jobs.interruption import Interruption
 from baselines.jobs.progress_file import ProgressFile, tensorboard_files
 from baselines.jobs.settings import make_agent, make_training_env
@@ -33,7 +33,7 @@ TENSORBOARD = "tensorboard"
 class PreparedRun:
     """A job with its untrained agent."""
 
-    job: EpisodicJob
+    job: TrainedJob
     model: ConstrainedAgent
     venv: VecEnv
 
@@ -54,7 +54,7 @@ class History:
         return cls(**{one.name: manifest[one.name] for one in fields(cls)})
 
 
-def prepare_training(job: EpisodicJob) -> PreparedRun:
+def prepare_training(job: TrainedJob) -> PreparedRun:
     """Return the job's agent in its environments.
 
     Raises:
@@ -64,7 +64,7 @@ def prepare_training(job: EpisodicJob) -> PreparedRun:
     torch.set_num_threads(1)
     settings = job.hyperparameters
     venv = make_training_env(job.env, settings["n_envs"])
-    return PreparedRun(job, make_agent(job.agent, venv, settings, job.seed), venv)
+    return PreparedRun(job, make_agent(job.agent_class(), venv, settings, job.seed), venv)
 
 
 def learn(

@@ -9,7 +9,6 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-import agents
 from agents import ConstrainedAgent, make_vec_env
 from agents.schedules import LinearDecay
 from agents.training_env import Contract, contract_of
@@ -24,9 +23,13 @@ ACTIVATIONS = {"Tanh": nn.Tanh, "ReLU": nn.ReLU, "ELU": nn.ELU}
 
 
 def make_training_env(env: EnvironmentName, n_envs: int) -> VecEnv:
-    """Return copies of an environment."""
+    """Return copies of an environment.
+
+    Raises:
+        ValueError: if its code cannot be imported, or has changed since the job was planned.
+    """
     arguments: dict[str, Any] = dict(env.kwargs)
-    return make_vec_env(env.id, n_envs, **arguments)
+    return make_vec_env(env.source(), n_envs, **arguments)
 
 
 def contract_in_force(env: EnvironmentName, cost_limit: CostLimits) -> Contract:
@@ -47,12 +50,12 @@ def contract_in_force(env: EnvironmentName, cost_limit: CostLimits) -> Contract:
 
 
 def make_agent(
-    agent: str, venv: VecEnv, hyperparameters: Mapping[str, Any], seed: int
+    kind: type[ConstrainedAgent], venv: VecEnv, hyperparameters: Mapping[str, Any], seed: int
 ) -> ConstrainedAgent:
     """Return an untrained agent.
 
     Args:
-        agent: a name of `baselines.names.agents.DEEP_AGENTS`.
+        kind: class of the agent.
         venv: its environments.
         hyperparameters: from `hyperparameters_for`.
         seed: random seed.
@@ -61,22 +64,35 @@ def make_agent(
         ValueError, TypeError: for a setting out of range.
         CostSignalError: if the environment declares no constraints and there is no cost_limit.
     """
-    settings = {k: v for k, v in hyperparameters.items() if k not in RUNNER_SETTINGS}
-    for name in SCHEDULES:
-        if isinstance(settings.get(name), str):
-            settings[name] = linear_schedule(name, settings[name])
-    if settings.get("policy_kwargs"):
-        settings["policy_kwargs"] = _policy_arguments(settings["policy_kwargs"])
-    is_dict = isinstance(venv.observation_space, spaces.Dict)
-    policy = hyperparameters["policy"] or ("MultiInputPolicy" if is_dict else "MlpPolicy")
-    kind: type[ConstrainedAgent] = getattr(agents, agent)
-    model = kind(policy, venv, seed=seed, **settings)
+    policy = policy_for(venv, hyperparameters["policy"])
+    model = kind(policy, venv, seed=seed, **constructor_arguments(hyperparameters))
     if not model.constraints:
         raise ValueError(
             "the environment declares no constraints, so there is nothing to compare; pass "
             "cost_limit, which then bounds the sum of info['cost'] over an episode"
         )
     return model
+
+
+def policy_for(venv: VecEnv, chosen: str | None) -> str:
+    """Return the name of the policy, by the observations unless it is chosen."""
+    is_dict = isinstance(venv.observation_space, spaces.Dict)
+    return chosen or ("MultiInputPolicy" if is_dict else "MlpPolicy")
+
+
+def constructor_arguments(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an agent's class: without the runner's, with schedules and classes.
+
+    Raises:
+        ValueError: for a schedule or an activation function that does not exist.
+    """
+    settings = {k: v for k, v in hyperparameters.items() if k not in RUNNER_SETTINGS}
+    for name in SCHEDULES:
+        if isinstance(settings.get(name), str):
+            settings[name] = linear_schedule(name, settings[name])
+    if settings.get("policy_kwargs"):
+        settings["policy_kwargs"] = _policy_arguments(settings["policy_kwargs"])
+    return settings
 
 
 def linear_schedule(name: str, text: str) -> LinearDecay:

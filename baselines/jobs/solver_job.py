@@ -19,7 +19,6 @@ from agents.tabular.linear_program import linear_program
 from agents.tabular.solver_trace import SolverTrace, random_policy
 from agents.tabular.tabular_policy import TabularPolicy
 from baselines.atomic_files import write_atomically
-from baselines.jobs.episodic_job import environment_in
 from baselines.jobs.job import (
     Effort,
     Outcome,
@@ -34,6 +33,7 @@ from baselines.measures.episode_statistics import check_lengths
 from baselines.names.agents import solver_named, takes_parameters
 from baselines.names.environments import (
     EnvironmentName,
+    environment_in,
     find_tabular_observations,
     tabular_model_of,
 )
@@ -78,7 +78,7 @@ class SolverJob:
     def from_config(cls, config: dict[str, Any]) -> SolverJob:
         """Return the job of a config.json."""
         return cls(
-            env=environment_in(config),
+            env=environment_in(config["env"]),
             agent=config["agent"],
             seed=config["seed"],
             evaluations=config["evaluations"],

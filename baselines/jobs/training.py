@@ -10,15 +10,14 @@ from pathlib import Path
 from stable_baselines3.common.callbacks import BaseCallback
 from threadpoolctl import threadpool_limits
 
-import agents
 from agents import ConstrainedAgent
 from agents.evaluation import MOST_COPIES
 from agents.training_env import Contract
 from baselines.jobs.checkpoints import Checkpoints
 from baselines.jobs.episodic_job import (
-    EpisodicJob,
     EpisodicResult,
     Evaluation,
+    TrainedJob,
     evaluation_seed,
     plain_settings,
 )
@@ -81,7 +80,7 @@ def finish_training(
     checkpoints.remove()
 
 
-def evaluate_saved(job: EpisodicJob, folder: Path, episodes: int, seed: int) -> Evaluation:
+def evaluate_saved(job: TrainedJob, folder: Path, episodes: int, seed: int) -> Evaluation:
     """Return statistics of fresh episodes of a finished run's final policy.
 
     Args:
@@ -93,18 +92,18 @@ def evaluate_saved(job: EpisodicJob, folder: Path, episodes: int, seed: int) -> 
     return _evaluate(_load(job, folder), job, episodes, seed)
 
 
-def load_player(job: EpisodicJob, folder: Path) -> Player:
+def load_player(job: TrainedJob, folder: Path) -> Player:
     """Return the agent of a finished run, with the constraints that it was trained for."""
     model = _load(job, folder)
     return Player(model, Contract(model.constraints, model.reward_discount))
 
 
-def _load(job: EpisodicJob, folder: Path) -> ConstrainedAgent:
-    kind: type[ConstrainedAgent] = getattr(agents, job.agent)
+def _load(job: TrainedJob, folder: Path) -> ConstrainedAgent:
+    kind = job.agent_class()
     return kind.load(folder / "model.zip")
 
 
-def _evaluate(model: ConstrainedAgent, job: EpisodicJob, episodes: int, seed: int) -> Evaluation:
+def _evaluate(model: ConstrainedAgent, job: TrainedJob, episodes: int, seed: int) -> Evaluation:
     """Play the episodes in both modes."""
 
     def played(deterministic: bool) -> EpisodeStatistics:

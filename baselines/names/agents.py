@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import agents
@@ -20,10 +20,13 @@ from agents.tabular.pqa_alm import pqa_alm
 from agents.tabular.reload_pd import reload_pd
 from agents.tabular.rpg_pd import rpg_pd
 from agents.tabular.solver_trace import SolverTrace
+from baselines.names.own_agents import known_settings, own_agent, plain_name
+from baselines.names.own_code import is_own_code, parse_own_code
+from baselines.names.policy_files import is_policy_file, policy_label
 from safe_envs.contract.argument_checks import unknown_name
 
 Solver = Callable[..., SolverTrace]
-AgentKind = Literal["solver", "deep agent", "controller"]
+AgentKind = Literal["solver", "deep agent", "controller", "plain agent", "policy file"]
 
 SOLVERS: dict[str, Solver] = {
     "pqa_alm": pqa_alm,
@@ -79,18 +82,32 @@ def controller_named(agent: str) -> Callable[..., Any]:
 
 
 def kind_of(agent: str) -> AgentKind:
-    """Return what kind of agent it is.
+    """Return what kind of agent it is; "module:Class" and "file.py:Class" are imported.
 
     Raises:
         ValueError: if there is no agent of that name, with the known names and the closest one.
     """
+    if is_policy_file(agent):
+        return "policy file"
+    if is_own_code(label_of(agent)):
+        return own_agent(parse_own_code(agent)).kind
+    agent = label_of(agent)
     if agent in SOLVERS:
         return "solver"
     if agent in DEEP_AGENTS:
         return "deep agent"
     if agent in CONTROLLERS:
         return "controller"
-    raise ValueError(unknown_name("agent", agent, [*SOLVERS, *DEEP_AGENTS, *CONTROLLERS]))
+    known = unknown_name("agent", agent, [*SOLVERS, *DEEP_AGENTS, *CONTROLLERS])
+    raise ValueError(
+        f"{known}. A class of yours: module:Class or file.py:Class; a finished policy: FILE.onnx, "
+        "or a folder with policy_0.onnx"
+    )
+
+
+def label_of(agent: str) -> str:
+    """Return the name that tables and folders show: a file without its folder."""
+    return policy_label(agent) if is_policy_file(agent) else plain_name(agent)
 
 
 def default_hyperparameters(agent: str) -> dict[str, Any]:
@@ -98,9 +115,14 @@ def default_hyperparameters(agent: str) -> dict[str, Any]:
 
     A solver's are its keyword-only arguments without starting points; a deep agent's are its
     arguments and `RUNNER_SETTINGS`; a controller's its arguments after the environment and
-    `CONTROLLER_SETTINGS`.
+    `CONTROLLER_SETTINGS`; a policy file has only those. A class of one's own has only the settings
+    of the runner: what is not set is not passed, so that its own defaults apply.
     """
-    agent_kind = kind_of(agent)
+    agent_kind, agent = kind_of(agent), label_of(agent)
+    if agent_kind == "policy file":
+        return dict(CONTROLLER_SETTINGS)
+    if is_own_code(agent):
+        return {**CONTROLLER_SETTINGS, **RUNNER_SETTINGS}
     if agent_kind == "controller":
         parameters = inspect.signature(controller_named(agent)).parameters
         own = {k: p.default for k, p in parameters.items() if k not in ("env", *SET_BY_RUNNER)}
@@ -114,6 +136,15 @@ def default_hyperparameters(agent: str) -> dict[str, Any]:
         for name, parameter in inspect.signature(solver_named(agent)).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY and name not in STARTING_POINTS
     }
+
+
+def hyperparameter_names(agent: str) -> Collection[str] | None:
+    """Return the names of all hyperparameters of an agent; None if its class takes any."""
+    defaults = default_hyperparameters(agent)
+    if not is_own_code(label_of(agent)):
+        return defaults
+    own = known_settings(agent)
+    return None if own is None else {*defaults, *own} - {*SET_BY_RUNNER}
 
 
 def _as_data(default: Any) -> Any:

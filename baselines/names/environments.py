@@ -1,9 +1,15 @@
-"""Environment names: a Gymnasium id, optionally with keyword arguments as a query string."""
+"""Environment names: a Gymnasium id or code of one's own, with arguments as a query string.
+
+Safe/CliffWorld-v0               an id of this project or of Gymnasium
+my_module:My/Env-v0              an id that a module registers when it is imported
+my_module:make_env, env.py:make_env
+                                 a function in a module or in a file; it returns an environment
+"""
 
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +18,26 @@ from urllib.parse import parse_qsl, urlencode
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 import safe_envs
-from safe_envs.contract.argument_checks import unknown_name
+from baselines.names.own_code import (
+    OwnCode,
+    OwnCodeError,
+    is_own_code,
+    own_code_in,
+    own_line,
+    parse_own_code,
+    slug,
+    told_by_line,
+)
+from safe_envs.contract.argument_checks import closest_hint, unknown_name
 from safe_envs.tabular.model import TabularCMDP
 
 Value = int | float | bool | str
 LONGEST_SLUG = 100
-OWN_PACKAGE = "safe_envs"  # whose modules are imported without asking
+OURS = "safe_envs"  # the package whose ids need no module
+REFUSALS = (TypeError, ValueError, ImportError, gym.error.Error)  # of gymnasium.make
 
 gym.register_envs(safe_envs)  # shows that the import, which registers the ids, is intended
 
@@ -43,10 +60,19 @@ class HasTabularObservations(Protocol):
 
 @dataclass(frozen=True)
 class EnvironmentName:
-    """A Gymnasium id and the keyword arguments to make it with, sorted by key."""
+    """An environment and the keyword arguments to make it with, sorted by key.
+
+    It can be sent to other processes: `make` imports the code there first.
+
+    Args:
+        id: Gymnasium id, or the label of the code that makes the environment.
+        kwargs: its arguments.
+        code: of one's own that registers or makes it; None for an id that is known here.
+    """
 
     id: str
     kwargs: tuple[tuple[str, Value], ...] = ()
+    code: OwnCode | None = None
 
     def __str__(self) -> str:
         return f"{self.id}?{urlencode(self.kwargs)}" if self.kwargs else self.id
@@ -54,19 +80,72 @@ class EnvironmentName:
     @property
     def slug(self) -> str:
         """A folder name; if it had to be cut, it ends with a digest of the full name."""
-        slug = re.sub(r"[^A-Za-z0-9.=-]+", "_", str(self))
-        if len(slug) > LONGEST_SLUG:
-            slug = f"{slug[:LONGEST_SLUG]}_{hashlib.sha256(str(self).encode()).hexdigest()[:8]}"
-        return slug
+        short = slug(str(self))
+        if len(short) > LONGEST_SLUG:
+            short = f"{short[:LONGEST_SLUG]}_{hashlib.sha256(str(self).encode()).hexdigest()[:8]}"
+        return short
+
+    @property
+    def table(self) -> str:
+        """What a table of hyperparameters for it is called: the id or function alone."""
+        return self.id if self.code is None else self.code.name
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the name for config.json; `environment_in` reads it back."""
+        code = {} if self.code is None else {"code": self.code.as_json()}
+        return {"id": self.id, "kwargs": dict(self.kwargs), **code}
+
+    def source(self) -> str | Callable[..., gym.Env[Any, Any]]:
+        """Return the id, registered in this process, or the function that makes the environment.
+
+        Raises:
+            OwnCodeError: if its code cannot be imported, or has changed since the name was parsed.
+        """
+        if self.code is None:
+            return self.id
+        found = _registered_or_function(self.code)
+        self.code.check_unchanged(_creator(found))
+        return found
+
+    def make(self, **options: Any) -> gym.Env[Any, Any]:
+        """Return the environment.
+
+        Args:
+            **options: further arguments, such as `render_mode`.
+
+        Raises:
+            ValueError: if it cannot be made; the message has the user's own line.
+        """
+        source, arguments = self.source(), {**dict(self.kwargs), **options}
+        try:
+            if isinstance(source, str):
+                return gym.make(source, disable_env_checker=True, **arguments)
+            made = source(**arguments)
+        except (Exception, SystemExit) as error:
+            if self.code is None and not isinstance(error, REFUSALS):
+                raise
+            call = f"gymnasium.make({source!r})" if isinstance(source, str) else f"{self.id}()"
+            where = own_line(error) if self.code is not None else ""
+            raise ValueError(
+                f"{call} with arguments {arguments} failed{f' at {where}' if where else ''}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(made, gym.Env):
+            raise OwnCodeError(
+                f"{self.id} returned a {type(made).__name__}; it has to return a gymnasium.Env"
+            )
+        return made
 
 
 def parse_environment_name(text: str) -> EnvironmentName:
-    """Return the id and arguments of "id" or "id?key=value&key=value".
+    """Return the environment of "id", "module:id", "file.py:function" or one with "?key=value".
 
-    A value becomes an int, a float or a bool ("true", "false") if it looks like one.
+    The module or the file is imported. Arguments are separated by "&". A value becomes an int, a
+    float or a bool ("true", "false") if it looks like one.
 
     Raises:
-        ValueError: if the query string is malformed, repeats a key, or the id is not registered.
+        ValueError: if the query string is malformed, repeats a key, or the id is not registered;
+            if a module or a file cannot be imported, or has no such id or function.
     """
     env_id, _, query = text.partition("?")
     try:
@@ -81,9 +160,32 @@ def parse_environment_name(text: str) -> EnvironmentName:
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         raise ValueError(f"{text!r} repeats an argument; give each of {keys} once")
-    if ":" not in env_id and env_id not in gym.registry:
-        raise ValueError(unknown_name("environment", env_id, _our_ids(env_id)))
-    return EnvironmentName(env_id, tuple(sorted((key, _parse(value)) for key, value in pairs)))
+    kwargs = tuple(sorted((key, _parse(value)) for key, value in pairs))
+    if not is_own_code(env_id):
+        if env_id not in gym.registry:
+            raise ValueError(
+                f"{unknown_name('environment', env_id, _our_ids(env_id))}. An id that a module of "
+                f"yours registers: module:{env_id}"
+            )
+        return EnvironmentName(env_id, kwargs)
+    code = parse_own_code(env_id)
+    found = _registered_or_function(code)
+    code = code.identified(_creator(found))
+    if isinstance(found, str) and code.place.partition(".")[0] == OURS:
+        return EnvironmentName(found, kwargs)  # the same as without its module
+    return EnvironmentName(code.label, kwargs, code)
+
+
+def environment_in(data: dict[str, Any]) -> EnvironmentName:
+    """Return the environment that `EnvironmentName.as_json` turned into data.
+
+    Nothing is imported. An id with a module always has code, so that whoever makes the environment
+    can ask for consent first.
+    """
+    code = own_code_in(data["code"]) if "code" in data else None
+    if code is None and is_own_code(data["id"]):
+        code = parse_own_code(data["id"])
+    return EnvironmentName(data["id"], tuple(sorted(data["kwargs"].items())), code)
 
 
 def check_import(folder: Path, env: EnvironmentName, import_env: bool) -> None:
@@ -92,15 +194,41 @@ def check_import(folder: Path, env: EnvironmentName, import_env: bool) -> None:
     Args:
         folder: of a run, which may come from someone else.
         env: that it names.
-        import_env: whether importing any module is allowed.
+        import_env: whether importing any module or file is allowed.
     """
-    module, separator, _ = env.id.partition(":")
-    if separator and module.partition(".")[0] != OWN_PACKAGE and not import_env:
+    if env.code is not None and not import_env:
         raise ValueError(
-            f"the environment of {folder} is {env}, and to make it, the module {module!r} is "
-            "imported, which runs its code; pass --import-env if you trust it, or import_env=True "
-            "in Python"
+            f"the environment of {folder} is {env}, and to make it, {env.code} is imported, which "
+            "runs its code; pass --import-env if you trust it"
         )
+
+
+def _registered_or_function(code: OwnCode) -> str | Callable[..., gym.Env[Any, Any]]:
+    """Import the code and return the id that it registers, or its function."""
+    names = vars(code.module())
+    if code.name in gym.registry:
+        return code.name
+    if callable(names.get(code.name)):
+        function: Callable[..., gym.Env[Any, Any]] = names[code.name]
+        return function
+    package = code.place.partition(".")[0]
+    own = [s.id for s in gym.registry.values() if str(s.entry_point).startswith(package)]
+    own += [name for name, value in names.items() if callable(value) and not name.startswith("_")]
+    raise OwnCodeError(
+        f"{code} neither registers the environment {code.name!r} nor has a function of that "
+        f"name; {closest_hint(code.name, own)}it has {', '.join(sorted(own)) or 'none'}"
+    )
+
+
+def _creator(source: str | Callable[..., gym.Env[Any, Any]]) -> Any:
+    """Return the class or function that makes the environment."""
+    if not isinstance(source, str):
+        return source
+    entry_point = gym.spec(source).entry_point
+    if not isinstance(entry_point, str):
+        return entry_point
+    with told_by_line(f"importing {entry_point}"):
+        return load_env_creator(entry_point)
 
 
 def tabular_model_of(name: EnvironmentName) -> TabularCMDP:
@@ -125,7 +253,7 @@ def find_tabular_model(name: EnvironmentName) -> TabularCMDP | None:
     Raises:
         ValueError: if Gymnasium cannot make the environment.
     """
-    with closing(_made(name)) as env:
+    with closing(name.make()) as env:
         known = env.unwrapped
         return known.tabular_model() if isinstance(known, HasTabularModel) else None
 
@@ -139,24 +267,13 @@ def find_tabular_observations(name: EnvironmentName) -> np.ndarray | None:
     Raises:
         ValueError: if Gymnasium cannot make the environment.
     """
-    with closing(_made(name)) as env:
+    with closing(name.make()) as env:
         known, space = env.unwrapped, env.observation_space
         if isinstance(known, HasTabularObservations):
             return known.tabular_observations()
         if isinstance(known, HasTabularModel) and isinstance(space, gym.spaces.Discrete):
             return np.arange(space.n)
         return None
-
-
-def _made(name: EnvironmentName) -> gym.Env[Any, Any]:
-    arguments: dict[str, Any] = dict(name.kwargs)
-    try:
-        return gym.make(name.id, disable_env_checker=True, **arguments)
-    except (TypeError, ValueError, ImportError, gym.error.Error) as error:
-        raise ValueError(
-            f"gymnasium.make({name.id!r}) with arguments {arguments} failed: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def _our_ids(wanted: str) -> list[str]:

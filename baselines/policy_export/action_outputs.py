@@ -10,18 +10,37 @@ They are in double precision, because bounds such as 1e6 and 1e6 + 1 need it.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import onnx
+import torch
 from gymnasium import spaces
 from onnx import TensorProto, helper
 
-from agents.actor_critic import MlpPolicy
+from agents.action_scaling import ActionScaling
 from baselines.policy_export.onnx_graph import OnnxGraph
 
 ACTIONS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
-def add_outputs(graph: OnnxGraph, policy: MlpPolicy) -> list[onnx.ValueInfoProto]:
+class ActionHead(Protocol):
+    """What is known of a policy behind its last layer; `log_std` of Box actions only, (k,)."""
+
+    @property
+    def action_space(self) -> spaces.Space:
+        """Of the environment."""
+
+    @property
+    def action_scaling(self) -> ActionScaling:
+        """From the policy's units to the environment's."""
+
+    @property
+    def log_std(self) -> torch.Tensor:
+        """Log of the deviations, in the policy's units."""
+
+
+def add_outputs(graph: OnnxGraph, policy: ActionHead) -> list[onnx.ValueInfoProto]:
     """Append the outputs of a policy, whose last tensor is (batch, k), and return them."""
     space = policy.action_space
     if isinstance(space, spaces.Box):
@@ -44,7 +63,7 @@ def add_outputs(graph: OnnxGraph, policy: MlpPolicy) -> list[onnx.ValueInfoProto
     return [_logits(size), _value("action", TensorProto.INT64, size)]
 
 
-def _gaussian(graph: OnnxGraph, policy: MlpPolicy, space: spaces.Box) -> list[onnx.ValueInfoProto]:
+def _gaussian(graph: OnnxGraph, policy: ActionHead, space: spaces.Box) -> list[onnx.ValueInfoProto]:
     scaling, size = policy.action_scaling, spaces.flatdim(space)
     half, middle = scaling.half.reshape(1, -1), scaling.middle.reshape(1, -1)
     log_std = policy.log_std.detach().double().cpu().numpy().reshape(1, -1)
@@ -54,17 +73,22 @@ def _gaussian(graph: OnnxGraph, policy: MlpPolicy, space: spaces.Box) -> list[on
     graph.join("Sub", "mean", "mean", "")  # zeros, one row per observation
     graph.add("Add", log_std + np.log(half), output="log_std")
     graph.current = "mean"
+    return [
+        _value("mean", TensorProto.DOUBLE, size),
+        _value("log_std", TensorProto.DOUBLE, size),
+        add_action(graph, space),
+    ]
+
+
+def add_action(graph: OnnxGraph, space: spaces.Box) -> onnx.ValueInfoProto:
+    """Append the action within the bounds, from the last tensor (batch, k) in double precision."""
     if np.issubdtype(space.dtype, np.integer):
         graph.add("Round")  # half to even, as NumPy's rint
     graph.add("Max", space.low.reshape(1, -1).astype(np.float64))
     graph.add("Min", space.high.reshape(1, -1).astype(np.float64))
     kind = _number_type(space)
     graph.add("Cast", output="action", to=kind)
-    return [
-        _value("mean", TensorProto.DOUBLE, size),
-        _value("log_std", TensorProto.DOUBLE, size),
-        _value("action", kind, size),
-    ]
+    return _value("action", kind, spaces.flatdim(space))
 
 
 def _number_type(space: spaces.Box) -> int:

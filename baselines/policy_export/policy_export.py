@@ -21,6 +21,7 @@ from pathlib import Path
 from gymnasium import spaces
 
 from agents import ConstrainedAgent
+from agents.training_env import Contract
 from baselines.atomic_files import write_atomically
 from baselines.policy_export.policy_graph import ExportRefusedError, policy_graph
 from baselines.policy_export.policy_parity import (
@@ -66,14 +67,24 @@ def export_policy(
 
 def policy_metadata(model: ConstrainedAgent, env: str, seed: int, version: str) -> dict[str, str]:
     """Return the metadata of the file."""
+    told = {"agent": type(model).__name__, "env": env, "seed": str(seed)}
+    return contract_metadata(Contract(model.constraints, model.reward_discount), told, version)
+
+
+def contract_metadata(contract: Contract, told: Mapping[str, str], version: str) -> dict[str, str]:
+    """Return the metadata of a file with the contract that its policy was trained for.
+
+    Args:
+        contract: the constraints and the discounts.
+        told: agent, env and seed.
+        version: of this project.
+    """
     constraints = [
-        {"name": c.name, "limit": c.limit, "discount": c.discount} for c in model.constraints
+        {"name": c.name, "limit": c.limit, "discount": c.discount} for c in contract.constraints
     ]
     return {
-        "agent": type(model).__name__,
-        "env": env,
-        "seed": str(seed),
+        **told,
         "safe_envs_version": version,
-        "reward_discount": repr(model.reward_discount),
+        "reward_discount": repr(contract.reward_discount),
         "constraints": json.dumps(constraints),
     }

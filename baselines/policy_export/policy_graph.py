@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx
 from gymnasium import spaces
@@ -54,8 +54,23 @@ def policy_graph(
         add_features(graph, policy, space)
         for layer in [*policy.mlp_extractor.policy_net, policy.action_net]:
             graph.layer(layer)
-    outputs = add_outputs(graph, policy)
-    size = spaces.flatdim(space)
+    return finished_model(graph, add_outputs(graph, policy), spaces.flatdim(space), metadata)
+
+
+def finished_model(
+    graph: OnnxGraph,
+    outputs: Sequence[onnx.ValueInfoProto],
+    size: int,
+    metadata: Mapping[str, str],
+) -> onnx.ModelProto:
+    """Return a checked ONNX model.
+
+    Args:
+        graph: from the flat observation to the outputs.
+        outputs: of the graph.
+        size: of the flat observation.
+        metadata: kept in the model.
+    """
     given = helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", size])
     built = helper.make_model(
         helper.make_graph(graph.nodes, "policy", [given], outputs, graph.constants),

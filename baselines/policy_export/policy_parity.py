@@ -11,6 +11,7 @@ from gymnasium import spaces
 from scipy.special import log_softmax
 
 from agents import ConstrainedAgent
+from agents.action_scaling import ActionScaling
 from agents.observation_normalizer import Raw
 from baselines.onnx_runtime import InferenceSession, SessionOptions
 from baselines.policy_export.observed_features import moments_of, parts_of
@@ -35,20 +36,34 @@ def check_parity(content: bytes, model: ConstrainedAgent, space: spaces.Space) -
         space: of the environment's observations.
     """
     raw = in_float32(observations_like_seen(model, space))
-    given = {"observation": flat_observations(space, raw)}
-    session = onnx_session(content)
-    if isinstance(model.action_space, spaces.Box):
-        mean, log_std = session.run(["mean", "log_std"], given)
-        scaling = model.policy.action_scaling  # to the policy's units, which are shares of a range
-        found = [(mean - scaling.middle) / scaling.half, log_std - np.log(scaling.half)]
-    else:
-        found = [_log_probabilities(session.run(["logits"], given)[0], model.action_space)]
-    worst = _difference(found, action_parameters(model, raw))
+    worst = distribution_difference(content, model, space, raw, model.policy.action_scaling)
     if not worst <= TOLERANCE:
         raise ParityError(
             f"the exported policy differs from the original by {worst:.1e}; allowed: "
             f"{TOLERANCE:.0e}; check the scale of the network's weights"
         )
+
+
+def distribution_difference(
+    content: bytes, model: Any, space: spaces.Space, raw: Raw, scaling: ActionScaling
+) -> float:
+    """Return the largest difference between the distributions of a file and of an agent.
+
+    Args:
+        content: of the file.
+        model: the agent, with a policy of Stable-Baselines3's actor-critic form.
+        space: of the environment's observations.
+        raw: observations, (N, ...).
+        scaling: to the policy's units, which are shares of a range.
+    """
+    given = {"observation": flat_observations(space, raw)}
+    session = onnx_session(content)
+    if isinstance(model.action_space, spaces.Box):
+        mean, log_std = session.run(["mean", "log_std"], given)
+        found = [(mean - scaling.middle) / scaling.half, log_std - np.log(scaling.half)]
+    else:
+        found = [_log_probabilities(session.run(["logits"], given)[0], model.action_space)]
+    return _difference(found, action_parameters(model, raw))
 
 
 def check_rounding(model: ConstrainedAgent, space: spaces.Space) -> None:
@@ -75,7 +90,7 @@ def check_rounding(model: ConstrainedAgent, space: spaces.Space) -> None:
         )
 
 
-def action_parameters(model: ConstrainedAgent, raw: Raw) -> list[np.ndarray]:
+def action_parameters(model: Any, raw: Raw) -> list[np.ndarray]:
     """Return the parameters of the agent's distributions at raw observations, in its own units.
 
     Mean and log deviation of Box actions, else `_log_probabilities`, each (N, k).

@@ -48,6 +48,7 @@ def submission_of(
     if len(folders) == 1 and (folders[0] / META).exists():
         return _own_files(folders[0], fields)
     runs = [run for folder in folders for run in _runs_in(folder)]
+    _check_boards(runs)
     results = [_result_of(run) for run in runs]
     _check_alike(results)
     policies = [_read_policy(run / "policy.onnx") for run in runs]
@@ -93,6 +94,14 @@ def _runs_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
+def _check_boards(runs: Sequence[Path]) -> None:
+    """Raise ValueError if a run's environment has no board, before anything else is read."""
+    for run in runs:
+        job = episodic_job_in(run)
+        if job is not None:
+            board_of(str(job.env))
+
+
 def _result_of(run: Path) -> EpisodicResult:
     job = episodic_job_in(run)
     if job is None:
@@ -109,7 +118,6 @@ def _result_of(run: Path) -> EpisodicResult:
 
 def _check_alike(results: Sequence[EpisodicResult]) -> None:
     """Raise SubmissionRefused unless the runs are of one agent with different seeds."""
-    first = results[0]
     for name in ("env", "agent", "timesteps", "hyperparameters", "limits"):
         values = {json.dumps(getattr(result, name), sort_keys=True) for result in results}
         if len(values) > 1:
@@ -122,7 +130,6 @@ def _check_alike(results: Sequence[EpisodicResult]) -> None:
         raise SubmissionRefused(f"the runs have seeds {seeds}; pass one run per seed")
     if len(seeds) > MOST_POLICIES:
         raise SubmissionRefused(f"there are {len(seeds)} runs; pass at most {MOST_POLICIES}")
-    board_of(first.env)
 
 
 def _read_policy(path: Path) -> bytes:
@@ -142,7 +149,7 @@ def _metadata(
     claims = shared_claims(measured)
     told = {
         "env": first.env,
-        "algorithm": first.agent,
+        "algorithm": first.agent.rpartition(":")[2],  # of a class of one's own, its name
         "authors": ["anonymous"],
         "training_seeds": [result.seed for result in results],
         "training_steps": first.timesteps,

@@ -171,8 +171,19 @@ def test_the_number_of_copies_of_something_made():
 def test_what_is_no_environment(env):
     with pytest.raises(TypeError, match="env is .*; pass a Gymnasium id, an environment, a Gymna"):
         training(env, cost_limit=1.0)
-    with pytest.raises(TypeError, match="env_id is .*; pass a Gymnasium id"):
+
+
+@pytest.mark.parametrize("env", [3, Line(), [Line]])
+def test_what_no_environment_is_made_from(env):
+    with pytest.raises(TypeError, match="env_id is .*; pass a Gymnasium id or a function that mak"):
         agents.make_vec_env(env, 2)
+
+
+def test_a_function_makes_every_copy():
+    venv = agents.make_vec_env(Line, 3, values=5)
+    assert len({id(env.unwrapped) for env in venv.envs}) == 3
+    with pytest.raises(TypeError, match="returned a list; it has to return a gymnasium.Env"):
+        agents.make_vec_env(lambda: [Line()])
 
 
 def test_no_environments():

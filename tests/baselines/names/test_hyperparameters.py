@@ -8,6 +8,8 @@ from baselines.names.hyperparameters import (
     FOLDER,
     hyperparameters_for,
     parse_overrides,
+    read_tables,
+    read_tables_by_agent,
     tomllib,
 )
 
@@ -94,3 +96,63 @@ def test_files_of_the_repository_hold_arguments_the_solver_accepts(agent):
         cmdp = tabular_model_of(parse_environment_name(env))
         trace = solver_named(agent)(cmdp, 3, **hyperparameters_for(agent, env))
         assert trace.value.shape == (3,)
+
+
+def test_a_file_of_one_s_own_takes_the_place_of_the_agent_s(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('[default]\nn_steps = 7\n["Safe/CliffWorld-v0"]\nn_steps = 9\n')
+    env = "Safe/DeepSeaTreasure-v0"
+    shipped = hyperparameters_for("PPOLag", env)
+    assert shipped["n_envs"] == 64
+    found = hyperparameters_for("PPOLag", env, tables=read_tables(file, [env]))
+    assert found == {**default_hyperparameters("PPOLag"), "n_steps": 7}
+    file.write_text("[default]\nn_step = 7\n")
+    with pytest.raises(ValueError, match="unknown hyperparameter 'n_step'; did you mean 'n_steps'"):
+        hyperparameters_for("PPOLag", env, tables=read_tables(file, [env]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('["Safe/ClifWorld-v0"]\nn_steps = 7\n[default]\n', "did you mean 'Safe/CliffWorld-v0'"),
+        ('["Safe/DeepSeaTreasure-v0"]\nn_steps = 7\n', "sets nothing for Safe/CliffWorld-v0"),
+        ("", "its tables are none"),
+        ("n_steps = 7\n", "outside a table"),
+    ],
+)
+def test_a_file_that_sets_nothing_is_refused(tmp_path, text, message):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_tables(file, ["Safe/CliffWorld-v0"])
+    with pytest.raises(ValueError, match="there is no file"):
+        read_tables(tmp_path / "none.toml", ["Safe/CliffWorld-v0"])
+
+
+def test_one_file_for_several_agents(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[PPOLag.default]\nn_steps = 7\n[A2C.default]\nn_steps = 5\n")
+    agents = ["PPOLag", "CPO", "stable_baselines3:A2C"]
+    found = read_tables_by_agent(file, agents, ["Safe/CliffWorld-v0"])
+    assert found == {
+        "PPOLag": {"default": {"n_steps": 7}},
+        "stable_baselines3:A2C": {"default": {"n_steps": 5}},
+    }
+    file.write_text("[PPOLg.default]\nn_steps = 7\n")
+    with pytest.raises(ValueError, match="unknown agent 'PPOLg'; did you mean 'PPOLag'"):
+        read_tables_by_agent(file, agents, ["Safe/CliffWorld-v0"])
+    file.write_text("[PPOLag]\nn_steps = 7\n")
+    with pytest.raises(ValueError, match=r"outside a table; write it below \[PPOLag.default\]"):
+        read_tables_by_agent(file, agents, ["Safe/CliffWorld-v0"])
+
+
+def test_settings_name_a_class_of_one_s_own_without_its_module():
+    agents = ["PPO", "stable_baselines3:PPO", "stable_baselines3:A2C"]
+    found = parse_overrides(["PPO.n_steps=1", "A2C.n_steps=2"], agents)
+    assert found == {"PPO": {"n_steps": 1}, "stable_baselines3:A2C": {"n_steps": 2}}
+    found = parse_overrides(["stable_baselines3:PPO.n_steps=3"], agents)
+    assert found == {"stable_baselines3:PPO": {"n_steps": 3}}
+    with pytest.raises(ValueError, match="unknown agent 'CPO'.* what this command runs"):
+        parse_overrides(["CPO.n_steps=1"], agents)
+    with pytest.raises(ValueError, match="may be stable_baselines3:PPO or sb3_contrib:PPO; write"):
+        parse_overrides(["PPO.n_steps=1"], ["stable_baselines3:PPO", "sb3_contrib:PPO"])
