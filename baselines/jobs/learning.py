@@ -18,7 +18,7 @@ from agents import ConstrainedAgent
 from agents.running_training import resume, why_not_restorable
 from agents.saving.object_walks import NotRestorableError
 from baselines.atomic_files import write_atomically
-from baselines.jobs.checkpointing import PROGRESS, Checkpointing, chosen_interval
+from baselines.jobs.checkpointing import PROGRESS, Checkpointing
 from baselines.jobs.checkpoints import Checkpoint, Checkpoints
 from baselines.jobs.episodic_job import TrainedJob
 from baselines.jobs.interruption import Interruption
@@ -75,6 +75,7 @@ def learn(
     interruption: Interruption,
     caught: list[warnings.WarningMessage],
     callback: BaseCallback | None,
+    interval: float | None,
 ) -> tuple[PreparedRun, History]:
     """Train to the end and return the trained agent.
 
@@ -86,6 +87,7 @@ def learn(
         interruption: tells of signals to stop.
         caught: warnings of this process; it grows.
         callback: of Stable-Baselines3.
+        interval: seconds between checkpoints, None for the usual ones.
     """
     if found is None:
         before = History(restorable=_is_restorable(run))
@@ -111,7 +113,7 @@ def learn(
         progress=(folder / PROGRESS).read_bytes,
         with_environments=before.restorable,
         seconds_before=before.wall_seconds,
-        interval=chosen_interval(),
+        interval=interval,
     )
     callbacks: list[BaseCallback] = [checkpointing]
     if callback is not None:

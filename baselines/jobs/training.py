@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from agents import ConstrainedAgent
 from agents.evaluation import MOST_COPIES
 from agents.training_env import Contract
+from baselines.jobs.checkpointing import chosen_interval
 from baselines.jobs.checkpoints import Checkpoints
 from baselines.jobs.episodic_job import (
     EpisodicResult,
@@ -52,11 +53,12 @@ def finish_training(
         callback: of Stable-Baselines3.
 
     Raises:
+        ValueError: if the seconds between checkpoints that the user chose are none.
         CheckpointRefusedError: if other versions wrote the checkpoint.
         Interrupted: after Ctrl-C or SIGTERM; what was learned until then is saved.
         OSError: if a file cannot be written; earlier checkpoints stay.
     """
-    installed = versions(PACKAGES)
+    interval, installed = chosen_interval(), versions(PACKAGES)
     checkpoints = Checkpoints(folder, run.job.record.config, installed)
     found = checkpoints.newest(LOG.warning)
     open_run(folder, run.job, {"command": command, "versions": installed})
@@ -68,7 +70,9 @@ def finish_training(
         warnings.catch_warnings(record=True) as caught,
     ):
         warnings.simplefilter("default")
-        run, history = learn(run, folder, checkpoints, found, interruption, caught, callback)
+        run, history = learn(
+            run, folder, checkpoints, found, interruption, caught, callback, interval
+        )
         run.model.save(folder / "model.zip")
         refusal = _export(run, folder)
         seed = evaluation_seed(run.job.seed)

@@ -1,0 +1,268 @@
+"""Trainings that are killed at any step and go on: the same files as the uninterrupted one.
+
+Each attempt runs in a process of its own, forked and ended by the signal itself.
+"""
+
+import csv
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import zipfile
+from importlib.util import find_spec
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.callbacks import BaseCallback
+
+from baselines.__main__ import main
+from baselines.jobs.agent_job import AgentJob
+from baselines.jobs.checkpointing import INTERVAL_VARIABLE
+from baselines.jobs.checkpoints import CheckpointRefusedError
+from baselines.jobs.interruption import Interrupted
+from baselines.names.environments import parse_environment_name
+from baselines.names.hyperparameters import hyperparameters_for
+
+TIMES = ("time/fps", "time/time_elapsed")
+EFFORT = ("cpu_seconds", "wall_seconds", "steps_per_cpu_second")
+COMMAND = "python -m baselines train"
+
+
+class SignalAt(BaseCallback):
+    """Sends a signal to this process at a step."""
+
+    def __init__(self, step, number):
+        super().__init__()
+        self.step, self.number, self.steps = step, number, 0
+
+    def _on_step(self):
+        self.steps += 1
+        if self.steps == self.step:
+            os.kill(os.getpid(), self.number)
+        return True
+
+
+def job_of(agent, env, steps, **settings):
+    name = parse_environment_name(env)
+    chosen = hyperparameters_for(agent, name.id, {agent: settings})
+    return AgentJob(name, agent, 0, steps, chosen, evaluation_episodes=2)
+
+
+def in_a_process(job, folder, callback):
+    """Return the exit code of a training in a forked process, -9 after kill -9."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            job.run(folder, COMMAND, callback)
+            code = 0
+        except Interrupted as stop:
+            code = stop.exit_code
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def files_of(folder):
+    """The content of a run's files, times left out."""
+    with (folder / "progress.csv").open(newline="") as file:
+        rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+    result = json.loads((folder / "result.json").read_text())
+    with zipfile.ZipFile(folder / "model.zip") as archive:
+        model = {name: archive.read(name) for name in archive.namelist()}
+    return {
+        "columns": (folder / "progress.csv").read_text().splitlines()[0],
+        "rows": rows,
+        "result": {name: value for name, value in result.items() if name not in EFFORT},
+        "model": model,
+        "policy": (folder / "policy.onnx").read_bytes(),
+    }
+
+
+CASES = {
+    "tabular": ("PPOLag", "Safe/DeepSeaTreasure-v0", {"n_envs": 2, "n_steps": 32}),
+    "velocity": ("SPMAALM", "SafetyHopperVelocity-v1", {"n_envs": 4, "n_steps": 32}),
+    "quadrotor": ("CPO", "Safe/QuadrotorZCBF-v0", {"n_envs": 1, "n_steps": 64}),
+    "bridged": ("PPOLag", "SafetyPointGoal1-v0", {"n_envs": 1, "n_steps": 64}),
+}
+
+
+@pytest.fixture(autouse=True)
+def every_update_is_written(monkeypatch):
+    monkeypatch.setenv(INTERVAL_VARIABLE, "0")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_training_that_is_killed_again_and_again_ends_the_same(name, tmp_path):
+    agent, env, settings = CASES[name]
+    if name == "bridged" and find_spec("safety_gymnasium") is None:
+        pytest.skip("the package safety-gymnasium is not installed")
+    per_update = settings["n_envs"] * settings["n_steps"]
+    job = job_of(agent, env, 6 * per_update, **settings)
+    assert in_a_process(job, tmp_path / "whole", None) == 0
+    steps = random.Random(name)
+    kills = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT]
+    for number in kills:
+        step = steps.randrange(settings["n_steps"] + 1, 2 * settings["n_steps"])
+        code = in_a_process(job, tmp_path / "killed", SignalAt(step, number))
+        assert code == (-9 if number == signal.SIGKILL else 128 + number)
+    assert len(list((tmp_path / "killed" / "checkpoint").iterdir())) == 2
+    assert in_a_process(job, tmp_path / "killed", None) == 0
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+    assert not (tmp_path / "killed" / "checkpoint").exists()
+
+
+@pytest.fixture(scope="module")
+def small():
+    return job_of("PPOLag", "Safe/DeepSeaTreasure-v0", 256, n_envs=2, n_steps=32)
+
+
+@pytest.fixture(scope="module")
+def killed(small, tmp_path_factory):
+    """A run with two checkpoints, after 64 and 128 steps."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    os.environ[INTERVAL_VARIABLE] = "0"
+    assert in_a_process(small, folder, SignalAt(70, signal.SIGKILL)) == -9
+    assert sorted(one.name for one in (folder / "checkpoint").iterdir()) == [
+        "step_000000000064",
+        "step_000000000128",
+    ]
+    return folder
+
+
+@pytest.fixture
+def run(killed, tmp_path):
+    return shutil.copytree(killed, tmp_path / "run")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("share", "steps"), [(1e9, 128), (1e-9, 192)])
+def test_a_signal_loses_no_more_than_the_current_rollout(
+    small, tmp_path, monkeypatch, stop, share, steps
+):
+    """Also where checkpoints are rare: a snapshot from before the rollout, or from its end."""
+    monkeypatch.setenv(INTERVAL_VARIABLE, "1000")
+    monkeypatch.setattr("baselines.jobs.checkpointing.SNAPSHOT_SHARE", share)
+    assert in_a_process(small, tmp_path / "run", SignalAt(70, stop)) == 128 + stop
+    found = [one.name for one in (tmp_path / "run" / "checkpoint").iterdir()]
+    assert found == [f"step_{steps:012d}"]
+
+
+def damaged(folder, how):
+    newest = folder / "checkpoint" / "step_000000000128"
+    match how:
+        case "truncated":
+            file = newest / "training.zip"
+            file.write_bytes(file.read_bytes()[:-100])
+        case "one bit":
+            file = newest / "agent.zip"
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(content)
+        case "a missing file":
+            (newest / "progress.csv").unlink()
+        case "an empty manifest":
+            (newest / "manifest.json").write_text("")
+        case "another manifest":
+            (newest / "manifest.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    "how", ["truncated", "one bit", "a missing file", "an empty manifest", "another manifest"]
+)
+def test_a_damaged_checkpoint_is_passed_over(small, run, how, caplog):
+    damaged(run, how)
+    with caplog.at_level(logging.INFO, "baselines"):
+        small.run(run, COMMAND)
+    warned, told = (record.getMessage() for record in caplog.records)
+    assert "step_000000000128 is damaged" in warned
+    assert "the one before it is used" in warned
+    assert told == "going on from step 64 of 256"
+    assert json.loads((run / "result.json").read_text())["warnings"] == []
+
+
+def test_without_any_sound_checkpoint_it_starts_anew(small, run):
+    for manifest in run.glob("checkpoint/*/manifest.json"):
+        manifest.write_text("{")
+    small.run(run, COMMAND)
+    with (run / "progress.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["time/total_timesteps"]) for row in rows] == [64, 128, 192, 256]
+
+
+def test_other_versions_are_refused_with_both_named(small, run):
+    for manifest in run.glob("checkpoint/*/manifest.json"):
+        data = json.loads(manifest.read_text())
+        data["versions"]["torch"] = "1.0"
+        manifest.write_text(json.dumps(data))
+    now = np.__version__
+    with pytest.raises(CheckpointRefusedError, match=r"torch 1\.0 \(now .*\).*--no-resume"):
+        small.run(run, COMMAND)
+    assert now  # only torch differs
+    assert len(list(run.glob("checkpoint/*"))) == 2
+
+
+def test_another_job_does_not_go_on_from_there(run):
+    other = job_of("PPOLag", "Safe/DeepSeaTreasure-v0", 128, n_envs=2, n_steps=64)
+    other.run(run, COMMAND)
+    with (run / "progress.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["time/total_timesteps"]) for row in rows] == [128]
+
+
+def test_the_command_goes_on_and_no_resume_starts_anew(small, run, tmp_path, capfd):
+    anew = shutil.copytree(run, tmp_path / "anew")
+    words = ["train", "--agent", "PPOLag", "--env", "Safe/DeepSeaTreasure-v0", "--out"]
+    rest = ["--total-timesteps", "256", "--eval-episodes", "2", "--set", "n_envs=2", "n_steps=32"]
+    assert main([*words, str(run), *rest]) == 0
+    assert "going on from step 128 of 256" in capfd.readouterr().out
+    assert main([*words, str(anew), *rest, "--no-resume"]) == 0
+    assert "going on" not in capfd.readouterr().out
+    assert files_of(run) == files_of(anew)
+
+
+class Hidden(gym.Env):
+    """Two-step episodes whose noise comes from an iterator, which nobody can copy."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+    action_space = gym.spaces.Discrete(2)
+    noise = None
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if self.noise is None or seed is not None:
+            self.noise = iter(self.np_random.normal(size=(10**5, 2)).astype(np.float32))
+        self.steps = 0
+        return next(self.noise), {"cost": 0.0}
+
+    def step(self, action):
+        self.steps += 1
+        return next(self.noise), float(action), False, self.steps == 20, {"cost": 0.0}
+
+
+def test_environments_that_cannot_be_restored_are_told_and_marked(tmp_path, caplog):
+    gym.register("Hidden-v0", Hidden)
+    try:
+        job = job_of("PPOLag", "Hidden-v0", 256, n_envs=1, n_steps=64, cost_limit=1.0)
+        assert in_a_process(job, tmp_path / "run", SignalAt(150, signal.SIGKILL)) == -9
+        with caplog.at_level(logging.INFO, "baselines"):
+            job.run(tmp_path / "run", COMMAND)
+            job.run(tmp_path / "whole", COMMAND)
+    finally:
+        del gym.registry["Hidden-v0"]
+    told = [record.getMessage() for record in caplog.records]
+    assert "new ones begin" in told[1]
+    assert "Hidden-v0 cannot be restored in the middle of an episode" in told[2]
+    results = [json.loads((tmp_path / one / "result.json").read_text()) for one in ("run", "whole")]
+    assert [result["restarted_at"] for result in results] == [[128], []]
+    assert [result["timesteps"] for result in results] == [256, 256]
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan"])
+def test_an_interval_that_is_none_is_refused(small, tmp_path, monkeypatch, given):
+    monkeypatch.setenv(INTERVAL_VARIABLE, given)
+    with pytest.raises(ValueError, match=f"{INTERVAL_VARIABLE} is '{given}'; set it to a number"):
+        small.run(tmp_path / "run", COMMAND)
