@@ -47,10 +47,12 @@ def load_run(
         ValueError: if it is no run, is not finished or is damaged, or if a module would have to be
             imported; the message names the file.
     """
-    found = find_run(Path(folder)).finished()
+    found = find_run(Path(folder))
+    if found.job is not None:
+        check_import(found.folder, found.job.env, import_env)
+        check_agent_import(found.folder, found.config, import_agent)
+    found = found.finished()
     assert found.job is not None, "its settings were read"
-    check_import(found.folder, found.job.env, import_env)
-    check_agent_import(found.folder, found.config, import_agent)
     return LoadedRun(found, found.job)
 
 

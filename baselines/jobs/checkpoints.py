@@ -82,7 +82,9 @@ class Checkpoints:
             _remove(self._folder / name)
             os.rename(unfinished, self._folder / name)
             _sync(self._folder)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(unfinished)
             _remove(unfinished)
             raise
         for old in self._found()[KEPT:]:

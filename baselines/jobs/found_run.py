@@ -95,6 +95,9 @@ def find_run(folder: Path) -> FoundRun:
         result, reason = outcome.result, outcome.reason
     except MALFORMED as error:
         result, reason = None, f"{folder / RESULT} {_unreadable(error)}"
+    else:
+        if outcome.is_damaged:
+            return FoundRun(folder, "damaged", reason, config, job)
     if result is not None:
         return FoundRun(folder, "finished", "", config, job, result)
     state, why = _without_result(folder, job, reason)

@@ -199,7 +199,7 @@ def check_import(folder: Path, env: EnvironmentName, import_env: bool) -> None:
     if env.code is not None and not import_env:
         raise ValueError(
             f"the environment of {folder} is {env}, and to make it, {env.code} is imported, which "
-            "runs its code; pass --import-env if you trust it"
+            "runs its code; pass --import-env if you trust it, or import_env=True in Python"
         )
 
 

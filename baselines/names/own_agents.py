@@ -155,5 +155,5 @@ def check_agent_import(folder: Path, config: Mapping[str, Any], import_agent: bo
         told = f"{own_code_in(data)} is imported and reads model.zip, both of which can run code"
     raise ValueError(
         f"the agent of {folder} is {config['agent']}; to load it, {told}; pass --import-agent if "
-        "you trust them"
+        "you trust them, or import_agent=True in Python"
     )

@@ -227,4 +227,4 @@ def test_another_environment_later():
     agent = training(sync(NEXT)([Line] * 2), cost_limit=1.0)
     agent.set_env(sync(DISABLED)([Line] * 2))
     assert agent.learn(64).cost_limit.tolist() == [1.0]
-    assert [one.costs.item() for one in agent.episodes.recent] == [2.0] * 16
+    assert [one.costs.item() for one in agent.episodes.recent] == [2.0] * 10

@@ -61,10 +61,8 @@ def test_a_killed_holder_holds_nothing_even_if_its_children_live(tmp_path):
 
 def hold_with_child(folder, connection):
     with locked(folder, "a parent"):
-        child = os.fork()
-        if child == 0:
-            time.sleep(600)
-        connection.send(child)
+        if os.fork() == 0:
+            connection.send(os.getpid())
         time.sleep(600)
 
 
