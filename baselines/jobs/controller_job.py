@@ -18,8 +18,8 @@ from baselines.jobs.episodic_job import (
     EpisodicResult,
     Evaluation,
     episodic_config,
+    episodic_result,
     evaluation_seed,
-    plain_settings,
     settings_in,
 )
 from baselines.jobs.job import Effort, Player, RunRecord, SectionName
@@ -33,7 +33,6 @@ from safe_envs.contract.cost_signal import declared_constraints, with_limits
 if TYPE_CHECKING:  # PyTorch
     from stable_baselines3.common.callbacks import BaseCallback
 
-    from agents.training_env import Contract
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "scipy", "stable-baselines3", "mujoco")
 NOT_EXPORTED = (
@@ -93,7 +92,8 @@ class ControllerJob:
             seed = evaluation_seed(self.seed)
             evaluation = self.evaluate(folder, self.evaluation_episodes, seed)
         messages = [f"{item.category.__name__}: {item.message}" for item in caught]
-        result = _result(self, contract, evaluation, messages)
+        refused, installed = NOT_EXPORTED.format(self.agent), versions(PACKAGES)
+        result = episodic_result(self, contract, evaluation, refused, messages, installed)
         write_result(folder, result, self.record.files)
 
     def evaluate(self, folder: Path, episodes: int, seed: int) -> Evaluation:
@@ -173,32 +173,3 @@ def _player(job: ControllerJob, seed: int) -> Player:
     """Return the controller; its noise depends on the seeds of the job and of the episodes."""
     noise = int(np.random.SeedSequence((job.seed, seed)).generate_state(1)[0])
     return prepare_controller(job.env, job.agent, job.hyperparameters, noise)
-
-
-def _result(
-    job: ControllerJob,
-    contract: Contract,
-    evaluation: Evaluation,
-    messages: list[str],
-) -> EpisodicResult:
-    return EpisodicResult(
-        agent=job.agent,
-        env=str(job.env),
-        seed=job.seed,
-        timesteps=0,
-        constraint_names=[constraint.name for constraint in contract.constraints],
-        limits=[constraint.limit for constraint in contract.constraints],
-        cost_discounts=[constraint.discount for constraint in contract.constraints],
-        reward_discount=contract.reward_discount,
-        stochastic=evaluation.stochastic,
-        deterministic=evaluation.deterministic,
-        final_constraint_log={},
-        cpu_seconds=0.0,
-        wall_seconds=0.0,
-        steps_per_cpu_second=0.0,
-        policy_onnx=None,
-        policy_onnx_refused=NOT_EXPORTED.format(job.agent),
-        hyperparameters=plain_settings(job.hyperparameters),
-        warnings=list(dict.fromkeys(messages)),
-        versions=versions(PACKAGES),
-    )

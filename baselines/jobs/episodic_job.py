@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from baselines.jobs.job import Effort, Job, JobKind, Outcome, common_config
 from baselines.jobs.stored_result import checked_result
 from baselines.measures.episode_statistics import EpisodeStatistics, check_lengths
 from baselines.names.environments import EnvironmentName
+
+if TYPE_CHECKING:
+    from agents.training_env import Contract  # PyTorch
 
 EVALUATION_EPISODES = 50
 LARGEST_SEED = 2**31 - 1  # of a training; `baselines.measures.episode_sampling` has the others
@@ -124,6 +129,60 @@ class EpisodicResult:
 
 
 EpisodicOutcome = Outcome[EpisodicJob, EpisodicResult]
+
+
+class Training(NamedTuple):
+    """What a training took and left beside its policy; the default is none."""
+
+    timesteps: int = 0
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    constraint_log: Mapping[str, float] = MappingProxyType({})  # of the last update
+    restarted_at: Sequence[int] = ()
+
+
+def episodic_result(
+    job: EpisodicJob,
+    contract: Contract,
+    evaluation: Evaluation,
+    policy_onnx_refused: str,
+    warnings: Sequence[str],
+    versions: dict[str, str],
+    training: Training = Training(),  # noqa: B008  it never changes
+) -> EpisodicResult:
+    """Return what a job measured.
+
+    Args:
+        job: that is done.
+        contract: the constraints and discounts that hold for its policy.
+        evaluation: of the policy.
+        policy_onnx_refused: why there is no policy.onnx, "" if there is one.
+        warnings: each is kept once.
+        versions: of the packages that affect the numbers.
+        training: if there was one.
+    """
+    return EpisodicResult(
+        agent=job.agent,
+        env=str(job.env),
+        seed=job.seed,
+        timesteps=training.timesteps,
+        constraint_names=[constraint.name for constraint in contract.constraints],
+        limits=[constraint.limit for constraint in contract.constraints],
+        cost_discounts=[constraint.discount for constraint in contract.constraints],
+        reward_discount=contract.reward_discount,
+        stochastic=evaluation.stochastic,
+        deterministic=evaluation.deterministic,
+        final_constraint_log=dict(training.constraint_log),
+        cpu_seconds=training.cpu_seconds,
+        wall_seconds=training.wall_seconds,
+        steps_per_cpu_second=training.timesteps / max(training.cpu_seconds, 1e-9),
+        policy_onnx=None if policy_onnx_refused else "policy.onnx",
+        policy_onnx_refused=policy_onnx_refused,
+        hyperparameters=plain_settings(job.hyperparameters),
+        warnings=list(dict.fromkeys(warnings)),
+        versions=versions,
+        restarted_at=list(training.restarted_at),
+    )
 
 
 def evaluation_seed(training_seed: int) -> int:

@@ -21,11 +21,11 @@ from agents.episode_sampling import own_random_numbers
 from agents.evaluation import MOST_COPIES
 from agents.training_env import Contract, contract_of
 from baselines.jobs.episodic_job import (
-    EpisodicResult,
     Evaluation,
     TrainedJob,
+    Training,
+    episodic_result,
     evaluation_seed,
-    plain_settings,
 )
 from baselines.jobs.job import Player
 from baselines.jobs.run_folder import open_run, versions
@@ -111,26 +111,9 @@ def finish_training(
         evaluation = _evaluate(run.model, job, job.evaluation_episodes, evaluation_seed(job.seed))
     run.env.close()
     messages = [f"{item.category.__name__}: {item.message}" for item in caught]
-    result = EpisodicResult(
-        agent=job.agent,
-        env=str(job.env),
-        seed=job.seed,
-        timesteps=run.record.timesteps,
-        constraint_names=[one.name for one in run.contract.constraints],
-        limits=[one.limit for one in run.contract.constraints],
-        cost_discounts=[one.discount for one in run.contract.constraints],
-        reward_discount=run.contract.reward_discount,
-        stochastic=evaluation.stochastic,
-        deterministic=evaluation.deterministic,
-        final_constraint_log={},
-        cpu_seconds=cpu,
-        wall_seconds=wall,
-        steps_per_cpu_second=run.record.timesteps / max(cpu, 1e-9),
-        policy_onnx=None if refusal else "policy.onnx",
-        policy_onnx_refused=refusal,
-        hyperparameters=plain_settings(job.hyperparameters),
-        warnings=list(dict.fromkeys(messages)),
-        versions=versions(measured),
+    training = Training(run.record.timesteps, cpu, wall)
+    result = episodic_result(
+        job, run.contract, evaluation, refusal, messages, versions(measured), training
     )
     write_result(folder, result, (*job.record.files, *job.record.other_files))
 

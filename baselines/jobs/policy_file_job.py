@@ -19,8 +19,8 @@ from baselines.jobs.episodic_job import (
     EpisodicResult,
     Evaluation,
     episodic_config,
+    episodic_result,
     evaluation_seed,
-    plain_settings,
     settings_in,
 )
 from baselines.jobs.first_step import check_first_step
@@ -133,7 +133,8 @@ class PolicyFileJob:
             seed = evaluation_seed(self.seed)
             evaluation = self.evaluate(folder, self.evaluation_episodes, seed)
         messages = [f"{item.category.__name__}: {item.message}" for item in caught]
-        result = self._result(contract, evaluation, messages)
+        installed = versions(PACKAGES)
+        result = episodic_result(self, contract, evaluation, "", messages, installed)
         write_result(folder, result, FILES)
 
     def evaluate(self, folder: Path, episodes: int, seed: int) -> Evaluation:
@@ -185,28 +186,3 @@ class PolicyFileJob:
             venv.close()
         chosen = partial(policy.probabilities, deterministic=deterministic)
         return summarize_episodes(drawn, exact_values_by(chosen, self.env, contract))
-
-    def _result(
-        self, contract: Contract, evaluation: Evaluation, messages: list[str]
-    ) -> EpisodicResult:
-        return EpisodicResult(
-            agent=self.agent,
-            env=str(self.env),
-            seed=self.seed,
-            timesteps=0,
-            constraint_names=[constraint.name for constraint in contract.constraints],
-            limits=[constraint.limit for constraint in contract.constraints],
-            cost_discounts=[constraint.discount for constraint in contract.constraints],
-            reward_discount=contract.reward_discount,
-            stochastic=evaluation.stochastic,
-            deterministic=evaluation.deterministic,
-            final_constraint_log={},
-            cpu_seconds=0.0,
-            wall_seconds=0.0,
-            steps_per_cpu_second=0.0,
-            policy_onnx="policy.onnx",
-            policy_onnx_refused="",
-            hyperparameters=plain_settings(self.hyperparameters),
-            warnings=list(dict.fromkeys(messages)),
-            versions=versions(PACKAGES),
-        )

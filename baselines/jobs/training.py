@@ -19,8 +19,9 @@ from baselines.jobs.episodic_job import (
     EpisodicResult,
     Evaluation,
     TrainedJob,
+    Training,
+    episodic_result,
     evaluation_seed,
-    plain_settings,
 )
 from baselines.jobs.interruption import watched_signals
 from baselines.jobs.job import Player
@@ -140,25 +141,15 @@ def _result(
         for name, number in model.logger.name_to_value.items()
         if name.startswith("constraint/")
     }
-    return EpisodicResult(
-        agent=job.agent,
-        env=str(job.env),
-        seed=job.seed,
-        timesteps=model.num_timesteps,
-        constraint_names=[constraint.name for constraint in model.constraints],
-        limits=[constraint.limit for constraint in model.constraints],
-        cost_discounts=[constraint.discount for constraint in model.constraints],
-        reward_discount=model.reward_discount,
-        stochastic=evaluation.stochastic,
-        deterministic=evaluation.deterministic,
-        final_constraint_log={k: v for k, v in logged.items() if k.split("/")[0] not in NOT_KEPT},
-        cpu_seconds=history.cpu_seconds,
-        wall_seconds=history.wall_seconds,
-        steps_per_cpu_second=model.num_timesteps / max(history.cpu_seconds, 1e-9),
-        policy_onnx=None if refusal else "policy.onnx",
-        policy_onnx_refused=refusal,
-        hyperparameters=plain_settings(job.hyperparameters),
-        warnings=history.warnings,
-        restarted_at=history.restarted_at,
-        versions=versions(PACKAGES),
+    training = Training(
+        model.num_timesteps,
+        history.cpu_seconds,
+        history.wall_seconds,
+        {k: v for k, v in logged.items() if k.split("/")[0] not in NOT_KEPT},
+        history.restarted_at,
+    )
+    contract = Contract(model.constraints, model.reward_discount)
+    installed = versions(PACKAGES)
+    return episodic_result(
+        job, contract, evaluation, refusal, history.warnings, installed, training
     )
