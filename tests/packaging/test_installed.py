@@ -2,6 +2,7 @@
 
 import shlex
 
+import imageio.v3
 import pytest
 
 from leaderboard.store.accounts import Scope, create_token
@@ -15,7 +16,7 @@ COMMANDS = (
     "--total-timesteps 32 --set n_envs=2 n_steps=16",
     "safe-envs compare --agents pqa_alm --envs Safe/CliffWorld-v0 --evaluations 20 --workers 1 "
     "--out runs/compared",
-    # Commands that read a run go here, such as `safe-envs play RUN --video runs/one.mp4`.
+    f"safe-envs play {RUN} --video runs/one.mp4",
 )
 
 
@@ -42,6 +43,7 @@ def test_runs_and_reports_are_written(printed, folder):
     assert (folder / RUN / "policy.onnx").is_file()
     assert (folder / "runs" / "compared" / "report.html").is_file()
     assert "report: runs/compared/report.html" in printed["compare"]
+    assert imageio.v3.immeta(folder / "runs" / "one.mp4")["codec"] == "h264"
     assert {path.name for path in folder.iterdir()} <= {"runs", ".cache", ".config"}
 
 

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import time
 import zipfile
 from importlib.util import find_spec
 
@@ -222,6 +223,43 @@ def test_the_command_goes_on_and_no_resume_starts_anew(small, run, tmp_path, cap
     assert main([*words, str(anew), *rest, "--no-resume"]) == 0
     assert "going on" not in capfd.readouterr().out
     assert files_of(run) == files_of(anew)
+
+
+RUNS = "Safe_DeepSeaTreasure-v0/PPOLag"  # within a comparison
+COMPARED = ("compare", "--envs", "Safe/DeepSeaTreasure-v0", "--agents", "PPOLag", "npg_pd")
+
+
+@pytest.mark.usefixtures("jobs_run_here")
+def test_a_comparison_that_is_killed_at_any_moment_ends_the_same(tmp_path, capfd):
+    words = [*COMPARED, "--evaluations", "200", "--total-timesteps", "512", "--eval-episodes", "2"]
+    words += ["--seeds", "0", "1", "--set", "PPOLag.n_envs=2", "PPOLag.n_steps=32", "--out"]
+    started = time.monotonic()
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    whole = time.monotonic() - started
+    moments = random.Random(0)
+    for _ in range(4):
+        moment = moments.uniform(0.1, 0.5) * whole
+        child = os.fork()
+        if child == 0:
+            signal.setitimer(signal.ITIMER_REAL, moment)  # kills the process
+            main([*words, str(tmp_path / "killed")])
+            os._exit(0)
+        os.waitpid(child, 0)
+    assert main([*words, str(tmp_path / "killed")]) == 0
+    assert tables_of(tmp_path / "killed") == tables_of(tmp_path / "whole")
+    for seed in ("seed_0", "seed_1"):
+        first, second = (tmp_path / one / RUNS / seed for one in ("killed", "whole"))
+        assert files_of(first) == files_of(second)
+
+
+def tables_of(folder):
+    """The tables of a comparison, times left out."""
+    found = {}
+    for name in ("results.csv", "deep_results.csv"):
+        with (folder / name).open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        found[name] = [{k: v for k, v in row.items() if k not in EFFORT} for row in rows]
+    return found
 
 
 class Hidden(gym.Env):
