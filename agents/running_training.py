@@ -36,6 +36,7 @@ FORMAT, VERSION = "running training of safe-envs", 1
 LARGEST = 256 * 2**20  # of the document [bytes]
 WARM_UP = 8  # steps after which environments hold all that they make on demand
 TRIAL = 60  # steps that a restored environment is compared with its original
+RESETS = 4  # of the original before that; its copy has had one
 AFTER_RESET = 10  # more steps, after a reset
 MADE_ANEW = (
     Episode,
@@ -142,8 +143,10 @@ def _trial(original: VecEnv, other: VecEnv, seed: int) -> str:
     for venv, own in ((original, seed), (other, seed + 1)):
         venv.seed(own)
         warm_up(venv)
-    for actions in _random_actions(original, 3, 1):
-        original.step(actions)
+    for number in range(RESETS):  # state that only a reset changes
+        original.reset()
+        for actions in _random_actions(original, 3, 4 + number):
+            original.step(actions)
     try:
         state = taken(original)
         seen = _continued(original)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict, deque
 from functools import lru_cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ import numpy as np
 from agents.saving.array_forms import ARRAY_FORMS
 from agents.saving.object_parts import (
     attributes_of,
+    cells_of,
     class_name,
+    hidden_state_of,
     is_made_of_data,
     set_attributes,
     told,
@@ -52,7 +55,8 @@ class _Items:
         made: Any = MISSING
         if issubclass(kind, list | set | deque):
             usual = deque(maxlen=node["maxlen"]) if kind is deque else kind()
-            made = existing if walk.free(existing, node) else usual
+            fits = getattr(existing, "maxlen", None) == node.get("maxlen")
+            made = existing if fits and walk.free(existing, node) else usual
             walk.claim(node, made)
         items = node["numbers"].tolist() if "numbers" in node else []
         for i, one in enumerate(node.get("items", ())):
@@ -142,16 +146,40 @@ class _Objects:
         return made
 
 
+class _Functions:
+    """Functions stay those of the new object, but what a function of one's own holds is put in."""
+
+    def fits(self, kind: type) -> bool:
+        return kind is FunctionType
+
+    def take(self, walk: Taking, value: Any) -> Node:
+        return {"told": told(value), "cells": [walk.refer(one) for one in cells_of(value)]}
+
+    def put(self, walk: Putting, node: Node, existing: Any, place: str) -> Any:
+        made = FORMS["kept"].put(walk, node, existing, place)
+        walk.claim(node, made)
+        before = cells_of(made)
+        if len(before) != len(node["cells"]):
+            raise NotRestorableError(f"{place} holds {len(before)} variables in the new one")
+        for i, data in enumerate(node["cells"]):
+            content = walk.get(data, before[i], f"{place} variable {i}")
+            if content is not before[i]:
+                made.__closure__[i].cell_contents = content
+        return made
+
+
 class _Kept:
-    """Everything else stays what it is in the new object: functions, locks, threads, windows."""
+    """Everything else stays what it is in the new object: locks, threads, windows, classes."""
 
     def fits(self, kind: type) -> bool:
         return True
 
     def take(self, walk: Taking, value: Any) -> Node:
-        return {"told": told(value)}
+        return {"told": told(value), "hides": hidden_state_of(value)}
 
     def put(self, walk: Putting, node: Node, existing: Any, place: str) -> Any:
+        if node.get("hides"):
+            raise NotRestorableError(f"{place} is {node['hides']}, whose state cannot be read")
         found = "nothing" if existing is MISSING else told(existing) or class_name(type(existing))
         wanted = node["told"] or node["class"]
         if existing is MISSING or class_name(type(existing)) != node["class"] or found != wanted:
@@ -168,6 +196,7 @@ FORMS: dict[str, Form] = {
     **STATE_FORMS,
     "member": _Members(),
     "object": _Objects(),
+    "function": _Functions(),
     "kept": _Kept(),
 }
 

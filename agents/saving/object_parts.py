@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import io
 import sys
 from collections.abc import Iterator
-from types import MemberDescriptorType, SimpleNamespace
+from types import CellType, FunctionType, MemberDescriptorType, SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 HEAP_TYPE = 1 << 9  # flag of all classes but those built into Python and older extensions
 EXTENSIONS = ("pybind11", "nanobind")  # modules of the metaclasses of C++ objects
 # Packages whose Python classes stand for objects of C libraries.
 OF_LIBRARIES = ("mujoco", "pygame", "OpenGL", "glfw", "matplotlib", "PIL", "Box2D", "ale_py")
+# Packages whose functions hold no state of an environment.
+LIBRARIES = ("numpy", "torch", "gymnasium", "stable_baselines3", "scipy", *OF_LIBRARIES)
+C_MEMORY = ctypes.Array | ctypes.Structure | ctypes.Union | ctypes._SimpleCData | ctypes._Pointer
 ADDRESS = " at 0x"  # in the text of objects that differ from process to process
 
 
@@ -27,6 +34,8 @@ def is_made_of_data(kind: type) -> bool:
     """
     if kind is SimpleNamespace:
         return True
+    if issubclass(kind, np.ndarray | C_MEMORY):
+        return False
     root = kind.__module__.partition(".")[0]
     if root in sys.stdlib_module_names or root in OF_LIBRARIES:
         return False
@@ -61,6 +70,27 @@ def set_attributes(value: Any, attributes: dict[str, Any]) -> None:
         vars(value).update(rest)
 
 
+def cells_of(function: FunctionType) -> list[Any]:
+    """Return the variables of the function around it that a function of one's own holds."""
+    root = function.__module__.partition(".")[0] if function.__module__ else ""
+    if root in sys.stdlib_module_names or root in LIBRARIES:
+        return []
+    return [_content(cell) for cell in function.__closure__ or ()]
+
+
+def hidden_state_of(value: Any) -> str:
+    """Return what an object is whose state matters and cannot be read; "" for all others."""
+    if isinstance(value, np.ndarray):
+        return f"a {class_name(type(value))}"
+    if isinstance(value, io.IOBase):  # a log, most likely
+        return ""
+    if hasattr(type(value), "__next__"):
+        return "an iterator"
+    if isinstance(value, C_MEMORY):
+        return "memory of a C library"
+    return ""
+
+
 def told(value: Any) -> str:
     """Return what tells two functions, classes or constants apart, the same in every process.
 
@@ -68,11 +98,20 @@ def told(value: Any) -> str:
     """
     name = getattr(value, "__qualname__", None)
     if name is not None:
-        return f"{getattr(value, '__module__', '')}.{name}"
+        line = getattr(getattr(value, "__code__", None), "co_firstlineno", None)
+        where = "" if line is None else f", line {line}"
+        return f"{getattr(value, '__module__', '')}.{name}{where}"
     if type(value).__module__.partition(".")[0] not in sys.stdlib_module_names:
         return ""
     text = repr(value)
     return "" if ADDRESS in text else text[:200]
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing is in it yet
+        return None
 
 
 def _slots(kind: type) -> Iterator[tuple[str, MemberDescriptorType]]:

@@ -13,6 +13,7 @@ import torch
 from agents.saving import mujoco_state
 from agents.saving.object_walks import MISSING, Form, Node, NotRestorableError, Putting, Taking
 
+SEEDS = ("entropy", "spawn_key", "pool_size", "n_children_spawned")
 BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
@@ -25,12 +26,14 @@ class _Stateful:
         read: returns the state as a value.
         write: gives an object a state.
         new: makes an object for a state.
+        fits_state: whether an object can be given a state.
     """
 
     kind: type
     read: Callable[[Any], Any]
     write: Callable[[Any, Any], Any]
     new: Callable[[Any], Any]
+    fits_state: Callable[[Any, Any], bool] = lambda one, state: True
 
     def fits(self, kind: type) -> bool:
         return issubclass(kind, self.kind)
@@ -40,7 +43,8 @@ class _Stateful:
 
     def put(self, walk: Putting, node: Node, existing: Any, place: str) -> Any:
         state = node["state"]
-        made = existing if walk.free(existing, node) else self.new(state)
+        usable = walk.free(existing, node) and self.fits_state(existing, state)
+        made = existing if usable else self.new(state)
         self.write(made, state)
         return made
 
@@ -83,9 +87,10 @@ class _Simulations:
 STATE_FORMS: dict[str, Form] = {
     "generator": _Stateful(
         np.random.Generator,
-        lambda one: one.bit_generator.state,
-        lambda one, state: setattr(one.bit_generator, "state", state),
-        lambda state: np.random.Generator(_bit_generator(state["bit_generator"])),
+        lambda one: _read_bits(one.bit_generator),
+        lambda one, state: _write_bits(one.bit_generator, state),
+        lambda state: np.random.Generator(_bit_generator(state["state"]["bit_generator"])),
+        lambda one, state: type(one.bit_generator).__name__ == state["state"]["bit_generator"],
     ),
     "old generator": _Stateful(
         np.random.RandomState,
@@ -95,9 +100,9 @@ STATE_FORMS: dict[str, Form] = {
     ),
     "bit generator": _Stateful(
         np.random.BitGenerator,
-        lambda one: one.state,
-        lambda one, state: setattr(one, "state", state),
-        lambda state: _bit_generator(state["bit_generator"]),
+        lambda one: _read_bits(one),
+        lambda one, state: _write_bits(one, state),
+        lambda state: _bit_generator(state["state"]["bit_generator"]),
     ),
     "python generator": _Stateful(
         random.Random,
@@ -116,6 +121,7 @@ STATE_FORMS: dict[str, Form] = {
         lambda one: one.detach().clone(),
         lambda one, state: one.detach().copy_(state),
         lambda state: torch.empty_like(state),
+        lambda one, state: (one.shape, one.dtype) == (state.shape, state.dtype),
     ),
     "model": _Models(),
     "simulation": _Simulations(),
@@ -132,3 +138,21 @@ def _bit_generator(name: str) -> np.random.BitGenerator:
         raise NotRestorableError(f"{name[:80]!r} is not one of {', '.join(BIT_GENERATORS)}")
     made: np.random.BitGenerator = getattr(np.random, name)()
     return made
+
+
+def _read_bits(generator: np.random.BitGenerator) -> dict[str, Any]:
+    """Return the state of a generator and of the seeds that it would spawn."""
+    seeds = getattr(generator, "seed_seq", None)
+    state: dict[str, Any] = {"state": generator.state, "seeds": None}
+    if isinstance(seeds, np.random.SeedSequence):
+        state["seeds"] = {name: getattr(seeds, name) for name in SEEDS}
+    return state
+
+
+def _write_bits(generator: np.random.BitGenerator, state: dict[str, Any]) -> None:
+    seeds = state["seeds"]
+    if seeds is None or not hasattr(generator, "seed_seq"):  # NumPy before 1.25 cannot spawn
+        generator.state = state["state"]
+        return
+    whole: Any = generator
+    whole.__setstate__((state["state"], np.random.SeedSequence(**seeds)))

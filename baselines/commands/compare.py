@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,7 +14,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from baselines.commands.comparison_plan import CompareOptions, Plan, plan
-from baselines.jobs.checkpoints import discard_checkpoints
+from baselines.jobs.checkpoints import (
+    checkpointed_config,
+    chosen_interval,
+    discard_checkpoints,
+)
 from baselines.jobs.folder_lock import FolderInUse, FolderUnusable, check_folder, locked
 from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.jobs.job import AnyOutcome, Job, job_folder
@@ -92,6 +97,7 @@ def _how(options: CompareOptions) -> Comparison:
 def run_comparison(planned: Plan, how: Comparison, console: Console) -> int:
     """Run the missing jobs of a plan, as `compare` does."""
     check_folder("--out", how.out)
+    chosen_interval()
     with locked(how.out, how.command):
         return _run_locked(planned, how, console)
 
@@ -103,6 +109,8 @@ def _run_locked(planned: Plan, how: Comparison, console: Console) -> int:
     for damaged in (outcome for outcome in before if outcome.is_damaged):
         told = f"{_name(damaged.job)}: {damaged.reason}"
         console.print(f"[yellow]runs again[/] {escape(told)}", soft_wrap=True)
+    for job in jobs:
+        _look_after_checkpoints(job, job_folder(how.out, job), job in missing, console)
     if not how.resume:
         for job in missing:
             discard_checkpoints(job_folder(how.out, job))
@@ -123,6 +131,17 @@ def _run_locked(planned: Plan, how: Comparison, console: Console) -> int:
     _print_failures(failed, console)
     console.print(f"report: {escape(str(how.out / 'report.html'))}", soft_wrap=True)
     return 1 if failed else 0
+
+
+def _look_after_checkpoints(job: Job, folder: Path, is_missing: bool, console: Console) -> None:
+    """Remove what a kill after the end left behind; tell of checkpoints that will be of no use."""
+    if not is_missing:
+        discard_checkpoints(folder)
+        return
+    found = checkpointed_config(folder)
+    if found is not None and found != json.loads(json.dumps(job.record.config)):
+        told = f"{_name(job)}: the checkpoints in {folder} are of other settings"
+        console.print(f"[yellow]starts anew[/] {escape(told)}", soft_wrap=True)
 
 
 def _outcome(job: Job, out: Path, unrecorded: Mapping[Path, str]) -> AnyOutcome:

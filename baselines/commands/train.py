@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from baselines.commands.console_log import logged_to
-from baselines.jobs.checkpoints import CheckpointRefusedError, discard_checkpoints
+from baselines.jobs.checkpoints import (
+    CheckpointRefusedError,
+    checkpointed_config,
+    chosen_interval,
+    discard_checkpoints,
+)
 from baselines.jobs.episodic_job import EVALUATION_EPISODES, LARGEST_SEED, EpisodicJob
 from baselines.jobs.folder_lock import check_folder, locked
 from baselines.jobs.interruption import Interrupted
@@ -78,11 +84,15 @@ def train(options: TrainOptions, console: Console) -> int:
     job = training_job(options)
     folder = options.out
     check_folder("--out", folder)
+    chosen_interval()
     if is_done(folder, job):
+        discard_checkpoints(folder)  # left by a kill after the result was written
         console.print(f"{escape(str(folder))} holds this run already; kept", soft_wrap=True)
         return _show(job, folder, console)
     with locked(folder, options.command()) as killed:
         _check_free(folder, job, console)
+        if options.resume:
+            _check_unfinished(folder, job)
         if killed is not None:
             told = f"the last run here was killed ({killed.told})"
             console.print(f"[yellow]note:[/] {escape(told)}", soft_wrap=True)
@@ -141,6 +151,18 @@ def training_job(options: TrainOptions) -> EpisodicJob:
     kind.check(env, options.agent, settings)
     effort = Effort(0, options.total_timesteps, options.eval_episodes)
     return kind.planned(env, options.agent, options.seed, settings, effort)
+
+
+def _check_unfinished(folder: Path, job: Job) -> None:
+    """Raise ValueError if the folder holds checkpoints of another run, which would be lost."""
+    found, wanted = checkpointed_config(folder), json.loads(json.dumps(job.record.config))
+    if found is not None and found != wanted:
+        differing = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+        raise ValueError(
+            f"{folder} holds checkpoints of another run, which differs in {', '.join(differing)}; "
+            "finish that one by its own command, pass another folder, or pass --no-resume, which "
+            "deletes them"
+        )
 
 
 def _check_free(folder: Path, job: Job, console: Console) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -12,36 +10,15 @@ from typing import Any, NamedTuple
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.running_training import Snapshot, snapshot, write_snapshot
-from baselines.jobs.checkpoints import Checkpoints
+from agents.running_training import AGENT, TRAINING, Snapshot, snapshot, write_snapshot
+from agents.saving.object_walks import NotRestorableError
+from baselines.jobs.checkpoints import INTERVAL, Checkpoints
 from baselines.jobs.interruption import Interruption
 
-INTERVAL = 60.0  # [s] between checkpoints, if they are cheap
-INTERVAL_VARIABLE = "SAFE_ENVS_CHECKPOINT_SECONDS"  # of the environment, with another interval
 SNAPSHOT_SHARE = 0.005  # of the time that snapshots in memory may take
 WRITING_SHARE = 0.01  # of the time that writing may take
 PROGRESS = "progress.csv"
-
-
-def chosen_interval() -> float | None:
-    """Return the seconds between checkpoints that the user wants, None for the usual ones.
-
-    Raises:
-        ValueError: if the variable is not a number of seconds.
-    """
-    given = os.environ.get(INTERVAL_VARIABLE)
-    if given is None:
-        return None
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = math.nan
-    if not 0.0 <= seconds < math.inf:
-        raise ValueError(
-            f"the environment variable {INTERVAL_VARIABLE} is {given!r}; set it to a number of "
-            f"seconds >= 0, or unset it for {INTERVAL:g}"
-        )
-    return seconds
+FILES = (AGENT, TRAINING, PROGRESS)  # of a checkpoint, beside its manifest
 
 
 class _Taken(NamedTuple):
@@ -61,6 +38,7 @@ class Checkpointing(BaseCallback):
         checkpoints: where they go.
         interruption: tells of signals.
         extra: returns further entries of the manifest.
+        give_up: is told why the environments cannot be kept any more, if that happens.
         progress: returns progress.csv so far.
         with_environments: False if the environments cannot be restored.
         seconds_before: that the training took in other processes.
@@ -72,6 +50,7 @@ class Checkpointing(BaseCallback):
         checkpoints: Checkpoints,
         interruption: Interruption,
         extra: Callable[[], dict[str, Any]],
+        give_up: Callable[[str], None],
         progress: Callable[[], bytes],
         with_environments: bool,
         seconds_before: float = 0.0,
@@ -79,7 +58,7 @@ class Checkpointing(BaseCallback):
     ) -> None:
         super().__init__()
         self._checkpoints, self._interruption = checkpoints, interruption
-        self._extra, self._progress = extra, progress
+        self._extra, self._progress, self._give_up = extra, progress, give_up
         self._with_environments = with_environments
         self._seconds_before = seconds_before
         self._interval = interval
@@ -126,7 +105,14 @@ class Checkpointing(BaseCallback):
             write_snapshot(folder, taken.snapshot)
             (folder / PROGRESS).write_bytes(taken.progress)
 
-        self._checkpoints.write(taken.timesteps, taken.extra, fill)
+        try:
+            self._checkpoints.write(taken.timesteps, taken.extra, fill)
+        except (TypeError, ValueError) as error:  # what the environments hold is no data
+            if not (self._with_environments and self._is_current):
+                raise
+            self._without_environments(str(error))
+            self.write()
+            return
         self._written_timesteps = taken.timesteps
         self._written_at = time.perf_counter()
         self._cost_of_writing = self._written_at - began
@@ -138,11 +124,23 @@ class Checkpointing(BaseCallback):
 
     def _take(self) -> None:
         began = time.perf_counter()
-        state = snapshot(self.model, self._with_environments)  # type: ignore[arg-type]
+        try:
+            state = snapshot(self.model, self._with_environments)  # type: ignore[arg-type]
+        except NotRestorableError as error:
+            if not self._with_environments:
+                raise
+            self._without_environments(str(error))
+            return
         self._last = _Taken(self.model.num_timesteps, state, self._progress(), self._extra())
         self._is_current = True
         self._taken_at = time.perf_counter()
         self._cost_of_snapshot = self._taken_at - began
+
+    def _without_environments(self, reason: str) -> None:
+        """Go on without the state of the environments, which has become too much for a file."""
+        self._with_environments = False
+        self._give_up(reason)
+        self._take()
 
     def _save_and_stop(self) -> None:
         try:

@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from baselines.atomic_files import write_json
-from baselines.jobs.run_folder import CHECKPOINTS
 
+CHECKPOINTS = "checkpoint"  # folder of a job that can be continued
+INTERVAL = 60.0  # [s] between checkpoints, if they are cheap
+INTERVAL_VARIABLE = "SAFE_ENVS_CHECKPOINT_SECONDS"  # of the environment, with another interval
 FORMAT = 1
 MANIFEST = "manifest.json"
 KEPT = 2
@@ -52,10 +55,17 @@ class Checkpoints:
         run: folder of the run.
         config: of its job, as JSON data.
         versions: of the packages that affect the numbers.
+        files: that each of them holds.
     """
 
-    def __init__(self, run: Path, config: Mapping[str, Any], versions: Mapping[str, str]) -> None:
-        self._folder = run / CHECKPOINTS
+    def __init__(
+        self,
+        run: Path,
+        config: Mapping[str, Any],
+        versions: Mapping[str, str],
+        files: Sequence[str] = (),
+    ) -> None:
+        self._folder, self._files = run / CHECKPOINTS, files
         self._identity = {"config": json.loads(json.dumps(config)), "versions": dict(versions)}
 
     def write(self, timesteps: int, extra: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
@@ -90,8 +100,8 @@ class Checkpoints:
         for old in self._found()[KEPT:]:
             _remove(old)
 
-    def newest(self, warn: Callable[[str], None]) -> Checkpoint | None:
-        """Return the newest checkpoint of this job that is complete and undamaged.
+    def usable(self, warn: Callable[[str], None]) -> Iterator[Checkpoint]:
+        """Yield the checkpoints of this job that are complete and undamaged, the newest first.
 
         Args:
             warn: is told of each damaged one that is passed over.
@@ -100,13 +110,12 @@ class Checkpoints:
             CheckpointRefusedError: if other versions wrote it.
         """
         for folder in self._found():
-            manifest, problem = _read(folder)
+            manifest, problem = _read(folder, self._files)
             if problem:
                 warn(f"the checkpoint {folder} is damaged ({problem}); the one before it is used")
             elif manifest["config"] == self._identity["config"]:
                 self._check_versions(folder, manifest["versions"])
-                return Checkpoint(folder, manifest)
-        return None
+                yield Checkpoint(folder, manifest)
 
     def remove(self) -> None:
         """Remove all checkpoints."""
@@ -114,9 +123,7 @@ class Checkpoints:
 
     def _found(self) -> list[Path]:
         """Return the folders of checkpoints, the newest first."""
-        if not self._folder.is_dir():
-            return []
-        return sorted(self._folder.glob(f"{PREFIX}*"), reverse=True)
+        return _folders(self._folder)
 
     def _check_versions(self, folder: Path, versions: Mapping[str, str]) -> None:
         now = self._identity["versions"]
@@ -133,12 +140,49 @@ class Checkpoints:
             )
 
 
+def chosen_interval() -> float | None:
+    """Return the seconds between checkpoints that the user wants, None for the usual ones.
+
+    Raises:
+        ValueError: if the variable is not a number of seconds.
+    """
+    given = os.environ.get(INTERVAL_VARIABLE, "").strip()
+    if not given:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError(
+            f"the environment variable {INTERVAL_VARIABLE} is {given!r}; set it to a number of "
+            f"seconds >= 0, or unset it for {INTERVAL:g}"
+        )
+    return seconds
+
+
+def checkpointed_config(run: Path) -> dict[str, Any] | None:
+    """Return the configuration of the job whose checkpoints a folder holds, None without any."""
+    for folder in _folders(run / CHECKPOINTS):
+        manifest, problem = _read(folder, ())
+        if not problem:
+            config: dict[str, Any] = manifest["config"]
+            return config
+    return None
+
+
 def discard_checkpoints(run: Path) -> None:
     """Remove the checkpoints of a run, so that it starts anew."""
     _remove(run / CHECKPOINTS)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], str]:
+def _folders(checkpoints: Path) -> list[Path]:
+    """Return the folders of checkpoints, the newest first."""
+    found = sorted(checkpoints.glob(f"{PREFIX}*"), reverse=True) if checkpoints.is_dir() else []
+    return [one for one in found if one.is_dir() and not one.is_symlink()]
+
+
+def _read(folder: Path, needed: Sequence[str]) -> tuple[dict[str, Any], str]:
     """Return the manifest of a checkpoint, and what is wrong with the checkpoint."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
@@ -146,13 +190,16 @@ def _read(folder: Path) -> tuple[dict[str, Any], str]:
             return {}, f"its format is {manifest['format']!r}, this version reads {FORMAT}"
         if not isinstance(manifest["timesteps"], int) or not isinstance(manifest["versions"], dict):
             return {}, "its manifest is not one"
+        missing = [name for name in needed if name not in manifest["files"]]
+        if missing:
+            return {}, f"its manifest does not name {', '.join(missing)}"
         for name, digest in manifest["files"].items():
             if _digest(folder / Path(name).name) != digest:
                 return {}, f"{name} is not what was written"
         return manifest, "" if isinstance(manifest["config"], dict) else "its manifest is not one"
     except OSError as error:
         return {}, f"{Path(str(error.filename)).name}: {error.strerror}"
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}, "its manifest cannot be read"
 
 
@@ -172,4 +219,9 @@ def _sync(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
+    if folder.is_symlink():  # to another disk, maybe
+        for one in _folders(folder):
+            _remove(one)
+        folder.unlink()
+        return
     shutil.rmtree(folder, ignore_errors=True)

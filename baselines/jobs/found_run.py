@@ -14,9 +14,9 @@ from pathlib import Path
 from time import time
 from typing import Any, Literal
 
+from baselines.jobs.checkpoints import CHECKPOINTS
 from baselines.jobs.job import Job
 from baselines.jobs.kinds import job_from
-from baselines.jobs.run_folder import CHECKPOINTS
 from baselines.measures.learning_curve import TIMESTEPS
 
 State = Literal["finished", "unfinished", "failed", "damaged"]

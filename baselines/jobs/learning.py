@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ from baselines.jobs.checkpoints import Checkpoint, Checkpoints
 from baselines.jobs.episodic_job import TrainedJob
 from baselines.jobs.interruption import Interruption
 from baselines.jobs.progress_file import ProgressFile, tensorboard_files
+from baselines.jobs.run_folder import start_anew
 from baselines.jobs.settings import make_agent, make_training_env
+from safe_envs.contract.argument_checks import is_number
 
 LOG = logging.getLogger(__name__)
+UNUSABLE = (ValueError, TypeError, LookupError, AttributeError, OSError)  # by a file of wrong data
 TENSORBOARD = "tensorboard"
 
 
@@ -50,8 +54,18 @@ class History:
 
     @classmethod
     def of(cls, manifest: dict[str, Any]) -> History:
-        """Return the history in the manifest of a checkpoint."""
-        return cls(**{one.name: manifest[one.name] for one in fields(cls)})
+        """Return the history in the manifest of a checkpoint; ValueError if it is not one."""
+        found: dict[str, Any] = {one.name: manifest.get(one.name) for one in fields(cls)}
+        numbers = (found["cpu_seconds"], found["wall_seconds"])
+        lists = {"warnings": str, "restarted_at": int}
+        if (
+            all(is_number(one) for one in numbers)
+            and isinstance(found["restorable"], bool)
+            and all(isinstance(found[name], list) for name in lists)
+            and all(isinstance(one, kind) for name, kind in lists.items() for one in found[name])
+        ):
+            return cls(**found)
+        raise ValueError(f"its manifest has {found}")
 
 
 def prepare_training(job: TrainedJob) -> PreparedRun:
@@ -71,7 +85,7 @@ def learn(
     run: PreparedRun,
     folder: Path,
     checkpoints: Checkpoints,
-    found: Checkpoint | None,
+    found: Sequence[Checkpoint],
     interruption: Interruption,
     caught: list[warnings.WarningMessage],
     callback: BaseCallback | None,
@@ -83,17 +97,13 @@ def learn(
         run: untrained.
         folder: of the run.
         checkpoints: where the state is written from time to time.
-        found: goes on from there.
+        found: of this job, the newest first; the first one that can be used is.
         interruption: tells of signals to stop.
         caught: warnings of this process; it grows.
         callback: of Stable-Baselines3.
         interval: seconds between checkpoints, None for the usual ones.
     """
-    if found is None:
-        before = History(restorable=_is_restorable(run))
-        run.model.set_logger(_logger(folder, 0))
-    else:
-        run, before = _continued(run, folder, found)
+    run, before, goes_on = _begun(run, folder, found)
     model = run.model
     cpu, wall = time.process_time(), time.perf_counter()
 
@@ -106,10 +116,15 @@ def learn(
             before.restorable,
         )
 
+    def give_up(reason: str) -> None:
+        before.restorable = False
+        _tell_unrestorable(run.job, reason)
+
     checkpointing = Checkpointing(
         checkpoints,
         interruption,
         extra=lambda: asdict(so_far()),
+        give_up=give_up,
         progress=(folder / PROGRESS).read_bytes,
         with_environments=before.restorable,
         seconds_before=before.wall_seconds,
@@ -122,7 +137,7 @@ def learn(
     try:
         if left > 0:
             with interruption.deferred():
-                model.learn(left, CallbackList(callbacks), reset_num_timesteps=found is None)
+                model.learn(left, CallbackList(callbacks), reset_num_timesteps=not goes_on)
     finally:
         model.logger.close()
     return run, so_far()
@@ -134,6 +149,25 @@ def merged(before: list[str], caught: list[warnings.WarningMessage]) -> list[str
     return list(dict.fromkeys([*before, *now]))
 
 
+def _begun(
+    run: PreparedRun, folder: Path, found: Sequence[Checkpoint]
+) -> tuple[PreparedRun, History, bool]:
+    """Return the agent where it goes on, or as new, and whether it goes on."""
+    for checkpoint in found:
+        try:
+            return *_continued(run, folder, checkpoint), True
+        except UNUSABLE as error:
+            LOG.warning("the checkpoint %s cannot be used: %s", checkpoint.folder, error)
+            if "_logger" in vars(run.model):
+                run.model.logger.close()
+            run.venv.close()
+            run = prepare_training(run.job)
+    start_anew(folder, run.job)
+    before = History(restorable=_is_restorable(run))
+    run.model.set_logger(_logger(folder, 0))
+    return run, before, False
+
+
 def _is_restorable(run: PreparedRun) -> bool:
     """Return whether the environments can be restored; the log says if not, and why."""
     job = run.job
@@ -141,13 +175,17 @@ def _is_restorable(run: PreparedRun) -> bool:
         lambda: make_training_env(job.env, job.hyperparameters["n_envs"]), job.seed
     )
     if reason:
-        LOG.warning(
-            "%s cannot be restored in the middle of an episode: %s. If this training is "
-            "interrupted, it goes on with new episodes, and result.json says so (restarted_at).",
-            job.env,
-            reason,
-        )
+        _tell_unrestorable(job, reason)
     return not reason
+
+
+def _tell_unrestorable(job: TrainedJob, reason: str) -> None:
+    LOG.warning(
+        "%s cannot be restored in the middle of an episode: %s. If this training is interrupted, "
+        "it goes on with new episodes, and result.json says so (restarted_at).",
+        job.env,
+        reason,
+    )
 
 
 def _continued(run: PreparedRun, folder: Path, found: Checkpoint) -> tuple[PreparedRun, History]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from baselines.atomic_files import write_atomically, write_json
+from baselines.jobs.checkpoints import CHECKPOINTS, checkpointed_config
 from baselines.jobs.folder_lock import FolderInUse, FolderUnusable, locked, read_holder
 from baselines.jobs.job import AJob, AResult, Job, JobRefused, Outcome
 from baselines.jobs.processes import fault_told
@@ -32,7 +33,6 @@ from baselines.jobs.stored_result import (
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
 
-CHECKPOINTS = "checkpoint"  # folder of a job that can be continued
 PROVENANCE = ("command", "versions")  # in config.json, but they do not affect the result
 
 
@@ -144,7 +144,7 @@ def open_run(folder: Path, job: Job, provenance: Mapping[str, Any] | None = None
     folder.mkdir(parents=True, exist_ok=True)
     record = job.record
     _delete(folder, (RESULT, DIGESTS, "error.txt"))
-    if not (folder / CHECKPOINTS).is_dir() or read_config(folder) != _as_json(record.config):
+    if checkpointed_config(folder) != _as_json(record.config):
         start_anew(folder, job)
     if (folder / "config.json").is_dir():
         _delete(folder, ("config.json",))

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 from agents import ConstrainedAgent
 from agents.evaluation import MOST_COPIES
 from agents.training_env import Contract
-from baselines.jobs.checkpointing import chosen_interval
-from baselines.jobs.checkpoints import Checkpoints
+from baselines.jobs.checkpointing import FILES
+from baselines.jobs.checkpoints import Checkpoints, chosen_interval
 from baselines.jobs.episodic_job import (
     EpisodicResult,
     Evaluation,
@@ -26,7 +26,7 @@ from baselines.jobs.episodic_job import (
 from baselines.jobs.interruption import watched_signals
 from baselines.jobs.job import Player
 from baselines.jobs.learning import History, PreparedRun, learn, merged, prepare_training
-from baselines.jobs.run_folder import open_run, start_anew, versions
+from baselines.jobs.run_folder import open_run, versions
 from baselines.jobs.settings import make_training_env
 from baselines.jobs.stored_result import write_result
 from baselines.measures.episode_sampling import evaluate_policy
@@ -60,11 +60,9 @@ def finish_training(
         OSError: if a file cannot be written; earlier checkpoints stay.
     """
     interval, installed = chosen_interval(), versions(PACKAGES)
-    checkpoints = Checkpoints(folder, run.job.record.config, installed)
-    found = checkpoints.newest(LOG.warning)
+    checkpoints = Checkpoints(folder, run.job.record.config, installed, FILES)
+    found = list(checkpoints.usable(LOG.warning))
     open_run(folder, run.job, {"command": command, "versions": installed})
-    if found is None:
-        start_anew(folder, run.job)
     with (
         watched_signals() as interruption,
         threadpool_limits(1),

@@ -4,7 +4,9 @@ What has to hold follows from Python: equal values, one object where there was o
 numbers from generators as the original's next ones.
 """
 
+import ctypes
 import enum
+import itertools
 import json
 import pickle
 import random
@@ -213,6 +215,73 @@ def test_generators_draw_the_same_numbers_next(kind, exists):
     assert draw(found) == draw(generator)
 
 
+@pytest.mark.parametrize("kind", ["PCG64", "MT19937"])
+def test_generators_spawn_the_same_children_next(kind):
+    generator, other = GENERATORS[kind](1), GENERATORS[kind](2)
+    generator.spawn(2)
+    found = moved(thing(rng=generator), thing(rng=other)).rng
+    assert draw(found.spawn(1)[0]) == draw(generator.spawn(1)[0])
+
+
+def test_a_queue_of_another_length_is_made_anew():
+    queue = deque([0, 0], maxlen=2)
+    found = moved(thing(queue=deque([1, 2, 3], maxlen=3)), thing(queue=queue)).queue
+    assert (list(found), found.maxlen) == ([1, 2, 3], 3)
+
+
+def test_a_tensor_of_another_shape_is_made_anew():
+    found = moved(thing(state=torch.tensor([3.0])), thing(state=torch.zeros(3)))
+    assert found.state.tolist() == [3.0]
+
+
+def test_parts_of_arrays_stay_parts_of_them():
+    """Also where the array has another length than that of the new object."""
+
+    def parts(length):
+        whole = np.arange(float(length))
+        return thing(head=whole[:2], whole=whole, every=whole[1::2], turned=whole[::-1])
+
+    for length in (3, 5):
+        found = moved(parts(5), parts(length))
+        assert found.every.tolist() == [1.0, 3.0]
+        assert found.turned.tolist() == [4.0, 3.0, 2.0, 1.0, 0.0]
+        found.whole[0] = 7.0
+        assert found.head[0] == found.turned[-1] == 7.0
+
+
+def counting():
+    count = 0
+
+    def count_on():
+        nonlocal count
+        count += 1
+        return count
+
+    return count_on
+
+
+def test_variables_that_a_function_of_ones_own_holds():
+    original = thing(next=counting())
+    original.next()
+    original.next()
+    assert moved(original, thing(next=counting())).next() == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: iter([1, 2]), "an iterator"),
+        (lambda: itertools.count(), "an iterator"),
+        (lambda: (i for i in range(3)), "an iterator"),
+        (lambda: (ctypes.c_int * 2)(), "memory of a C library"),
+        (lambda: np.ma.masked_array([1.0], [True]), "MaskedArray"),
+    ],
+)
+def test_state_that_cannot_be_read_is_refused(make, told):
+    with pytest.raises(NotRestorableError, match=f"it.one is .*{told}, whose state cannot be read"):
+        moved(thing(one=make()), thing(one=make()))
+
+
 def test_a_tensor_is_changed_in_place():
     layer = torch.nn.Linear(2, 2)
     weight = layer.weight
@@ -232,7 +301,11 @@ def test_functions_and_locks_stay_those_of_the_new_object():
 @pytest.mark.parametrize(
     ("original", "other", "told"),
     [
-        (thing(f=draw), thing(f=moved), "it.f was .*draw, which is not data, and is .*moved"),
+        (
+            thing(f=draw),
+            thing(f=moved),
+            "it.f was .*draw, line .*, which is not data, .*moved",
+        ),
         (thing(lock=threading.Lock()), thing(), "it.lock was _thread.lock, .* is nothing"),
         (thing(one=Slotted()), thing(one=None), "it.one was a .*Slotted, and the new one holds no"),
     ],
