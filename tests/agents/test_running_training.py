@@ -161,6 +161,24 @@ class Iterating(gym.Env):
         return next(self.noise), 0.0, False, False, {"cost": 0.0}
 
 
+RESETS = []
+
+
+class CountingResets(gym.Env):
+    """Keeps what it depends on in a variable of its module."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        RESETS.append(1)
+        return np.array([len(RESETS)], np.float32), {"cost": 0.0}
+
+    def step(self, action):
+        return np.array([len(RESETS)], np.float32), 0.0, False, False, {"cost": 0.0}
+
+
 class Pendulum(gym.Env):
     """One whose state is in a list of objects that every step makes anew."""
 
@@ -190,7 +208,8 @@ class Pendulum(gym.Env):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: DummyVecEnv([Iterating]), "does not continue as the original"),
+        (lambda: DummyVecEnv([Iterating]), "noise is an iterator, whose state cannot be read"),
+        (lambda: DummyVecEnv([CountingResets]), "does not continue as the original"),
         (lambda: DummyVecEnv([Pendulum]), ""),
         (lambda: make_vec_env("Safe/CliffWorld-v0", 3), ""),
         (lambda: make_vec_env("CartPole-v1", 2), ""),
