@@ -281,12 +281,16 @@ def test_an_agent_that_cannot_be_saved_is_refused_before_training(in_folder, tmp
         "class Unsaved(Constant):\n    def save(self, path):\n        pass\n\n\n"
         "class Other(Constant):\n    @classmethod\n    def load(cls, path):\n"
         "        return cls(None, None, action=0)\n\n\n"
-        "class Single(Constant):\n    def predict(self, observation):\n        return 1\n"
+        "class Single(Constant):\n    def predict(self, observation):\n        return 1\n\n\n"
+        "class Restless(Constant):\n    asked = 0\n\n"
+        "    def predict(self, observation, **rest):\n        self.asked += 1\n"
+        "        return [self.asked % 2] * len(observation), None\n"
     )
     for name, message in (
         ("Unsaved", "Unsaved.save('model.zip') wrote nothing; it has to write the file"),
         ("Other", "Other.load(path) acts differently from the agent that was saved"),
         ("Single", "Single.predict failed: TypeError"),
+        ("Restless", "Restless.predict(..., deterministic=True) answers the same observations"),
     ):
         out = tmp_path / name
         words = f"train --env own_step:make_step --agent own_forgetful:{name} --total-timesteps 4"
