@@ -24,7 +24,7 @@ from baselines.jobs.episodic_job import (
     settings_in,
 )
 from baselines.jobs.first_step import check_first_step
-from baselines.jobs.job import Effort, JobRefused, Player, RunRecord, SectionName
+from baselines.jobs.job import Category, Effort, JobRefused, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.jobs.stored_result import write_result
 from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
@@ -54,6 +54,7 @@ class PolicyFileJob:
     path: Path | None = None  # of the file; a finished run has its own copy
 
     section: ClassVar[SectionName] = "episodes"
+    category: ClassVar[Category] = "finished policy"
     total_timesteps: ClassVar[int] = 0
 
     @classmethod

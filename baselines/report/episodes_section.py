@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
-from baselines.jobs.job import job_folder
+from baselines.jobs.job import Category, job_folder
 from baselines.measures.episode_statistics import EpisodeStatistics, PolicyValues, shared_claims
 from baselines.measures.learning_curve import FinalPolicy, LearningCurve, read_learning_curve
 from baselines.names.environments import EnvironmentName
@@ -31,8 +31,14 @@ from baselines.report.episodes_summary import (
     summarize_episodic,
 )
 from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto, named_sum
+from baselines.report.style import AgentStyle, styles_of
 from safe_envs.tabular.model import TabularCMDP
 
+CATEGORIES: dict[Category, str] = {
+    "deep agent": "deep agents",
+    "controller": "controllers",
+    "finished policy": "finished policies",
+}
 LONGEST_NAME = 10  # letters of an agent on one line of a table of 80 columns
 CSV_COLUMNS = (
     "env",
@@ -65,7 +71,7 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class EpisodesSection:
-    """Plots and summaries of the deep agents and controllers on one environment."""
+    """Plots and summaries of deep agents, controllers and finished policies on one environment."""
 
     name: str
     rows: Sequence[EpisodesSummary]
@@ -84,10 +90,10 @@ class EpisodesSection:
     @property
     def heading(self) -> str:
         """What kinds of agents there are."""
-        trained = {outcome.job.total_timesteps > 0 for outcome in self.outcomes}
-        if len(trained) == 2:
-            return "Deep agents and controllers"
-        return "Deep agents" if True in trained else "Controllers"
+        found = {outcome.job.category for outcome in self.outcomes}
+        shown = [words for category, words in CATEGORIES.items() if category in found]
+        *first, last = shown
+        return (", ".join(first) + " and " + last if first else last).capitalize()
 
     @property
     def has_exact(self) -> bool:
@@ -110,7 +116,11 @@ class EpisodesSection:
 
 
 def episodes_section(
-    out: Path, env: EnvironmentName, cmdp: TabularCMDP | None, outcomes: Sequence[EpisodicOutcome]
+    out: Path,
+    env: EnvironmentName,
+    cmdp: TabularCMDP | None,
+    outcomes: Sequence[EpisodicOutcome],
+    everywhere: Sequence[EpisodicOutcome],
 ) -> EpisodesSection | None:
     """Draw the plots and return the section; None without outcomes.
 
@@ -118,13 +128,15 @@ def episodes_section(
         out: folder of the comparison.
         env: the environment.
         cmdp: its tabular model, not used here.
-        outcomes: of the deep agents and controllers on it, failed ones included.
+        outcomes: of the agents on it that play episodes, failed ones included.
+        everywhere: those on all environments, on which agents look the same.
     """
     if not outcomes:
         return None
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
     first = results[0] if results else None
     stem = out / "plots" / env.slug
+    styles = _styles(everywhere)
     notes: list[str] = []
     return EpisodesSection(
         name=str(env),
@@ -135,8 +147,8 @@ def episodes_section(
         reward_discount=first.reward_discount if first else 1.0,
         cost_discounts=first.cost_discounts if first else [],
         episodes=outcomes[0].job.evaluation_episodes,
-        curves=_draw_curves(out, env, outcomes, stem, notes),
-        pareto=_draw_pareto(env, results, stem),
+        curves=_draw_curves(out, env, outcomes, stem, notes, styles),
+        pareto=_draw_pareto(env, results, stem, styles),
         notes=notes,
     )
 
@@ -236,12 +248,19 @@ def final_policy(result: EpisodicResult) -> FinalPolicy:
     )
 
 
+def _styles(outcomes: Sequence[EpisodicOutcome]) -> dict[str, AgentStyle]:
+    """Return the styles of agents, of those that train first, as the command plot has them."""
+    trains = {outcome.job.agent: outcome.job.total_timesteps > 0 for outcome in outcomes}
+    return styles_of(sorted(trains, key=lambda agent: (not trains[agent], agent)))
+
+
 def _draw_curves(
     out: Path,
     env: EnvironmentName,
     outcomes: Sequence[EpisodicOutcome],
     stem: Path,
     notes: list[str],
+    styles: Mapping[str, AgentStyle],
 ) -> Path | None:
     curves: list[LearningCurve] = []
     trained = [o for o in outcomes if o.job.total_timesteps > 0]
@@ -256,14 +275,19 @@ def _draw_curves(
     path = stem.with_name(f"{stem.name}_curves")
     names, limits = results[0][1].constraint_names, results[0][1].limits
     try:
-        draw_learning_curves(f"{env}: training", curves, limits, path, names)
+        draw_learning_curves(f"{env}: training", curves, limits, path, names, styles)
     except ValueError as error:
         notes.append(f"no learning curves: {error}")
         return None
     return path.with_name(f"{path.name}.svg")
 
 
-def _draw_pareto(env: EnvironmentName, results: Sequence[EpisodicResult], stem: Path) -> list[Path]:
+def _draw_pareto(
+    env: EnvironmentName,
+    results: Sequence[EpisodicResult],
+    stem: Path,
+    styles: Mapping[str, AgentStyle],
+) -> list[Path]:
     """Draw return against cost of the final stochastic policies, one plot per constraint.
 
     Both are exact if all policies have exact values.
@@ -283,7 +307,8 @@ def _draw_pareto(env: EnvironmentName, results: Sequence[EpisodicResult], stem: 
         label = f"{kind}episode cost" + (f": {name}" if several else "")
         label = named_sum(label, first.cost_discounts[i])
         shown = {agent: np.array(seeds) for agent, seeds in points.items()}
-        draw_pareto(f"{env}: final policies", shown, first.limits[i], path, label, gain)
+        title = f"{env}: final policies"
+        draw_pareto(title, shown, first.limits[i], path, label, gain, styles)
         paths.append(path.with_name(f"{path.name}.svg"))
     return paths
 

@@ -23,7 +23,8 @@ class SectionKind(NamedTuple):
     csv_file: str
     csv_text: Callable[[Sequence[AnyOutcome]], str]
     section: Callable[
-        [Path, EnvironmentName, TabularCMDP | None, Sequence[AnyOutcome]], Section | None
+        [Path, EnvironmentName, TabularCMDP | None, Sequence[AnyOutcome], Sequence[AnyOutcome]],
+        Section | None,
     ]
 
 
@@ -58,7 +59,7 @@ def write_outputs(
         sections = []
         for name, kind in SECTIONS.items():
             own = [outcome for outcome in groups[name] if outcome.job.env == env]
-            section = kind.section(out, env, cmdp, own)
+            section = kind.section(out, env, cmdp, own, groups[name])
             if section is not None:
                 sections.append(section)
                 for table in section.tables():

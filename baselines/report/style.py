@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from matplotlib.axis import XAxis, YAxis
@@ -47,14 +48,38 @@ AGENT_STYLES = {
     "PPOPID": AgentStyle("#D55E00", _DASHED, "s"),
     "SCPO": AgentStyle("#009E73", _DASHED, "s"),
 }
-OTHER_AGENT = AgentStyle("#000000", (0, (1.0, 1.0)), "D")
+# All other agents: no color of theirs is one of the above, and none of their markers and dashes.
+_OTHER_COLORS = ("#000000", "#7B3294", "#8C510A", "#6B8E23", "#C51B7D")
+_OTHER_DASHES = (
+    (0, (1.0, 1.0)),
+    (0, (6.0, 1.5, 1.0, 1.5)),
+    (0, (8.0, 2.0)),
+    (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)),
+)
+_OTHER_MARKERS = ("D", "^", "v", "P", "*", "<", ">")
 
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
-def style_of(agent: str) -> AgentStyle:
-    """Return the style of an agent, a neutral one for a name that has none."""
-    return AGENT_STYLES.get(agent, OTHER_AGENT)
+def other_styles() -> Iterator[AgentStyle]:
+    """Return styles that no named agent has; the first 140 differ from each other."""
+    for i in count():
+        color = _OTHER_COLORS[i % len(_OTHER_COLORS)]
+        dashes = _OTHER_DASHES[i // len(_OTHER_COLORS) % len(_OTHER_DASHES)]
+        yield AgentStyle(color, dashes, _OTHER_MARKERS[i % len(_OTHER_MARKERS)])
+
+
+def styles_of(agents: Iterable[str]) -> dict[str, AgentStyle]:
+    """Return a style of its own for every agent.
+
+    Named agents have theirs in every figure. All others get theirs in order, so that figures agree
+    if they are given the same agents in the same order.
+    """
+    others = other_styles()
+    return {
+        agent: AGENT_STYLES[agent] if agent in AGENT_STYLES else next(others)
+        for agent in dict.fromkeys(agents)
+    }
 
 
 def scale_costs(axis: XAxis | YAxis, limit: float, highest: float) -> bool:

@@ -20,11 +20,13 @@ from baselines.__main__ import main
 from baselines.commands.comparison_plan import CompareOptions, plan
 from baselines.commands.evaluate import evaluated_again
 from baselines.commands.train import TrainOptions, train
+from baselines.jobs.found_run import find_run
 from baselines.jobs.job import job_folder
 from baselines.jobs.run_folder import is_done
 from baselines.jobs.settings import make_training_env
 from baselines.jobs.training_record import RecordedEnv, TrainingRecord
 from baselines.names.environments import parse_environment_name
+from baselines.report.run_curves import read_run_curve
 from leaderboard.submissions.from_runs import submission_of
 from tests.baselines.own_folder import write_own_folder
 
@@ -181,6 +183,8 @@ def test_a_plain_agent_trains_as_without_the_runner(in_folder, tmp_path):
     assert drawn["agent"] == "policy.onnx"
     assert drawn["deterministic"]["mean_return"] == found["deterministic"]["mean_return"]
     assert abs(drawn["stochastic"]["mean_return"] - expected) < 4 * error * np.sqrt(40 / 400)
+    with pytest.raises(ValueError, match=r"policy.onnx is a finished policy \(ONNX\), not trained"):
+        read_run_curve(find_run(tmp_path / "file"))
     with pytest.raises(ValueError, match="ONNX Runtime runs the graph .* pass --import-agent"):
         evaluated_again(tmp_path / "file", 3, 7, import_env=True)
     with pytest.raises(ValueError, match="'own_step:Own/Step-v0' has no board; the boards are"):
