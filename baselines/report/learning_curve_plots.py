@@ -23,6 +23,7 @@ from baselines.report.style import (
     AgentStyle,
     place_labels,
     scale_costs,
+    shorten_numbers,
     styles_of,
 )
 
@@ -32,9 +33,9 @@ FINAL_LEGEND = (
 )
 PARETO_LEGEND = "large: mean over the seeds; small: single seeds"
 PANEL_SIZE = (3.75, 3.35)  # [inch], with the gap beside it
-PANEL_GAP = 1.33  # [inch], with NAME_ROOM for a name; longer ones widen it
-LEFT_MARGIN, RIGHT_MARGIN = 0.6, 0.85  # [inch]
-NAME_ROOM = 0.7  # [inch]
+PANEL_GAP = 1.43  # [inch], with NAME_ROOM for a name; longer ones widen it
+LEFT_MARGIN, RIGHT_MARGIN = 0.7, 0.85  # [inch]
+NAME_ROOM = 0.6  # [inch]
 LABEL_DISTANCE = 0.062  # between two names, as a fraction of a panel's height
 
 
@@ -168,6 +169,8 @@ def draw_pareto(
         axes.set(xlabel=cost_name, ylabel=return_name)
         axes.margins(0.09)
         _draw_feasible_side(axes, limit, max(float(seeds[:, 0].max()) for seeds in points.values()))
+        for axis in (axes.xaxis, axes.yaxis):
+            shorten_numbers(axis)
         _label_means(figure, axes, points, shown)
         save_png_and_svg(figure, stem)
     return figure
@@ -321,6 +324,7 @@ def draw_panel(
         (name,) = limit_names([limit])
         ends[name], colors[name] = limit, LIMIT_COLOR
     axes.set_ylim(axes.get_ylim())  # final before the labels are placed
+    shorten_numbers(axes.yaxis)
     label_ends(axes, ends, colors, LABEL_DISTANCE)
 
 

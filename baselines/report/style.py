@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.scale import SymmetricalLogScale
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator, ScalarFormatter
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ LIMIT_COLOR = "#B00020"
 LIMIT_DASHES = (0, (5.0, 3.0))
 LOG_ABOVE = 6.0  # if costs exceed this multiple of the limit, the scale above it is logarithmic
 
+LONG_ABOVE = 1e4  # numbers of an axis get k, M, ... above it
+
 _DASHED = (0, (4.0, 1.5))
 
 # Okabe and Ito's colors without yellow, distinguishable with every common color-vision deficiency.
@@ -51,9 +53,9 @@ AGENT_STYLES = {
 # All other agents: no color of theirs is one of the above, and none of their markers and dashes.
 _OTHER_COLORS = ("#000000", "#7B3294", "#8C510A", "#6B8E23", "#C51B7D")
 _OTHER_DASHES = (
-    (0, (1.0, 1.0)),
     (0, (6.0, 1.5, 1.0, 1.5)),
-    (0, (8.0, 2.0)),
+    (0, (2.2, 1.2)),
+    (0, (9.0, 2.0)),
     (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)),
 )
 _OTHER_MARKERS = ("D", "^", "v", "P", "*", "<", ">")
@@ -65,7 +67,7 @@ def other_styles() -> Iterator[AgentStyle]:
     """Return styles that no named agent has; the first 140 differ from each other."""
     for i in count():
         color = _OTHER_COLORS[i % len(_OTHER_COLORS)]
-        dashes = _OTHER_DASHES[i // len(_OTHER_COLORS) % len(_OTHER_DASHES)]
+        dashes = _OTHER_DASHES[i % len(_OTHER_DASHES)]
         yield AgentStyle(color, dashes, _OTHER_MARKERS[i % len(_OTHER_MARKERS)])
 
 
@@ -97,6 +99,12 @@ def scale_costs(axis: XAxis | YAxis, limit: float, highest: float) -> bool:
     end = 1.25 * highest if is_logarithmic else 1.06 * max(highest, 1.1 * limit)
     axis.axes.set(**{f"{axis.axis_name}lim": (0.0, end if end > 0.0 else 1.0)})
     return is_logarithmic
+
+
+def shorten_numbers(axis: XAxis | YAxis) -> None:
+    """Write the numbers of a linear axis with k, M, ... if they would not fit beside it."""
+    if axis.get_scale() == "linear" and np.abs(axis.get_view_interval()).max() >= LONG_ABOVE:
+        axis.set_major_formatter(EngFormatter(sep=""))
 
 
 def cost_ticks(limit: float, highest: float) -> list[float]:

@@ -255,6 +255,18 @@ def test_pareto_refuses_other_shapes(tmp_path):
         draw_pareto("t", {"CPO": np.array([[1.0, np.nan]])}, 1.0, tmp_path / "x")
 
 
+@pytest.mark.parametrize("size", [-1.7e5, 9e7])
+def test_large_numbers_fit_beside_the_axis(tmp_path, size):
+    curves = [straight("CPO", 0, size), straight("PPO", 0, 0.8 * size)]
+    panels = draw_learning_curves("t", curves, [25.0], tmp_path / "large")
+    points = {"CPO": np.array([[20.0, size], [30.0, 0.7 * size]])}
+    for figure in (panels, draw_pareto("t", points, 25.0, tmp_path / "pareto")):
+        FigureCanvasAgg(figure).draw()
+        axes = figure.axes[0]
+        shown = [*axes.get_yticklabels(), axes.yaxis.label]
+        assert min(text.get_window_extent().x0 for text in shown if text.get_text()) > 0.0
+
+
 def test_labels_take_the_nearest_free_place():
     anchors = np.array([[50.0, 50.0], [50.0, 50.0]])
     sizes = np.full((2, 2), 10.0)
