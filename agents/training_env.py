@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import safe_envs  # noqa: F401  registers the ids
 from agents.gymnasium_vec_env import GymnasiumVecEnv, rows_awaiting_reset
+from agents.make_vec_env_arguments import check_arguments
 from agents.shared_contract import check_all_declare, shared_constraints, shared_discount
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
@@ -38,24 +39,6 @@ TRANSPARENT = (
     "stable_baselines3.common.monitor:Monitor",
     "agents.training_env:OwnObservations",
 )  # wrappers, as in specifications
-# Arguments of Stable-Baselines3's make_vec_env that have no place here, and what to do instead.
-AS_FUNCTIONS = (
-    "pass the agent SubprocVecEnv([make] * n) or DummyVecEnv([make] * n) itself, where make is a "
-    "function that returns one environment"
-)
-WRAPPED = "pass a function that returns the wrapped environment as env_id"
-MONITORED = "every environment has a Monitor; for its files, " + WRAPPED
-ELSEWHERE = {
-    "vec_env_cls": AS_FUNCTIONS,
-    "vec_env_kwargs": AS_FUNCTIONS,
-    "wrapper_class": WRAPPED,
-    "wrapper_kwargs": WRAPPED,
-    "monitor_dir": MONITORED,
-    "monitor_kwargs": MONITORED,
-    "env_kwargs": "pass its entries as arguments of their own",
-    "seed": "pass it to the agent",
-    "start_index": "pass seed to the agent",
-}
 SIX_VALUES = "too many values to unpack (expected 5"  # Python's words
 AnyEnv = str | gym.Env | gym.vector.VectorEnv | VecEnv
 
@@ -85,9 +68,7 @@ def make_vec_env(env_id: str | Callable[..., gym.Env], n_envs: int = 1, **kwargs
         ValueError: if n_envs < 1.
         gymnasium.error.Error: if Gymnasium cannot make it.
     """
-    foreign = [name for name in kwargs if name in ELSEWHERE]
-    if foreign and (isinstance(env_id, str) or callable(env_id)):
-        _check_taken(env_id, foreign)
+    check_arguments(env_id, kwargs)
     return _made(env_id, n_envs, (), kwargs)
 
 
@@ -119,34 +100,6 @@ def _made(
         return Monitor(OwnObservations(env))
 
     return DummyVecEnv([one] * n_envs)
-
-
-def _check_taken(env_id: str | Callable[..., gym.Env], names: Sequence[str]) -> None:
-    """Raise TypeError if the environment does not take one of these arguments by name."""
-    taken: set[str] = set()
-    for creator in [env_id] if callable(env_id) else _creators(env_id):
-        chain = creator.__mro__ if isinstance(creator, type) else (creator,)
-        for one in chain:
-            found = inspect.signature(one).parameters.values()
-            taken |= {parameter.name for parameter in found}
-            if chain == (one,) and any(each.kind is each.VAR_KEYWORD for each in found):
-                return  # a function that takes anything
-    for name in names:
-        if name not in taken:
-            raise TypeError(
-                f"{name} is an argument of Stable-Baselines3's make_vec_env; here it would be one "
-                f"of the environment, which has none of that name: {ELSEWHERE[name]}"
-            )
-
-
-def _creators(env_id: str) -> list[Any]:
-    """Return what makes the single and the vector form of an id."""
-    module, _, name = env_id.rpartition(":")
-    if module:
-        import_module(module)
-    spec = gym.spec(name)
-    points = [point for point in (spec.entry_point, spec.vector_entry_point) if point is not None]
-    return [load_env_creator(point) if isinstance(point, str) else point for point in points]
 
 
 class OwnObservations(gym.Wrapper[Any, Any, Any, Any]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
 from baselines.jobs.job import Category, job_folder
-from baselines.measures.episode_statistics import EpisodeStatistics, PolicyValues, shared_claims
+from baselines.measures.episode_statistics import PolicyValues, shared_claims
 from baselines.measures.learning_curve import FinalPolicy, LearningCurve, read_learning_curve
 from baselines.names.environments import EnvironmentName
 from baselines.report.episodes_summary import (
@@ -30,7 +29,8 @@ from baselines.report.episodes_summary import (
     episodes_of,
     summarize_episodic,
 )
-from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto, named_sum
+from baselines.report.learning_curve_plots import draw_learning_curves, named_sum
+from baselines.report.pareto_plot import draw_pareto
 from baselines.report.style import AgentStyle, styles_of
 from safe_envs.tabular.model import TabularCMDP
 
@@ -40,33 +40,6 @@ CATEGORIES: dict[Category, str] = {
     "finished policy": "finished policies",
 }
 LONGEST_NAME = 10  # letters of an agent on one line of a table of 80 columns
-CSV_COLUMNS = (
-    "env",
-    "agent",
-    "seed",
-    "status",
-    "mode",
-    "episodes",
-    "limits",
-    "mean_return",
-    "mean_costs",
-    "mean_violations",
-    "mean_violation",
-    "mean_feasible",
-    "mean_plain_return",
-    "mean_plain_costs",
-    "mean_length",
-    "exact_value",
-    "exact_costs",
-    "exact_violations",
-    "exact_violation",
-    "exact_feasible",
-    "timesteps",
-    "cpu_seconds",
-    "steps_per_cpu_second",
-    "warnings",
-    "error",
-)
 
 
 @dataclass(frozen=True)
@@ -187,16 +160,6 @@ def sums_in_words(reward_discount: float, cost_discounts: Sequence[float]) -> st
         return "undiscounted sums over an episode"
     costs = ", ".join(f"{discount:g}" for discount in dict.fromkeys(cost_discounts))
     return f"sums with discounts: return {reward_discount:g}, cost {costs}"
-
-
-def episodes_csv(outcomes: Sequence[EpisodicOutcome]) -> str:
-    """Return two CSV rows per finished run, one per mode, and one per failed run."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, CSV_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for outcome in outcomes:
-        writer.writerows(_csv_rows(outcome))
-    return buffer.getvalue()
 
 
 def run_curve(folder: Path, result: EpisodicResult) -> LearningCurve:
@@ -368,53 +331,3 @@ def _seed_cells(row: EpisodesSummary, seeds: SeedSummary) -> list[str]:
 
 def _colored(violation: float) -> str:
     return f"[{'red' if violation > 0 else 'green'}]{violation:+.3g}[/]"
-
-
-def _csv_rows(outcome: EpisodicOutcome) -> list[dict[str, object]]:
-    job, result = outcome.job, outcome.result
-    row: dict[str, object] = {"env": str(job.env), "agent": job.agent, "seed": job.seed}
-    if result is None:
-        return [{**row, "status": "failed", "error": outcome.reason}]
-    row |= {
-        "status": "done",
-        "limits": _joined(result.limits),
-        "timesteps": result.timesteps,
-        "cpu_seconds": result.cpu_seconds,
-        "steps_per_cpu_second": result.steps_per_cpu_second,
-        "warnings": len(result.warnings),
-    }
-    return [{**row, **_measured(result, mode)} for mode in MODES]
-
-
-def _measured(result: EpisodicResult, mode: Mode) -> dict[str, object]:
-    episodes = episodes_of(result, mode)
-    return {
-        "mode": mode,
-        "episodes": episodes.episodes,
-        "mean_return": episodes.mean_return,
-        "mean_costs": _joined(episodes.mean_costs),
-        "mean_violations": _joined(episodes.violation),
-        "mean_violation": max(episodes.violation),
-        "mean_feasible": episodes.feasible,
-        "mean_plain_return": episodes.mean_plain_return,
-        "mean_plain_costs": _joined(episodes.mean_plain_costs),
-        "mean_length": episodes.mean_length,
-        **_exact_columns(episodes),
-    }
-
-
-def _exact_columns(episodes: EpisodeStatistics) -> dict[str, object]:
-    exact = episodes.exact
-    if exact is None:
-        return {}
-    return {
-        "exact_value": exact.value,
-        "exact_costs": _joined(exact.costs),
-        "exact_violations": _joined(exact.violation),
-        "exact_violation": max(exact.violation),
-        "exact_feasible": episodes.claim.feasible,
-    }
-
-
-def _joined(numbers: Sequence[float]) -> str:
-    return ";".join(str(number) for number in numbers)

@@ -11,7 +11,8 @@ from rich.console import Console
 from baselines.atomic_files import write_atomically
 from baselines.jobs.job import AnyOutcome, SectionName
 from baselines.names.environments import EnvironmentName
-from baselines.report.episodes_section import episodes_csv, episodes_section
+from baselines.report.episodes_csv import episodes_csv
+from baselines.report.episodes_section import episodes_section
 from baselines.report.html import EnvironmentPart, Section, report_html
 from baselines.report.solver_section import solver_csv, solver_section
 from safe_envs.tabular.model import TabularCMDP

@@ -14,7 +14,8 @@ from baselines.measures.learning_curve import (
     read_learning_curve,
     seed_band,
 )
-from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto
+from baselines.report.learning_curve_plots import draw_learning_curves
+from baselines.report.pareto_plot import draw_pareto
 from baselines.report.style import AGENT_STYLES, cost_ticks, place_labels, styles_of
 
 PLAIN = (
