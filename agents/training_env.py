@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import safe_envs  # noqa: F401  registers the ids
 from agents.gymnasium_vec_env import GymnasiumVecEnv, rows_awaiting_reset
+from agents.make_vec_env_arguments import check_arguments
 from agents.shared_contract import check_all_declare, shared_constraints, shared_discount
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
@@ -62,10 +63,12 @@ def make_vec_env(env_id: str | Callable[..., gym.Env], n_envs: int = 1, **kwargs
         **kwargs: arguments of the environment.
 
     Raises:
-        TypeError: if env_id is neither, or the function returns no environment.
+        TypeError: if env_id is neither, the function returns no environment, or an argument is one
+            of Stable-Baselines3's make_vec_env that the environment does not take.
         ValueError: if n_envs < 1.
         gymnasium.error.Error: if Gymnasium cannot make it.
     """
+    check_arguments(env_id, kwargs)
     return _made(env_id, n_envs, (), kwargs)
 
 

@@ -22,7 +22,7 @@ from baselines.jobs.episodic_job import (
     evaluation_seed,
     settings_in,
 )
-from baselines.jobs.job import Effort, Player, RunRecord, SectionName
+from baselines.jobs.job import Category, Effort, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.jobs.stored_result import write_result
 from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
@@ -52,6 +52,7 @@ class ControllerJob:
     evaluation_episodes: int = EVALUATION_EPISODES
 
     section: ClassVar[SectionName] = "episodes"
+    category: ClassVar[Category] = "controller"
     total_timesteps: ClassVar[int] = 0
 
     @classmethod

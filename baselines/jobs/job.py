@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agents.training_env import Contract
 
 SectionName = Literal["solvers", "episodes"]
+Category = Literal["solver", "deep agent", "controller", "finished policy"]
 
 
 class RunRecord(NamedTuple):
@@ -59,6 +60,10 @@ class Job(Protocol):
     @property
     def section(self) -> SectionName:
         """Section of the report that shows the outcome."""
+
+    @property
+    def category(self) -> Category:
+        """What the report calls its kind of agent, and explains."""
 
     @property
     def record(self) -> RunRecord:

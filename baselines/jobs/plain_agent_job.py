@@ -19,7 +19,7 @@ from baselines.jobs.episodic_job import (
     settings_in,
 )
 from baselines.jobs.first_step import check_first_step
-from baselines.jobs.job import Effort, JobRefused, Player, RunRecord, SectionName
+from baselines.jobs.job import Category, Effort, JobRefused, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import read_outcome
 from baselines.names.environments import EnvironmentName, environment_in
 from baselines.names.own_agents import agent_code, code_config, own_class
@@ -44,6 +44,7 @@ class PlainAgentJob:
     evaluation_episodes: int = EVALUATION_EPISODES
 
     section: ClassVar[SectionName] = "episodes"
+    category: ClassVar[Category] = "deep agent"
 
     @classmethod
     def check(cls, env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:

@@ -47,6 +47,7 @@ from baselines.policy_export.policy_graph import ExportRefusedError
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "torch", "stable-baselines3", "mujoco", "onnx")
 FACE = "predict(observation, state=None, episode_start=None, deterministic=False)"
+REPETITIONS = 16  # of predict, which has to choose the same; one could agree by chance
 
 
 @dataclass(frozen=True)
@@ -216,9 +217,16 @@ def _try_face(job: TrainedJob, model: Any) -> None:
                 )
             loaded = job.agent_class().load(path)
         chosen = _predicted(job, model, observations, venv.num_envs)
+        repeated = [_predicted(job, model, observations, venv.num_envs) for _ in range(REPETITIONS)]
         again = _predicted(job, loaded, observations, venv.num_envs)
     finally:
         venv.close()
+    if not all(np.array_equal(chosen, other) for other in repeated):
+        raise ValueError(
+            f"{job.agent}.predict(..., deterministic=True) answers the same observations with "
+            "different actions; make it return the most likely action, without random numbers and "
+            "without memory outside of the state that it is given"
+        )
     if not np.array_equal(chosen, again):
         raise ValueError(
             f"{job.agent}.load(path) acts differently from the agent that was saved; save all that "

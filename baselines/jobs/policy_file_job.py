@@ -24,7 +24,7 @@ from baselines.jobs.episodic_job import (
     settings_in,
 )
 from baselines.jobs.first_step import check_first_step
-from baselines.jobs.job import Effort, JobRefused, Player, RunRecord, SectionName
+from baselines.jobs.job import Category, Effort, JobRefused, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.jobs.stored_result import write_result
 from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
@@ -54,6 +54,7 @@ class PolicyFileJob:
     path: Path | None = None  # of the file; a finished run has its own copy
 
     section: ClassVar[SectionName] = "episodes"
+    category: ClassVar[Category] = "finished policy"
     total_timesteps: ClassVar[int] = 0
 
     @classmethod
@@ -177,12 +178,16 @@ class PolicyFileJob:
         from baselines.jobs.settings import make_training_env
         from baselines.measures.episode_sampling import sample_episodes
         from baselines.measures.plain_policy_values import exact_values_by
+        from baselines.policy_export.onnx_policy import PolicyFileError
 
         policy, contract = self._playing(folder, seed)
         venv = make_training_env(self.env, min(episodes, MOST_COPIES))
         try:
             drawn = sample_episodes(policy, venv, contract, episodes, seed, deterministic)
+            chosen = partial(policy.probabilities, deterministic=deterministic)
+            exact = exact_values_by(chosen, self.env, contract)
+        except PolicyFileError as error:  # at an observation that the first check did not try
+            raise PolicyFileError(f"{self.agent} on {self.env}: {error}") from error
         finally:
             venv.close()
-        chosen = partial(policy.probabilities, deterministic=deterministic)
-        return summarize_episodes(drawn, exact_values_by(chosen, self.env, contract))
+        return summarize_episodes(drawn, exact)

@@ -20,6 +20,7 @@ from agents.tabular.solver_trace import SolverTrace, random_policy
 from agents.tabular.tabular_policy import TabularPolicy
 from baselines.atomic_files import write_atomically
 from baselines.jobs.job import (
+    Category,
     Effort,
     Outcome,
     Player,
@@ -61,6 +62,7 @@ class SolverJob:
     hyperparameters: dict[str, Any]
 
     section: ClassVar[SectionName] = "solvers"
+    category: ClassVar[Category] = "solver"
 
     @classmethod
     def check(cls, env: EnvironmentName, agent: str, settings: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ file that is made to do harm, as the leaderboard has it: use files of people you
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from baselines.policy_export.policy_parity import flat_observations, onnx_sessio
 STANDARD = ("", "ai.onnx")  # domains of operators
 OUTPUTS = ("action", "logits", "mean", "log_std")
 WHOLE = ("tensor(int64)", "tensor(int32)")
+CHECKED = 8  # observations
+AGREEMENT = 1e-5  # of an action and its mean, in shares of the range
 LARGEST_LOG_STD = 20.0  # beyond the log of the range: every draw is at a bound anyway
 
 
@@ -48,12 +51,15 @@ class OnnxPolicy:
         try:
             self._session = onnx_session(content)
         except Exception as error:  # of ONNX Runtime, which has a dozen kinds
-            raise PolicyFileError(f"ONNX Runtime cannot load the file: {error}") from error
+            raise PolicyFileError(
+                f"ONNX Runtime cannot load the file: {_one_line(error)}"
+            ) from error
         self._observations, self._actions = observation_space, action_space
         self._rng = np.random.default_rng(seed)
         self._input = self._session.get_inputs()[0].name
         self._names = [o.name for o in self._session.get_outputs() if o.name in OUTPUTS]
         self._check_signature()
+        self._check_answers()
 
     @property
     def has_distribution(self) -> bool:
@@ -70,14 +76,11 @@ class OnnxPolicy:
         """Return actions (N, ...) for N observations; the policy has no memory.
 
         Raises:
-            PolicyFileError: if the file answers with a wrong shape or numbers that are not finite.
+            PolicyFileError: if the file fails, or answers with a wrong shape or numbers that are
+                not finite.
         """
         flat = flat_observations(self._observations, observation)
-        outputs = self._session.run(self._names, {self._input: flat})
-        found = dict(zip(self._names, outputs, strict=True))
-        for name, numbers in found.items():
-            if not np.isfinite(numbers).all():
-                raise PolicyFileError(f"{name!r} of the file is not finite")
+        found = self._outputs(flat)
         draws = self.has_distribution and not deterministic
         actions = self._drawn(found) if draws else self._most_likely(found)
         return self._in_space(actions, len(flat)), None
@@ -99,9 +102,28 @@ class OnnxPolicy:
             certain: np.ndarray = np.eye(int(space.n))[chosen]
             return certain
         flat = flat_observations(self._observations, observations)
-        (logits,) = self._session.run(["logits"], {self._input: flat})
-        likely: np.ndarray = softmax(logits.astype(np.float64), axis=1)
+        likely: np.ndarray = softmax(self._outputs(flat)["logits"].astype(np.float64), axis=1)
         return likely
+
+    def _outputs(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs for flattened observations (N, n), all finite."""
+        try:
+            outputs = self._session.run(self._names, {self._input: flat})
+        except Exception as error:  # of ONNX Runtime, which has a dozen kinds
+            raise PolicyFileError(f"ONNX Runtime failed: {_one_line(error)}") from error
+        found = dict(zip(self._names, outputs, strict=True))
+        for name, numbers in found.items():
+            if not np.isfinite(numbers).all():
+                raise PolicyFileError(f"{name!r} of the file is not finite")
+        if "log_std" in found:
+            with np.errstate(over="ignore"):
+                deviations = np.exp(found["log_std"].astype(np.float64))
+            if not np.isfinite(deviations).all():
+                raise PolicyFileError(
+                    f"'log_std' of the file reaches {found['log_std'].max():g}, so that the "
+                    "deviation is not finite; it has to be the natural logarithm of the deviation"
+                )
+        return found
 
     def _most_likely(self, found: dict[str, np.ndarray]) -> np.ndarray:
         if "action" in found:
@@ -171,18 +193,80 @@ class OnnxPolicy:
             raise PolicyFileError(
                 f"the file's outputs are {types}; for {self._actions} they have to be {allowed}"
             )
-        sample = self._observations.sample()
-        batch = (
-            {key: np.asarray(part)[None] for key, part in sample.items()}
-            if isinstance(sample, dict)
-            else np.asarray(sample)[None]
-        )
+
+    def _check_answers(self) -> None:
+        """Raise PolicyFileError if actions are outside of the space or contradict their source."""
+        batch = self._sampled_observations()
         for deterministic in (True, False):
-            action = self.predict(batch, deterministic=deterministic)[0][0]
-            if not self._actions.contains(action):
-                raise PolicyFileError(
-                    f"the file answers with the action {action!r}, which is not in {self._actions}"
-                )
+            for action in self.predict(batch, deterministic=deterministic)[0]:
+                if not self._actions.contains(action):
+                    raise PolicyFileError(
+                        f"the file answers with the action {action!r}, which is not in "
+                        f"{self._actions}"
+                    )
+        found = self._outputs(flat_observations(self._observations, batch))
+        if "action" in found and "mean" in found:
+            self._check_action_of_mean(found["action"], found["mean"])
+        if "action" in found and "logits" in found:
+            self._check_action_of_logits(found["action"], found["logits"])
+
+    def _sampled_observations(self) -> Any:
+        """Return observations (CHECKED, ...), always the same ones."""
+        own = copy.deepcopy(self._observations)  # seeding must not touch the environment's
+        own.seed(0)
+        samples = [own.sample() for _ in range(CHECKED)]
+        if isinstance(samples[0], dict):
+            return {key: np.array([one[key] for one in samples]) for key in samples[0]}
+        return np.array(samples)
+
+    def _check_action_of_mean(self, action: np.ndarray, mean: np.ndarray) -> None:
+        """Raise PolicyFileError unless the action is the mean within the bounds, up to rounding."""
+        space = self._actions
+        low, high = (bound.ravel().astype(np.float64) for bound in (space.low, space.high))
+        given = action.reshape(CHECKED, -1).astype(np.float64)
+        expected = np.clip(mean.reshape(CHECKED, -1).astype(np.float64), low, high)
+        size = np.maximum(np.abs(expected), np.abs(given))
+        with np.errstate(over="ignore"):
+            extent = high - low
+        scale = np.where(np.isfinite(extent), extent, np.maximum(size, 1.0))
+        allowed = AGREEMENT * scale + 2.0 * np.finfo(np.float32).eps * size
+        if np.issubdtype(space.dtype, np.integer):
+            allowed += 0.5
+        wrong = np.argwhere(np.abs(given - expected) > allowed)
+        if len(wrong):
+            row = wrong[0, 0]
+            raise PolicyFileError(
+                f"the file answers with the action {given[row]}, but its mean within the bounds is "
+                f"{expected[row]}; export action as the mean, clipped to the bounds, or only one "
+                "of the two"
+            )
+
+    def _check_action_of_logits(self, action: np.ndarray, logits: np.ndarray) -> None:
+        """Raise PolicyFileError unless every number is a most likely one; ties are free."""
+        given = action.reshape(CHECKED, -1).astype(np.int64)
+        if isinstance(self._actions, spaces.MultiBinary):
+            lost = np.where(given == 1, -logits.reshape(given.shape), logits.reshape(given.shape))
+        else:
+            lost = np.stack(
+                [
+                    one.max(axis=1) - np.take_along_axis(one, chosen[:, None], axis=1)[:, 0]
+                    for one, chosen in zip(self._choices(logits), given.T, strict=True)
+                ],
+                axis=1,
+            )
+        tied = AGREEMENT * np.maximum(np.abs(logits).max(), 1.0)
+        wrong = np.argwhere(lost > tied)
+        if len(wrong):
+            row = wrong[0, 0]
+            raise PolicyFileError(
+                f"the file answers with the action {given[row]}, which its logits "
+                f"{logits[row]} do not make the most likely one; export action as their argmax, or "
+                "only one of the two"
+            )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _check_standard(content: bytes) -> None:

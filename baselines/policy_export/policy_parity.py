@@ -149,6 +149,7 @@ def onnx_session(content: bytes) -> InferenceSession:
     """Return the policy ready to run, on one thread."""
     options = SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors are raised; they need not be printed as well
     return InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -15,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
-from baselines.jobs.job import job_folder
-from baselines.measures.episode_statistics import EpisodeStatistics, PolicyValues, shared_claims
+from baselines.jobs.job import Category, job_folder
+from baselines.measures.episode_statistics import PolicyValues, shared_claims
 from baselines.measures.learning_curve import FinalPolicy, LearningCurve, read_learning_curve
 from baselines.names.environments import EnvironmentName
 from baselines.report.episodes_summary import (
@@ -30,42 +29,22 @@ from baselines.report.episodes_summary import (
     episodes_of,
     summarize_episodic,
 )
-from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto, named_sum
+from baselines.report.learning_curve_plots import draw_learning_curves, named_sum
+from baselines.report.pareto_plot import draw_pareto
+from baselines.report.style import AgentStyle, styles_of
 from safe_envs.tabular.model import TabularCMDP
 
+CATEGORIES: dict[Category, str] = {
+    "deep agent": "deep agents",
+    "controller": "controllers",
+    "finished policy": "finished policies",
+}
 LONGEST_NAME = 10  # letters of an agent on one line of a table of 80 columns
-CSV_COLUMNS = (
-    "env",
-    "agent",
-    "seed",
-    "status",
-    "mode",
-    "episodes",
-    "limits",
-    "mean_return",
-    "mean_costs",
-    "mean_violations",
-    "mean_violation",
-    "mean_feasible",
-    "mean_plain_return",
-    "mean_plain_costs",
-    "mean_length",
-    "exact_value",
-    "exact_costs",
-    "exact_violations",
-    "exact_violation",
-    "exact_feasible",
-    "timesteps",
-    "cpu_seconds",
-    "steps_per_cpu_second",
-    "warnings",
-    "error",
-)
 
 
 @dataclass(frozen=True)
 class EpisodesSection:
-    """Plots and summaries of the deep agents and controllers on one environment."""
+    """Plots and summaries of deep agents, controllers and finished policies on one environment."""
 
     name: str
     rows: Sequence[EpisodesSummary]
@@ -84,10 +63,10 @@ class EpisodesSection:
     @property
     def heading(self) -> str:
         """What kinds of agents there are."""
-        trained = {outcome.job.total_timesteps > 0 for outcome in self.outcomes}
-        if len(trained) == 2:
-            return "Deep agents and controllers"
-        return "Deep agents" if True in trained else "Controllers"
+        found = {outcome.job.category for outcome in self.outcomes}
+        shown = [words for category, words in CATEGORIES.items() if category in found]
+        *first, last = shown
+        return (", ".join(first) + " and " + last if first else last).capitalize()
 
     @property
     def has_exact(self) -> bool:
@@ -110,7 +89,11 @@ class EpisodesSection:
 
 
 def episodes_section(
-    out: Path, env: EnvironmentName, cmdp: TabularCMDP | None, outcomes: Sequence[EpisodicOutcome]
+    out: Path,
+    env: EnvironmentName,
+    cmdp: TabularCMDP | None,
+    outcomes: Sequence[EpisodicOutcome],
+    everywhere: Sequence[EpisodicOutcome],
 ) -> EpisodesSection | None:
     """Draw the plots and return the section; None without outcomes.
 
@@ -118,13 +101,15 @@ def episodes_section(
         out: folder of the comparison.
         env: the environment.
         cmdp: its tabular model, not used here.
-        outcomes: of the deep agents and controllers on it, failed ones included.
+        outcomes: of the agents on it that play episodes, failed ones included.
+        everywhere: those on all environments, on which agents look the same.
     """
     if not outcomes:
         return None
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
     first = results[0] if results else None
     stem = out / "plots" / env.slug
+    styles = _styles(everywhere)
     notes: list[str] = []
     return EpisodesSection(
         name=str(env),
@@ -135,8 +120,8 @@ def episodes_section(
         reward_discount=first.reward_discount if first else 1.0,
         cost_discounts=first.cost_discounts if first else [],
         episodes=outcomes[0].job.evaluation_episodes,
-        curves=_draw_curves(out, env, outcomes, stem, notes),
-        pareto=_draw_pareto(env, results, stem),
+        curves=_draw_curves(out, env, outcomes, stem, notes, styles),
+        pareto=_draw_pareto(env, results, stem, styles),
         notes=notes,
     )
 
@@ -175,16 +160,6 @@ def sums_in_words(reward_discount: float, cost_discounts: Sequence[float]) -> st
         return "undiscounted sums over an episode"
     costs = ", ".join(f"{discount:g}" for discount in dict.fromkeys(cost_discounts))
     return f"sums with discounts: return {reward_discount:g}, cost {costs}"
-
-
-def episodes_csv(outcomes: Sequence[EpisodicOutcome]) -> str:
-    """Return two CSV rows per finished run, one per mode, and one per failed run."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, CSV_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for outcome in outcomes:
-        writer.writerows(_csv_rows(outcome))
-    return buffer.getvalue()
 
 
 def run_curve(folder: Path, result: EpisodicResult) -> LearningCurve:
@@ -236,12 +211,19 @@ def final_policy(result: EpisodicResult) -> FinalPolicy:
     )
 
 
+def _styles(outcomes: Sequence[EpisodicOutcome]) -> dict[str, AgentStyle]:
+    """Return the styles of agents, of those that train first, as the command plot has them."""
+    trains = {outcome.job.agent: outcome.job.total_timesteps > 0 for outcome in outcomes}
+    return styles_of(sorted(trains, key=lambda agent: (not trains[agent], agent)))
+
+
 def _draw_curves(
     out: Path,
     env: EnvironmentName,
     outcomes: Sequence[EpisodicOutcome],
     stem: Path,
     notes: list[str],
+    styles: Mapping[str, AgentStyle],
 ) -> Path | None:
     curves: list[LearningCurve] = []
     trained = [o for o in outcomes if o.job.total_timesteps > 0]
@@ -256,14 +238,19 @@ def _draw_curves(
     path = stem.with_name(f"{stem.name}_curves")
     names, limits = results[0][1].constraint_names, results[0][1].limits
     try:
-        draw_learning_curves(f"{env}: training", curves, limits, path, names)
+        draw_learning_curves(f"{env}: training", curves, limits, path, names, styles)
     except ValueError as error:
         notes.append(f"no learning curves: {error}")
         return None
     return path.with_name(f"{path.name}.svg")
 
 
-def _draw_pareto(env: EnvironmentName, results: Sequence[EpisodicResult], stem: Path) -> list[Path]:
+def _draw_pareto(
+    env: EnvironmentName,
+    results: Sequence[EpisodicResult],
+    stem: Path,
+    styles: Mapping[str, AgentStyle],
+) -> list[Path]:
     """Draw return against cost of the final stochastic policies, one plot per constraint.
 
     Both are exact if all policies have exact values.
@@ -283,7 +270,8 @@ def _draw_pareto(env: EnvironmentName, results: Sequence[EpisodicResult], stem: 
         label = f"{kind}episode cost" + (f": {name}" if several else "")
         label = named_sum(label, first.cost_discounts[i])
         shown = {agent: np.array(seeds) for agent, seeds in points.items()}
-        draw_pareto(f"{env}: final policies", shown, first.limits[i], path, label, gain)
+        title = f"{env}: final policies"
+        draw_pareto(title, shown, first.limits[i], path, label, gain, styles)
         paths.append(path.with_name(f"{path.name}.svg"))
     return paths
 
@@ -343,53 +331,3 @@ def _seed_cells(row: EpisodesSummary, seeds: SeedSummary) -> list[str]:
 
 def _colored(violation: float) -> str:
     return f"[{'red' if violation > 0 else 'green'}]{violation:+.3g}[/]"
-
-
-def _csv_rows(outcome: EpisodicOutcome) -> list[dict[str, object]]:
-    job, result = outcome.job, outcome.result
-    row: dict[str, object] = {"env": str(job.env), "agent": job.agent, "seed": job.seed}
-    if result is None:
-        return [{**row, "status": "failed", "error": outcome.reason}]
-    row |= {
-        "status": "done",
-        "limits": _joined(result.limits),
-        "timesteps": result.timesteps,
-        "cpu_seconds": result.cpu_seconds,
-        "steps_per_cpu_second": result.steps_per_cpu_second,
-        "warnings": len(result.warnings),
-    }
-    return [{**row, **_measured(result, mode)} for mode in MODES]
-
-
-def _measured(result: EpisodicResult, mode: Mode) -> dict[str, object]:
-    episodes = episodes_of(result, mode)
-    return {
-        "mode": mode,
-        "episodes": episodes.episodes,
-        "mean_return": episodes.mean_return,
-        "mean_costs": _joined(episodes.mean_costs),
-        "mean_violations": _joined(episodes.violation),
-        "mean_violation": max(episodes.violation),
-        "mean_feasible": episodes.feasible,
-        "mean_plain_return": episodes.mean_plain_return,
-        "mean_plain_costs": _joined(episodes.mean_plain_costs),
-        "mean_length": episodes.mean_length,
-        **_exact_columns(episodes),
-    }
-
-
-def _exact_columns(episodes: EpisodeStatistics) -> dict[str, object]:
-    exact = episodes.exact
-    if exact is None:
-        return {}
-    return {
-        "exact_value": exact.value,
-        "exact_costs": _joined(exact.costs),
-        "exact_violations": _joined(exact.violation),
-        "exact_violation": max(exact.violation),
-        "exact_feasible": episodes.claim.feasible,
-    }
-
-
-def _joined(numbers: Sequence[float]) -> str:
-    return ";".join(str(number) for number in numbers)

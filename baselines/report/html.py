@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.table import Table
 
-from baselines.jobs.job import AnyOutcome
+from baselines.jobs.job import AnyOutcome, Category
 from baselines.report.episodes_summary import MODES
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -65,7 +65,6 @@ def report_html(title: str, command: str, parts: Sequence[EnvironmentPart]) -> s
     shown = [outcome for part in parts for one in part.sections for outcome in one.outcomes]
     tabular = [outcome for outcome in shown if outcome.job.section == "solvers"]
     deep = [outcome for outcome in shown if outcome.job.section == "episodes"]
-    names = {outcome.job.agent: outcome.job.total_timesteps > 0 for outcome in deep}
     outcomes = [*tabular, *deep]
     return environment.get_template("report.html.jinja").render(
         title=title,
@@ -73,8 +72,9 @@ def report_html(title: str, command: str, parts: Sequence[EnvironmentPart]) -> s
         parts=parts,
         versions=_versions(outcomes),
         solvers=list(dict.fromkeys(outcome.job.agent for outcome in tabular)),
-        deep_agents=[name for name, trains in names.items() if trains],
-        controllers=[name for name, trains in names.items() if not trains],
+        deep_agents=_agents(deep, "deep agent"),
+        controllers=_agents(deep, "controller"),
+        finished_policies=_agents(deep, "finished policy"),
         starts=list(dict.fromkeys(outcome.job.seed for outcome in tabular)),
         deep_seeds=list(dict.fromkeys(outcome.job.seed for outcome in deep)),
         evaluations=max((outcome.job.evaluations for outcome in tabular), default=0),
@@ -90,6 +90,11 @@ def data_uri(path: Path) -> str:
     """Return the content of a PNG or SVG file as a data: address."""
     kind = {".png": "image/png", ".svg": "image/svg+xml"}[path.suffix]
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _agents(outcomes: Sequence[AnyOutcome], category: Category) -> list[str]:
+    """Return the names of the agents of a category."""
+    return list(dict.fromkeys(o.job.agent for o in outcomes if o.job.category == category))
 
 
 def _settings(outcomes: Sequence[AnyOutcome]) -> list[dict[str, Any]]:

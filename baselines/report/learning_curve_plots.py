@@ -1,36 +1,38 @@
-"""Learning curves with their cost limits, and the trade-off of cost against return."""
+"""Learning curves with their cost limits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from baselines.measures.learning_curve import FinalPolicy, LearningCurve, seed_band
-from baselines.report.plots import clear_frame, label_ends, save_png_and_svg
+from baselines.report.plots import NAME_SIZE, clear_frame, label_ends, save_png_and_svg
 from baselines.report.style import (
     LIMIT_COLOR,
     LIMIT_DASHES,
     AgentStyle,
-    place_labels,
     scale_costs,
-    style_of,
+    shorten_numbers,
+    styles_of,
 )
 
 LEGEND = "thick line: mean over the seeds; band: lowest to highest seed; thin lines: single seeds"
 FINAL_LEGEND = (
     "\nlarge dot: the final policy as evaluated{}, mean over the seeds; small dots: seeds"
 )
-PARETO_LEGEND = "large: mean over the seeds; small: single seeds"
-PANEL_SIZE = (3.75, 3.35)  # [inch]
+PANEL_SIZE = (3.75, 3.35)  # [inch], with the gap beside it
+PANEL_GAP = 1.43  # [inch], with NAME_ROOM for a name; longer ones widen it
+LEFT_MARGIN, RIGHT_MARGIN = 0.7, 0.85  # [inch]
+NAME_ROOM = 0.6  # [inch]
 LABEL_DISTANCE = 0.062  # between two names, as a fraction of a panel's height
 
 
@@ -40,6 +42,7 @@ def draw_learning_curves(
     limits: Sequence[float],
     stem: Path,
     constraint_names: Sequence[str] | None = None,
+    styles: Mapping[str, AgentStyle] | None = None,
 ) -> Figure:
     """Write stem.png and stem.svg: return, one panel per cost with its limit, episode length.
 
@@ -54,6 +57,7 @@ def draw_learning_curves(
         limits: of the episode cost, one per constraint.
         stem: path of the files without their suffix.
         constraint_names: for the titles of the panels; numbers if left out.
+        styles: of the agents; those of `styles_of` if left out.
 
     Returns:
         The figure as it was written.
@@ -66,17 +70,21 @@ def draw_learning_curves(
     count = len(limits) + 2
     columns = 3 if count != 4 else 2
     rows = -(-count // columns)
+    agents = [curve.agent for curve in curves]
+    shown = styles_of(agents) if styles is None else styles
     legend = LEGEND + _final_legend(curves)
     head = 0.82 + 0.15 * legend.count("\n")  # [inch] above the panels
-    width, height = PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows + head - 0.52
+    height = PANEL_SIZE[1] * rows + head - 0.52
     with matplotlib.rc_context({"font.size": 9.5}):
+        across = across_panels(columns, [*agents, *limit_names(limits)])
+        width = across.width
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(
-            left=0.6 / width,
-            right=1.0 - 0.85 / width,
+            left=across.left,
+            right=across.right,
             bottom=0.5 / height,
             top=1.0 - head / height,
-            wspace=0.56,
+            wspace=across.wspace,
             hspace=0.36,
         )
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -86,77 +94,49 @@ def draw_learning_curves(
         place = 0.12 / width, 1 - (head - 0.37) / height
         figure.text(*place, legend, fontsize=8.5, color="#555555")
         gain = named_sum("episode return", discounts[0])
-        draw_panel(panels[0], gain, curves, lambda each: each.episode_return)
+        draw = partial(draw_panel, curves=curves, styles=shown)
+        draw(panels[0], gain, quantity=lambda each: each.episode_return)
         for i, (name, limit) in enumerate(zip(names, limits, strict=True)):
             title = named_sum(name, discounts[1 + i])
-            draw_panel(panels[1 + i], title, curves, partial(_cost, constraint=i), limit)
-        draw_panel(panels[count - 1], "episode length", curves, lambda each: each.episode_length)
+            draw(panels[1 + i], title, quantity=partial(_cost, constraint=i), limit=limit)
+        draw(panels[count - 1], "episode length", quantity=lambda each: each.episode_length)
         for unused in panels[count:]:
             unused.set_visible(False)
         save_png_and_svg(figure, stem)
     return figure
 
 
-def draw_pareto(
-    title: str,
-    points: Mapping[str, np.ndarray],
-    limit: float,
-    stem: Path,
-    cost_name: str = "episode cost",
-    return_name: str = "episode return",
-) -> Figure:
-    """Write stem.png and stem.svg: return against cost, a dot per seed and a large one per agent.
+class AcrossPanels(NamedTuple):
+    """How wide a figure is, and where its panels are, with room for names beside them."""
 
-    Args:
-        title: of the figure.
-        points: by agent, (cost, return) of each seed, shape (seeds, 2).
-        limit: of the cost.
-        stem: path of the files without their suffix.
-        cost_name: of the horizontal axis.
-        return_name: of the vertical axis.
+    width: float  # [inch]
+    left: float  # fractions of the width
+    right: float
+    wspace: float  # between two panels, in widths of a panel
 
-    Returns:
-        The figure as it was written.
 
-    Raises:
-        ValueError: if there is no point, or points are not finite or not (seeds, 2).
+def across_panels(columns: int, names: Iterable[str]) -> AcrossPanels:
+    """Return the measures of a figure whose panels are all followed by these names.
+
+    Panels keep their size; the figure grows with the longest name.
     """
-    _check_points(points)
-    with matplotlib.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(7.6, 4.9))
-        figure.subplots_adjust(left=0.105, right=0.98, bottom=0.115, top=0.83)
-        axes = figure.subplots()
-        figure.suptitle(title, fontsize=12.5, fontweight="bold", x=0.016, y=0.975, ha="left")
-        figure.text(0.016, 0.895, PARETO_LEGEND, fontsize=8.5, color="#555555")
-        for agent, seeds in points.items():
-            style = style_of(agent)
-            axes.scatter(
-                seeds[:, 0],
-                seeds[:, 1],
-                s=16,
-                color=style.color,
-                alpha=0.5,
-                linewidth=0,
-                marker="o",
-            )
-            axes.scatter(
-                seeds[:, 0].mean(),
-                seeds[:, 1].mean(),
-                s=95,
-                color=style.color,
-                marker=style.marker,
-                edgecolor="white",
-                linewidth=1.0,
-                zorder=3,
-                label=agent,
-            )
-        clear_frame(axes)
-        axes.set(xlabel=cost_name, ylabel=return_name)
-        axes.margins(0.09)
-        _draw_feasible_side(axes, limit, max(float(seeds[:, 0].max()) for seeds in points.values()))
-        _label_means(figure, axes, points)
-        save_png_and_svg(figure, stem)
-    return figure
+    extra = max(max(map(_name_width, names), default=0.0) - NAME_ROOM, 0.0)
+    gap, right = PANEL_GAP + extra, RIGHT_MARGIN + extra
+    panel = PANEL_SIZE[0] - PANEL_GAP
+    width = LEFT_MARGIN + columns * panel + (columns - 1) * gap + right
+    return AcrossPanels(width, LEFT_MARGIN / width, 1.0 - right / width, gap / panel)
+
+
+def _name_width(name: str) -> float:
+    """Return the width of a name beside a panel, in inches."""
+    if not name.strip():
+        return 0.0
+    return float(TextPath((0.0, 0.0), name, size=NAME_SIZE).get_extents().width) / 72.0
+
+
+def limit_names(limits: Iterable[float]) -> list[str]:
+    """Return what stands beside the lines of these limits."""
+    return [f"limit {limit:g}" for limit in limits]
 
 
 def _constraint_names(
@@ -208,7 +188,8 @@ def draw_panel(
     curves: Sequence[LearningCurve],
     quantity: Callable[[LearningCurve | FinalPolicy], Any],
     limit: float | None = None,
-    styles: Callable[[str], AgentStyle] = style_of,
+    *,
+    styles: Mapping[str, AgentStyle],
     x_label: str = "timesteps",
 ) -> None:
     """Draw one quantity of the curves: a mean and a band per agent, and the limit if it has one.
@@ -219,14 +200,14 @@ def draw_panel(
         curves: of any number of agents and seeds.
         quantity: an array (k,) of a curve, and a number of a final policy.
         limit: of the quantity.
-        styles: returns the style of an agent.
+        styles: of the agents.
         x_label: of the horizontal axis.
     """
     ends: dict[str, float] = {}
     for agent in dict.fromkeys(curve.agent for curve in curves):
         seeds = [curve for curve in curves if curve.agent == agent]
         band = seed_band([c.timesteps for c in seeds], [quantity(c) for c in seeds])
-        style = styles(agent)
+        style = styles[agent]
         for curve in seeds if len(seeds) > 1 else ():
             axes.plot(
                 curve.timesteps, quantity(curve), color=style.color, linewidth=0.5, alpha=0.35
@@ -265,13 +246,15 @@ def draw_panel(
     axes.set_xlim(0, 1.01 * max(last))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    colors = {agent: styles(agent).text_color for agent in ends}
+    colors = {agent: styles[agent].text_color for agent in ends}
     if limit is not None:
         shown = [float(quantity(curve).max()) for curve in curves]
         shown += [float(quantity(one.final)) for one in curves if one.final is not None]
         _draw_limit(axes, limit, max(shown))
-        ends[f"limit {limit:g}"], colors[f"limit {limit:g}"] = limit, LIMIT_COLOR
+        (name,) = limit_names([limit])
+        ends[name], colors[name] = limit, LIMIT_COLOR
     axes.set_ylim(axes.get_ylim())  # final before the labels are placed
+    shorten_numbers(axes.yaxis)
     label_ends(axes, ends, colors, LABEL_DISTANCE)
 
 
@@ -300,67 +283,3 @@ def _draw_limit(axes: Axes, limit: float, highest: float) -> None:
         axes.set_title(f"{axes.get_title('left')} (log above limit)", fontsize=10.5, loc="left")
     axes.axhspan(limit, axes.get_ylim()[1], color=LIMIT_COLOR, alpha=0.06, linewidth=0, zorder=0)
     axes.axhline(limit, color=LIMIT_COLOR, linestyle=LIMIT_DASHES, linewidth=1.1, label="limit")
-
-
-def _draw_feasible_side(axes: Axes, limit: float, highest: float) -> None:
-    """Scale the costs, draw the dashed limit, name its sides and shade the violating one."""
-    if scale_costs(axes.xaxis, limit, highest):
-        axes.set_xlabel(f"{axes.get_xlabel()} (log above limit)")
-    right = axes.get_xlim()[1]
-    axes.axvspan(limit, right, color=LIMIT_COLOR, alpha=0.06, linewidth=0, zorder=0)
-    axes.axvline(limit, color=LIMIT_COLOR, linestyle=LIMIT_DASHES, linewidth=1.1, label="limit")
-    axes.set_xlim(right=right)
-    for text, side, offset in (("feasible", "right", -5), (f"above limit {limit:g}", "left", 5)):
-        axes.annotate(
-            text,
-            (limit, 1.0),
-            (offset, 4),
-            xycoords=axes.get_xaxis_transform(),
-            textcoords="offset points",
-            ha=side,
-            va="bottom",
-            fontsize=9,
-            color=LIMIT_COLOR,
-        )
-
-
-def _label_means(figure: Figure, axes: Axes, points: Mapping[str, np.ndarray]) -> None:
-    """Write the name of each agent beside its mean, clear of other names and points."""
-    canvas = FigureCanvasAgg(figure)
-    texts = [
-        axes.text(0, 0, agent, fontsize=9.5, color=style_of(agent).text_color, fontweight="bold")
-        for agent in points
-    ]
-    canvas.draw()
-    boxes = [text.get_window_extent() for text in texts]
-    sizes = np.array([(box.width + 2, box.height + 2) for box in boxes])
-    means = np.array([seeds.mean(axis=0) for seeds in points.values()])
-    anchors = axes.transData.transform(means)
-    seeds = np.vstack(list(points.values()))
-    obstacles = np.vstack([_boxes(anchors, 8.0), _boxes(axes.transData.transform(seeds), 3.0)])
-    centers = place_labels(anchors, sizes, obstacles, axes.bbox.extents, gap=10.0)
-    back = axes.transData.inverted()
-    for text, anchor, size, center in zip(texts, anchors, sizes, centers, strict=True):
-        text.set(position=back.transform(center), ha="center", va="center")
-        nearest = np.clip(anchor, center - size / 2, center + size / 2)
-        if np.linalg.norm(nearest - anchor) > 16:
-            axes.plot(*back.transform([anchor, nearest]).T, color=text.get_color(), linewidth=0.7)
-
-
-def _boxes(centers: np.ndarray, radius: float) -> np.ndarray:
-    return np.hstack([centers - radius, centers + radius])
-
-
-def _check_points(points: Mapping[str, np.ndarray]) -> None:
-    wrong = [
-        f"{agent}: {np.shape(seeds)}"
-        for agent, seeds in points.items()
-        if np.ndim(seeds) != 2 or np.shape(seeds)[1] != 2 or not np.size(seeds)
-    ]
-    if wrong or not points:
-        raise ValueError(
-            f"points has the shapes {wrong or 'of no agent'}; each agent needs (seeds, 2) with at "
-            "least one seed; pass one (cost, return) per seed"
-        )
-    if not all(np.isfinite(seeds).all() for seeds in points.values()):
-        raise ValueError("points has NaN or infinite entries; all must be finite; leave them out")

@@ -11,7 +11,8 @@ from rich.console import Console
 from baselines.atomic_files import write_atomically
 from baselines.jobs.job import AnyOutcome, SectionName
 from baselines.names.environments import EnvironmentName
-from baselines.report.episodes_section import episodes_csv, episodes_section
+from baselines.report.episodes_csv import episodes_csv
+from baselines.report.episodes_section import episodes_section
 from baselines.report.html import EnvironmentPart, Section, report_html
 from baselines.report.solver_section import solver_csv, solver_section
 from safe_envs.tabular.model import TabularCMDP
@@ -23,7 +24,8 @@ class SectionKind(NamedTuple):
     csv_file: str
     csv_text: Callable[[Sequence[AnyOutcome]], str]
     section: Callable[
-        [Path, EnvironmentName, TabularCMDP | None, Sequence[AnyOutcome]], Section | None
+        [Path, EnvironmentName, TabularCMDP | None, Sequence[AnyOutcome], Sequence[AnyOutcome]],
+        Section | None,
     ]
 
 
@@ -58,7 +60,7 @@ def write_outputs(
         sections = []
         for name, kind in SECTIONS.items():
             own = [outcome for outcome in groups[name] if outcome.job.env == env]
-            section = kind.section(out, env, cmdp, own)
+            section = kind.section(out, env, cmdp, own, groups[name])
             if section is not None:
                 sections.append(section)
                 for table in section.tables():

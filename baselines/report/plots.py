@@ -16,6 +16,7 @@ from baselines.atomic_files import write_atomically
 
 BINS = 400
 LEGEND_COLUMNS = 7
+NAME_SIZE = 8.5  # [point], of a name beside a panel
 FLOOR = 1e-16  # an error of zero, or below double precision, is drawn here
 
 # Okabe and Ito's colors, distinguishable with every common color-vision deficiency. A log-linear
@@ -216,7 +217,7 @@ def label_ends(
             (1.0, height),
             (1.03, label),
             xycoords="axes fraction",
-            fontsize=8.5,
+            fontsize=NAME_SIZE,
             color=colors[name],
             va="center",
             annotation_clip=False,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,16 +17,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from baselines.jobs.found_run import PROGRESS, FoundRun
+from baselines.jobs.job import Category
 from baselines.jobs.run_folder import PROVENANCE
 from baselines.measures.learning_curve import EPISODE_LENGTH, TIMESTEPS, FinalPolicy, LearningCurve
 from baselines.names.environments import check_import
 from baselines.report.episodes_section import logged_curve
-from baselines.report.learning_curve_plots import LEGEND, PANEL_SIZE, draw_panel, named_sum
-from baselines.report.style import AGENT_STYLES, LIMIT_COLOR, LIMIT_DASHES, AgentStyle, style_of
+from baselines.report.learning_curve_plots import (
+    LEGEND,
+    PANEL_SIZE,
+    across_panels,
+    draw_panel,
+    limit_names,
+    named_sum,
+)
+from baselines.report.style import (
+    AGENT_STYLES,
+    LIMIT_COLOR,
+    LIMIT_DASHES,
+    AgentStyle,
+    other_styles,
+    styles_of,
+)
 
 XAxis = Literal["timesteps", "updates"]
 # of config.json: what follows from the seed, and what does not affect a curve
 NO_SETTINGS = ("env", "seed", "evaluation_seed", "evaluation_episodes", *PROVENANCE)
+NO_CURVE: dict[Category, str] = {
+    "solver": "does not train in episodes",
+    "controller": "does not train in episodes",
+    "finished policy": "is a finished policy (ONNX), not trained here",
+}
 X_COLUMNS: dict[XAxis, str] = {"timesteps": TIMESTEPS, "updates": "time/iterations"}
 
 
@@ -59,7 +80,7 @@ def read_run_curve(found: FoundRun, x: XAxis = "timesteps", import_env: bool = F
         raise ValueError(f"{folder} has no learning curve: {found.reason}")
     if PROGRESS not in job.record.files:
         raise ValueError(
-            f"{folder} has no learning curve: {job.agent} does not train in episodes; pass runs of "
+            f"{folder} has no learning curve: {job.agent} {NO_CURVE[job.category]}; pass runs of "
             "deep agents"
         )
     if not (folder / PROGRESS).exists():
@@ -90,21 +111,26 @@ def draw_run_curves(runs: Sequence[RunCurve], x: XAxis = "timesteps") -> Figure:
     """
     rows = _rows(runs)
     columns = max(2 + len(row[0].names) for row in rows)
-    width, height = PANEL_SIZE[0] * columns + 0.5, PANEL_SIZE[1] * len(rows) + 1.0
+    names = [name for row in rows for name in labels_of(row).names]
+    names += limit_names(limit for run in runs for limit in run.limits)
+    styles = styles_of(sorted(run.curve.agent for run in runs))
+    height = PANEL_SIZE[1] * len(rows) + 1.0
     with matplotlib.rc_context({"font.size": 9.5}):
+        across = across_panels(columns, names)
+        width = across.width
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(
-            left=0.8 / width,
-            right=1.0 - 1.2 / width,
+            left=across.left,
+            right=across.right,
             bottom=0.5 / height,
             top=1.0 - 1.1 / height,
-            wspace=0.62,
+            wspace=across.wspace,
             hspace=0.55,
         )
         panels = figure.subplots(len(rows), columns, squeeze=False)
         figure.text(0.12 / width, 1 - 0.3 / height, LEGEND, fontsize=8.5, color="#555555")
         for row, axes in zip(rows, panels, strict=True):
-            _draw_row(row, list(axes), x)
+            _draw_row(row, list(axes), x, styles)
             top, key = axes[0].get_position().y1, labels_of(row).key
             figure.text(
                 x=0.12 / width,
@@ -204,11 +230,13 @@ def _rows(runs: Sequence[RunCurve]) -> list[list[RunCurve]]:
     return list(rows.values())
 
 
-def _draw_row(row: Sequence[RunCurve], panels: list[Axes], x: XAxis) -> None:
+def _draw_row(
+    row: Sequence[RunCurve], panels: list[Axes], x: XAxis, agents: Mapping[str, AgentStyle]
+) -> None:
     labels = labels_of(row).names
     curves = [replace(run.curve, agent=label) for run, label in zip(row, labels, strict=True)]
-    first, styles = row[0], _styles(row, labels)
-    draw = partial(draw_panel, curves=curves, styles=styles.__getitem__, x_label=x)
+    first, styles = row[0], _styles(row, labels, agents)
+    draw = partial(draw_panel, curves=curves, styles=styles, x_label=x)
     draw(panels[0], named_sum("episode return", first.discounts[0]), quantity=_return)
     for i, name in enumerate(first.names):
         limits = sorted({run.limits[i] for run in row})
@@ -238,15 +266,24 @@ def _length(curve: LearningCurve | FinalPolicy) -> Any:
     return curve.episode_length
 
 
-def _styles(row: Sequence[RunCurve], labels: Sequence[str]) -> dict[str, AgentStyle]:
-    """Return a style per label; the first of an agent has the agent's own."""
+def _styles(
+    row: Sequence[RunCurve], labels: Sequence[str], agents: Mapping[str, AgentStyle]
+) -> dict[str, AgentStyle]:
+    """Return a style per label; the first of an agent has the agent's own, the others a free one.
+
+    Args:
+        row: runs.
+        labels: of the runs.
+        agents: styles of the agents in the figure.
+    """
     styles: dict[str, AgentStyle] = {}
-    agents = {run.curve.agent for run in row}
-    free = [style for agent, style in AGENT_STYLES.items() if agent not in agents]
+    taken = {*agents.values()}
+    named = [style for style in reversed(AGENT_STYLES.values()) if style not in taken]
+    free = chain(named, (style for style in other_styles() if style not in taken))
     for run, label in zip(row, labels, strict=True):
         if label not in styles:
-            own = style_of(run.curve.agent)
-            styles[label] = own if own not in styles.values() or not free else free.pop()
+            own = agents[run.curve.agent]
+            styles[label] = own if own not in styles.values() else next(free)
     return styles
 
 

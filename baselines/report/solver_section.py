@@ -79,7 +79,11 @@ class SolverSection:
 
 
 def solver_section(
-    out: Path, env: EnvironmentName, cmdp: TabularCMDP | None, outcomes: Sequence[SolverOutcome]
+    out: Path,
+    env: EnvironmentName,
+    cmdp: TabularCMDP | None,
+    outcomes: Sequence[SolverOutcome],
+    everywhere: Sequence[SolverOutcome],
 ) -> SolverSection | None:
     """Draw the plot and return the section; None if the environment has no known model.
 
@@ -88,6 +92,7 @@ def solver_section(
         env: the environment.
         cmdp: its tabular model.
         outcomes: of the tabular solvers on it, failed ones included; may be empty.
+        everywhere: those on all environments, not used here.
     """
     if cmdp is None:
         return None

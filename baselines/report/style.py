@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.scale import SymmetricalLogScale
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator, ScalarFormatter
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ LIMIT_COLOR = "#B00020"
 LIMIT_DASHES = (0, (5.0, 3.0))
 LOG_ABOVE = 6.0  # if costs exceed this multiple of the limit, the scale above it is logarithmic
 
+LONG_ABOVE = 1e4  # numbers of an axis get k, M, ... above it
+
 _DASHED = (0, (4.0, 1.5))
 
 # Okabe and Ito's colors without yellow, distinguishable with every common color-vision deficiency.
@@ -47,14 +50,38 @@ AGENT_STYLES = {
     "PPOPID": AgentStyle("#D55E00", _DASHED, "s"),
     "SCPO": AgentStyle("#009E73", _DASHED, "s"),
 }
-OTHER_AGENT = AgentStyle("#000000", (0, (1.0, 1.0)), "D")
+# All other agents: no color of theirs is one of the above, and none of their markers and dashes.
+_OTHER_COLORS = ("#000000", "#7B3294", "#8C510A", "#6B8E23", "#C51B7D")
+_OTHER_DASHES = (
+    (0, (6.0, 1.5, 1.0, 1.5)),
+    (0, (2.2, 1.2)),
+    (0, (9.0, 2.0)),
+    (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)),
+)
+_OTHER_MARKERS = ("D", "^", "v", "P", "*", "<", ">")
 
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
-def style_of(agent: str) -> AgentStyle:
-    """Return the style of an agent, a neutral one for a name that has none."""
-    return AGENT_STYLES.get(agent, OTHER_AGENT)
+def other_styles() -> Iterator[AgentStyle]:
+    """Return styles that no named agent has; the first 140 differ from each other."""
+    for i in count():
+        color = _OTHER_COLORS[i % len(_OTHER_COLORS)]
+        dashes = _OTHER_DASHES[i % len(_OTHER_DASHES)]
+        yield AgentStyle(color, dashes, _OTHER_MARKERS[i % len(_OTHER_MARKERS)])
+
+
+def styles_of(agents: Iterable[str]) -> dict[str, AgentStyle]:
+    """Return a style of its own for every agent.
+
+    Named agents have theirs in every figure. All others get theirs in order, so that figures agree
+    if they are given the same agents in the same order.
+    """
+    others = other_styles()
+    return {
+        agent: AGENT_STYLES[agent] if agent in AGENT_STYLES else next(others)
+        for agent in dict.fromkeys(agents)
+    }
 
 
 def scale_costs(axis: XAxis | YAxis, limit: float, highest: float) -> bool:
@@ -72,6 +99,12 @@ def scale_costs(axis: XAxis | YAxis, limit: float, highest: float) -> bool:
     end = 1.25 * highest if is_logarithmic else 1.06 * max(highest, 1.1 * limit)
     axis.axes.set(**{f"{axis.axis_name}lim": (0.0, end if end > 0.0 else 1.0)})
     return is_logarithmic
+
+
+def shorten_numbers(axis: XAxis | YAxis) -> None:
+    """Write the numbers of a linear axis with k, M, ... if they would not fit beside it."""
+    if axis.get_scale() == "linear" and np.abs(axis.get_view_interval()).max() >= LONG_ABOVE:
+        axis.set_major_formatter(EngFormatter(sep=""))
 
 
 def cost_ticks(limit: float, highest: float) -> list[float]:

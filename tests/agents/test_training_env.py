@@ -186,6 +186,23 @@ def test_a_function_makes_every_copy():
         agents.make_vec_env(lambda: [Line()])
 
 
+@pytest.mark.parametrize("n_envs", [1, 2])
+def test_arguments_of_the_other_make_vec_env(n_envs):
+    """MuJoCo's Hopper takes any keyword, and hands it on to a parent that does not."""
+    for env in ("Safe/DoubleIntegrator-v0", "Hopper-v5", Line):
+        with pytest.raises(TypeError, match=r"vec_env_cls is .*pass the agent SubprocVecEnv\(\["):
+            agents.make_vec_env(env, n_envs, vec_env_cls=DummyVecEnv)
+    with pytest.raises(TypeError, match="env_kwargs is .*: pass its entries as arguments"):
+        agents.make_vec_env(lambda: Line(), n_envs, env_kwargs={"values": 5})
+
+    def seeded(seed, values=1):
+        assert seed == 3
+        return Line(values)
+
+    assert agents.make_vec_env(seeded, n_envs, seed=3).num_envs == n_envs
+    assert agents.make_vec_env(lambda **own: seeded(**own), n_envs, seed=3).num_envs == n_envs
+
+
 def test_no_environments():
     venv = sync(NEXT)([Line])
     venv.num_envs = 0

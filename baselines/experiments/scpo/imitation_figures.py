@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from baselines.experiments.scpo.imitation_problem import state_grid
 from baselines.report.plots import write_png
-from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES, style_of
+from baselines.report.style import AGENT_STYLES, LIMIT_COLOR, LIMIT_DASHES
 from safe_envs.control.double_integrator_reference import (
     BOX,
     TARGET_RADIUS,
@@ -31,8 +31,8 @@ from safe_envs.control.double_integrator_reference import (
 SAFE, LEARNED, EXPERT = "safe controller", "learned policy", "expert"
 LINES: Mapping[str, dict[str, Any]] = {
     SAFE: {"color": "#555555", "linestyle": (0, (4.0, 2.0)), "linewidth": 1.6},
-    LEARNED: {"color": style_of("SCPO").color, "linestyle": "-", "linewidth": 2.6},
-    EXPERT: {"color": style_of("PPOLag").color, "linestyle": (0, (1.0, 1.2)), "linewidth": 2.2},
+    LEARNED: {"color": AGENT_STYLES["SCPO"].color, "linestyle": "-", "linewidth": 2.6},
+    EXPERT: {"color": AGENT_STYLES["PPOLag"].color, "linestyle": (0, (1.0, 1.2)), "linewidth": 2.2},
 }
 SETS = {SAFE: r"$R_{safe}$", LEARNED: r"$R_\theta$", EXPERT: r"$R_\beta$"}
 CONTROLLABLE_COLOR = "#E4E8EE"

@@ -20,11 +20,13 @@ from baselines.__main__ import main
 from baselines.commands.comparison_plan import CompareOptions, plan
 from baselines.commands.evaluate import evaluated_again
 from baselines.commands.train import TrainOptions, train
+from baselines.jobs.found_run import find_run
 from baselines.jobs.job import job_folder
 from baselines.jobs.run_folder import is_done
 from baselines.jobs.settings import make_training_env
 from baselines.jobs.training_record import RecordedEnv, TrainingRecord
 from baselines.names.environments import parse_environment_name
+from baselines.report.run_curves import read_run_curve
 from leaderboard.submissions.from_runs import submission_of
 from tests.baselines.own_folder import write_own_folder
 
@@ -181,6 +183,8 @@ def test_a_plain_agent_trains_as_without_the_runner(in_folder, tmp_path):
     assert drawn["agent"] == "policy.onnx"
     assert drawn["deterministic"]["mean_return"] == found["deterministic"]["mean_return"]
     assert abs(drawn["stochastic"]["mean_return"] - expected) < 4 * error * np.sqrt(40 / 400)
+    with pytest.raises(ValueError, match=r"policy.onnx is a finished policy \(ONNX\), not trained"):
+        read_run_curve(find_run(tmp_path / "file"))
     with pytest.raises(ValueError, match="ONNX Runtime runs the graph .* pass --import-agent"):
         evaluated_again(tmp_path / "file", 3, 7, import_env=True)
     with pytest.raises(ValueError, match="'own_step:Own/Step-v0' has no board; the boards are"):
@@ -281,12 +285,16 @@ def test_an_agent_that_cannot_be_saved_is_refused_before_training(in_folder, tmp
         "class Unsaved(Constant):\n    def save(self, path):\n        pass\n\n\n"
         "class Other(Constant):\n    @classmethod\n    def load(cls, path):\n"
         "        return cls(None, None, action=0)\n\n\n"
-        "class Single(Constant):\n    def predict(self, observation):\n        return 1\n"
+        "class Single(Constant):\n    def predict(self, observation):\n        return 1\n\n\n"
+        "class Restless(Constant):\n    asked = 0\n\n"
+        "    def predict(self, observation, **rest):\n        self.asked += 1\n"
+        "        return [self.asked % 2] * len(observation), None\n"
     )
     for name, message in (
         ("Unsaved", "Unsaved.save('model.zip') wrote nothing; it has to write the file"),
         ("Other", "Other.load(path) acts differently from the agent that was saved"),
         ("Single", "Single.predict failed: TypeError"),
+        ("Restless", "Restless.predict(..., deterministic=True) answers the same observations"),
     ):
         out = tmp_path / name
         words = f"train --env own_step:make_step --agent own_forgetful:{name} --total-timesteps 4"

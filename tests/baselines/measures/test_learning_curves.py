@@ -14,8 +14,9 @@ from baselines.measures.learning_curve import (
     read_learning_curve,
     seed_band,
 )
-from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto
-from baselines.report.style import AGENT_STYLES, cost_ticks, place_labels, style_of
+from baselines.report.learning_curve_plots import draw_learning_curves
+from baselines.report.pareto_plot import draw_pareto
+from baselines.report.style import AGENT_STYLES, cost_ticks, place_labels, styles_of
 
 PLAIN = (
     "rollout/ep_cost_value_mean,rollout/ep_len_mean,rollout/ep_value_mean,time/total_timesteps,"
@@ -255,6 +256,18 @@ def test_pareto_refuses_other_shapes(tmp_path):
         draw_pareto("t", {"CPO": np.array([[1.0, np.nan]])}, 1.0, tmp_path / "x")
 
 
+@pytest.mark.parametrize("size", [-1.7e5, 9e7])
+def test_large_numbers_fit_beside_the_axis(tmp_path, size):
+    curves = [straight("CPO", 0, size), straight("PPO", 0, 0.8 * size)]
+    panels = draw_learning_curves("t", curves, [25.0], tmp_path / "large")
+    points = {"CPO": np.array([[20.0, size], [30.0, 0.7 * size]])}
+    for figure in (panels, draw_pareto("t", points, 25.0, tmp_path / "pareto")):
+        FigureCanvasAgg(figure).draw()
+        axes = figure.axes[0]
+        shown = [*axes.get_yticklabels(), axes.yaxis.label]
+        assert min(text.get_window_extent().x0 for text in shown if text.get_text()) > 0.0
+
+
 def test_labels_take_the_nearest_free_place():
     anchors = np.array([[50.0, 50.0], [50.0, 50.0]])
     sizes = np.full((2, 2), 10.0)
@@ -272,4 +285,29 @@ def test_every_agent_can_be_told_apart():
     styles = list(AGENT_STYLES.values())
     assert len({(style.color, style.dashes) for style in styles}) == len(styles)
     assert len({(style.color, style.marker) for style in styles}) == len(styles)
-    assert style_of("unknown") not in styles
+    names = ["agents_mine.py:Sub", "CPO", "stable_baselines3:PPO", "pol", *map(str, range(130))]
+    found = styles_of(names)
+    assert found["CPO"] == AGENT_STYLES["CPO"]
+    assert len({*styles, *found.values()}) == len(styles) + len(names) - 1
+    others = [found[name] for name in names if name != "CPO"]
+    assert not {style.color for style in others} & {style.color for style in styles}
+    first = others[:20]
+    assert len({(style.color, style.dashes) for style in first}) == len(first)
+    assert len({(style.color, style.marker) for style in others[:35]}) == 35
+
+
+@pytest.mark.parametrize("constraints", [1, 2])
+def test_long_names_beside_panels_stay_clear_of_everything(tmp_path, constraints):
+    costs = (20.0,) * constraints
+    names = ("agents_mine.py:MyPPO", "stable_baselines3:PPO", "CPO")
+    curves = [straight(name, 0, 9.0 * i, costs=costs) for i, name in enumerate(names)]
+    figure = draw_learning_curves("t", curves, [25.0] * constraints, tmp_path / "long")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    beside = [t.get_window_extent() for axes in figure.axes for t in axes.texts]
+    ticks = [t.get_window_extent() for axes in figure.axes for t in axes.get_yticklabels()]
+    assert max(box.x1 for box in beside) < figure.bbox.width
+    assert not any(box.overlaps(other) for box in beside for other in ticks)
+    inner = [axes.get_window_extent() for axes in figure.axes]
+    assert not any(box.overlaps(other) for box in beside for other in inner)
+    assert len(inner) == 2 + constraints
