@@ -18,6 +18,7 @@ from baselines.names.environments import check_import
 from baselines.names.own_agents import check_agent_import
 from baselines.names.own_code import OwnCodeChanged
 from baselines.report.episodes_section import evaluation_table
+from baselines.report.terminal_table import print_table
 
 LARGEST_SEED = 2**32 - 1  # of an evaluation
 
@@ -67,7 +68,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     path = options.run_dir / f"evaluation_seed_{result.stochastic.seed}.json"
     modes = {"stochastic": asdict(result.stochastic), "deterministic": asdict(result.deterministic)}
     write_json(path, modes)
-    console.print(evaluation_table(result))
+    print_table(console, evaluation_table(result))
     console.print(f"episodes: {escape(str(path))}", soft_wrap=True)
     return 0
 

@@ -18,6 +18,7 @@ from rich.markup import escape
 from baselines.jobs.episodic_job import evaluation_seed
 from baselines.movies.movie_file import check_movie_path, kept_of, movie_file
 from baselines.report.played_table import played_table
+from baselines.report.terminal_table import print_table
 from safe_envs.contract.argument_checks import check_count, check_whole
 from safe_envs.rendering.screen import has_pygame_screen
 
@@ -94,7 +95,7 @@ def play(options: PlayOptions, console: Console) -> int:
     mode = "stochastic" if options.stochastic else "deterministic"
     title = f"{run.job.agent} on {run.job.env}, {mode} policy, seed {seed}"
     console.print(escape(title), soft_wrap=True, highlight=False)
-    console.print(played_table(result))
+    print_table(console, played_table(result))
     if options.video is not None:
         console.print(f"movie: {escape(str(options.video))}", soft_wrap=True)
     return 0

@@ -18,7 +18,8 @@ from baselines.jobs.found_run import CONFIG, FoundRun, find_runs
 from baselines.jobs.run_folder import versions
 from baselines.names.agents import default_hyperparameters
 from baselines.names.hyperparameters import hyperparameters_for
-from baselines.report.run_overview import OVERVIEWS
+from baselines.report.run_overview import CELLS, OVERVIEWS
+from baselines.report.terminal_table import name_columns, number_columns, print_table
 
 NOT_A_LINE = ("hyperparameters", "command", "versions")  # of config.json; shown on their own
 COLORS = {"finished": "green", "unfinished": "yellow", "failed": "red", "damaged": "red"}
@@ -63,9 +64,10 @@ def _show_run(found: FoundRun, console: Console) -> None:
         others = [k for k in found.config if k not in ("env", "agent", "seed", *NOT_A_LINE)]
         for name in others:
             console.print(f"{name}: {escape(json.dumps(found.config[name]))}", soft_wrap=True)
-        console.print(_settings_table(job.agent, job.env.id, found.config["hyperparameters"]))
+        settings = found.config["hyperparameters"]
+        print_table(console, _settings_table(job.agent, job.env.id, settings))
     if found.result is not None and job is not None:
-        console.print(OVERVIEWS[job.section].table(found.result))
+        print_table(console, OVERVIEWS[job.section].table(found.result))
         for note in OVERVIEWS[job.section].notes(found.result):
             console.print(f"[yellow]warning[/] {escape(note)}", soft_wrap=True)
     command = found.command or "not kept"
@@ -81,9 +83,7 @@ def _settings_table(agent: str, env_id: str, settings: Mapping[str, Any]) -> Tab
     defaults = _as_json(default_hyperparameters(agent))
     tuned = _as_json(hyperparameters_for(agent, env_id))
     table = Table(title="settings", title_justify="left")
-    table.add_column("setting", no_wrap=True)
-    for column in ("value", "default", "note"):
-        table.add_column(column, overflow="fold")
+    name_columns(table, "setting", "value", "default", "note")
     changed = [name for name in settings if settings[name] != defaults.get(name, KeyError)]
     for name in [*changed, *(name for name in settings if name not in changed)]:
         value = escape(json.dumps(settings[name]))
@@ -118,12 +118,14 @@ def _versions(kept: Mapping[str, str]) -> str:
 def _show_jobs(found: list[FoundRun], console: Console) -> None:
     for env in dict.fromkeys(str(one.job.env) for one in found if one.job is not None):
         own = [one for one in found if one.job is not None and str(one.job.env) == env]
-        console.print(_jobs_table(env, own))
+        print_table(console, _jobs_table(env, own))
     counted = {state: sum(one.state == state for one in found) for state in COLORS}
     told = ", ".join(f"{number} {state}" for state, number in counted.items() if number)
     noun = "job" if len(found) == 1 else "jobs"
     console.print(
-        f"{len(found)} {noun}: {told}; returns and costs of stochastic policies", soft_wrap=True
+        f"{len(found)} {noun}: {told}; returns and costs of stochastic policies, exact "
+        "where there is a tabular model, else means of sampled episodes; lengths are sampled",
+        soft_wrap=True,
     )
     for one in found:
         if one.state != "finished":
@@ -135,12 +137,14 @@ def _show_jobs(found: list[FoundRun], console: Console) -> None:
 
 
 def _jobs_table(env: str, found: list[FoundRun]) -> Table:
-    """Return a table of the jobs on one environment, a line each."""
-    table = Table(title=escape(env), title_justify="left")
-    for column in ("agent", "seed", "state"):
+    """Return a table of the jobs on one environment, a line each, and how values are summed."""
+    table = Table(title=escape(env), title_justify="left", caption_justify="left")
+    name_columns(table, "agent")
+    for column in ("seed", "state"):
         table.add_column(column, no_wrap=True)
-    for column in ("return", "cost", "limit", "length"):
-        table.add_column(column, justify="right")
+    number_columns(table, *CELLS)
+    sums = [OVERVIEWS[one.job.section].sums(one.result) for one in found if one.job and one.result]
+    table.caption = "\n".join(dict.fromkeys(sums))
     for one in found:
         if one.job is not None:
             cells = OVERVIEWS[one.job.section].cells(one.result) if one.result else ()

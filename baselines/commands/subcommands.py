@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from baselines.report.terminal_table import terminal_console
 from baselines.shell_command import shell_command
 
 Command = tuple[type, Callable[..., int]]  # its options, and what runs them: (options, console)
@@ -29,7 +30,7 @@ def run_subcommand(
     words = sys.argv[1:] if arguments is None else arguments
     options = _parsed(commands, shell_command(package), description, words)
     run = dict(commands.values())[type(options)]
-    console = Console()
+    console = terminal_console()
     try:
         return run(options, console)
     except ValueError as error:

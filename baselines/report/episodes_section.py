@@ -31,6 +31,7 @@ from baselines.report.episodes_summary import (
     summarize_episodic,
 )
 from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto, named_sum
+from baselines.report.terminal_table import name_columns, number_columns
 from safe_envs.tabular.model import TabularCMDP
 
 LONGEST_NAME = 10  # letters of an agent on one line of a table of 80 columns
@@ -145,11 +146,11 @@ def evaluation_table(result: EpisodicResult) -> Table:
     """Return the evaluation of one run, by mode and constraint: exact values, and sampled ones."""
     title = f"{escape(result.agent)} on {escape(result.env)}, seed {result.seed}"
     sums = sums_in_words(result.reward_discount, result.cost_discounts)
-    told = f"{result.stochastic.episodes} sampled episodes each; {sums}"
+    count = result.stochastic.episodes
+    told = f"{count} sampled episode{'' if count == 1 else 's'} each; {sums}"
     table = Table(title=title, title_justify="left", caption=told, caption_justify="left")
-    table.add_column("policy", no_wrap=True)
-    for column in ("return", "cost", "limit", "violation", "P90", "worst", "length"):
-        table.add_column(column, justify="right", no_wrap=True)
+    name_columns(table, "policy")
+    number_columns(table, "return", "cost", "limit", "violation", "P90", "worst", "length")
     for mode in MODES:
         episodes = episodes_of(result, mode)
         for i, name in enumerate(result.constraint_names):
@@ -292,7 +293,7 @@ def _mode_table(section: EpisodesSection, mode: Mode) -> Table:
     limits = ", ".join(f"{limit:g}" for limit in section.limits)
     title = f"{escape(section.name)}  ({mode} policy, limit {limits or 'unknown'})"
     table = Table(title=title, title_justify="left", caption=section.sums, caption_justify="left")
-    table.add_column("agent", no_wrap=True)
+    name_columns(table, "agent")
     columns = [
         "IQM\nreturn",
         "mean\ncost",
@@ -305,8 +306,7 @@ def _mode_table(section: EpisodesSection, mode: Mode) -> Table:
     if section.has_exact:
         columns = ["exact\nIQM", "exact\ncost", "exact\nviolation", "seeds\nwithin"]
         columns += ["sampled\nIQM", "sampled\ncost"]
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+    number_columns(table, *columns)
     for row in section.rows:
         failed = f"\n[red]{len(row.failures)} of {row.seeds} failed[/]" if row.failures else ""
         summary = row.mode(mode)

@@ -18,6 +18,7 @@ from baselines.jobs.job import job_folder
 from baselines.jobs.solver_job import SolverOutcome, SolverResult, read_trace
 from baselines.names.environments import EnvironmentName
 from baselines.report.plots import draw_convergence
+from baselines.report.terminal_table import name_columns, number_columns
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 CSV_COLUMNS = (
@@ -127,9 +128,8 @@ def terminal_table(env: str, optimal_value: float | None, rows: Sequence[AgentSu
     """Return the summaries as a table that fits 80 columns."""
     optimum = "no optimum" if optimal_value is None else f"LP optimum {optimal_value:.6f}"
     table = Table(title=f"{escape(env)}  ({optimum})", title_justify="left")
-    table.add_column("agent", no_wrap=True)
-    for column in ("value", "gap", "violation", "TAIL", "worst TAIL", "cpu s"):
-        table.add_column(column, justify="right", no_wrap=True)
+    name_columns(table, "agent")
+    number_columns(table, "value", "gap", "violation", "TAIL", "worst TAIL", "cpu s")
     for row in rows:
         failed = f"\n[red]{len(row.failures)} of {row.seeds} failed[/]" if row.failures else ""
         if not row.finished:
