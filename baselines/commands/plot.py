@@ -8,10 +8,10 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 
 from baselines.jobs.found_run import find_runs
 from baselines.report.plots import write_figure
+from baselines.report.printable import plain
 from baselines.report.run_curves import RunCurve, XAxis, draw_run_curves, read_run_curve
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -61,9 +61,9 @@ def plot(options: PlotOptions, console: Console) -> int:
     except OSError as error:
         raise ValueError(f"{options.out} cannot be written: {error}") from error
     for reason in refused:
-        console.print(f"[yellow]left out[/] {escape(reason)}", soft_wrap=True)
+        console.print(f"[yellow]left out[/] {plain(reason)}", soft_wrap=True)
     noun = "curve" if len(curves) == 1 else "curves"
-    console.print(f"{len(curves)} {noun}: {escape(str(options.out))}", soft_wrap=True)
+    console.print(f"{len(curves)} {noun}: {plain(str(options.out))}", soft_wrap=True)
     return 0
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 
+from baselines.report.printable import plain
 from baselines.report.terminal_table import terminal_console
 from baselines.shell_command import shell_command
 
@@ -42,11 +42,11 @@ def run_subcommand(
 
 
 def _print_error(console: Console, text: str) -> None:
-    line = f"[red]error:[/] {escape(text)}"
+    line = f"[red]error:[/] {plain(text)}"
     try:
         console.print(line, soft_wrap=True)
     except OSError:  # the output is redirected to a full disk
-        Console(stderr=True).print(line, soft_wrap=True)
+        terminal_console(stderr=True).print(line, soft_wrap=True)
 
 
 def _told(error: OSError) -> str:

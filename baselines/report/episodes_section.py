@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
@@ -31,6 +30,7 @@ from baselines.report.episodes_summary import (
     summarize_episodic,
 )
 from baselines.report.learning_curve_plots import draw_learning_curves, draw_pareto, named_sum
+from baselines.report.printable import plain
 from baselines.report.terminal_table import name_columns, number_columns
 from safe_envs.tabular.model import TabularCMDP
 
@@ -144,7 +144,7 @@ def episodes_section(
 
 def evaluation_table(result: EpisodicResult) -> Table:
     """Return the evaluation of one run, by mode and constraint: exact values, and sampled ones."""
-    title = f"{escape(result.agent)} on {escape(result.env)}, seed {result.seed}"
+    title = f"{plain(result.agent)} on {plain(result.env)}, seed {result.seed}"
     sums = sums_in_words(result.reward_discount, result.cost_discounts)
     count = result.stochastic.episodes
     told = f"{count} sampled episode{'' if count == 1 else 's'} each; {sums}"
@@ -154,7 +154,7 @@ def evaluation_table(result: EpisodicResult) -> Table:
     for mode in MODES:
         episodes = episodes_of(result, mode)
         for i, name in enumerate(result.constraint_names):
-            label = mode if len(result.limits) == 1 else f"{mode}, {escape(name)}"
+            label = mode if len(result.limits) == 1 else f"{mode}, {plain(name)}"
             tails, length = episodes.cost_tails[i], f"{episodes.mean_length:.1f}"
             measured = [f"{tails.p90:.4g}", f"{tails.worst:.4g}", length]
             if episodes.exact is not None:
@@ -291,7 +291,7 @@ def _draw_pareto(env: EnvironmentName, results: Sequence[EpisodicResult], stem: 
 
 def _mode_table(section: EpisodesSection, mode: Mode) -> Table:
     limits = ", ".join(f"{limit:g}" for limit in section.limits)
-    title = f"{escape(section.name)}  ({mode} policy, limit {limits or 'unknown'})"
+    title = f"{plain(section.name)}  ({mode} policy, limit {limits or 'unknown'})"
     table = Table(title=title, title_justify="left", caption=section.sums, caption_justify="left")
     name_columns(table, "agent")
     columns = [
@@ -311,7 +311,7 @@ def _mode_table(section: EpisodesSection, mode: Mode) -> Table:
         failed = f"\n[red]{len(row.failures)} of {row.seeds} failed[/]" if row.failures else ""
         summary = row.mode(mode)
         cells = ["-"] * len(columns) if summary is None else _cells(section, row, summary)
-        table.add_row(escape(_folded(row.agent)) + failed, *cells)
+        table.add_row(_folded(plain(row.agent)) + failed, *cells)
     return table
 
 

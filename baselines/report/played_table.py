@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
 from agents.evaluation_result import EvaluationResult
@@ -42,7 +41,7 @@ def played_table(result: EvaluationResult) -> Table:
             costs = [f"[{color}]{cost:.5g}[/]"]
             plain = result.plain_costs[chosen, i].mean()
             costs += [f"{plain:.5g}"] if costs_discounted else []
-            names = [label, escape(constraint.name)] if several else [label]
+            names = [label, plain(constraint.name)] if several else [label]
             table.add_row(*names, *value, *costs, f"{constraint.limit:g}", length)
         if not discounts:
             table.add_row(label, *value, "-", "-", length)

@@ -21,6 +21,7 @@ from baselines.measures.learning_curve import EPISODE_LENGTH, TIMESTEPS, FinalPo
 from baselines.names.environments import check_import
 from baselines.report.episodes_section import logged_curve
 from baselines.report.learning_curve_plots import LEGEND, PANEL_SIZE, draw_panel, named_sum
+from baselines.report.printable import printable
 from baselines.report.style import AGENT_STYLES, LIMIT_COLOR, LIMIT_DASHES, AgentStyle, style_of
 
 XAxis = Literal["timesteps", "updates"]
@@ -75,7 +76,8 @@ def read_run_curve(found: FoundRun, x: XAxis = "timesteps", import_env: bool = F
     except (ValueError, OSError, csv.Error, KeyError) as error:
         raise ValueError(f"{folder} has no learning curve: {error}") from error
     settings = {k: v for k, v in found.config.items() if k not in NO_SETTINGS}
-    return RunCurve(str(job.env), curve, names, limits, discounts, settings, folder)
+    curve, names = replace(curve, agent=printable(curve.agent)), tuple(map(printable, names))
+    return RunCurve(printable(job.env), curve, names, limits, discounts, settings, folder)
 
 
 def draw_run_curves(runs: Sequence[RunCurve], x: XAxis = "timesteps") -> Figure:
@@ -91,7 +93,7 @@ def draw_run_curves(runs: Sequence[RunCurve], x: XAxis = "timesteps") -> Figure:
     rows = _rows(runs)
     columns = max(2 + len(row[0].names) for row in rows)
     width, height = PANEL_SIZE[0] * columns + 0.5, PANEL_SIZE[1] * len(rows) + 1.0
-    with matplotlib.rc_context({"font.size": 9.5}):
+    with matplotlib.rc_context({"font.size": 9.5, "text.parse_math": False}):
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(
             left=0.8 / width,
@@ -147,7 +149,7 @@ def labels_of(runs: Sequence[RunCurve]) -> Labels:
         else f"{name}, seed {run.curve.seed}"
         for run, name in zip(runs, names, strict=True)
     ]
-    return Labels(apart, "; ".join(f"{name}: {told}" for name, told in key.items()))
+    return Labels(apart, "; ".join(f"{name}: {printable(told)}" for name, told in key.items()))
 
 
 def letter(index: int) -> str:

@@ -8,20 +8,27 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from baselines.report.printable import PrintableOutput
+
 LEAST_NAME = 10  # letters of a name on one line, however narrow the terminal is
 PIPE_WIDTH = 200  # of pipes and log files, which have no width of their own
 UNBOUNDED = 10_000  # a width that no cell has
 
 
-def terminal_console() -> Console:
+def terminal_console(stderr: bool = False) -> Console:
     """Return the console of a command: as wide as the terminal, and wide if there is none.
 
-    The variable COLUMNS determines the width, as in all programs that use Rich.
+    The variable COLUMNS determines the width, as in all programs that use Rich. Control characters
+    in what is printed are replaced.
+
+    Args:
+        stderr: print to the standard error.
     """
-    console = Console()
-    if console.is_terminal or "COLUMNS" in os.environ:
-        return console
-    return Console(width=PIPE_WIDTH)
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(stderr=stderr, width=PIPE_WIDTH)
+    console.push_render_hook(PrintableOutput())
+    return console
 
 
 def number_columns(table: Table, *headings: str) -> None:
