@@ -148,7 +148,7 @@ def _played(
     from baselines.measures.episode_sampling import sample_episodes
     from baselines.movies.filmed_env import FilmedEnv
 
-    acts, contract = run.player(seed)
+    acts, contract, _ = run.player(seed)
     with ExitStack() as stack:
         env = stack.enter_context(_made(run, stage.render_mode))
         if stage.opens is not None:

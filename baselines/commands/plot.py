@@ -42,7 +42,7 @@ def plot(options: PlotOptions, console: Console) -> int:
         The exit code, 0.
 
     Raises:
-        ValueError: if a folder that was passed has no curve, or the file cannot be written.
+        ValueError: if a folder holds no run, no run has a curve, or the file cannot be written.
     """
     if options.out.suffix.lower() not in SUFFIXES:
         raise ValueError(
@@ -68,20 +68,18 @@ def plot(options: PlotOptions, console: Console) -> int:
 
 
 def _curves(options: PlotOptions) -> tuple[list[RunCurve], list[str]]:
-    """Return the curves, and why other runs of comparisons have none.
+    """Return the curves, and why other runs have none.
 
     Raises:
-        ValueError: if a folder that was passed has no curve itself.
+        ValueError: if a folder holds no run.
     """
     curves: dict[Path, RunCurve] = {}
-    refused = []
+    refused: dict[Path, str] = {}
     for folder in options.runs:
         for found in find_runs(folder):
             try:
                 curve = read_run_curve(found, options.x, options.import_env)
                 curves.setdefault(found.folder.resolve(), curve)
             except ValueError as error:
-                if found.folder == folder:
-                    raise
-                refused.append(str(error))
-    return list(curves.values()), refused
+                refused[found.folder.resolve()] = str(error)
+    return list(curves.values()), list(refused.values())
