@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from agents.evaluation import MOST_COPIES
 from agents.evaluation_result import EvaluationResult
 from baselines.jobs.episodic_job import EVALUATION_EPISODES, evaluation_seed
 from baselines.jobs.found_run import FoundRun, find_run
-from baselines.jobs.job import Job, Player
+from baselines.jobs.job import Job, Player, Spaces
 from baselines.jobs.settings import make_training_env
 from baselines.measures.episode_sampling import sample_episodes
 from baselines.names.environments import check_import
 from baselines.names.own_agents import check_agent_import
+from baselines.observation_checks import batch_size
 from safe_envs.contract.argument_checks import check_count, check_whole
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
 from safe_envs.contract.cost_signal import ConstraintSpec
@@ -44,9 +46,12 @@ def load_run(
             can run code; also for classes of Stable-Baselines3, and for ONNX policies.
 
     Raises:
+        TypeError: if `folder` is no path.
         ValueError: if it is no run, is not finished or is damaged, or if a module would have to be
             imported; the message names the file.
     """
+    if not isinstance(folder, str | PathLike):
+        raise TypeError(f"folder is {folder!r}; pass the path of a run's folder, as text or a Path")
     found = find_run(Path(folder))
     if found.job is not None:
         check_import(found.folder, found.job.env, import_env)
@@ -93,16 +98,32 @@ class LoadedRun:
         Bit for bit, because PyTorch computes with one thread here, as in training.
 
         Args:
-            observation: of the environment, or a batch of them, (N, ...).
+            observation: of the environment, or a batch of them, (N, ...); an empty batch gives an
+                empty batch of actions.
             state: the memory that the call before returned.
             episode_start: whether an episode starts, (N,).
             deterministic: take the most likely action, or the Gaussian's mean; else draw one from
                 PyTorch's random numbers (a tabular policy and a controller have their own).
+
+        Raises:
+            ValueError: if the shape is not that of the observation space, or a number is not
+                finite, or not in a space of whole numbers.
         """
+        if batch_size(self._spaces.observation, observation) == 0:
+            space = self._spaces.action
+            return np.empty((0, *(space.shape or ())), space.dtype), state
         with one_thread():
             return self.agent.predict(
                 observation, state=state, episode_start=episode_start, deterministic=deterministic
             )
+
+    @cached_property
+    def _spaces(self) -> Spaces:
+        """What acts may know its spaces; otherwise the environment is made to see them."""
+        if self._player.spaces is not None:
+            return self._player.spaces
+        with closing(self.job.env.make()) as env:
+            return Spaces(env.observation_space, env.action_space)
 
     def env(self, render_mode: str | None = None) -> gym.Env[Any, Any]:
         """Return a new environment as in the run, with its arguments.
@@ -142,7 +163,7 @@ class LoadedRun:
         if seed is None:
             seed = evaluation_seed(self.job.seed)
         check_whole("seed", seed, low=0)
-        acts, contract = self.player(seed)
+        acts, contract, _ = self.player(seed)
         venv = make_training_env(self.job.env, min(episodes, MOST_COPIES))
         try:
             with one_thread():

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 
 from baselines.atomic_files import write_json
 from baselines.jobs.episodic_job import EpisodicResult, evaluation_seed
@@ -18,6 +17,8 @@ from baselines.names.environments import check_import
 from baselines.names.own_agents import check_agent_import
 from baselines.names.own_code import OwnCodeChanged
 from baselines.report.episodes_section import evaluation_table
+from baselines.report.printable import plain
+from baselines.report.terminal_table import print_table
 
 LARGEST_SEED = 2**32 - 1  # of an evaluation
 
@@ -61,14 +62,14 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     try:
         result = evaluated_again(*how, *allowed)
     except OwnCodeChanged as changed:
-        told = escape(str(changed).partition(";")[0])
+        told = plain(str(changed).partition(";")[0])
         console.print(f"[yellow]note:[/] {told}; the code is taken as it is now", soft_wrap=True)
         result = evaluated_again(*how, *allowed, pinned=False)
     path = options.run_dir / f"evaluation_seed_{result.stochastic.seed}.json"
     modes = {"stochastic": asdict(result.stochastic), "deterministic": asdict(result.deterministic)}
     write_json(path, modes)
-    console.print(evaluation_table(result))
-    console.print(f"episodes: {escape(str(path))}", soft_wrap=True)
+    print_table(console, evaluation_table(result))
+    console.print(f"episodes: {plain(str(path))}", soft_wrap=True)
     return 0
 
 

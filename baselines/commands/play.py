@@ -13,11 +13,12 @@ import gymnasium as gym
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.markup import escape
 
 from baselines.jobs.episodic_job import evaluation_seed
 from baselines.movies.movie_file import check_movie_path, kept_of, movie_file
 from baselines.report.played_table import played_table
+from baselines.report.printable import plain
+from baselines.report.terminal_table import print_table
 from safe_envs.contract.argument_checks import check_count, check_whole
 from safe_envs.rendering.screen import has_pygame_screen
 
@@ -83,7 +84,7 @@ def play(options: PlayOptions, console: Console) -> int:
     seed = evaluation_seed(run.job.seed) if options.seed is None else options.seed
     stage = _stage(run, options)
     if stage.told:
-        console.print(escape(stage.told), soft_wrap=True)
+        console.print(plain(stage.told), soft_wrap=True)
     try:
         result = _played(run, options, seed, stage, console)
     except KeyboardInterrupt:
@@ -93,10 +94,10 @@ def play(options: PlayOptions, console: Console) -> int:
         raise ValueError(f"the movie could not be written: {error}") from error
     mode = "stochastic" if options.stochastic else "deterministic"
     title = f"{run.job.agent} on {run.job.env}, {mode} policy, seed {seed}"
-    console.print(escape(title), soft_wrap=True, highlight=False)
-    console.print(played_table(result))
+    console.print(plain(title), soft_wrap=True, highlight=False)
+    print_table(console, played_table(result))
     if options.video is not None:
-        console.print(f"movie: {escape(str(options.video))}", soft_wrap=True)
+        console.print(f"movie: {plain(str(options.video))}", soft_wrap=True)
     return 0
 
 
@@ -147,7 +148,7 @@ def _played(
     from baselines.measures.episode_sampling import sample_episodes
     from baselines.movies.filmed_env import FilmedEnv
 
-    acts, contract = run.player(seed)
+    acts, contract, _ = run.player(seed)
     with ExitStack() as stack:
         env = stack.enter_context(_made(run, stage.render_mode))
         if stage.opens is not None:
@@ -156,7 +157,7 @@ def _played(
             env = FilmedEnv(env, contract, show, options.episodes, held)
         stack.enter_context(one_thread())
         if console.is_terminal:
-            stack.enter_context(console.status(f"playing {escape(str(run.job.env))}"))
+            stack.enter_context(console.status(f"playing {plain(str(run.job.env))}"))
         venv = DummyVecEnv([lambda: OwnObservations(env)])
         return sample_episodes(acts, venv, contract, options.episodes, seed, not options.stochastic)
 

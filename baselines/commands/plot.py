@@ -8,10 +8,10 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 
 from baselines.jobs.found_run import find_runs
 from baselines.report.plots import write_figure
+from baselines.report.printable import plain
 from baselines.report.run_curves import RunCurve, XAxis, draw_run_curves, read_run_curve
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -42,7 +42,7 @@ def plot(options: PlotOptions, console: Console) -> int:
         The exit code, 0.
 
     Raises:
-        ValueError: if a folder that was passed has no curve, or the file cannot be written.
+        ValueError: if a folder holds no run, no run has a curve, or the file cannot be written.
     """
     if options.out.suffix.lower() not in SUFFIXES:
         raise ValueError(
@@ -61,27 +61,25 @@ def plot(options: PlotOptions, console: Console) -> int:
     except OSError as error:
         raise ValueError(f"{options.out} cannot be written: {error}") from error
     for reason in refused:
-        console.print(f"[yellow]left out[/] {escape(reason)}", soft_wrap=True)
+        console.print(f"[yellow]left out[/] {plain(reason)}", soft_wrap=True)
     noun = "curve" if len(curves) == 1 else "curves"
-    console.print(f"{len(curves)} {noun}: {escape(str(options.out))}", soft_wrap=True)
+    console.print(f"{len(curves)} {noun}: {plain(str(options.out))}", soft_wrap=True)
     return 0
 
 
 def _curves(options: PlotOptions) -> tuple[list[RunCurve], list[str]]:
-    """Return the curves, and why other runs of comparisons have none.
+    """Return the curves, and why other runs have none.
 
     Raises:
-        ValueError: if a folder that was passed has no curve itself.
+        ValueError: if a folder holds no run.
     """
     curves: dict[Path, RunCurve] = {}
-    refused = []
+    refused: dict[Path, str] = {}
     for folder in options.runs:
         for found in find_runs(folder):
             try:
                 curve = read_run_curve(found, options.x, options.import_env)
                 curves.setdefault(found.folder.resolve(), curve)
             except ValueError as error:
-                if found.folder == folder:
-                    raise
-                refused.append(str(error))
-    return list(curves.values()), refused
+                refused[found.folder.resolve()] = str(error)
+    return list(curves.values()), list(refused.values())

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from baselines.jobs.episodic_job import plain_settings
@@ -18,7 +17,9 @@ from baselines.jobs.found_run import CONFIG, FoundRun, find_runs
 from baselines.jobs.run_folder import versions
 from baselines.names.agents import default_hyperparameters
 from baselines.names.hyperparameters import hyperparameters_for
-from baselines.report.run_overview import OVERVIEWS
+from baselines.report.printable import plain
+from baselines.report.run_overview import CELLS, OVERVIEWS
+from baselines.report.terminal_table import name_columns, number_columns, print_table
 
 NOT_A_LINE = ("hyperparameters", "command", "versions")  # of config.json; shown on their own
 COLORS = {"finished": "green", "unfinished": "yellow", "failed": "red", "damaged": "red"}
@@ -56,20 +57,21 @@ def _show_run(found: FoundRun, console: Console) -> None:
     job = found.job
     title = str(found.folder) if job is None else f"{job.agent} on {job.env}, seed {job.seed}"
     color = COLORS[found.state]
-    console.print(f"[bold]{escape(title)}[/]: [{color}]{found.state}[/]", soft_wrap=True)
+    console.print(f"[bold]{plain(title)}[/]: [{color}]{found.state}[/]", soft_wrap=True)
     if found.reason:
-        console.print(f"[{color}]{escape(found.reason)}[/]", soft_wrap=True)
+        console.print(f"[{color}]{plain(found.reason)}[/]", soft_wrap=True)
     if job is not None:
         others = [k for k in found.config if k not in ("env", "agent", "seed", *NOT_A_LINE)]
         for name in others:
-            console.print(f"{name}: {escape(json.dumps(found.config[name]))}", soft_wrap=True)
-        console.print(_settings_table(job.agent, job.env.id, found.config["hyperparameters"]))
+            console.print(f"{name}: {plain(json.dumps(found.config[name]))}", soft_wrap=True)
+        settings = found.config["hyperparameters"]
+        print_table(console, _settings_table(job.agent, job.env.id, settings))
     if found.result is not None and job is not None:
-        console.print(OVERVIEWS[job.section].table(found.result))
+        print_table(console, OVERVIEWS[job.section].table(found.result))
         for note in OVERVIEWS[job.section].notes(found.result):
-            console.print(f"[yellow]warning[/] {escape(note)}", soft_wrap=True)
+            console.print(f"[yellow]warning[/] {plain(note)}", soft_wrap=True)
     command = found.command or "not kept"
-    console.print(f"command: {escape(command)}", soft_wrap=True, highlight=False)
+    console.print(f"command: {plain(command)}", soft_wrap=True, highlight=False)
     console.print(f"versions: {_versions(found.versions)}", soft_wrap=True, highlight=False)
 
 
@@ -81,19 +83,17 @@ def _settings_table(agent: str, env_id: str, settings: Mapping[str, Any]) -> Tab
     defaults = _as_json(default_hyperparameters(agent))
     tuned = _as_json(hyperparameters_for(agent, env_id))
     table = Table(title="settings", title_justify="left")
-    table.add_column("setting", no_wrap=True)
-    for column in ("value", "default", "note"):
-        table.add_column(column, overflow="fold")
+    name_columns(table, "setting", "value", "default", "note")
     changed = [name for name in settings if settings[name] != defaults.get(name, KeyError)]
     for name in [*changed, *(name for name in settings if name not in changed)]:
-        value = escape(json.dumps(settings[name]))
+        value = plain(json.dumps(settings[name]))
         if name not in changed:
-            table.add_row(escape(name), value, value, "")
+            table.add_row(plain(name), value, value, "")
             continue
         is_tuned = name in tuned and settings[name] == tuned[name]
         told = "tuned here" if is_tuned else "changed"
-        default = escape(json.dumps(defaults[name])) if name in defaults else "unknown here"
-        table.add_row(f"[bold]{escape(name)}[/]", f"[bold]{value}[/]", default, told)
+        default = plain(json.dumps(defaults[name])) if name in defaults else "unknown here"
+        table.add_row(f"[bold]{plain(name)}[/]", f"[bold]{value}[/]", default, told)
     return table
 
 
@@ -109,8 +109,8 @@ def _versions(kept: Mapping[str, str]) -> str:
         return "not kept"
     here = versions([package for package in kept if package != "python"])
     return ", ".join(
-        f"{escape(f'{package} {number}')}"
-        + ("" if here[package] == number else f" [yellow](here {escape(here[package])})[/]")
+        f"{plain(f'{package} {number}')}"
+        + ("" if here[package] == number else f" [yellow](here {plain(here[package])})[/]")
         for package, number in kept.items()
     )
 
@@ -118,32 +118,36 @@ def _versions(kept: Mapping[str, str]) -> str:
 def _show_jobs(found: list[FoundRun], console: Console) -> None:
     for env in dict.fromkeys(str(one.job.env) for one in found if one.job is not None):
         own = [one for one in found if one.job is not None and str(one.job.env) == env]
-        console.print(_jobs_table(env, own))
+        print_table(console, _jobs_table(env, own))
     counted = {state: sum(one.state == state for one in found) for state in COLORS}
     told = ", ".join(f"{number} {state}" for state, number in counted.items() if number)
     noun = "job" if len(found) == 1 else "jobs"
     console.print(
-        f"{len(found)} {noun}: {told}; returns and costs of stochastic policies", soft_wrap=True
+        f"{len(found)} {noun}: {told}; returns and costs of stochastic policies, exact "
+        "where there is a tabular model, else means of sampled episodes; lengths are sampled",
+        soft_wrap=True,
     )
     for one in found:
         if one.state != "finished":
             console.print(
-                f"[{COLORS[one.state]}]{one.state}[/] {escape(str(one.folder))}: "
-                f"{escape(one.reason)}",
+                f"[{COLORS[one.state]}]{one.state}[/] {plain(str(one.folder))}: "
+                f"{plain(one.reason)}",
                 soft_wrap=True,
             )
 
 
 def _jobs_table(env: str, found: list[FoundRun]) -> Table:
-    """Return a table of the jobs on one environment, a line each."""
-    table = Table(title=escape(env), title_justify="left")
-    for column in ("agent", "seed", "state"):
+    """Return a table of the jobs on one environment, a line each, and how values are summed."""
+    table = Table(title=plain(env), title_justify="left", caption_justify="left")
+    name_columns(table, "agent")
+    for column in ("seed", "state"):
         table.add_column(column, no_wrap=True)
-    for column in ("return", "cost", "limit", "length"):
-        table.add_column(column, justify="right")
+    number_columns(table, *CELLS)
+    sums = [OVERVIEWS[one.job.section].sums(one.result) for one in found if one.job and one.result]
+    table.caption = "\n".join(dict.fromkeys(sums))
     for one in found:
         if one.job is not None:
             cells = OVERVIEWS[one.job.section].cells(one.result) if one.result else ()
             state = f"[{COLORS[one.state]}]{one.state}[/]"
-            table.add_row(escape(one.job.agent), str(one.job.seed), state, *cells)
+            table.add_row(plain(one.job.agent), str(one.job.seed), state, *cells)
     return table

@@ -8,8 +8,9 @@ from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 
+from baselines.report.printable import plain
+from baselines.report.terminal_table import terminal_console
 from baselines.shell_command import shell_command
 
 Command = tuple[type, Callable[..., int]]  # its options, and what runs them: (options, console)
@@ -29,7 +30,7 @@ def run_subcommand(
     words = sys.argv[1:] if arguments is None else arguments
     options = _parsed(commands, shell_command(package), description, words)
     run = dict(commands.values())[type(options)]
-    console = Console()
+    console = terminal_console()
     try:
         return run(options, console)
     except ValueError as error:
@@ -41,11 +42,11 @@ def run_subcommand(
 
 
 def _print_error(console: Console, text: str) -> None:
-    line = f"[red]error:[/] {escape(text)}"
+    line = f"[red]error:[/] {plain(text)}"
     try:
         console.print(line, soft_wrap=True)
     except OSError:  # the output is redirected to a full disk
-        Console(stderr=True).print(line, soft_wrap=True)
+        terminal_console(stderr=True).print(line, soft_wrap=True)
 
 
 def _told(error: OSError) -> str:

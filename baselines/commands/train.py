@@ -28,6 +28,7 @@ from baselines.names.agents import CONTROLLERS, DEEP_AGENTS, kind_of
 from baselines.names.environments import find_tabular_model, parse_environment_name
 from baselines.names.hyperparameters import hyperparameters_for, parse_settings, read_tables
 from baselines.report.episodes_section import evaluation_table
+from baselines.report.terminal_table import print_table
 from baselines.shell_command import shell_command
 from safe_envs.contract.argument_checks import check_count
 
@@ -184,7 +185,7 @@ def _check_free(folder: Path, job: Job, console: Console) -> None:
 def _show(job: EpisodicJob, folder: Path, console: Console) -> int:
     result = job.outcome(folder).result
     assert result is not None, "the job is done"
-    console.print(evaluation_table(result))
+    print_table(console, evaluation_table(result))
     if result.policy_onnx is None:
         console.print(f"no policy.onnx: {escape(result.policy_onnx_refused)}", soft_wrap=True)
     training = (

@@ -31,6 +31,7 @@ from baselines.experiments.scpo.imitation_results import (
 )
 from baselines.experiments.scpo.imitation_training import METHODS, ImitationRun, Method
 from baselines.jobs.processes import run_in_processes
+from baselines.report.terminal_table import number_columns, print_table
 from baselines.shell_command import shell_command
 from safe_envs.control.double_integrator_reference import safe_controller
 
@@ -117,7 +118,7 @@ def main(arguments: ImitationArguments) -> int:
     results = {run: saved_result(run, arguments.out) for run in runs}
     done = {run: result for run, result in results.items() if result is not None}
     if done:
-        console.print(results_table(done))
+        print_table(console, results_table(done))
         console.print(references(arguments.expert_noise_std))
         shown = next((run for run in done if run.method == "ours"), next(iter(done)))
         policy = saved_policy(shown, arguments.out)
@@ -153,8 +154,7 @@ def results_table(results: dict[ImitationRun, ImitationResult]) -> Table:
     """Return the table of the finished runs, a row each, in Markdown."""
     table = Table(box=box.MARKDOWN)
     table.add_column("method", no_wrap=True)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right")
+    number_columns(table, *HEADINGS)
     for run, result in results.items():
         table.add_row(
             run.method,

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from baselines.jobs.checkpoints import CHECKPOINTS
 from baselines.jobs.job import Job
 from baselines.jobs.kinds import job_from
+from baselines.jobs.stored_config import DamagedConfig
 from baselines.measures.learning_curve import TIMESTEPS
 
 State = Literal["finished", "unfinished", "failed", "damaged"]
@@ -24,7 +25,7 @@ State = Literal["finished", "unfinished", "failed", "damaged"]
 CONFIG, RESULT, PROGRESS, ERROR = "config.json", "result.json", "progress.csv", "error.txt"
 LOOKED_INTO = 6  # levels of folders below the one that is searched for runs
 # of data that has another form than what this version writes
-MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OSError)
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OSError)
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,8 @@ def _steps_in(progress: Path) -> str:
 
 
 def _unreadable(error: Exception) -> str:
+    if isinstance(error, DamagedConfig):
+        return f"is damaged: {error}"
     kind = "is not JSON" if isinstance(error, json.JSONDecodeError) else "cannot be read"
     told = f"no {error}" if isinstance(error, KeyError) else str(error)
     return f"{kind} ({type(error).__name__}: {told})"

@@ -10,6 +10,7 @@ from baselines.names.environments import EnvironmentName
 from baselines.names.own_code import slug
 
 if TYPE_CHECKING:
+    from gymnasium import Space
     from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
 
     from agents.episode_sampling import Predictor
@@ -28,11 +29,19 @@ class RunRecord(NamedTuple):
     obsolete_files: tuple[str, ...] = ()  # of earlier versions, whose jobs have to run again
 
 
+class Spaces(NamedTuple):
+    """The spaces of what acts."""
+
+    observation: Space[Any]
+    action: Space[Any]
+
+
 class Player(NamedTuple):
     """What acts in the environment of a run, and how its episodes are measured."""
 
     acts: Predictor
     contract: Contract
+    spaces: Spaces | None = None  # that its file names; None if only the environment has them
 
 
 class JobRefused(ValueError):

@@ -12,6 +12,7 @@ from baselines.jobs.job import Job, JobKind
 from baselines.jobs.plain_agent_job import PlainAgentJob
 from baselines.jobs.policy_file_job import PolicyFileJob
 from baselines.jobs.solver_job import SolverJob
+from baselines.jobs.stored_config import DamagedConfig, check_config
 from baselines.jobs.stored_result import DamagedFile, read_json_object
 from baselines.names.agents import AgentKind, kind_of
 from baselines.names.own_code import is_own_code
@@ -30,9 +31,11 @@ def job_from(config: dict[str, Any]) -> Job:
     """Return the job of a config.json.
 
     Raises:
+        DamagedConfig: if an entry has another type.
         ValueError: if there is no agent of that name.
         KeyError, TypeError, AttributeError: if the data has another form.
     """
+    check_config(config)
     return KINDS[kind_in(config)].from_config(config)
 
 
@@ -40,6 +43,7 @@ def episodic_job_from(config: dict[str, Any] | None) -> EpisodicJob | None:
     """Return the job of a config.json, None without one or if it plays no episodes."""
     if config is None or "total_timesteps" not in config:
         return None
+    check_config(config)
     return EPISODIC[kind_in(config)].from_config(config)
 
 
@@ -71,6 +75,6 @@ def episodic_job_in(folder: Path) -> EpisodicJob | None:
     config = read_json_object(file)
     try:
         return episodic_job_from(config)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (DamagedConfig, KeyError, TypeError, AttributeError) as error:
         told = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedFile(f"{file} is damaged: {told}") from error

@@ -26,10 +26,12 @@ def make_training_env(env: EnvironmentName, n_envs: int) -> VecEnv:
     """Return copies of an environment.
 
     Raises:
-        ValueError: if its code cannot be imported, or has changed since the job was planned.
+        ValueError: if it cannot be made, or its code cannot be imported or has changed since the
+            job was planned.
     """
-    arguments: dict[str, Any] = dict(env.kwargs)
-    return make_vec_env(env.source(), n_envs, **arguments)
+    source, arguments = env.source(), dict[str, Any](env.kwargs)
+    with env.making(source, arguments):
+        return make_vec_env(source, n_envs, **arguments)
 
 
 def contract_in_force(env: EnvironmentName, cost_limit: CostLimits) -> Contract:

@@ -9,8 +9,8 @@ my_module:make_env, env.py:make_env
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -117,10 +117,31 @@ class EnvironmentName:
             ValueError: if it cannot be made; the message has the user's own line.
         """
         source, arguments = self.source(), {**dict(self.kwargs), **options}
-        try:
+        with self.making(source, arguments):
             if isinstance(source, str):
                 return gym.make(source, disable_env_checker=True, **arguments)
             made = source(**arguments)
+        if not isinstance(made, gym.Env):
+            raise OwnCodeError(
+                f"{self.id} returned a {type(made).__name__}; it has to return a gymnasium.Env"
+            )
+        return made
+
+    @contextmanager
+    def making(
+        self, source: str | Callable[..., gym.Env[Any, Any]], arguments: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """Tell in one line why the environment cannot be made inside.
+
+        Args:
+            source: as `source` returned it.
+            arguments: that it is made with.
+
+        Raises:
+            ValueError: if it cannot be made; the message has the user's own line.
+        """
+        try:
+            yield
         except (Exception, SystemExit) as error:
             if self.code is None and not isinstance(error, REFUSALS):
                 raise
@@ -130,11 +151,6 @@ class EnvironmentName:
                 f"{call} with arguments {arguments} failed{f' at {where}' if where else ''}: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        if not isinstance(made, gym.Env):
-            raise OwnCodeError(
-                f"{self.id} returned a {type(made).__name__}; it has to return a gymnasium.Env"
-            )
-        return made
 
 
 def parse_environment_name(text: str) -> EnvironmentName:

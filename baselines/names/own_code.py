@@ -7,6 +7,7 @@ so that a result never counts as one of code that has changed since.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import inspect
@@ -29,6 +30,8 @@ from typing import Any
 from safe_envs.contract.argument_checks import closest_hint
 
 FILE_ENDING = ".py"
+TYPO = 0.75  # how close the name of a file is to a misspelled one, as `difflib` measures it
+RELATIVE = "attempted relative import"  # part of Python's error
 DIGEST = "__sha256__"  # of a file, as it was imported; in its module
 OWN_PACKAGES = ("safe_envs", "agents", "baselines", "leaderboard")
 ROOT = Path(__file__).parents[2]  # the folder of these packages
@@ -213,7 +216,8 @@ def _module(name: str) -> ModuleType:
         near += [path.parent.name for path in Path().glob("*/__init__.py")]
         raise OwnCodeError(
             f"there is no module {name!r}, neither installed nor in {Path().resolve()}; "
-            f"{closest_hint(name, near)}run the command in the folder that holds it, or install it"
+            f"{closest_hint(name, near, TYPO)}"
+            "run the command in the folder that holds it, or install it"
         ) from None
 
 
@@ -236,10 +240,10 @@ def _file(path: Path) -> ModuleType:
     """Import a file under a name that no other file has, with its folder as a place of modules."""
     name = f"{slug(path.stem)}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if not path.is_file():
-        near = [one.name for one in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise OwnCodeError(
-            f"there is no file {path}; {closest_hint(path.name, near)}check the path"
-        )
+        near = [one.stem for one in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        alike = difflib.get_close_matches(path.stem, near, n=1, cutoff=TYPO)
+        hint = f"did you mean {alike[0] + FILE_ENDING!r}? " if alike else ""
+        raise OwnCodeError(f"there is no file {path}; {hint}check the path")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if name in sys.modules and vars(sys.modules[name])[DIGEST] == digest:
         return sys.modules[name]
@@ -254,9 +258,14 @@ def _file(path: Path) -> ModuleType:
     try:
         with _importing(str(path)):
             spec.loader.exec_module(module)
-    except OwnCodeError:
+    except OwnCodeError as refused:
         del sys.modules[name]
-        raise
+        if RELATIVE not in str(refused):
+            raise
+        raise OwnCodeError(
+            f"{refused}; a file is in no package: write `from x import ...` instead of "
+            "`from .x import ...`"
+        ) from refused
     return module
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from baselines.jobs.episodic_job import EpisodicOutcome, EpisodicResult
@@ -31,7 +30,9 @@ from baselines.report.episodes_summary import (
 )
 from baselines.report.learning_curve_plots import draw_learning_curves, named_sum
 from baselines.report.pareto_plot import draw_pareto
+from baselines.report.printable import plain
 from baselines.report.style import AgentStyle, styles_of
+from baselines.report.terminal_table import name_columns, number_columns
 from safe_envs.tabular.model import TabularCMDP
 
 CATEGORIES: dict[Category, str] = {
@@ -128,17 +129,17 @@ def episodes_section(
 
 def evaluation_table(result: EpisodicResult) -> Table:
     """Return the evaluation of one run, by mode and constraint: exact values, and sampled ones."""
-    title = f"{escape(result.agent)} on {escape(result.env)}, seed {result.seed}"
+    title = f"{plain(result.agent)} on {plain(result.env)}, seed {result.seed}"
     sums = sums_in_words(result.reward_discount, result.cost_discounts)
-    told = f"{result.stochastic.episodes} sampled episodes each; {sums}"
+    count = result.stochastic.episodes
+    told = f"{count} sampled episode{'' if count == 1 else 's'} each; {sums}"
     table = Table(title=title, title_justify="left", caption=told, caption_justify="left")
-    table.add_column("policy", no_wrap=True)
-    for column in ("return", "cost", "limit", "violation", "P90", "worst", "length"):
-        table.add_column(column, justify="right", no_wrap=True)
+    name_columns(table, "policy")
+    number_columns(table, "return", "cost", "limit", "violation", "P90", "worst", "length")
     for mode in MODES:
         episodes = episodes_of(result, mode)
         for i, name in enumerate(result.constraint_names):
-            label = mode if len(result.limits) == 1 else f"{mode}, {escape(name)}"
+            label = mode if len(result.limits) == 1 else f"{mode}, {plain(name)}"
             tails, length = episodes.cost_tails[i], f"{episodes.mean_length:.1f}"
             measured = [f"{tails.p90:.4g}", f"{tails.worst:.4g}", length]
             if episodes.exact is not None:
@@ -278,9 +279,9 @@ def _draw_pareto(
 
 def _mode_table(section: EpisodesSection, mode: Mode) -> Table:
     limits = ", ".join(f"{limit:g}" for limit in section.limits)
-    title = f"{escape(section.name)}  ({mode} policy, limit {limits or 'unknown'})"
+    title = f"{plain(section.name)}  ({mode} policy, limit {limits or 'unknown'})"
     table = Table(title=title, title_justify="left", caption=section.sums, caption_justify="left")
-    table.add_column("agent", no_wrap=True)
+    name_columns(table, "agent")
     columns = [
         "IQM\nreturn",
         "mean\ncost",
@@ -293,13 +294,12 @@ def _mode_table(section: EpisodesSection, mode: Mode) -> Table:
     if section.has_exact:
         columns = ["exact\nIQM", "exact\ncost", "exact\nviolation", "seeds\nwithin"]
         columns += ["sampled\nIQM", "sampled\ncost"]
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+    number_columns(table, *columns)
     for row in section.rows:
         failed = f"\n[red]{len(row.failures)} of {row.seeds} failed[/]" if row.failures else ""
         summary = row.mode(mode)
         cells = ["-"] * len(columns) if summary is None else _cells(section, row, summary)
-        table.add_row(escape(_folded(row.agent)) + failed, *cells)
+        table.add_row(_folded(plain(row.agent)) + failed, *cells)
     return table
 
 

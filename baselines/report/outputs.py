@@ -15,6 +15,7 @@ from baselines.report.episodes_csv import episodes_csv
 from baselines.report.episodes_section import episodes_section
 from baselines.report.html import EnvironmentPart, Section, report_html
 from baselines.report.solver_section import solver_csv, solver_section
+from baselines.report.terminal_table import print_table
 from safe_envs.tabular.model import TabularCMDP
 
 
@@ -64,7 +65,7 @@ def write_outputs(
             if section is not None:
                 sections.append(section)
                 for table in section.tables():
-                    console.print(table)
+                    print_table(console, table)
         parts.append(EnvironmentPart(str(env), sections))
     for name, kind in SECTIONS.items():
         if groups[name]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
 from agents.evaluation_result import EvaluationResult
+from baselines.report.terminal_table import name_columns, number_columns
 
 
 def played_table(result: EvaluationResult) -> Table:
@@ -23,12 +23,11 @@ def played_table(result: EvaluationResult) -> Table:
     table = Table()
     table.add_column("episode", no_wrap=True)
     if len(discounts) > 1:
-        table.add_column("constraint", overflow="fold")
+        name_columns(table, "constraint")
     heads = [_head("return", [result.reward_discount])]
     heads += ["plain\nreturn"] if rewards_discounted else []
     heads += [_head("cost", discounts)] + (["plain\ncost"] if costs_discounted else [])
-    for head in (*heads, "limit", "length"):
-        table.add_column(head, justify="right", no_wrap=True)
+    number_columns(table, *heads, "limit", "length")
     rows = [(str(i + 1), slice(i, i + 1)) for i in range(result.episodes)]
     rows += [("mean", slice(None))] if result.episodes > 1 else []
     several = len(discounts) > 1
@@ -42,7 +41,7 @@ def played_table(result: EvaluationResult) -> Table:
             costs = [f"[{color}]{cost:.5g}[/]"]
             plain = result.plain_costs[chosen, i].mean()
             costs += [f"{plain:.5g}"] if costs_discounted else []
-            names = [label, escape(constraint.name)] if several else [label]
+            names = [label, plain(constraint.name)] if several else [label]
             table.add_row(*names, *value, *costs, f"{constraint.limit:g}", length)
         if not discounts:
             table.add_row(label, *value, "-", "-", length)

@@ -30,6 +30,7 @@ from baselines.report.learning_curve_plots import (
     limit_names,
     named_sum,
 )
+from baselines.report.printable import printable
 from baselines.report.style import (
     AGENT_STYLES,
     LIMIT_COLOR,
@@ -96,7 +97,8 @@ def read_run_curve(found: FoundRun, x: XAxis = "timesteps", import_env: bool = F
     except (ValueError, OSError, csv.Error, KeyError) as error:
         raise ValueError(f"{folder} has no learning curve: {error}") from error
     settings = {k: v for k, v in found.config.items() if k not in NO_SETTINGS}
-    return RunCurve(str(job.env), curve, names, limits, discounts, settings, folder)
+    curve, names = replace(curve, agent=printable(curve.agent)), tuple(map(printable, names))
+    return RunCurve(printable(job.env), curve, names, limits, discounts, settings, folder)
 
 
 def draw_run_curves(runs: Sequence[RunCurve], x: XAxis = "timesteps") -> Figure:
@@ -115,7 +117,7 @@ def draw_run_curves(runs: Sequence[RunCurve], x: XAxis = "timesteps") -> Figure:
     names += limit_names(limit for run in runs for limit in run.limits)
     styles = styles_of(sorted(run.curve.agent for run in runs))
     height = PANEL_SIZE[1] * len(rows) + 1.0
-    with matplotlib.rc_context({"font.size": 9.5}):
+    with matplotlib.rc_context({"font.size": 9.5, "text.parse_math": False}):
         across = across_panels(columns, names)
         width = across.width
         figure = Figure(figsize=(width, height))
@@ -173,7 +175,7 @@ def labels_of(runs: Sequence[RunCurve]) -> Labels:
         else f"{name}, seed {run.curve.seed}"
         for run, name in zip(runs, names, strict=True)
     ]
-    return Labels(apart, "; ".join(f"{name}: {told}" for name, told in key.items()))
+    return Labels(apart, "; ".join(f"{name}: {printable(told)}" for name, told in key.items()))
 
 
 def letter(index: int) -> str:

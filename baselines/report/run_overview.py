@@ -10,21 +10,25 @@ from rich.table import Table
 from baselines.jobs.episodic_job import EpisodicResult
 from baselines.jobs.job import SectionName
 from baselines.jobs.solver_job import SolverResult
-from baselines.report.episodes_section import evaluation_table
+from baselines.report.episodes_section import evaluation_table, sums_in_words
+from baselines.report.terminal_table import number_columns
+
+CELLS = ("return", "cost", "limit", "length", "values")
 
 
 class Overview(NamedTuple):
     """How the results of one kind of job are shown."""
 
     table: Callable[[Any], Table]
-    cells: Callable[[Any], tuple[str, str, str, str]]  # return, costs, limits, length
+    cells: Callable[[Any], tuple[str, str, str, str, str]]  # `CELLS`
+    sums: Callable[[Any], str]  # how returns and costs are summed
     notes: Callable[[Any], list[str]]  # that a reader of the numbers has to know
 
 
 def _solver_table(result: SolverResult) -> Table:
     table = Table(title="exact values of the last policy", title_justify="left")
-    for column in ("constraint", "value", "optimum", "cost", "limit", "violation", "multiplier"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("constraint", "value", "optimum", "cost", "limit", "violation", "multiplier")
+    number_columns(table, *columns)
     limits = _limits(result)
     for i, violation in enumerate(result.violation):
         color = "red" if violation > 0 else "green"
@@ -40,14 +44,23 @@ def _solver_table(result: SolverResult) -> Table:
     return table
 
 
-def _solver_cells(result: SolverResult) -> tuple[str, str, str, str]:
-    return f"{result.value:.5g}", _joined(result.costs), _joined(_limits(result)), "-"
+def _solver_cells(result: SolverResult) -> tuple[str, str, str, str, str]:
+    return f"{result.value:.5g}", _joined(result.costs), _joined(_limits(result)), "-", "exact"
 
 
-def _episodes_cells(result: EpisodicResult) -> tuple[str, str, str, str]:
-    seen = result.stochastic
-    costs, limits = _joined(seen.mean_costs), _joined(result.limits)
-    return f"{seen.mean_return:.5g}", costs, limits, f"{seen.mean_length:.1f}"
+def _episodes_cells(result: EpisodicResult) -> tuple[str, str, str, str, str]:
+    """Return the exact values where there are any; the length is that of sampled episodes."""
+    claim, length = result.stochastic.claim, f"{result.stochastic.mean_length:.1f}"
+    kind = "exact" if claim.is_exact else "sampled"
+    return f"{claim.value:.5g}", _joined(claim.costs), _joined(result.limits), length, kind
+
+
+def _solver_sums(result: SolverResult) -> str:
+    return "sums of solvers: with the discounts of the tabular model"
+
+
+def _episodes_sums(result: EpisodicResult) -> str:
+    return sums_in_words(result.reward_discount, result.cost_discounts)
 
 
 def _episodes_notes(result: EpisodicResult) -> list[str]:
@@ -61,8 +74,8 @@ def _solver_notes(result: SolverResult) -> list[str]:
 
 
 OVERVIEWS: dict[SectionName, Overview] = {
-    "solvers": Overview(_solver_table, _solver_cells, _solver_notes),
-    "episodes": Overview(evaluation_table, _episodes_cells, _episodes_notes),
+    "solvers": Overview(_solver_table, _solver_cells, _solver_sums, _solver_notes),
+    "episodes": Overview(evaluation_table, _episodes_cells, _episodes_sums, _episodes_notes),
 }
 
 

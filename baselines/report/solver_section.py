@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from agents.tabular.linear_program import Optimum, linear_program
@@ -18,6 +17,8 @@ from baselines.jobs.job import job_folder
 from baselines.jobs.solver_job import SolverOutcome, SolverResult, read_trace
 from baselines.names.environments import EnvironmentName
 from baselines.report.plots import draw_convergence
+from baselines.report.printable import plain
+from baselines.report.terminal_table import name_columns, number_columns
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
 CSV_COLUMNS = (
@@ -131,17 +132,16 @@ def summarize_solvers(outcomes: Sequence[SolverOutcome]) -> list[AgentSummary]:
 def terminal_table(env: str, optimal_value: float | None, rows: Sequence[AgentSummary]) -> Table:
     """Return the summaries as a table that fits 80 columns."""
     optimum = "no optimum" if optimal_value is None else f"LP optimum {optimal_value:.6f}"
-    table = Table(title=f"{escape(env)}  ({optimum})", title_justify="left")
-    table.add_column("agent", no_wrap=True)
-    for column in ("value", "gap", "violation", "TAIL", "worst TAIL", "cpu s"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = Table(title=f"{plain(env)}  ({optimum})", title_justify="left")
+    name_columns(table, "agent")
+    number_columns(table, "value", "gap", "violation", "TAIL", "worst TAIL", "cpu s")
     for row in rows:
         failed = f"\n[red]{len(row.failures)} of {row.seeds} failed[/]" if row.failures else ""
         if not row.finished:
-            table.add_row(escape(row.agent) + failed, *["-"] * 6)
+            table.add_row(plain(row.agent) + failed, *["-"] * 6)
             continue
         table.add_row(
-            escape(row.agent) + failed,
+            plain(row.agent) + failed,
             f"{row.value:.4f}",
             f"{row.gap[0]:+.1e}",
             f"{row.violation[0]:+.1e}",

@@ -11,6 +11,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
+from baselines.report.terminal_table import print_table
 from leaderboard.boards.board import board_of
 from leaderboard.commands.row_table import score_table
 from leaderboard.scores.score_json import statistics_from_json
@@ -114,7 +115,7 @@ def _show(row: dict[str, Any], console: Console) -> int:
     claim = row["metadata"]["claim"]
     statistics = statistics_from_json(json.dumps(row["statistics"]))
     board = board_of(row["env"])
-    console.print(score_table(board, statistics, Claim(**claim) if claim else None))
+    print_table(console, score_table(board, statistics, Claim(**claim) if claim else None))
     rank = "without a rank" if row["rank"] is None else f"rank {row['rank']}"
     console.print(f"{escape(row['env'])}: {rank}, tier {row['tier']}")
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from baselines.report.terminal_table import name_columns, number_columns
 from leaderboard.boards.board import RANKED_POLICIES, Board
 from leaderboard.scores.row_score import Interval, RowStatistics
 from leaderboard.submissions.metadata import Claim
@@ -20,6 +21,7 @@ def contents_table(submission: Submission) -> Table:
     size = sum(map(len, submission.policies))
     seeds = ", ".join(map(str, metadata.training_seeds))
     table = Table(title="Submission", show_header=False, title_justify="left")
+    name_columns(table, "", "")
     rows = {
         "environment": f"{metadata.env}, board version {submission.board.version}",
         "algorithm": metadata.algorithm,
@@ -44,8 +46,8 @@ def score_table(board: Board, statistics: RowStatistics, claim: Claim | None) ->
         title_justify="left",
     )
     claimed_as = "claimed, exact" if claim is not None and claim.exact else "claimed"
-    for column in ("", claimed_as, "measured", "95 % interval", "limit"):
-        table.add_column(column, justify="left" if not column else "right")
+    name_columns(table, "")
+    number_columns(table, claimed_as, "measured", "95 % interval", "limit")
     claimed = "" if claim is None else _number(claim.mean_return)
     table.add_row("return", claimed, *_measured(statistics.mean_return), "")
     table.add_row("score", "", *_measured(statistics.score), "")

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from baselines.report.terminal_table import print_table
 from baselines.shell_command import shell_command
 from leaderboard.boards.board import board_of
 from leaderboard.commands.row_table import contents_table, score_table
@@ -68,7 +69,7 @@ def submit(options: SubmitOptions, console: Console) -> int:
     submission = submission_of(
         options.run_dirs, stochastic=not options.deterministic, fields=_fields(options)
     )
-    console.print(contents_table(submission))
+    print_table(console, contents_table(submission))
     with tried_policies(submission) as tried:
         console.print("checked: every policy passes the gate and the trial")
         if options.dry_run:
@@ -119,7 +120,7 @@ def _print_row(database: Database, number: int, console: Console) -> int:
         console.print(f"submission {number}: {found.shown_state.value}. {escape(found.reason)}")
         return 1 if found.shown_state in (State.INVALID, State.FAILED) else 0
     statistics = ranked.candidate.score.statistics
-    console.print(score_table(board_of(found.env), statistics, found.metadata.claim))
+    print_table(console, score_table(board_of(found.env), statistics, found.metadata.claim))
     place = "without a rank" if ranked.rank is None else f"rank {ranked.rank}"
     if ranked.rank_interval:
         place += " (95 %: {} to {})".format(*ranked.rank_interval)

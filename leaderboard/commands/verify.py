@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from baselines.report.terminal_table import print_table
 from baselines.shell_command import shell_command
 from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.commands.row_table import contents_table, score_table
@@ -50,12 +51,12 @@ def verify(options: VerifyOptions, console: Console) -> int:
         raise ValueError(f"no folder was given; pass folders that `{train}` wrote")
     secret = _secret(options.secret)
     submission = submission_of(options.run_dirs, stochastic=not options.deterministic, fields={})
-    console.print(contents_table(submission))
+    print_table(console, contents_table(submission))
     try:
         score = evaluate_submission(submission, secret)
     except PolicyFailed as failure:
         raise ValueError(f"the submission is invalid: {failure}") from failure
-    console.print(score_table(submission.board, score.statistics, submission.metadata.claim))
+    print_table(console, score_table(submission.board, score.statistics, submission.metadata.claim))
     split = "season of this secret" if options.secret else "public split"
     console.print(f"tier on the {split}: {tier_of(score, Feasibility.MEAN).value}")
     return 0

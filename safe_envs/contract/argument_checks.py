@@ -98,9 +98,15 @@ def checked_array(name: str, given: Any, shape: tuple[int, ...], meaning: str = 
     return array
 
 
-def closest_hint(name: Any, known: Iterable[str]) -> str:
-    """Return "did you mean 'X'? " for the closest known name, "" if none is close."""
-    close = difflib.get_close_matches(str(name), list(known), n=1)
+def closest_hint(name: Any, known: Iterable[str], alike: float = 0.6) -> str:
+    """Return "did you mean 'X'? " for the closest known name, "" if none is close.
+
+    Args:
+        name: that is unknown.
+        known: names.
+        alike: how close it has to be, from 0 to 1, as `difflib` measures it.
+    """
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=alike)
     return f"did you mean {close[0]!r}? " if close else ""
 
 

@@ -77,6 +77,26 @@ def test_predict_equals_the_trained_agent_in_another_process(trained, tmp_path):
     np.testing.assert_array_equal(acted["drawn"], agent.predict(seen, deterministic=False)[0])
 
 
+def test_observations_outside_of_the_space_are_refused(trained, solved):
+    run, solver = baselines.load_run(trained[0]), baselines.load_run(solved)
+    for one, message in (
+        ([np.nan, 0.0], "has nan, which is not in Box"),
+        (np.zeros(3), r"shape \(3,\), but the space is Box"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.predict(np.array(one))
+    with pytest.raises(ValueError, match="shape"):
+        solver.predict(np.zeros(3))
+    memory = (np.zeros(1),)
+    actions, state = run.predict(np.zeros((0, 2)), state=memory)
+    assert actions.shape == (0, 1)
+    assert actions.dtype == np.float32
+    assert state is memory
+    assert solver.predict(np.zeros((0, 21)))[0].shape == (0,)
+    with pytest.raises(TypeError, match="folder is 5; pass the path"):
+        baselines.load_run(5)
+
+
 def test_what_a_run_holds(trained):
     folder, agent = trained
     run = baselines.load_run(str(folder))

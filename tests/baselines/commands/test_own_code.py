@@ -356,3 +356,20 @@ def test_the_record_changes_nothing(in_folder):
     assert env.step(1)[:4] == (0, 1.0, True, False)
     assert record.timesteps == 1
     assert replace(name, kwargs=()).source() is not None
+
+
+def test_only_a_likely_misspelling_of_a_file_is_suggested(tmp_path):
+    (tmp_path / "evil.py").write_text("")
+    (tmp_path / "my_envs.py").write_text("")
+    with pytest.raises(ValueError, match=r"no file .*; did you mean 'my_envs.py'\? check"):
+        parse_environment_name(f"{tmp_path / 'my_env.py'}:make")
+    (tmp_path / "my_envs.py").unlink()
+    with pytest.raises(ValueError, match=r"my_env.py; check the path"):
+        parse_environment_name(f"{tmp_path / 'my_env.py'}:make")
+
+
+def test_a_relative_import_in_a_file_is_told_how_to_write_it(tmp_path):
+    file = tmp_path / "own_relative.py"
+    file.write_text("from .other import make\n")
+    with pytest.raises(ValueError, match="line 1.*write `from x import ...` instead"):
+        parse_environment_name(f"{file}:make")

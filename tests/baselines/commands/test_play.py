@@ -42,7 +42,7 @@ def test_a_movie_shows_every_step_of_the_evaluation_s_episodes(run, tmp_path, ca
     assert "stochastic policy, seed 8" in text
     assert f"movie: {path}" in text.replace("\n", "")
     held = baselines.load_run(run)
-    acts, contract = held.player(8)
+    acts, contract, _ = held.player(8)
     expected = sample_episodes(acts, DummyVecEnv([held.env]), contract, 3, 8, deterministic=False)
     rows = rows_in(text)
     assert [row[0] for row in rows] == ["1", "2", "3", "mean"]

@@ -150,3 +150,14 @@ def test_what_has_no_curve_is_refused_by_name(sea, tmp_path, capsys):
         text = " ".join(capsys.readouterr().out.split())
         assert message in text
         assert words[0] in text.replace(" ", "") or "--out" in words
+
+
+def test_a_run_without_a_curve_is_left_out_and_named(sea, tmp_path, capsys):
+    folder = sea / "Safe_DeepSeaTreasure-v0"
+    solver, learned = folder / "pqa_alm" / "seed_0", folder / "PPOLag" / "seed_1"
+    out = tmp_path / "x.svg"
+    assert main(["plot", str(solver), str(learned), str(solver), "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert text.count(f"left out {solver} has no learning curve: pqa_alm does not train") == 1
+    assert "1 curve: " in text
+    assert out.exists()
