@@ -10,6 +10,7 @@ from baselines.names.environments import EnvironmentName
 from baselines.names.own_code import slug
 
 if TYPE_CHECKING:
+    from gymnasium import Space
     from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
 
     from agents.episode_sampling import Predictor
@@ -27,7 +28,7 @@ class RunRecord(NamedTuple):
     obsolete_files: tuple[str, ...] = ()  # of earlier versions, whose jobs have to run again
 
 
-class Spaces(NamedTuple):
+class PlayerSpaces(NamedTuple):
     """The spaces of what acts."""
 
     observation: Space[Any]
@@ -39,7 +40,7 @@ class Player(NamedTuple):
 
     acts: Predictor
     contract: Contract
-    spaces: Spaces | None = None  # that its file names; None if only the environment has them
+    spaces: PlayerSpaces | None = None  # that its file names; None if only the environment has them
 
 
 class JobRefused(ValueError):
