@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from agents.evaluation_result import EvaluationResult
+from baselines.report.printable import plain
 from baselines.report.terminal_table import name_columns, number_columns
 
 
