@@ -18,7 +18,7 @@ from agents.evaluation import MOST_COPIES
 from agents.evaluation_result import EvaluationResult
 from baselines.jobs.episodic_job import EVALUATION_EPISODES, evaluation_seed
 from baselines.jobs.found_run import FoundRun, find_run
-from baselines.jobs.job import Job, Player, Spaces
+from baselines.jobs.job import Job, Player, PlayerSpaces
 from baselines.jobs.settings import make_training_env
 from baselines.measures.episode_sampling import sample_episodes
 from baselines.names.environments import check_import
@@ -118,12 +118,12 @@ class LoadedRun:
             )
 
     @cached_property
-    def _spaces(self) -> Spaces:
+    def _spaces(self) -> PlayerSpaces:
         """What acts may know its spaces; otherwise the environment is made to see them."""
         if self._player.spaces is not None:
             return self._player.spaces
         with closing(self.job.env.make()) as env:
-            return Spaces(env.observation_space, env.action_space)
+            return PlayerSpaces(env.observation_space, env.action_space)
 
     def env(self, render_mode: str | None = None) -> gym.Env[Any, Any]:
         """Return a new environment as in the run, with its arguments.

@@ -99,8 +99,8 @@ def _settings_table(agent: str, env_id: str, settings: Mapping[str, Any]) -> Tab
 
 def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings as a config.json holds them."""
-    plain: dict[str, Any] = json.loads(json.dumps(plain_settings(dict(settings)), default=str))
-    return plain
+    as_read: dict[str, Any] = json.loads(json.dumps(plain_settings(dict(settings)), default=str))
+    return as_read
 
 
 def _versions(kept: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ class RunRecord(NamedTuple):
     obsolete_files: tuple[str, ...] = ()  # of earlier versions, whose jobs have to run again
 
 
-class Spaces(NamedTuple):
+class PlayerSpaces(NamedTuple):
     """The spaces of what acts."""
 
     observation: Space[Any]
@@ -41,7 +41,7 @@ class Player(NamedTuple):
 
     acts: Predictor
     contract: Contract
-    spaces: Spaces | None = None  # that its file names; None if only the environment has them
+    spaces: PlayerSpaces | None = None  # that its file names; None if only the environment has them
 
 
 class JobRefused(ValueError):

@@ -24,7 +24,7 @@ from baselines.jobs.episodic_job import (
     evaluation_seed,
 )
 from baselines.jobs.interruption import watched_signals
-from baselines.jobs.job import Player, Spaces
+from baselines.jobs.job import Player, PlayerSpaces
 from baselines.jobs.learning import History, PreparedRun, learn, merged, prepare_training
 from baselines.jobs.run_folder import open_run, versions
 from baselines.jobs.settings import make_training_env
@@ -98,7 +98,7 @@ def evaluate_saved(job: TrainedJob, folder: Path, episodes: int, seed: int) -> E
 def load_player(job: TrainedJob, folder: Path) -> Player:
     """Return the agent of a finished run, with the constraints that it was trained for."""
     model = _load(job, folder)
-    spaces = Spaces(model.observation_space, model.action_space)
+    spaces = PlayerSpaces(model.observation_space, model.action_space)
     return Player(model, Contract(model.constraints, model.reward_discount), spaces)
 
 

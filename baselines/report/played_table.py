@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from agents.evaluation_result import EvaluationResult
+from baselines.report.printable import plain
 from baselines.report.terminal_table import name_columns, number_columns
 
 
@@ -39,8 +40,8 @@ def played_table(result: EvaluationResult) -> Table:
             cost = float(result.costs[chosen, i].mean())
             color = "red" if cost > constraint.limit else "green"
             costs = [f"[{color}]{cost:.5g}[/]"]
-            plain = result.plain_costs[chosen, i].mean()
-            costs += [f"{plain:.5g}"] if costs_discounted else []
+            undiscounted = result.plain_costs[chosen, i].mean()
+            costs += [f"{undiscounted:.5g}"] if costs_discounted else []
             names = [label, plain(constraint.name)] if several else [label]
             table.add_row(*names, *value, *costs, f"{constraint.limit:g}", length)
         if not discounts:
