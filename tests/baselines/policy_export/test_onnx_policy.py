@@ -109,6 +109,23 @@ def test_binary_actions():
         OnnxPolicy(binary("Less"), OBSERVATIONS, spaces.MultiBinary(2), 0)
 
 
+@pytest.mark.parametrize("operator", ["ArgMax", "ArgMin"])
+def test_several_choices(operator):
+    nodes = [
+        ("Identity", ["x"], "logits", {}),
+        ("Reshape", ["x", "pairs"], "rows", {}),
+        (operator, ["rows"], "action", {"axis": 2, "keepdims": 0}),
+    ]
+    outputs = {"logits": (TensorProto.FLOAT, 4), "action": (TensorProto.INT64, 2)}
+    content = onnx_file(nodes, outputs, size=4, constants={"pairs": np.array([-1, 2, 2])})
+    seen, space = spaces.Box(-1.0, 1.0, (4,), np.float32), spaces.MultiDiscrete([2, 2])
+    if operator == "ArgMax":
+        OnnxPolicy(content, seen, space, 0)
+    else:
+        with pytest.raises(PolicyFileError, match="do not make the most likely one"):
+            OnnxPolicy(content, seen, space, 0)
+
+
 def test_a_file_that_fails_at_run_time(tmp_path, monkeypatch, capsys):
     """Its shape comes from the observation, so that nothing is known before it runs."""
     nodes = [
