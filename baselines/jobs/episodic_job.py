@@ -131,7 +131,7 @@ class EpisodicResult:
 EpisodicOutcome = Outcome[EpisodicJob, EpisodicResult]
 
 
-class Training(NamedTuple):
+class TrainingTotals(NamedTuple):
     """What a training took and left beside its policy; the default is none."""
 
     timesteps: int = 0
@@ -148,7 +148,7 @@ def episodic_result(
     policy_onnx_refused: str,
     warnings: Sequence[str],
     versions: dict[str, str],
-    training: Training = Training(),  # noqa: B008  it never changes
+    training: TrainingTotals = TrainingTotals(),  # noqa: B008  it never changes
 ) -> EpisodicResult:
     """Return what a job measured.
 

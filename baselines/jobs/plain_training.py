@@ -23,7 +23,7 @@ from agents.training_env import Contract, contract_of
 from baselines.jobs.episodic_job import (
     Evaluation,
     TrainedJob,
-    Training,
+    TrainingTotals,
     episodic_result,
     evaluation_seed,
 )
@@ -112,7 +112,7 @@ def finish_training(
         evaluation = _evaluate(run.model, job, job.evaluation_episodes, evaluation_seed(job.seed))
     run.env.close()
     messages = [f"{item.category.__name__}: {item.message}" for item in caught]
-    training = Training(run.record.timesteps, cpu, wall)
+    training = TrainingTotals(run.record.timesteps, cpu, wall)
     result = episodic_result(
         job, run.contract, evaluation, refusal, messages, versions(measured), training
     )

@@ -19,7 +19,7 @@ from baselines.jobs.episodic_job import (
     EpisodicResult,
     Evaluation,
     TrainedJob,
-    Training,
+    TrainingTotals,
     episodic_result,
     evaluation_seed,
 )
@@ -140,7 +140,7 @@ def _result(
         for name, number in model.logger.name_to_value.items()
         if name.startswith("constraint/")
     }
-    training = Training(
+    training = TrainingTotals(
         model.num_timesteps,
         history.cpu_seconds,
         history.wall_seconds,
