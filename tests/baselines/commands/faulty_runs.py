@@ -97,6 +97,7 @@ class FaultyJob:
     total_timesteps: int = 0
     evaluation_episodes: int = 1
     section = "episodes"
+    category = "deep agent"
 
     @property
     def record(self):

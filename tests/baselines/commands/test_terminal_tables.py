@@ -71,7 +71,7 @@ def test_no_table_of_80_columns_cuts_a_number(sea, tmp_path):
         OVERVIEWS["solvers"].table(solved.result),
         _jobs_table("env", [replace(runs[0], result=result), *runs]),
         _settings_table("PPOLag", "env", {LONG_NAME: LONG_NAME, "gamma": 0.99}),
-        *episodes_section(tmp_path, learned.job.env, None, deep).tables(),
+        *episodes_section(tmp_path, learned.job.env, None, deep, deep).tables(),
     ]
     rows = [replace(outcomes[2], job=replace(outcomes[2].job, agent=LONG_NAME))]
     tables.append(terminal_table("env", 1.0, summarize_solvers(rows)))

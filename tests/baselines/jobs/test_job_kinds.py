@@ -74,6 +74,7 @@ class CoinJob:
     total_timesteps: int = 0
     evaluation_episodes: int = 4
     section = "episodes"
+    category = "deep agent"
 
     @property
     def record(self):
