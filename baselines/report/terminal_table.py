@@ -10,7 +10,7 @@ from rich.table import Table
 
 from baselines.report.printable import PrintableOutput
 
-LEAST_NAME = 10  # letters of a name on one line, however narrow the terminal is
+LEAST_NAME = 13  # letters of a name on one line, however narrow the terminal is
 PIPE_WIDTH = 200  # of pipes and log files, which have no width of their own
 UNBOUNDED = 10_000  # a width that no cell has
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -14,10 +15,11 @@ from scipy.special import expit
 from leaderboard.boards.board import Board
 from leaderboard.policy_files.gate import CHOICES, check_actions
 from leaderboard.scores.scored_episodes import EpisodeSums
-from safe_envs.contract.cost_signal import declared_constraints
+from safe_envs.contract.cost_signal import ConstraintSpec, declared_constraints
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
 
 ACTION_STREAM = 1  # of an episode's seed; the environment uses the seed itself
+ROUNDING = 1e-12  # of a limit, relative
 LARGEST_LOG_STD = 20.0  # beyond the log of the range: every draw is at a bound anyway
 
 
@@ -127,6 +129,15 @@ class _Run:
         return signals, bool(terminated or truncated)
 
 
+def _same_constraints(found: Sequence[ConstraintSpec], frozen: Sequence[ConstraintSpec]) -> bool:
+    """Return whether constraints are the same but for how processors round a computed limit."""
+    return len(found) == len(frozen) and all(
+        (one.name, one.discount) == (other.name, other.discount)
+        and math.isclose(one.limit, other.limit, rel_tol=ROUNDING)
+        for one, other in zip(found, frozen, strict=True)
+    )
+
+
 def _sums(episode: Episode) -> EpisodeSums:
     return EpisodeSums(
         total_return=episode.value,
@@ -143,13 +154,17 @@ def check_board(board: Board, env: gym.Env) -> None:
     Raises:
         BoardMismatchError: naming what differs.
     """
-    found = {
+    found: dict[str, Any] = {
         "constraints": declared_constraints(env),
         "reward_discount": float(env.unwrapped.reward_discount),  # type: ignore[attr-defined]
     }
     frozen = {"constraints": board.constraints, "reward_discount": board.reward_discount}
+    same = {
+        "constraints": _same_constraints(found["constraints"], board.constraints),
+        "reward_discount": found["reward_discount"] == board.reward_discount,
+    }
     for name, value in found.items():
-        if value != frozen[name]:
+        if not same[name]:
             raise BoardMismatchError(
                 f"{board.env} declares {name} {value} but version {board.version} of its board has "
                 f"{frozen[name]}; install the matching release of safe-envs"

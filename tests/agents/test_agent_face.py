@@ -187,7 +187,7 @@ PER_CONSTRAINT = {
 @pytest.mark.parametrize("per_constraint", [False, True])
 def test_logged_keys(per_constraint, tmp_path):
     env = gym.make("Safe/CliffWorld-v0", per_constraint=per_constraint)
-    agent = agents.PPOALM("MlpPolicy", env, **(SMALL | {"n_steps": 512}))
+    agent = agents.PPOALM("MlpPolicy", env, seed=0, **(SMALL | {"n_steps": 512}))
     agent.set_logger(configure(str(tmp_path), ["csv", "tensorboard"]))
     agent.learn(1024)
     agent.logger.close()

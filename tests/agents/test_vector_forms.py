@@ -136,6 +136,11 @@ EXACT = {
 }
 
 
+@pytest.fixture(autouse=True)
+def all_episodes_are_kept(monkeypatch):
+    monkeypatch.setattr("agents.episode_record.WINDOW", 10**6)
+
+
 def curve(env, policy="MlpPolicy", steps=24, **settings):
     """Return everything that two updates changed, as a dict of arrays."""
     arguments = {"n_steps": steps, "n_epochs": 1, "batch_size": 64, "seed": 3} | settings
