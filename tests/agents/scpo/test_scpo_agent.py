@@ -263,6 +263,7 @@ def test_a_policy_without_a_controller_is_refused():
         SCPO(MlpPolicy, INTEGRATOR)
 
 
+@pytest.mark.filterwarnings("ignore::agents.training_warnings.TrainingWarning")  # unseeded
 def test_new_environments_are_validated_on_their_own_copies():
     model = integrator_agent(n_steps=20, validation_horizon=20, n_envs=2)
     model.learn(3000)
