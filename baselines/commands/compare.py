@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from baselines.commands.comparison_plan import CompareOptions, Plan, plan
 from baselines.jobs.checkpoints import (
-    checkpointed_config,
     chosen_interval,
     discard_checkpoints,
 )
@@ -23,7 +21,7 @@ from baselines.jobs.folder_lock import FolderInUse, FolderUnusable, check_folder
 from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.jobs.job import AnyOutcome, Job, job_folder
 from baselines.jobs.processes import GRACE, run_in_processes
-from baselines.jobs.run_folder import run_job, write_error
+from baselines.jobs.run_folder import differing_checkpoints, run_job, write_error
 from baselines.report.outputs import write_outputs
 
 __all__ = [
@@ -138,8 +136,7 @@ def _look_after_checkpoints(job: Job, folder: Path, is_missing: bool, console: C
     if not is_missing:
         discard_checkpoints(folder)
         return
-    found = checkpointed_config(folder)
-    if found is not None and found != json.loads(json.dumps(job.record.config)):
+    if differing_checkpoints(folder, job):
         told = f"{_name(job)}: the checkpoints in {folder} are of other settings"
         console.print(f"[yellow]starts anew[/] {escape(told)}", soft_wrap=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,6 @@ from rich.markup import escape
 from baselines.commands.console_log import logged_to
 from baselines.jobs.checkpoints import (
     CheckpointRefusedError,
-    checkpointed_config,
     chosen_interval,
     discard_checkpoints,
 )
@@ -23,7 +21,13 @@ from baselines.jobs.folder_lock import check_folder, locked
 from baselines.jobs.interruption import Interrupted
 from baselines.jobs.job import Effort, Job, JobRefused
 from baselines.jobs.kinds import EPISODIC
-from baselines.jobs.run_folder import attempt, differing_settings, is_done, read_config
+from baselines.jobs.run_folder import (
+    attempt,
+    differing_checkpoints,
+    differing_settings,
+    is_done,
+    read_config,
+)
 from baselines.names.agents import CONTROLLERS, DEEP_AGENTS, kind_of
 from baselines.names.environments import find_tabular_model, parse_environment_name
 from baselines.names.hyperparameters import hyperparameters_for, parse_settings, read_tables
@@ -156,9 +160,8 @@ def training_job(options: TrainOptions) -> EpisodicJob:
 
 def _check_unfinished(folder: Path, job: Job) -> None:
     """Raise ValueError if the folder holds checkpoints of another run, which would be lost."""
-    found, wanted = checkpointed_config(folder), json.loads(json.dumps(job.record.config))
-    if found is not None and found != wanted:
-        differing = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+    differing = differing_checkpoints(folder, job)
+    if differing:
         raise ValueError(
             f"{folder} holds checkpoints of another run, which differs in {', '.join(differing)}; "
             "finish that one by its own command, pass another folder, or pass --no-resume, which "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def learn(
     run: PreparedRun,
     folder: Path,
     checkpoints: Checkpoints,
-    found: Sequence[Checkpoint],
+    found: Iterator[Checkpoint],
     interruption: Interruption,
     caught: list[warnings.WarningMessage],
     callback: BaseCallback | None,
@@ -150,7 +150,7 @@ def merged(before: list[str], caught: list[warnings.WarningMessage]) -> list[str
 
 
 def _begun(
-    run: PreparedRun, folder: Path, found: Sequence[Checkpoint]
+    run: PreparedRun, folder: Path, found: Iterator[Checkpoint]
 ) -> tuple[PreparedRun, History, bool]:
     """Return the agent where it goes on, or as new, and whether it goes on."""
     for checkpoint in found:

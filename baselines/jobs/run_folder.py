@@ -242,7 +242,17 @@ def _delete(folder: Path, names: Sequence[str]) -> None:
 
 def differing_settings(folder: Path, job: Job) -> list[str]:
     """Return the entries of the folder's config.json that are not the job's, by name."""
-    found, wanted = read_config(folder) or {}, _as_json(job.record.config)
+    return _differing(read_config(folder) or {}, job)
+
+
+def differing_checkpoints(folder: Path, job: Job) -> list[str]:
+    """Return the entries of the folder's checkpoints that are not the job's; none without any."""
+    found = checkpointed_config(folder)
+    return [] if found is None else _differing(found, job)
+
+
+def _differing(found: Mapping[str, Any], job: Job) -> list[str]:
+    wanted = _as_json(job.record.config)
     return sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
 
 

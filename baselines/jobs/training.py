@@ -61,7 +61,7 @@ def finish_training(
     """
     interval, installed = chosen_interval(), versions(PACKAGES)
     checkpoints = Checkpoints(folder, run.job.record.config, installed, FILES)
-    found = list(checkpoints.usable(LOG.warning))
+    found = checkpoints.usable(LOG.warning)
     open_run(folder, run.job, {"command": command, "versions": installed})
     with (
         watched_signals() as interruption,
