@@ -16,12 +16,12 @@ from baselines.jobs.episodic_job import (
     EpisodicResult,
     Evaluation,
     episodic_config,
-    settings_in,
+    episodic_fields,
 )
 from baselines.jobs.first_step import check_first_step
 from baselines.jobs.job import Category, Effort, JobRefused, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import read_outcome
-from baselines.names.environments import EnvironmentName, environment_in
+from baselines.names.environments import EnvironmentName
 from baselines.names.own_agents import (
     agent_code,
     agent_code_in,
@@ -75,13 +75,10 @@ class AgentJob:
     def from_config(cls, config: dict[str, Any]) -> AgentJob:
         """Return the job of a config.json."""
         return cls(
-            env=environment_in(config["env"]),
             agent=config["agent"],
-            seed=config["seed"],
             total_timesteps=config["total_timesteps"],
-            hyperparameters=settings_in(config),
-            evaluation_episodes=config["evaluation_episodes"],
             code=agent_code_in(config),
+            **episodic_fields(config),
         )
 
     @property

@@ -12,7 +12,6 @@ before. All files hold data only.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from baselines.atomic_files import write_json
+from baselines.jobs.stored_result import file_digest
 
 CHECKPOINTS = "checkpoint"  # folder of a job that can be continued
 INTERVAL = 60.0  # [s] between checkpoints, if they are cheap
@@ -85,7 +85,7 @@ class Checkpoints:
         unfinished.mkdir(parents=True)
         try:
             fill(unfinished)
-            digests = {file.name: _digest(file) for file in sorted(unfinished.iterdir())}
+            digests = {file.name: file_digest(file) for file in sorted(unfinished.iterdir())}
             manifest = {"format": FORMAT, "timesteps": timesteps, "files": digests}
             write_json(unfinished / MANIFEST, {**manifest, **self._identity, **extra})
             _sync(unfinished)
@@ -194,17 +194,13 @@ def _read(folder: Path, needed: Sequence[str]) -> tuple[dict[str, Any], str]:
         if missing:
             return {}, f"its manifest does not name {', '.join(missing)}"
         for name, digest in manifest["files"].items():
-            if _digest(folder / Path(name).name) != digest:
+            if file_digest(folder / Path(name).name) != digest:
                 return {}, f"{name} is not what was written"
         return manifest, "" if isinstance(manifest["config"], dict) else "its manifest is not one"
     except OSError as error:
         return {}, f"{Path(str(error.filename)).name}: {error.strerror}"
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}, "its manifest cannot be read"
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _sync(folder: Path) -> None:

@@ -18,16 +18,16 @@ from baselines.jobs.episodic_job import (
     EpisodicResult,
     Evaluation,
     episodic_config,
+    episodic_fields,
     episodic_result,
     evaluation_seed,
-    settings_in,
 )
 from baselines.jobs.job import Category, Effort, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import open_run, read_outcome, versions
 from baselines.jobs.stored_result import write_result
 from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
 from baselines.names.agents import CONTROLLER_SETTINGS, controller_named
-from baselines.names.environments import EnvironmentName, environment_in
+from baselines.names.environments import EnvironmentName
 from safe_envs.contract.cost_signal import declared_constraints, with_limits
 
 if TYPE_CHECKING:  # PyTorch
@@ -71,11 +71,8 @@ class ControllerJob:
     def from_config(cls, config: dict[str, Any]) -> ControllerJob:
         """Return the job of a config.json."""
         return cls(
-            env=environment_in(config["env"]),
             agent=config["agent"],
-            seed=config["seed"],
-            hyperparameters=settings_in(config),
-            evaluation_episodes=config["evaluation_episodes"],
+            **episodic_fields(config),
         )
 
     @property

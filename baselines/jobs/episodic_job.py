@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from baselines.jobs.job import Effort, Job, JobKind, Outcome, common_config
 from baselines.jobs.stored_result import checked_result
 from baselines.measures.episode_statistics import EpisodeStatistics, check_lengths
-from baselines.names.environments import EnvironmentName
+from baselines.names.environments import EnvironmentName, environment_in
 
 if TYPE_CHECKING:
     from agents.training_env import Contract  # PyTorch
@@ -209,6 +209,16 @@ def episodic_config(job: EpisodicJob) -> dict[str, Any]:
 def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings as JSON data, which has no infinite numbers: they become "inf"."""
     return {k: str(v) if isinstance(v, float) and math.isinf(v) else v for k, v in settings.items()}
+
+
+def episodic_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of every job that plays episodes, from a config.json."""
+    return {
+        "env": environment_in(config["env"]),
+        "seed": config["seed"],
+        "hyperparameters": settings_in(config),
+        "evaluation_episodes": config["evaluation_episodes"],
+    }
 
 
 def settings_in(config: dict[str, Any]) -> dict[str, Any]:

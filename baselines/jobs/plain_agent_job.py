@@ -16,12 +16,12 @@ from baselines.jobs.episodic_job import (
     EpisodicResult,
     Evaluation,
     episodic_config,
-    settings_in,
+    episodic_fields,
 )
 from baselines.jobs.first_step import check_first_step
 from baselines.jobs.job import Category, Effort, JobRefused, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import read_outcome
-from baselines.names.environments import EnvironmentName, environment_in
+from baselines.names.environments import EnvironmentName
 from baselines.names.own_agents import agent_code, code_config, own_class
 from baselines.names.own_code import OwnCode, own_code_in
 
@@ -65,12 +65,9 @@ class PlainAgentJob:
     def from_config(cls, config: dict[str, Any]) -> PlainAgentJob:
         """Return the job of a config.json."""
         return cls(
-            env=environment_in(config["env"]),
             code=own_code_in(config["agent_code"]),
-            seed=config["seed"],
             total_timesteps=config["total_timesteps"],
-            hyperparameters=settings_in(config),
-            evaluation_episodes=config["evaluation_episodes"],
+            **episodic_fields(config),
         )
 
     @property

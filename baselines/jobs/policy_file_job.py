@@ -19,16 +19,16 @@ from baselines.jobs.episodic_job import (
     EpisodicResult,
     Evaluation,
     episodic_config,
+    episodic_fields,
     episodic_result,
     evaluation_seed,
-    settings_in,
 )
 from baselines.jobs.first_step import check_first_step
 from baselines.jobs.job import Category, Effort, JobRefused, Player, RunRecord, SectionName
 from baselines.jobs.run_folder import open_run, read_outcome, versions
-from baselines.jobs.stored_result import write_result
+from baselines.jobs.stored_result import file_digest, write_result
 from baselines.measures.episode_statistics import EpisodeStatistics, summarize_episodes
-from baselines.names.environments import EnvironmentName, environment_in
+from baselines.names.environments import EnvironmentName
 from baselines.names.policy_files import policy_label, policy_path
 
 if TYPE_CHECKING:  # PyTorch
@@ -72,7 +72,7 @@ class PolicyFileJob:
             ValueError: if there is none for the seed, or it does not fit the environment.
         """
         path = policy_path(agent, seed)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_digest(path)
         episodes = effort.evaluation_episodes
         job = cls(env, policy_label(agent), digest, seed, settings, episodes, path)
         job.policy(path, 0)
@@ -82,12 +82,9 @@ class PolicyFileJob:
     def from_config(cls, config: dict[str, Any]) -> PolicyFileJob:
         """Return the job of a config.json."""
         return cls(
-            env=environment_in(config["env"]),
             agent=config["agent"],
             sha256=config["agent_code"]["sha256"],
-            seed=config["seed"],
-            hyperparameters=settings_in(config),
-            evaluation_episodes=config["evaluation_episodes"],
+            **episodic_fields(config),
         )
 
     @property

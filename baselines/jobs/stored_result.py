@@ -72,7 +72,7 @@ def write_result(folder: Path, result: DataclassInstance, files: Iterable[str]) 
         result: what it measured.
         files: names of its files; those that are missing, and folders, are left out.
     """
-    found = {name: digest(folder / name) for name in files if (folder / name).is_file()}
+    found = {name: file_digest(folder / name) for name in files if (folder / name).is_file()}
     write_json(folder / DIGESTS, found)
     write_json(folder / RESULT, asdict(result))
 
@@ -93,14 +93,14 @@ def check_files(folder: Path, needed: Iterable[str]) -> None:
     for name in dict.fromkeys([*needed, *digests]):
         path = folder / name
         try:
-            found = digest(path)
+            found = file_digest(path)
         except OSError as error:
             raise DamagedFile(f"{path} cannot be read: {error.strerror}") from error
         if name in digests and found != digests[name]:
             raise DamagedFile(f"{path} is damaged: it is not what the run wrote")
 
 
-def digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
