@@ -141,9 +141,6 @@ def _in_order(folder: Path) -> list[tuple[str, int]]:
 def _without_result(folder: Path, job: Job, reason: str) -> tuple[State, str]:
     """Return the state of a run without a usable result, and why it is in it."""
     if (folder / RESULT).exists():
-        missing = [name for name in job.record.files if not (folder / name).exists()]
-        if missing:
-            return "damaged", f"{', '.join(str(folder / name) for name in missing)} is missing"
         obsolete = [name for name in job.record.obsolete_files if (folder / name).exists()]
         if obsolete or str(folder / RESULT) in reason:
             return "damaged", reason
