@@ -74,7 +74,7 @@ def write_archive(path: Any, contents: Contents, largest: int = LARGEST_DOCUMENT
     text = json.dumps(contents.document, indent=1, allow_nan=False).encode()
     if len(text) > largest:
         raise ValueError(
-            f"the settings of the agent take {len(text)} bytes, at most {largest} are "
+            f"what is not in arrays takes {len(text)} bytes, at most {largest} are "
             "allowed; pass large tables as NumPy arrays"
         )
     tensors = tensors_to_bytes(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import Logger
 from threadpoolctl import threadpool_limits
 
 from agents.episode_sampling import own_random_numbers
@@ -28,6 +28,7 @@ from baselines.jobs.episodic_job import (
     evaluation_seed,
 )
 from baselines.jobs.job import Player
+from baselines.jobs.progress_file import ProgressFile, tensorboard_files
 from baselines.jobs.run_folder import open_run, versions
 from baselines.jobs.settings import (
     constructor_arguments,
@@ -155,8 +156,8 @@ def _evaluate(model: Any, job: TrainedJob, episodes: int, seed: int) -> Evaluati
 
 
 def _learn(run: PreparedPlainRun, folder: Path, callback: BaseCallback | None) -> None:
-    board = TensorBoardOutputFormat(str(folder / "tensorboard"))
-    costs = Logger(str(folder), [CSVOutputFormat(str(folder / "progress.csv")), board])
+    board = tensorboard_files(folder / "tensorboard", 0)
+    costs = Logger(str(folder), [ProgressFile(folder / "progress.csv"), board])
     run.record.logger = costs
     passed = {}
     if isinstance(run.model, BaseAlgorithm):
