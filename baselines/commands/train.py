@@ -13,12 +13,13 @@ from rich.markup import escape
 from baselines.commands.console_log import logged_to
 from baselines.jobs.checkpoints import (
     CheckpointRefusedError,
+    checkpointed_config,
     chosen_interval,
     discard_checkpoints,
 )
 from baselines.jobs.episodic_job import EVALUATION_EPISODES, LARGEST_SEED, EpisodicJob
 from baselines.jobs.folder_lock import check_folder, locked
-from baselines.jobs.interruption import Interrupted
+from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.jobs.job import Effort, Job, JobRefused
 from baselines.jobs.kinds import EPISODIC
 from baselines.jobs.run_folder import (
@@ -114,11 +115,13 @@ def _train(job: EpisodicJob, options: TrainOptions, console: Console) -> int:
     display = ProgressDisplay(console, f"{job.agent}, seed {job.seed}", options.total_timesteps)
     refusals = (JobRefused, CheckpointRefusedError)
     try:
-        with logged_to(console):
+        with watched_signals(), logged_to(console):
             failure = attempt(job, options.out, options.command(), display, refusals)
     except Interrupted as interrupted:
         display.stop()
-        console.print("[yellow]interrupted[/]; the same command goes on from here:")
+        goes_on = checkpointed_config(options.out) is not None
+        told = "goes on from here" if goes_on else "starts again"
+        console.print(f"[yellow]interrupted[/]; the same command {told}:")
         console.print(escape(options.command()), soft_wrap=True)
         return interrupted.exit_code
     if failure is None:

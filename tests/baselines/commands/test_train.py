@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import shutil
+import signal
 from dataclasses import asdict, replace
 
 import gymnasium as gym
@@ -373,3 +375,18 @@ def test_scpo_without_a_safe_controller_is_refused():
 def test_linear_schedule_ends_at_zero():
     schedule = linear_schedule("learning_rate", "lin_3e-4")
     assert [schedule(1.0), schedule(0.5), schedule(0.0)] == pytest.approx([3e-4, 1.5e-4, 0.0])
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_job_without_checkpoints_ends_with_the_code_of_its_signal(sign, code, tmp_path, capfd):
+    before = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), sign))
+    words = ["train", "--agent", "LQRController", "--env", "Safe/DoubleIntegrator-v0"]
+    words += ["--total-timesteps", "1", "--eval-episodes", "100000", "--out", str(tmp_path / "run")]
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.7)
+        assert main(words) == code
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    told = capfd.readouterr()
+    assert "interrupted; the same command starts again:" in told.out
+    assert "Traceback" not in told.out + told.err
