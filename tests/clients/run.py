@@ -27,7 +27,7 @@ CLIENTS = (
     Client("torchrl", ("torchrl==0.14.1",)),
     Client("minari", ("minari[create,hdf5]==0.5.4",)),
     Client("skrl", ("skrl==2.1.1",)),
-    Client("tianshou", ("tianshou==2.0.1",)),
+    Client("tianshou", ("tianshou==2.0.1",), unpinned=("filelock",)),
     Client(
         "cleanrl",
         ("gymnasium==0.29.1", "numpy<2", "tyro", "tensorboard"),

@@ -68,14 +68,15 @@ def python_beside(venv: Path, clients: Sequence[Client]) -> Path:
     """
     home = CACHE / "beside"
     packages = tuple(package for client in clients for package in client.packages)
-    wanted = _fingerprint((str(venv), *packages), ())
+    unpinned = tuple(package for client in clients for package in client.unpinned)
+    wanted = _fingerprint((str(venv), *packages), unpinned)
     if not _is_installed(home, wanted):
         print(f"== installing {', '.join(packages)} into {home}", flush=True)
         _run(venv / "bin" / "python", "-m", "venv", home)
         (theirs,) = venv.glob("lib/python*/site-packages")
         (ours,) = home.glob("lib/python*/site-packages")
         (ours / "beside.pth").write_text(f"{theirs.resolve()}\n")
-        _install(home, packages, ())
+        _install(home, packages, unpinned)
         (home / STAMP).write_text(wanted)
     return home / "bin" / "python"
 
