@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rich.markup import escape
 from baselines.report.terminal_table import print_table
 from leaderboard.boards.board import board_of
 from leaderboard.commands.row_table import score_table
-from leaderboard.scores.score_json import statistics_from_json
+from leaderboard.scores.published import published_from_json
 from leaderboard.submissions.metadata import Claim
 from leaderboard.submissions.submission import Submission, curves_json
 
@@ -113,7 +112,7 @@ def _show(row: dict[str, Any], console: Console) -> int:
         return 1
 
     claim = row["metadata"]["claim"]
-    statistics = statistics_from_json(json.dumps(row["statistics"]))
+    statistics = published_from_json(row["statistics"])
     board = board_of(row["env"])
     print_table(console, score_table(board, statistics, Claim(**claim) if claim else None))
     rank = "without a rank" if row["rank"] is None else f"rank {row['rank']}"

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from baselines.report.terminal_table import name_columns, number_columns
 from leaderboard.boards.board import RANKED_POLICIES, Board
-from leaderboard.scores.row_score import Interval, RowStatistics
+from leaderboard.scores.published import PublishedStatistics, is_withheld
+from leaderboard.scores.row_score import Interval
 from leaderboard.submissions.metadata import Claim
 from leaderboard.submissions.submission import Submission
 
@@ -39,7 +40,7 @@ def contents_table(submission: Submission) -> Table:
     return table
 
 
-def score_table(board: Board, statistics: RowStatistics, claim: Claim | None) -> Table:
+def score_table(board: Board, statistics: PublishedStatistics, claim: Claim | None) -> Table:
     """Return a table of the measured numbers next to the claimed ones."""
     table = Table(
         title=f"{statistics.policies} policies, {statistics.episodes} episodes each",
@@ -71,8 +72,12 @@ def _discounts(board: Board) -> str:
 
 
 def _measured(interval: Interval) -> tuple[str, str]:
+    if is_withheld(interval.value):
+        return _number(interval.value), ""
     return _number(interval.value), f"{_number(interval.low)} to {_number(interval.high)}"
 
 
 def _number(value: float) -> str:
+    if is_withheld(value):
+        return "withheld"
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

@@ -19,6 +19,7 @@ from leaderboard.boards.board import board_of
 from leaderboard.commands.row_table import contents_table, score_table
 from leaderboard.evaluation.evaluate import Tried, tried_policies
 from leaderboard.evaluation.worker import POLL_SECONDS, evaluate_next, worker_name
+from leaderboard.scores.published import numbers_of
 from leaderboard.store.accounts import LOCAL, account_id_of
 from leaderboard.store.board_rows import BoardRows
 from leaderboard.store.database import Database, embedded_url, open_database
@@ -116,10 +117,10 @@ def _print_row(database: Database, number: int, console: Console) -> int:
     row = BoardRows(database).row(number)
     assert row is not None
     found, ranked = row.submission, row.ranked
-    if ranked is None or ranked.candidate.score is None:
+    statistics = None if ranked is None else numbers_of(ranked)
+    if ranked is None or statistics is None:
         console.print(f"submission {number}: {found.shown_state.value}. {escape(found.reason)}")
         return 1 if found.shown_state in (State.INVALID, State.FAILED) else 0
-    statistics = ranked.candidate.score.statistics
     print_table(console, score_table(board_of(found.env), statistics, found.metadata.claim))
     place = "without a rank" if ranked.rank is None else f"rank {ranked.rank}"
     if ranked.rank_interval:

@@ -15,6 +15,7 @@ from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.commands.row_table import contents_table, score_table
 from leaderboard.evaluation.evaluate import PolicyFile, play_policy, seed_indices
 from leaderboard.sandbox.policy import PolicyFailed
+from leaderboard.scores.published import exactly
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.scores.ranking import tier_of
 from leaderboard.scores.row_score import RowScore
@@ -56,7 +57,8 @@ def verify(options: VerifyOptions, console: Console) -> int:
         score = evaluate_submission(submission, secret)
     except PolicyFailed as failure:
         raise ValueError(f"the submission is invalid: {failure}") from failure
-    print_table(console, score_table(submission.board, score.statistics, submission.metadata.claim))
+    numbers = exactly(score.statistics)  # of public episodes
+    print_table(console, score_table(submission.board, numbers, submission.metadata.claim))
     split = "season of this secret" if options.secret else "public split"
     console.print(f"tier on the {split}: {tier_of(score, Feasibility.MEAN).value}")
     return 0

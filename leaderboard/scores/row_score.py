@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STATISTICS_VERSION = 1  # raise it when a formula changes: older rows are then computed again
+STATISTICS_VERSION = 2  # raise it when a formula changes: older rows are then computed again
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,14 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Largest minus smallest episode of each policy; numbers are rounded by them."""
+
+    values: tuple[float, ...]  # (k,) discounted as the board declares
+    plain: tuple[float, ...]  # (k,) undiscounted
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class CostStatistics:
     plain_mean: float  # undiscounted
     seed_means: tuple[float, ...]  # (k,)
     quantiles: tuple[float, ...]  # (101,) at 0, 1, ..., 100 percent of all episodes
+    spans: Spans | None = None  # None in what is published before the episodes
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class RowStatistics:
     seed_lengths: tuple[float, ...]  # (k,)
     return_quantiles: tuple[float, ...]  # (101,)
     costs: tuple[CostStatistics, ...]  # (m,)
+    spans: Spans | None = None  # of the returns; None in what is published before the episodes
+    length_spans: tuple[float, ...] = ()  # (k,) of the lengths, likewise empty
     version: int = STATISTICS_VERSION
 
 

@@ -14,6 +14,7 @@ from leaderboard.scores.row_score import (
     Interval,
     RowStatistics,
     ScoreDraws,
+    Spans,
 )
 
 
@@ -80,8 +81,9 @@ def draws_from_bytes(content: bytes) -> ScoreDraws:
 
 def _statistics(table: dict) -> RowStatistics:
     read: dict = {name: Interval(**table[name]) for name in ("score", "mean_return")}
-    for name in ("seed_returns", "seed_lengths", "return_quantiles"):
+    for name in ("seed_returns", "seed_lengths", "return_quantiles", "length_spans"):
         read[name] = tuple(table[name])
+    read["spans"] = _spans(table["spans"])
     read["costs"] = tuple(_cost_statistics(cost) for cost in table["costs"])
     return RowStatistics(**(table | read))
 
@@ -91,7 +93,12 @@ def _cost_statistics(table: dict) -> CostStatistics:
     read: dict = {name: Interval(**table[name]) for name in names}
     for name in ("seed_means", "quantiles"):
         read[name] = tuple(table[name])
+    read["spans"] = _spans(table["spans"])
     return CostStatistics(**(table | read))
+
+
+def _spans(table: dict | None) -> Spans | None:
+    return None if table is None else Spans(tuple(table["values"]), tuple(table["plain"]))
 
 
 def _refusal(reason: Exception) -> ValueError:

@@ -32,6 +32,7 @@ from leaderboard.scores.row_score import (
     RowScore,
     RowStatistics,
     ScoreDraws,
+    Spans,
 )
 from leaderboard.scores.scored_episodes import ScoredEpisodes
 
@@ -192,6 +193,10 @@ def _statistics(
         costs=tuple(
             _cost_statistics(board, i, episodes, draws) for i, draws in enumerate(cost_draws)
         ),
+        spans=Spans(
+            _floats(np.ptp(episodes.returns, 1)), _floats(np.ptp(episodes.plain_returns, 1))
+        ),
+        length_spans=_floats(np.ptp(episodes.lengths, 1).astype(float)),
     )
 
 
@@ -216,6 +221,9 @@ def _cost_statistics(
         plain_mean=float(episodes.plain_costs[:, :, index].mean()),
         seed_means=_floats(costs.mean(axis=1)),
         quantiles=_floats(np.quantile(costs, np.linspace(0.0, 1.0, 101))),
+        spans=Spans(
+            _floats(np.ptp(costs, 1)), _floats(np.ptp(episodes.plain_costs[:, :, index], 1))
+        ),
     )
 
 

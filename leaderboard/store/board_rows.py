@@ -1,4 +1,8 @@
-"""The rows of the boards: every submission with its place, for pages and commands alike."""
+"""The rows of the boards: every submission with its place, for pages and commands alike.
+
+Rows leave this file only as the public may see them: until a season's secret is revealed, their
+numbers are those of `leaderboard.scores.published`. Ranks and tiers are decided by the full ones.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,25 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leaderboard.boards.board import boards
+import numpy as np
+
+from leaderboard.boards.board import board_of, boards
+from leaderboard.scores.published import (
+    PublishedRow,
+    PublishedStatistics,
+    exactly,
+    published_row,
+    rounded,
+    rounded_difference,
+)
 from leaderboard.scores.ranked_row import Candidate, Feasibility, RankedRow
 from leaderboard.scores.ranking import rank_rows
 from leaderboard.scores.row_score import RowScore
+from leaderboard.scores.scoring import TWO_SIDED
 from leaderboard.store.audit import revision
 from leaderboard.store.database import Database
 from leaderboard.store.score_store import row_scores
+from leaderboard.store.seasons import SeasonState, all_seasons
 from leaderboard.store.submission_store import State, StoredSubmission, stored_submissions
 
 ENDED = (State.SCORED, State.INVALID)
@@ -23,7 +39,7 @@ class StoredRow:
     """A submission and its place on its board."""
 
     submission: StoredSubmission
-    ranked: RankedRow | None  # None until it is evaluated, and if the evaluation failed
+    ranked: PublishedRow | None  # None until it is evaluated, and if the evaluation failed
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,7 @@ class _Snapshot:
 
     revision: int
     submissions: Mapping[int, StoredSubmission]
+    revealed: frozenset[int]  # seasons whose episodes are public
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,8 @@ class _Ranking:
     """The places on a board, and what they were computed from."""
 
     candidates: tuple[tuple[int, bool], ...]  # number, and whether it is withdrawn
-    places: Mapping[int, RankedRow]  # by number, in their order
+    is_revealed: bool
+    places: Mapping[int, PublishedRow]  # by number, in their order
 
 
 class BoardRows:
@@ -55,7 +73,8 @@ class BoardRows:
         self._database = database
         self._lock = threading.RLock()
         self._scores: dict[int, RowScore] = {}  # never change once computed
-        self._snapshot = _Snapshot(-1, {})
+        self._rounded: dict[int, PublishedStatistics] = {}  # likewise
+        self._snapshot = _Snapshot(-1, {}, frozenset())
         self._rankings: dict[tuple[str, int, Feasibility], _Ranking] = {}
 
     def revision(self) -> int:
@@ -70,7 +89,9 @@ class BoardRows:
             if found != self._snapshot.revision:
                 stored = stored_submissions(self._database)
                 known = {one.id: one for one in stored if one.env in boards()}
-                self._snapshot = _Snapshot(found, known)
+                seasons = all_seasons(self._database)
+                revealed = [one.number for one in seasons if one.state is SeasonState.REVEALED]
+                self._snapshot = _Snapshot(found, known, frozenset(revealed))
             return self._snapshot.submissions
 
     def rows(self, env: str, season: int, feasibility: Feasibility) -> list[StoredRow]:
@@ -95,6 +116,26 @@ class BoardRows:
             places = self._places(submissions, found.env, found.season, Feasibility.MEAN)
             return StoredRow(found, places.get(number))
 
+    def score_difference(self, first: int, second: int) -> tuple[float, float] | None:
+        """Return the 95 % interval of the second minus the first score, from paired draws.
+
+        None if they are of different boards or seasons, have unequal numbers of policies, or one
+        has no score. As public as the scores are.
+        """
+        with self._lock:
+            one, two = self.row(first), self.row(second)
+            scores = [self._scores.get(number) for number in (first, second)]
+            if one is None or two is None or scores[0] is None or scores[1] is None:
+                return None
+            a, b = one.submission, two.submission
+            draws = [score.draws.score for score in scores if score is not None]
+            if (a.env, a.season) != (b.env, b.season) or draws[0].shape != draws[1].shape:
+                return None
+            low, high = np.quantile(draws[1] - draws[0], TWO_SIDED).tolist()
+            if a.season in self._snapshot.revealed:
+                return low, high
+            return rounded_difference(board_of(a.env), scores[0], scores[1], (low, high))
+
     def _rows(
         self,
         submissions: Mapping[int, StoredSubmission],
@@ -118,7 +159,7 @@ class BoardRows:
         env: str,
         season: int,
         feasibility: Feasibility,
-    ) -> Mapping[int, RankedRow]:
+    ) -> Mapping[int, PublishedRow]:
         ended = [
             found
             for found in submissions.values()
@@ -126,13 +167,25 @@ class BoardRows:
         ]
         key = (env, season, feasibility)
         candidates = tuple((found.id, found.withdrawn_at is not None) for found in ended)
+        is_revealed = season in self._snapshot.revealed
         known = self._rankings.get(key)
-        if known is None or known.candidates != candidates:
+        if known is None or (known.candidates, known.is_revealed) != (candidates, is_revealed):
             self._read_scores([found.id for found in ended])
             ranked = rank_rows([self._candidate(found) for found in ended], feasibility)
-            places = {row.candidate.id: row for row in ranked}
-            known = self._rankings[key] = _Ranking(candidates, places)
+            places = {row.candidate.id: self._public(row, env, is_revealed) for row in ranked}
+            known = self._rankings[key] = _Ranking(candidates, is_revealed, places)
         return known.places
+
+    def _public(self, row: RankedRow, env: str, is_revealed: bool) -> PublishedRow:
+        """Return a row as the public may see it now."""
+        number, score = row.candidate.id, row.candidate.score
+        if score is None:
+            return published_row(row, None)
+        if is_revealed:
+            return published_row(row, exactly(score.statistics))
+        if number not in self._rounded:
+            self._rounded[number] = rounded(board_of(env), score.statistics)
+        return published_row(row, self._rounded[number])
 
     def _candidate(self, found: StoredSubmission) -> Candidate:
         return Candidate(

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from leaderboard.boards.board import MOST_POLICIES
+from leaderboard.scores.published import numbers_of, published_to_json
 from leaderboard.store.accounts import Identity, Scope, identify
 from leaderboard.store.database import Database
 from leaderboard.store.request_limits import DEFAULT_LIMITS, Limits, count_request
@@ -208,9 +209,9 @@ def withdraw_submission(
 
 
 def submission_json(page: SubmissionPage) -> dict[str, Any]:
-    """Return the API's JSON for a submission."""
+    """Return the API's JSON for a submission; numbers that are withheld are null."""
     shown, ranked = page.row.submission, page.row.ranked
-    score = ranked.candidate.score if ranked else None
+    numbers = numbers_of(ranked) if ranked else None
     return {
         "id": shown.id,
         "env": page.board.env,
@@ -224,7 +225,7 @@ def submission_json(page: SubmissionPage) -> dict[str, Any]:
         "tier": ranked.tier.value if ranked else None,
         "rank": ranked.rank if ranked else None,
         "rank_interval": ranked.rank_interval if ranked else None,
-        "statistics": asdict(score.statistics) if score else None,
+        "statistics": published_to_json(numbers) if numbers else None,
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leaderboard.boards.board import Board
+from leaderboard.scores.published import PublishedStatistics, is_withheld, numbers_of
 from leaderboard.scores.ranked_row import Tier
 from leaderboard.scores.row_score import CostStatistics, RowStatistics
 from leaderboard.store.submission_store import State
@@ -40,11 +41,9 @@ class Column:
     text: bool = False  # left-aligned
 
 
-def statistics_of(row: BoardRow) -> RowStatistics | None:
-    """Return a row's numbers, None if it has none."""
-    if row.ranked is None or row.ranked.candidate.score is None:
-        return None
-    return row.ranked.candidate.score.statistics
+def statistics_of(row: BoardRow) -> PublishedStatistics | None:
+    """Return a row's public numbers, None if it has none; NaN is withheld."""
+    return None if row.ranked is None else numbers_of(row.ranked)
 
 
 def flags_of(row: BoardRow) -> list[tuple[str, str]]:
@@ -73,7 +72,7 @@ def _cost(read: Callable[[CostStatistics], float]) -> Callable[[Board, BoardRow]
 
     def key(board: Board, row: BoardRow) -> Key | None:
         found = statistics_of(row)
-        if found is None:
+        if found is None or any(is_withheld(read(cost)) for cost in found.costs):
             return None
         if len(found.costs) == 1:
             return read(found.costs[0])
@@ -189,13 +188,13 @@ def sorted_rows(board: Board, rows: Sequence[BoardRow], name: str) -> list[Board
 
 
 def board_csv(page: BoardPage) -> str:
-    """Return all rows as CSV with a header, in full precision."""
+    """Return all rows as CSV with a header, with every public digit; withheld cells are empty."""
     out = io.StringIO()
     records = [flat_record(page.board, row) for row in page.rows]
     names = list(flat_record(page.board, None))
     writer = csv.DictWriter(out, names, lineterminator="\r\n")
     writer.writeheader()
-    for record in records:
+    for record in map(_finite, records):
         writer.writerow({name: csv_cell(record[name]) for name in names})
     return out.getvalue()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import trim_mean
 
+from leaderboard.scores.published import is_withheld
 from leaderboard.scores.row_score import CostStatistics, Interval, RowStatistics
 from leaderboard.web.board_table import is_ranked, statistics_of
 from leaderboard.web.chart import Chart, Point, Series, Table
@@ -117,6 +118,9 @@ def _algorithm(page: SubmissionPage) -> str:
 
 
 def _distributions(named: Sequence[tuple[str, RowStatistics]]) -> list[Chart]:
+    named = [(name, found) for name, found in named if _known(found.return_quantiles)]
+    if not named:
+        return []
     charts = [_returns([(name, found.return_quantiles) for name, found in named])]
     for index, first in enumerate(named[0][1].costs):
         suffix = f": {first.name}" if len(named[0][1].costs) > 1 else ""
@@ -128,7 +132,7 @@ def _distributions(named: Sequence[tuple[str, RowStatistics]]) -> list[Chart]:
 def _returns(named: Sequence[tuple[str, Sequence[float]]]) -> Chart:
     """Return the chart of the share of episodes at or below each return."""
     series = [
-        Series(name, tuple(Point(value, p / 100) for p, value in enumerate(quantiles)))
+        Series(name, tuple(Point(value, p / 100) for p, value in _known(quantiles)))
         for name, quantiles in named
     ]
     return Chart(
@@ -146,12 +150,16 @@ def _returns(named: Sequence[tuple[str, Sequence[float]]]) -> Chart:
 def _tails(chart_id: str, title: str, costs: Sequence[tuple[str, CostStatistics]]) -> Chart:
     """Return the chart of P(cost > c) over c, both logarithmic; zero costs are at the left edge."""
     limit = costs[0][1].limit
-    axis = amount_axis([*(q for _, cost in costs for q in cost.quantiles), limit], "cost c")
+    amounts = [q for _, cost in costs for _, q in _known(cost.quantiles)]
+    axis = amount_axis([*amounts, limit], "cost c")
+    is_whole = not any(is_withheld(cost.worst) for _, cost in costs)
     series = []
     for name, cost in costs:
-        points = [Point(axis.place(q), 1 - p / 100) for p, q in enumerate(cost.quantiles[:-1])]
-        end = Point(axis.place(cost.quantiles[-1]), points[-1].y)
-        series.append(Series(name, (*points, end)))
+        points = [Point(axis.place(q), 1 - p / 100) for p, q in _known(cost.quantiles[:-1])]
+        if is_whole:
+            points.append(Point(axis.place(cost.quantiles[-1]), points[-1].y))
+        series.append(Series(name, tuple(points)))
+    end = "at the worst episode" if is_whole else "at P95 until the season's secret is revealed"
     return Chart(
         id=chart_id,
         kind="steps",
@@ -162,13 +170,19 @@ def _tails(chart_id: str, title: str, costs: Sequence[tuple[str, CostStatistics]
         series=tuple(series),
         table=_quantile_table([(name, cost.quantiles) for name, cost in costs], "cost"),
         limit=axis.place(limit),
-        note="Each line ends at the worst episode. Lower and further left is safer.",
+        note=f"Each line ends {end}. Lower and further left is safer.",
     )
 
 
-def _quantile_table(named: Iterable[tuple[str, Sequence[float]]], word: str) -> Table:
-    rows = [(name, *(short(quantiles[p]) for p in TAIL_PERCENTS)) for name, quantiles in named]
-    return Table((f"{word} at", *(f"P{p}" for p in TAIL_PERCENTS)), tuple(rows))
+def _known(quantiles: Sequence[float]) -> list[tuple[int, float]]:
+    """Return the percents and values of the quantiles that are public."""
+    return [(p, value) for p, value in enumerate(quantiles) if not is_withheld(value)]
+
+
+def _quantile_table(named: Sequence[tuple[str, Sequence[float]]], word: str) -> Table:
+    shown = [p for p in TAIL_PERCENTS if any(not is_withheld(q[p]) for _, q in named)]
+    rows = [(name, *(short(quantiles[p]) for p in shown)) for name, quantiles in named]
+    return Table((f"{word} at", *(f"P{p}" for p in shown)), tuple(rows))
 
 
 def _pareto(rows: Sequence[tuple[BoardRow, RowStatistics]], index: int, suffix: str) -> Chart:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from leaderboard.scores.row_score import RowStatistics
 from leaderboard.web.board_table import statistics_of
 from leaderboard.web.page_data import SubmissionPage
@@ -36,19 +34,31 @@ class SubmissionComparison:
     differences: tuple[Difference, ...]
 
 
-def compare(first: SubmissionPage, second: SubmissionPage) -> SubmissionComparison | None:
-    """Return two submissions side by side, None if they are on different boards."""
+def compare(
+    first: SubmissionPage,
+    second: SubmissionPage,
+    interval: tuple[float, float] | None = None,
+) -> SubmissionComparison | None:
+    """Return two submissions side by side, None if they are on different boards.
+
+    Args:
+        first: one of them.
+        second: the other.
+        interval: of the second minus the first score, from `PageSource.score_difference`.
+    """
     if first.board.env != second.board.env or first.board.version != second.board.version:
         return None
-    return SubmissionComparison(first, second, tuple(_differences(first, second)))
+    return SubmissionComparison(first, second, tuple(_differences(first, second, interval)))
 
 
-def _differences(first: SubmissionPage, second: SubmissionPage) -> list[Difference]:
+def _differences(
+    first: SubmissionPage, second: SubmissionPage, interval: tuple[float, float] | None
+) -> list[Difference]:
     a, b = statistics_of(first.row), statistics_of(second.row)
     if a is None or b is None:
         return []
     found = [
-        Difference("Score", a.score.value, b.score.value, interval=_paired(first, second)),
+        Difference("Score", a.score.value, b.score.value, interval=interval),
         Difference("Return, mean", a.mean_return.value, b.mean_return.value),
         Difference("Return, undiscounted", a.plain_mean_return, b.plain_mean_return),
         Difference("Episode length", a.mean_length, b.mean_length),
@@ -76,18 +86,3 @@ def _cost_differences(a: RowStatistics, b: RowStatistics, index: int) -> list[Di
             percent=True,
         ),
     ]
-
-
-def _paired(first: SubmissionPage, second: SubmissionPage) -> tuple[float, float] | None:
-    """Return the 95 % interval of the score's difference, from paired draws."""
-    if first.season.number != second.season.number:
-        return None
-    draws = [
-        page.row.ranked.candidate.score.draws.score
-        for page in (first, second)
-        if page.row.ranked and page.row.ranked.candidate.score
-    ]
-    if len(draws) < 2 or draws[0].shape != draws[1].shape or not len(draws[0]):
-        return None
-    low, high = np.quantile(draws[1] - draws[0], [0.025, 0.975])
-    return float(low), float(high)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from leaderboard.boards.board import Board
-from leaderboard.scores.ranked_row import Feasibility, RankedRow
+from leaderboard.scores.published import PublishedRow
+from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.scores.row_score import Interval
 from leaderboard.scores.scored_episodes import ScoredEpisodes
 from leaderboard.store.seasons import SeasonState
@@ -48,7 +49,7 @@ class BoardRow:
     """A row of a board."""
 
     submission: ShownSubmission
-    ranked: RankedRow | None  # None while it is queued or running, and if it failed
+    ranked: PublishedRow | None  # None while it is queued or running, and if it failed
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,9 @@ class PageSource(Protocol):
 
     def curves(self, submission_ids: Sequence[int]) -> Mapping[int, tuple[Curve, ...]]:
         """Return the learning curves of the submissions that have some."""
+
+    def score_difference(self, first: int, second: int) -> tuple[float, float] | None:
+        """Return the interval of the second minus the first score, None if there is none."""
 
     def aggregate_page(self, season: int) -> AggregatePage:
         """Return all boards together."""

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from leaderboard.boards.board import EPISODES_PER_POLICY, Board
+from leaderboard.scores.published import is_withheld
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.web import board_table, chart_data, page_paths, safe_text
 from leaderboard.web.chart import Chart, charts_json
@@ -114,7 +115,9 @@ def _numbered_page(path: str, source: PageSource, shared: dict[str, Any]) -> str
     if pair is None:
         return None
     first, second = (source.submission_page(number) for number in pair)
-    comparison = compare(first, second) if first and second else None
+    if first is None or second is None:
+        return None
+    comparison = compare(first, second, source.score_difference(*pair))
     if comparison is None:
         return None
     return _fill("compare", shared, page=comparison, charts=chart_data.compare_charts(comparison))
@@ -229,6 +232,7 @@ def _environment() -> Environment:
         script_json=safe_text.script_json,
         pretty_json=_pretty_json,
     )
+    environment.tests["withheld"] = is_withheld
     environment.globals.update(
         COLUMNS=board_table.COLUMNS,
         EPISODES=EPISODES_PER_POLICY,

@@ -99,6 +99,10 @@ class StoreSource:
             for number, curves in stored.items()
         }
 
+    def score_difference(self, first: int, second: int) -> tuple[float, float] | None:
+        """Return the interval of the second minus the first score, None if there is none."""
+        return self._rows.score_difference(first, second)
+
     def aggregate_page(self, season: int) -> page_data.AggregatePage:
         """Return all boards of a season together."""
         latest: dict[Entry, dict[str, StoredRow]] = {}
@@ -134,6 +138,7 @@ class StoreSource:
         if found.state is State.RUNNING:
             with self._database.reading() as connection:
                 done = count_episodes(connection, found.id, HIDDEN)
+            done -= done % EPISODES_PER_POLICY  # where a policy fails tells about its episodes
         elif found.state is State.QUEUED:
             done = 0
         shown = page_data.ShownSubmission(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from leaderboard.boards.board import Board
+from leaderboard.scores.published import exactly, published_row
 from leaderboard.scores.ranked_row import Candidate, Feasibility, RankedRow, Tier
 from leaderboard.scores.row_score import (
     CostStatistics,
@@ -183,7 +184,7 @@ def scored_rows(board, specs: Iterable[tuple], first_id=1, season=1, policies=5)
         rank = index + 1
         interval = (max(1, rank - 1), rank + 1)
         ranked = RankedRow(candidate, tier_of(score), False, rank, interval)
-        rows.append(BoardRow(submission, ranked))
+        rows.append(BoardRow(submission, published_row(ranked, exactly(score.statistics))))
     return rows
 
 
@@ -320,6 +321,13 @@ class ExampleSource:
             for number in submission_ids
             if number % 2 == 1 and number in constraints
         }
+
+    def score_difference(self, first, second):
+        rows = [self.submission_page(number).row.ranked for number in (first, second)]
+        if not all(row and row.candidate.score for row in rows):
+            return None
+        one, two = (row.candidate.score.statistics.score for row in rows)
+        return two.low - one.high, two.high - one.low
 
     def aggregate_page(self, season):
         found = {}

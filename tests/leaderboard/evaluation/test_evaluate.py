@@ -347,6 +347,6 @@ def test_scores_of_another_version_are_computed_again(store_url):
         connection.execute(sa.update(result).values(statistics_version=0, statistics="{}"))
     assert row_scores(database, [number])[number].statistics == before
     with database.reading() as connection:
-        assert connection.execute(sa.select(result.c.statistics_version)).scalar_one() == 1
+        assert connection.execute(sa.select(result.c.statistics_version)).scalar_one() == 2
         assert connection.execute(sa.select(submission.c.state)).scalar_one() == "scored"
     database.close()

@@ -249,8 +249,8 @@ def test_statistics_and_draws_read_back_bit_for_bit():
 def test_damaged_scores_are_refused():
     row = score_row(board(12.0), random_episodes(9))
     text = statistics_to_json(row.statistics)
-    with pytest.raises(ValueError, match="version 0 but this program computes version 1; score"):
-        statistics_from_json(text.replace('"version": 1', '"version": 0'))
+    with pytest.raises(ValueError, match="version 0 but this program computes version 2; score"):
+        statistics_from_json(text.replace('"version": 2', '"version": 0'))
     for damaged in (text[:-2], "[1]", "{}", "3", text.replace("policies", "pilots"), "null"):
         with pytest.raises(ValueError, match="cannot be read .* score the stored episodes again"):
             statistics_from_json(damaged)

@@ -135,10 +135,10 @@ def test_episodes_and_secret_appear_only_once_revealed():
 def test_comparison_gives_differences_with_a_paired_interval():
     source = ExampleSource()
     first, second = source.submission_page(1), source.submission_page(2)
-    comparison = compare(first, second)
-    score = comparison.differences[0]
-    draws = [p.row.ranked.candidate.score.draws.score for p in (first, second)]
-    assert score.interval[0] == pytest.approx(sorted(draws[1] - draws[0])[1], abs=0.02)
+    interval = source.score_difference(1, 2)
+    assert compare(first, second, interval).differences[0].interval == interval
+    ends = [safe_text.signed(end) for end in interval]
+    assert "({} to {})".format(*ends) in parsed("compare/1-2.html", source).row("Score")[-1]
     cells = parsed("compare/1-2.html", source).row("Cost, mean")
     a, b = (p.row.ranked.candidate.score.statistics.costs[0].mean.value for p in (first, second))
     assert cells[1:] == [safe_text.short(a), safe_text.short(b), safe_text.signed(b - a)]

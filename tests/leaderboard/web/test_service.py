@@ -69,15 +69,17 @@ class TestWay:
             assert re.search(r"rank\s+<?.*1", page)
             assert "submissions/1.html" in client.get(f"/{BOARD}/index.html").text
 
-    def test_the_numbers_are_those_of_the_stored_episodes(self, scored):
+    def test_the_numbers_are_those_of_the_stored_episodes_rounded(self, scored):
         database, _ = scored
         with client_of(database) as client:
             told = client.get("/api/v1/submissions/1").json()["statistics"]
         with database.reading() as connection:
             query = "select avg(total_return), avg(length) from episode"
             mean_return, length = connection.exec_driver_sql(query).one()
-        assert told["plain_mean_return"] == pytest.approx(mean_return, rel=1e-12)
+        half_width = told["mean_return"]["high"] - told["mean_return"]["value"]
+        assert 0 < abs(told["plain_mean_return"] - mean_return) < half_width / 2
         assert told["mean_length"] == length
+        assert told["costs"][0]["worst"] is None
 
     def test_no_answer_shows_the_contact(self, scored):
         database, _ = scored
@@ -86,21 +88,21 @@ class TestWay:
                 assert CONTACT not in answer.text, path
 
     def test_waiting_and_progress_are_only_counts(self, store, client):
-        send(client, header_of(store, "ada"))
+        send(client, header_of(store, "ada"), count=2)
         status = client.get("/api/v1/submissions/1").json()
         assert (status["state"], status["episodes_done"], status["episodes_total"]) == (
-            "queued", 0, 100,
+            "queued", 0, 200,
         )  # fmt: skip
         assert claim(store, "a worker") is not None
         with store.writing() as connection:
-            number = connection.execute(sa.select(policy.c.id)).scalar_one()
+            number = connection.execute(sa.select(policy.c.id)).scalars().first()
             sums = EpisodeSums(-87654.5, (12345.25,), -87654.5, (12345.25,), 1)
-            keep_episodes(connection, number, HIDDEN, dict.fromkeys(range(20), sums))
+            keep_episodes(connection, number, HIDDEN, dict.fromkeys(range(120), sums))
         with client_of(store) as client:
             status = client.get("/api/v1/submissions/1").json()
-            assert (status["state"], status["episodes_done"]) == ("running", 20)
+            assert (status["state"], status["episodes_done"]) == ("running", 100)  # whole policies
             assert (status["statistics"], status["rank"], status["tier"]) == (None, None, None)
-            assert "20 of 100 episodes" in client.get("/submissions/1.html").text
+            assert "100 of 200 episodes" in client.get("/submissions/1.html").text
             for path, answer in everything(client).items():
                 assert not re.search("[^0-9a-f](87,?654|12,?345)[^0-9a-f]", answer.text), path
 
