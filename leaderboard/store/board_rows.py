@@ -73,7 +73,7 @@ class BoardRows:
         self._database = database
         self._lock = threading.RLock()
         self._scores: dict[int, RowScore] = {}  # never change once computed
-        self._rounded: dict[int, PublishedStatistics] = {}  # likewise
+        self._rounded: dict[int, tuple[RowScore, PublishedStatistics]] = {}  # with what of
         self._snapshot = _Snapshot(-1, {}, frozenset())
         self._rankings: dict[tuple[str, int, Feasibility], _Ranking] = {}
 
@@ -183,9 +183,10 @@ class BoardRows:
             return published_row(row, None)
         if is_revealed:
             return published_row(row, exactly(score.statistics))
-        if number not in self._rounded:
-            self._rounded[number] = rounded(board_of(env), score.statistics)
-        return published_row(row, self._rounded[number])
+        kept = self._rounded.get(number)
+        if kept is None or kept[0] is not score:
+            kept = self._rounded[number] = (score, rounded(board_of(env), score.statistics))
+        return published_row(row, kept[1])
 
     def _candidate(self, found: StoredSubmission) -> Candidate:
         return Candidate(

@@ -135,7 +135,8 @@ COLUMNS = (
         "worst",
         "Worst",
         _cost(lambda cost: cost.worst),
-        hint="largest cost of an episode; comparable only at equal numbers of episodes",
+        hint="largest cost of an episode, withheld until the season's secret is revealed; "
+        "comparable only at equal numbers of episodes",
     ),
     Column("cvar", "CVaR", _cost(lambda cost: cost.cvar.value), hint="mean cost of the worst 5 %"),
     Column(
