@@ -184,17 +184,22 @@ def lattice_attack_on(full, shown, values, *, exact=False):
     attack.know_share_above(cost.limit, cell(share, step_of(0.0, hidden=2 / total)))
     for percent, number in enumerate(known.quantiles):
         if math.isfinite(number):
-            attack.know_quantile(percent, cell(number, quantile_step(cost, percent, total)))
+            attack.know_quantile(percent, cell(number, cost_quantile_step(cost, percent, total)))
     return attack
 
 
-def quantile_step(cost, percent, total):
-    """The step of a published quantile of costs, by the rule in the documentation."""
+def cost_quantile_step(cost, percent, total):
+    """The step of a published quantile of costs."""
     if percent in (90, 95):
         tail = cost.p90 if percent == 90 else cost.p95
         return step_of(tail.value, hidden=(tail.high - tail.low) / 4)
+    return tenth_step(cost.quantiles, percent, total)
+
+
+def tenth_step(quantiles, percent, total):
+    """The step of another published quantile, by the order statistics around it."""
     share = percent / 100
     around = math.ceil(196 * math.sqrt(share * (1 - share) / total))
     ends = (max(percent - around, 0), min(percent + around, 100))
-    low, high = (cost.quantiles[end] for end in ends)
-    return step_of(cost.quantiles[percent], hidden=(high - low) / 4)
+    low, high = (quantiles[end] for end in ends)
+    return step_of(quantiles[percent], hidden=(high - low) / 4)

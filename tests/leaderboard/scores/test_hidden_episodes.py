@@ -16,6 +16,7 @@ from tests.leaderboard.scores.episode_solver import (
     rounded_cell,
     solved_quantiles,
     step_of,
+    tenth_step,
 )
 
 CHASM, HOPPER = "Safe/CliffWorld-v0", "SafetyHopperVelocity-v1"
@@ -75,11 +76,7 @@ class TestSolvers:
         attack = SortedAttack(500, returns.min() - span, returns.max() + span)
         for percent, number in enumerate(shown.return_quantiles):
             if np.isfinite(number):
-                around = np.ceil(196 * np.sqrt(percent / 100 * (1 - percent / 100) / 500)).astype(
-                    int
-                )
-                width = quantiles[min(percent + around, 100)] - quantiles[max(percent - around, 0)]
-                step = step_of(quantiles[percent], hidden=width / 4)
+                step = tenth_step(quantiles, percent, 500)
                 attack.know_quantile(
                     percent, exact_cell(number) if exact else rounded_cell(number, step)
                 )

@@ -22,7 +22,7 @@ from leaderboard.scores.ranking import rank_rows, tier_of
 from leaderboard.scores.row_score import RowScore
 from leaderboard.scores.scored_episodes import ScoredEpisodes
 from leaderboard.scores.scoring import score_row
-from tests.leaderboard.scores.episode_solver import step_of
+from tests.leaderboard.scores.episode_solver import cost_quantile_step, step_of, tenth_step
 
 REGRESSION, CLIFF, HOPPER = (
     board_of(env)
@@ -135,6 +135,27 @@ def test_quantiles_never_decrease_and_end_before_the_tails():
             known = [p for p, value in enumerate(quantiles) if not math.isnan(value)]
             assert known == sorted({*range(10, 100, 10), last})
             assert np.all(np.diff([quantiles[p] for p in known]) >= 0)
+
+
+def test_quantiles_are_multiples_of_their_steps():
+    full = a_row(HOPPER, 5).statistics
+    shown = rounded(HOPPER, full)
+    tenths, cost = range(10, 100, 10), full.costs[0]
+    pairs = [
+        (
+            full.return_quantiles[p],
+            shown.return_quantiles[p],
+            tenth_step(full.return_quantiles, p, 500),
+        )
+        for p in tenths
+    ]
+    pairs += [
+        (cost.quantiles[p], shown.costs[0].quantiles[p], cost_quantile_step(cost, p, 500))
+        for p in (*tenths, 95)
+    ]
+    for exact, public, step in pairs:
+        assert public / step == pytest.approx(round(public / step), abs=1e-6)
+        assert abs(public - exact) <= 0.5001 * step
 
 
 def test_equal_episodes_are_shown_as_they_are():
