@@ -14,7 +14,7 @@ from baselines.shell_command import shell_command
 from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.commands.row_table import contents_table, score_table
 from leaderboard.evaluation.evaluate import PolicyFile, play_policy, seed_indices
-from leaderboard.sandbox.policy import PolicyFailed
+from leaderboard.sandbox.policy import PolicyFailed, SandboxUnavailable
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.scores.ranking import tier_of
 from leaderboard.scores.row_score import RowScore
@@ -56,6 +56,8 @@ def verify(options: VerifyOptions, console: Console) -> int:
         score = evaluate_submission(submission, secret)
     except PolicyFailed as failure:
         raise ValueError(f"the submission is invalid: {failure}") from failure
+    except SandboxUnavailable as fault:
+        raise ValueError(f"the submission cannot be evaluated here: {fault}") from fault
     print_table(console, score_table(submission.board, score.statistics, submission.metadata.claim))
     split = "season of this secret" if options.secret else "public split"
     console.print(f"tier on the {split}: {tier_of(score, Feasibility.MEAN).value}")
@@ -68,6 +70,7 @@ def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
     Raises:
         SubmissionRefused: if it does not pass the checks.
         PolicyFailed: if a policy fails.
+        SandboxUnavailable: if this machine cannot run the policies.
     """
     signature = check_submission(submission)
     board = submission.board

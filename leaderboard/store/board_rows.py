@@ -38,7 +38,7 @@ class _Snapshot:
 class _Ranking:
     """The places on a board, and what they were computed from."""
 
-    candidates: tuple[tuple[int, bool], ...]  # number, and whether it is withdrawn
+    candidates: tuple[tuple[int, float | None, bool], ...]  # number, scoring time, withdrawn
     places: Mapping[int, RankedRow]  # by number, in their order
 
 
@@ -54,7 +54,7 @@ class BoardRows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.RLock()
-        self._scores: dict[int, RowScore] = {}  # never change once computed
+        self._scores: dict[tuple[int, float | None], RowScore] = {}  # by number and scoring time
         self._snapshot = _Snapshot(-1, {})
         self._rankings: dict[tuple[str, int, Feasibility], _Ranking] = {}
 
@@ -125,25 +125,34 @@ class BoardRows:
             if (found.env, found.season) == (env, season) and found.state in ENDED
         ]
         key = (env, season, feasibility)
-        candidates = tuple((found.id, found.withdrawn_at is not None) for found in ended)
+        candidates = tuple(
+            (found.id, found.scored_at, found.withdrawn_at is not None) for found in ended
+        )
         known = self._rankings.get(key)
         if known is None or known.candidates != candidates:
-            self._read_scores([found.id for found in ended])
-            ranked = rank_rows([self._candidate(found) for found in ended], feasibility)
+            self._read_scores(ended)
+            readable = [found for found in ended if self._has_verdict(found)]
+            ranked = rank_rows([self._candidate(found) for found in readable], feasibility)
             places = {row.candidate.id: row for row in ranked}
             known = self._rankings[key] = _Ranking(candidates, places)
         return known.places
 
+    def _has_verdict(self, found: StoredSubmission) -> bool:
+        """Return whether it is invalid or its score is known, which another release may deny."""
+        return found.state is State.INVALID or (found.id, found.scored_at) in self._scores
+
     def _candidate(self, found: StoredSubmission) -> Candidate:
         return Candidate(
             id=found.id,
-            score=self._scores.get(found.id),
+            score=self._scores.get((found.id, found.scored_at)),
             training_steps=found.metadata.training_steps,
             submitted_at=found.submitted_at,
             withdrawn=found.withdrawn_at is not None,
         )
 
-    def _read_scores(self, ids: list[int]) -> None:
-        unknown = [number for number in ids if number not in self._scores]
+    def _read_scores(self, ended: list[StoredSubmission]) -> None:
+        keys = {found.id: (found.id, found.scored_at) for found in ended}
+        unknown = [number for number, key in keys.items() if key not in self._scores]
         if unknown:
-            self._scores |= row_scores(self._database, unknown)
+            found = row_scores(self._database, unknown)
+            self._scores |= {keys[number]: score for number, score in found.items()}
