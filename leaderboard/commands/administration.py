@@ -186,7 +186,10 @@ def _checked_reason(text: str) -> str:
     Raises:
         ValueError: if it is empty, too long, or has invisible characters.
     """
-    reason = plain_text(text.strip())
+    try:
+        reason = plain_text(text)
+    except ValueError as error:
+        raise ValueError(f"--reason {error}") from None
     if not 1 <= len(reason) <= LONGEST_REASON:
         raise ValueError(
             f"--reason has {len(reason)} characters; pass 1 to {LONGEST_REASON} that tell everyone "

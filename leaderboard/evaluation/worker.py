@@ -11,8 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-import sqlalchemy as sa
-
 from leaderboard.evaluation.evaluate import Progress, Tried, evaluate, no_progress
 from leaderboard.store.database import Database
 from leaderboard.store.heartbeat import Heartbeat
@@ -64,7 +62,7 @@ def evaluate_next(
     except LeaseLost:
         raise
     except Exception:  # everything that policies can do ends in a state; this is the machine's
-        with suppress(sa.exc.SQLAlchemyError):  # then the lease expires
+        with suppress(Exception):  # of the store; then the lease ends by itself
             postpone(database, lease)
         raise
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
-import sqlalchemy as sa
-
 from leaderboard.store.database import Database
 from leaderboard.store.leases import Lease, LeaseLost, renew
 
@@ -50,5 +48,5 @@ class Heartbeat:
                     renew(connection, self._lease)
             except LeaseLost:
                 return
-            except sa.exc.SQLAlchemyError:
-                pass  # the store cannot be written at present; the next beat may come in time
+            except Exception:  # whatever the driver raises: the store takes no changes at present
+                continue  # and the next beat may come in time; else the lease ends
