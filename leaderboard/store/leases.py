@@ -210,7 +210,7 @@ def _give_up(connection: sa.Connection, submission_id: int, attempts: int, actor
     close(connection, submission_id, State.FAILED, reason, actor)
 
 
-def _attempts(lease: Lease) -> sa.Select[tuple[int]]:
+def _attempts(lease: Lease) -> sa.Select[int]:
     """Return the query of the attempts of a lease that is still held."""
     held = sa.and_(job.c.submission_id == lease.submission_id, job.c.owner == lease.owner)
     return sa.select(job.c.attempts).where(held).with_for_update()

@@ -9,6 +9,9 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Add the columns."""
-    used = sa.Column("cpu_seconds", sa.Double(), nullable=False, server_default="0")
-    op.add_column("policy", used)
-    op.add_column("audit", sa.Column("reason", sa.Text(), nullable=False, server_default=""))
+    with op.batch_alter_table("policy") as table:
+        table.add_column(
+            sa.Column("cpu_seconds", sa.Double(), nullable=False, server_default="0")
+        )
+    with op.batch_alter_table("audit") as table:
+        table.add_column(sa.Column("reason", sa.Text(), nullable=False, server_default=""))
