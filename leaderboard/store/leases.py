@@ -20,7 +20,7 @@ from leaderboard.store.tables import job, submission
 
 LEASE_SECONDS = 60.0  # renewed by a heartbeat; see heartbeat.py
 LONGEST_LEASE = 600.0  # one that ends later was given before the database's clock was set back
-MOST_ATTEMPTS = 5  # in a row without a new episode, so at most five for each batch; then it has failed
+MOST_ATTEMPTS = 5  # in a row without a new episode, so at most five for each batch; then: failed
 BACKOFF_SECONDS = 10.0  # after the first of them, and twice as long after each further one
 OTHERS_FIRST = 10.0  # for which a worker leaves a submission that it gave up to other workers
 _GIVEN_UP = "not "  # before the name of the worker that gave a lease up

@@ -10,8 +10,6 @@ down_revision = "0001"
 def upgrade() -> None:
     """Add the columns."""
     with op.batch_alter_table("policy") as table:
-        table.add_column(
-            sa.Column("cpu_seconds", sa.Double(), nullable=False, server_default="0")
-        )
+        table.add_column(sa.Column("cpu_seconds", sa.Double(), nullable=False, server_default="0"))
     with op.batch_alter_table("audit") as table:
         table.add_column(sa.Column("reason", sa.Text(), nullable=False, server_default=""))
