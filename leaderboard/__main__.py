@@ -26,6 +26,8 @@ COMMANDS: dict[str, Command] = {
     "close-season": (administration.CloseSeasonOptions, administer),
     "reveal": (administration.RevealOptions, administer),
     "withdraw": (administration.WithdrawOptions, administer),
+    "requeue": (administration.RequeueOptions, administer),
+    "rescore": (administration.RescoreOptions, administer),
 }
 
 

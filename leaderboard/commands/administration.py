@@ -13,8 +13,13 @@ from rich.markup import escape
 
 from leaderboard.store.accounts import Scope, create_token, revoke_tokens
 from leaderboard.store.database import Database, embedded_url, open_database
+from leaderboard.store.leases import requeue
+from leaderboard.store.score_store import rescore, scored_submissions
 from leaderboard.store.seasons import Season, close_season, open_season, reveal_season
 from leaderboard.store.submission_store import withdraw
+from leaderboard.submissions.metadata import plain_text
+
+LONGEST_REASON = 500  # characters
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,54 @@ class WithdrawOptions:
         console.print(f"submission {self.submission} is withdrawn")
 
 
+@dataclass(frozen=True)
+class RequeueOptions:
+    """Evaluate a submission again that is failed or invalid, after a fault of a machine.
+
+    A failed one keeps its episodes and plays the missing ones; an invalid one plays all again.
+    """
+
+    submission: Annotated[int, tyro.conf.Positional]
+    """Number of the submission."""
+    reason: str
+    """Why; everyone can read it on the submission's page."""
+    from_scratch: bool = False
+    """Play all episodes of a failed one again, too."""
+    db: str = embedded_url()
+    """Store."""
+
+    def run(self, database: Database, actor: str, console: Console) -> None:
+        """Run the command."""
+        reason = _checked_reason(self.reason)
+        kept = requeue(database, self.submission, actor, reason, from_scratch=self.from_scratch)
+        console.print(f"submission {self.submission} is queued again and keeps {kept} episodes")
+
+
+@dataclass(frozen=True)
+class RescoreOptions:
+    """Compute the statistics of scored submissions again from their stored episodes."""
+
+    submissions: Annotated[tuple[int, ...], tyro.conf.Positional]
+    """Numbers of submissions."""
+    reason: str
+    """Why; everyone can read it on the pages of the submissions whose statistics change."""
+    all: bool = False
+    """All scored submissions."""
+    db: str = embedded_url()
+    """Store."""
+
+    def run(self, database: Database, actor: str, console: Console) -> None:
+        """Run the command."""
+        reason = _checked_reason(self.reason)
+        if self.all == bool(self.submissions):
+            raise ValueError("pass either numbers of submissions or --all")
+        numbers = scored_submissions(database) if self.all else self.submissions
+        for number in numbers:
+            changed = rescore(database, number, actor, reason)
+            told = "has new statistics" if changed else "has these statistics already"
+            console.print(f"submission {number} {told}")
+
+
 AdministrationOptions = (
     CreateTokenOptions
     | RevokeTokensOptions
@@ -108,6 +161,8 @@ AdministrationOptions = (
     | CloseSeasonOptions
     | RevealOptions
     | WithdrawOptions
+    | RequeueOptions
+    | RescoreOptions
 )
 
 
@@ -123,6 +178,24 @@ def administer(options: AdministrationOptions, console: Console) -> int:
     finally:
         database.close()
     return 0
+
+
+def _checked_reason(text: str) -> str:
+    """Return a reason that pages can show.
+
+    Raises:
+        ValueError: if it is empty, too long, or has invisible characters.
+    """
+    try:
+        reason = plain_text(text)
+    except ValueError as error:
+        raise ValueError(f"--reason {error}") from None
+    if not 1 <= len(reason) <= LONGEST_REASON:
+        raise ValueError(
+            f"--reason has {len(reason)} characters; pass 1 to {LONGEST_REASON} that tell everyone "
+            "why"
+        )
+    return reason
 
 
 def _print_season(season: Season, console: Console) -> None:

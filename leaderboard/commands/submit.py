@@ -19,6 +19,7 @@ from leaderboard.boards.board import board_of
 from leaderboard.commands.row_table import contents_table, score_table
 from leaderboard.evaluation.evaluate import Tried, tried_policies
 from leaderboard.evaluation.worker import POLL_SECONDS, evaluate_next, worker_name
+from leaderboard.sandbox.policy import SandboxUnavailable
 from leaderboard.scores.published import numbers_of
 from leaderboard.store.accounts import LOCAL, account_id_of
 from leaderboard.store.board_rows import BoardRows
@@ -144,6 +145,8 @@ def _evaluate(database: Database, number: int, tried: Tried, console: Console) -
                     time.sleep(POLL_SECONDS)
             except LeaseLost:
                 console.print("another worker continues the evaluation")
+            except SandboxUnavailable as fault:
+                console.print(f"{escape(str(fault))}; it is tried again later", soft_wrap=True)
 
 
 def _is_undecided(database: Database, number: int) -> bool:

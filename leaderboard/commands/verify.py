@@ -14,7 +14,7 @@ from baselines.shell_command import shell_command
 from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.commands.row_table import contents_table, score_table
 from leaderboard.evaluation.evaluate import PolicyFile, play_policy, seed_indices
-from leaderboard.sandbox.policy import PolicyFailed
+from leaderboard.sandbox.policy import PolicyFailed, SandboxUnavailable
 from leaderboard.scores.published import exactly
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.scores.ranking import tier_of
@@ -57,6 +57,8 @@ def verify(options: VerifyOptions, console: Console) -> int:
         score = evaluate_submission(submission, secret)
     except PolicyFailed as failure:
         raise ValueError(f"the submission is invalid: {failure}") from failure
+    except SandboxUnavailable as fault:
+        raise ValueError(f"the submission cannot be evaluated here: {fault}") from fault
     numbers = exactly(score.statistics)  # of public episodes
     print_table(console, score_table(submission.board, numbers, submission.metadata.claim))
     split = "season of this secret" if options.secret else "public split"
@@ -70,6 +72,7 @@ def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
     Raises:
         SubmissionRefused: if it does not pass the checks.
         PolicyFailed: if a policy fails.
+        SandboxUnavailable: if this machine cannot run the policies.
     """
     signature = check_submission(submission)
     board = submission.board

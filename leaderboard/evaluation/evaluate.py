@@ -9,28 +9,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from leaderboard.boards.board import EPISODES_PER_POLICY, Board, board_of
-from leaderboard.evaluation.episodes import EpisodePlayer
+from leaderboard.evaluation.cpu_budget import CpuBudget
+from leaderboard.evaluation.episodes import BoardMismatchError, EpisodePlayer
 from leaderboard.policy_files.gate import (
     PolicyRefused,
     check_graph,
     pass_trial,
     try_out,
 )
-from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
+from leaderboard.sandbox.policy import (
+    PolicyFailed,
+    SandboxedPolicy,
+    SandboxLimits,
+    SandboxUnavailable,
+)
 from leaderboard.sandbox.policy_signature import PolicySignature
 from leaderboard.scores.scored_episodes import EpisodeSums
 from leaderboard.scores.scoring import score_row
 from leaderboard.store.database import Database
-from leaderboard.store.episode_store import keep_episodes, kept_indices, scored_episodes
+from leaderboard.store.episode_store import (
+    keep_cpu_seconds,
+    keep_episodes,
+    kept_indices,
+    scored_episodes,
+)
 from leaderboard.store.leases import Lease, close, renew
 from leaderboard.store.score_store import keep_score
 from leaderboard.store.seasons import HIDDEN, episode_seeds, secret_of
-from leaderboard.store.submission_store import State, StoredSubmission, stored_submission
+from leaderboard.store.submission_store import (
+    State,
+    StoredSubmission,
+    other_board,
+    stored_submission,
+)
 from leaderboard.store.tables import policy as stored
 from leaderboard.submissions.submission import (
     Submission,
@@ -40,6 +56,7 @@ from leaderboard.submissions.submission import (
 )
 
 BATCH = 20  # episodes played together and kept in one transaction
+TRIES = 2  # of a batch: a failure counts if it recurs in a new process
 Progress = Callable[[int, int], None]  # episodes done, and in all
 Tried = dict[str, SandboxedPolicy]  # running policies that passed the trial, by SHA-256
 
@@ -65,11 +82,12 @@ def tried_policies(submission: Submission) -> Iterator[Tried]:
     An evaluation in this process continues with them, so each file is parsed and started once.
 
     Raises:
-        SubmissionRefused: if files and metadata do not belong together, or a policy is refused.
+        SubmissionRefused: if files and metadata do not belong together, a policy is refused, or
+            this machine cannot run policies.
     """
     signature = check_submission(submission)
     spaces = spaces_of(submission.board)
-    limits = _limits(submission.board, EPISODES_PER_POLICY)
+    limits = _limits(submission.board)
     tried: Tried = {}
     with ExitStack() as running:
         for position, content in enumerate(submission.policies):
@@ -78,6 +96,8 @@ def tried_policies(submission: Submission) -> Iterator[Tried]:
                 pass_trial(policy, spaces.observation, spaces.action)
             except PolicyRefused as refusal:
                 raise SubmissionRefused(f"policy {position}: {refusal}") from None
+            except SandboxUnavailable as fault:
+                raise SubmissionRefused(f"policies cannot be tried here: {fault}") from None
             tried[submission.metadata.sha256[position]] = policy
         yield tried
 
@@ -89,17 +109,21 @@ def evaluate(
 
     Args:
         database: the store.
-        lease: from `leases.claim`; renewed with every batch.
+        lease: from `leases.claim`; renewed with every batch, and by a `Heartbeat` meanwhile.
         progress: called after every batch.
         tried: policies that this process has checked and started; used ones are removed. All
             others are checked here, since the store's content is not trusted.
 
     Raises:
         LeaseLost: if another worker has taken over.
+        SandboxUnavailable: if this machine cannot run the policies.
+        BoardMismatchError: if the submission is to another version of the board.
     """
     found = stored_submission(database, lease.submission_id)
     assert found is not None  # a lease has a submission
     board = board_of(found.env)
+    if board.version != found.board_version:
+        raise BoardMismatchError(other_board(found.id, found.env, found.board_version))
     try:
         _play_missing(database, lease, found, progress, {} if tried is None else tried)
     except (PolicyFailed, PolicyRefused) as failure:
@@ -112,40 +136,50 @@ def evaluate(
 
 
 def play_policy(
-    board: Board, file: PolicyFile, secret: bytes, missing: list[int]
+    board: Board,
+    file: PolicyFile,
+    secret: bytes,
+    missing: list[int],
+    budget: CpuBudget | None = None,
 ) -> Iterator[dict[int, EpisodeSums]]:
     """Yield a policy's episodes in batches, by seed index.
 
     A policy is tried on a few observations first. A batch that fails is repeated once in a new
-    process, so that a busy machine does not count as a bad policy.
+    process. If the machine is at fault, that says nothing about the policy; if the policy is, it
+    has to fail twice, so that no accident counts as a bad policy.
 
     Args:
         board: that it is evaluated on.
         file: the policy.
         secret: of the season, or of the public split.
         missing: seed indices to play.
+        budget: the processor time for all of its episodes; a new one if None.
 
     Raises:
-        PolicyFailed: if it fails twice in a row.
+        PolicyFailed: if it fails twice in a batch.
+        SandboxUnavailable: if the machine fails twice in a batch.
     """
-    spaces = spaces_of(board)
-    limits = _limits(board, len(missing))
+    spaces, limits = spaces_of(board), _limits(board)
+    budget = budget or CpuBudget(limits.cpu_seconds)
     batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
-    failures, running = 0, file.running
+    failures: list[type[Exception]] = []
+    running = file.running
     with EpisodePlayer(board, min(BATCH, len(missing))) as player:
         while batches:
+            limited = replace(limits, cpu_seconds=budget.left)
             try:
-                with running or SandboxedPolicy(file.content, file.signature, limits) as policy:
+                with running or SandboxedPolicy(file.content, file.signature, limited) as policy:
                     try_out(policy, spaces.observation, spaces.action)
                     while batches:
                         seeds = episode_seeds(secret, board, batches[0])
-                        sums = player.play(policy, file.stochastic, seeds)
-                        failures = 0
+                        with budget.spending(policy):
+                            sums = player.play(policy, file.stochastic, seeds)
+                        failures.clear()
                         yield dict(zip(batches.pop(0), sums, strict=True))
-            except PolicyFailed:
+            except (PolicyFailed, SandboxUnavailable) as failure:
                 running = None
-                failures += 1
-                if failures == 2:
+                failures.append(type(failure))
+                if failures.count(type(failure)) == TRIES:
                     raise
 
 
@@ -154,8 +188,8 @@ def seed_indices(position: int) -> range:
     return range(position * EPISODES_PER_POLICY, (position + 1) * EPISODES_PER_POLICY)
 
 
-def _limits(board: Board, episodes: int) -> SandboxLimits:
-    return SandboxLimits.for_steps(episodes * board.longest_episode)
+def _limits(board: Board) -> SandboxLimits:
+    return SandboxLimits.for_steps(EPISODES_PER_POLICY * board.longest_episode)
 
 
 def _play_missing(
@@ -181,10 +215,12 @@ def _play_missing(
             else check_graph(content, spaces.observation, spaces.action)
         )
         file = PolicyFile(content, signature, stochastic, running)
-        for batch in play_policy(board, file, secret, missing):
+        budget = CpuBudget(_limits(board).cpu_seconds, row.cpu_seconds)
+        for batch in play_policy(board, file, secret, missing, budget):
             with database.writing() as connection:
-                renew(connection, lease)
+                renew(connection, lease, progress=True)
                 keep_episodes(connection, row.id, HIDDEN, batch)
+                keep_cpu_seconds(connection, row.id, budget.spent)
             done += len(batch)
             progress(done, total)
 

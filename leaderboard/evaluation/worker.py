@@ -8,11 +8,13 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from leaderboard.evaluation.evaluate import Progress, Tried, evaluate, no_progress
 from leaderboard.store.database import Database
-from leaderboard.store.leases import LeaseLost, claim, release
+from leaderboard.store.heartbeat import Heartbeat
+from leaderboard.store.leases import LEASE_SECONDS, LeaseLost, claim, postpone, release
 from leaderboard.store.submission_store import State
 
 POLL_SECONDS = 1.0
@@ -31,6 +33,7 @@ def evaluate_next(
     submission_id: int | None = None,
     progress: Progress = no_progress,
     tried: Tried | None = None,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> tuple[int, State] | None:
     """Evaluate a waiting submission; return its number and state, None if none is waiting.
 
@@ -40,29 +43,45 @@ def evaluate_next(
         submission_id: evaluate only this one.
         progress: called with the episodes done and the episodes in all.
         tried: policies that this process has checked and started.
+        lease_seconds: after which another worker takes over if this one dies.
 
     Raises:
         LeaseLost: if another worker has taken over.
+        Exception: any fault of this machine; the submission waits for another attempt, or has
+            failed after too many.
     """
-    lease = claim(database, owner, submission_id)
+    lease = claim(database, owner, submission_id, lease_seconds)
     if lease is None:
         return None
     try:
-        return lease.submission_id, evaluate(database, lease, progress, tried)
+        with Heartbeat(database, lease):
+            return lease.submission_id, evaluate(database, lease, progress, tried)
     except KeyboardInterrupt:
         release(database, lease)
         raise
+    except LeaseLost:
+        raise
+    except Exception:  # everything that policies can do ends in a state; this is the machine's
+        with suppress(Exception):  # of the store; then the lease ends by itself
+            postpone(database, lease)
+        raise
 
 
-def work(database: Database, stop: threading.Event, report: Report) -> None:
+def work(
+    database: Database,
+    stop: threading.Event,
+    report: Report,
+    lease_seconds: float = LEASE_SECONDS,
+) -> None:
     """Evaluate submissions until `stop` is set.
 
-    If the evaluation itself fails, the submission is tried again after its lease has expired.
+    If the evaluation itself fails, the submission is tried again a while later, by another worker
+    if there is one.
     """
     owner = worker_name()
     while not stop.is_set():
         try:
-            done = evaluate_next(database, owner)
+            done = evaluate_next(database, owner, lease_seconds=lease_seconds)
         except LeaseLost as lost:
             report(str(lost))
             continue
@@ -70,7 +89,7 @@ def work(database: Database, stop: threading.Event, report: Report) -> None:
             return
         except Exception as error:
             report(
-                f"the evaluation failed and will be tried again: {type(error).__name__}: {error}"
+                f"the evaluation failed and is tried again later: {type(error).__name__}: {error}"
             )
             stop.wait(POLL_SECONDS)
             continue

@@ -6,9 +6,11 @@ This file imports the standard library only, so that the process can call it fir
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import resource
 import signal
+import time
 
 _PR_SET_PDEATHSIG = 1  # the constants of <linux/prctl.h> and <linux/sched.h>
 _PR_SET_DUMPABLE = 4
@@ -18,18 +20,29 @@ _CLONE_NEWNET = 0x40000000
 _OPEN_FILES = 64
 
 
-def limit_resources(memory_bytes: int, cpu_seconds: int) -> None:
-    """Limit memory, processor time and open files; from here on, writing to any file fails.
+def limit_resources(memory_bytes: int) -> None:
+    """Limit memory and open files; from here on, writing to any file fails.
 
     Args:
         memory_bytes: address space.
-        cpu_seconds: processor time, after which the system ends the process with SIGXCPU.
     """
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_processor(cpu_seconds: float) -> None:
+    """Limit the processor time from here on; what was used before does not count.
+
+    The system knows whole seconds only, so it may grant up to one more. It ends the process with
+    SIGXCPU, or with SIGKILL after another second if the process ignores that.
+
+    Args:
+        cpu_seconds: processor time.
+    """
+    last = math.ceil(time.process_time() + cpu_seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (last, last + 1))
 
 
 def isolate_network() -> bool:

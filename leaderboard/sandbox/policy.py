@@ -16,13 +16,20 @@ from types import TracebackType
 
 import numpy as np
 
-from leaderboard.sandbox.confined_process import ConfinedProcess, ProcessFault
+from leaderboard.sandbox.confined_process import (
+    ConfinedProcess,
+    Deadline,
+    MachineFault,
+    ProcessFault,
+)
+from leaderboard.sandbox.machine_memory import memory_is_short
 from leaderboard.sandbox.policy_signature import PolicySignature
 from leaderboard.sandbox.sandbox_protocol import READY, Answer
 from safe_envs.contract.argument_checks import check_positive
 
 MOST_ROWS = 65_536  # in one call
 _START_SECONDS = 60.0
+_PATIENCE = 10.0  # wall time of a call on a busy machine, in its processor time
 
 
 class PolicyFailed(RuntimeError):
@@ -30,7 +37,7 @@ class PolicyFailed(RuntimeError):
 
 
 class SandboxUnavailable(RuntimeError):
-    """The process could not be started, which says nothing about the policy."""
+    """The machine did not start the process, ended it or held it up; the policy is not to blame."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,15 @@ class SandboxLimits:
 
     Args:
         memory_bytes: address space, including about 150 MB for ONNX Runtime itself.
-        cpu_seconds: processor time of all calls together.
-        call_seconds: wall time of one call.
+        cpu_seconds: processor time of all calls together, with loading the model and without
+            starting ONNX Runtime.
+        call_seconds: processor time of one call; the wall time is ten times that, so that a busy
+            machine does not count as a slow policy.
         total_seconds: wall time of all calls together; the time between calls does not count.
     """
 
     memory_bytes: int = 2 * 1024**3
-    cpu_seconds: int = 120
+    cpu_seconds: float = 120.0
     call_seconds: float = 30.0
     total_seconds: float = 600.0
 
@@ -91,6 +100,7 @@ class SandboxedPolicy:
         self._process: ConfinedProcess | None = None
         self._isolation: Isolation | None = None
         self._seconds_left = self.limits.total_seconds
+        self._cpu_before = self._cpu_seconds = 0.0
         self._width = sum(output.width for output in signature.outputs)
 
     def __enter__(self) -> SandboxedPolicy:
@@ -103,7 +113,7 @@ class SandboxedPolicy:
 
         Raises:
             PolicyFailed: if the model cannot be loaded.
-            SandboxUnavailable: if the process cannot be started.
+            SandboxUnavailable: if the process cannot be started or the machine ends it.
         """
         if self._process is not None:
             return
@@ -139,10 +149,18 @@ class SandboxedPolicy:
             raise RuntimeError("the policy is not started; use `with SandboxedPolicy(...)`")
         return self._isolation
 
+    @property
+    def cpu_seconds(self) -> float:
+        """The processor time that the policy has used since it was started, also after its end."""
+        if self._process:
+            self._cpu_seconds = self._process.cpu_seconds() - self._cpu_before
+        return self._cpu_seconds
+
     def close(self) -> None:
         """End the process, if there is one."""
         if self._process:
             self._process.close()
+            self._cpu_seconds = self.cpu_seconds
             self._process = None
 
     def outputs(self, observations: np.ndarray) -> dict[str, np.ndarray]:
@@ -158,6 +176,7 @@ class SandboxedPolicy:
         Raises:
             PolicyFailed: if it crashes, exceeds a limit, or answers with a wrong shape or type or
                 with numbers that are not finite.
+            SandboxUnavailable: if the machine ends its process or gives it too little time.
             ValueError: if the observations are not (rows, n) finite numbers.
         """
         rows = self._rows(observations)
@@ -199,31 +218,51 @@ class SandboxedPolicy:
                     "outputs": [asdict(output) for output in self.signature.outputs],
                 }
             )
-            answer = self._process.receive(3, time.monotonic() + _START_SECONDS)
+            answer = self._process.receive(3, Deadline(time.monotonic() + _START_SECONDS))
             if answer[:1] != READY:
                 raise ProcessFault("something other than the sandbox wrote to the pipe")
-        except (OSError, ProcessFault) as error:
+        except (OSError, ProcessFault, MachineFault) as error:
             raise SandboxUnavailable(
                 f"the process for the policy could not be started: {error}; check the machine's "
                 "memory and process limits"
             ) from None
+        self._process.allow_cpu_seconds(self.limits.cpu_seconds)
+        self._cpu_before = self._process.cpu_seconds()
         return Isolation(bool(answer[1]), bool(answer[2]))
 
     def _ask(self, request: bytes, numbers: int) -> bytes:
         """Send a request and return its answer, this many float64 numbers, as bytes."""
         if self._process is None:
             raise PolicyFailed("the policy is not running; use `with SandboxedPolicy(...)`")
-        start = time.monotonic()
-        deadline = start + min(self.limits.call_seconds, self._seconds_left)
+        start, seconds = time.monotonic(), self.limits.call_seconds
+        deadline = Deadline(
+            start + min(_PATIENCE * seconds, self._seconds_left),
+            self._process.cpu_seconds() + seconds,
+        )
+        content = b""
         try:
             self._process.send(request, deadline)
             code, position = self._process.receive(2, deadline)
             if code == Answer.OK:
-                return self._process.receive(numbers * 8, deadline)
+                content = self._process.receive(numbers * 8, deadline)
         except ProcessFault as fault:
             raise self._fail(str(fault)) from None
+        except MachineFault as fault:
+            self.close()
+            raise SandboxUnavailable(
+                f"the process of the policy {fault}; check the machine's load and memory"
+            ) from None
         finally:
             self._seconds_left -= time.monotonic() - start
+        if self.cpu_seconds > self.limits.cpu_seconds:
+            raise self._fail("ran out of CPU time")
+        if code == Answer.OK:
+            return content
+        if code == Answer.OUT_OF_MEMORY and memory_is_short(self.limits.memory_bytes):
+            self.close()
+            raise SandboxUnavailable(
+                "the machine has less memory left than a policy may use; free some"
+            )
         raise self._fail(self._meaning(code, position))
 
     def _meaning(self, code: int, position: int) -> str:

@@ -12,6 +12,7 @@ import sys
 from leaderboard.sandbox.confinement import (
     die_with_parent,
     isolate_network,
+    limit_processor,
     limit_resources,
     renounce_privileges,
 )
@@ -26,11 +27,12 @@ def main() -> None:
     os.dup2(2, 1)
     isolated = isolate_network()  # while there is one thread
     die_with_parent(settings["parent"])
-    limit_resources(settings["memory_bytes"], settings["cpu_seconds"])
+    limit_resources(settings["memory_bytes"])
     from leaderboard.sandbox.policy_service import (
         serve,
     )  # loads ONNX Runtime, the last files it opens
 
+    limit_processor(settings["cpu_seconds"])  # loading ONNX Runtime is not the policy's work
     renounce_privileges()
     filtered = filter_system_calls()
     try:

@@ -36,6 +36,6 @@ class Settings(TypedDict):
 
     parent: int  # process id
     memory_bytes: int
-    cpu_seconds: int
+    cpu_seconds: float  # once ONNX Runtime is loaded
     observation_size: int
     outputs: list[dict[str, Any]]  # the fields of each `PolicyOutput`

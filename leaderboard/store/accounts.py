@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import time
 from dataclasses import dataclass
 from enum import Enum
 
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 
 from leaderboard.store.audit import record
 from leaderboard.store.database import Database
+from leaderboard.store.database_clock import now
 from leaderboard.store.tables import account, token
 from leaderboard.submissions.metadata import plain_text
 
@@ -42,7 +42,7 @@ def account_id_of(connection: sa.Connection, name: str) -> int:
     query = sa.select(account.c.id).where(account.c.name == name)
     found = connection.execute(query).scalar_one_or_none()
     if found is None:
-        row = {"name": name, "created_at": time.time()}
+        row = {"name": name, "created_at": now(connection)}
         made = connection.execute(sa.insert(account).values(**row))
         assert made.inserted_primary_key is not None
         found = made.inserted_primary_key[0]
@@ -64,7 +64,7 @@ def create_token(database: Database, name: str, scope: Scope, actor: str) -> str
             "account_id": account_id_of(connection, clean),
             "sha256": _digest(created),
             "scope": scope.value,
-            "created_at": time.time(),
+            "created_at": now(connection),
         }
         connection.execute(sa.insert(token).values(**row))
         record(connection, actor, "create token", f"{clean}, {scope.value}")
@@ -78,7 +78,7 @@ def revoke_tokens(database: Database, name: str, actor: str) -> int:
         done = connection.execute(
             sa.update(token)
             .where(token.c.account_id.in_(ids), token.c.revoked_at.is_(None))
-            .values(revoked_at=time.time())
+            .values(revoked_at=now(connection))
         )
         record(connection, actor, "revoke tokens", name)
     return int(done.rowcount)

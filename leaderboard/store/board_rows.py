@@ -55,7 +55,7 @@ class _Snapshot:
 class _Ranking:
     """The places on a board, and what they were computed from."""
 
-    candidates: tuple[tuple[int, bool], ...]  # number, and whether it is withdrawn
+    candidates: tuple[tuple[int, float | None, bool], ...]  # number, scoring time, withdrawn
     is_revealed: bool
     places: Mapping[int, PublishedRow]  # by number, in their order
 
@@ -72,7 +72,7 @@ class BoardRows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.RLock()
-        self._scores: dict[int, RowScore] = {}  # never change once computed
+        self._scores: dict[tuple[int, float | None], RowScore] = {}  # by number and scoring time
         self._rounded: dict[int, tuple[RowScore, PublishedStatistics]] = {}  # with what of
         self._snapshot = _Snapshot(-1, {}, frozenset())
         self._rankings: dict[tuple[str, int, Feasibility], _Ranking] = {}
@@ -124,10 +124,12 @@ class BoardRows:
         """
         with self._lock:
             one, two = self.row(first), self.row(second)
-            scores = [self._scores.get(number) for number in (first, second)]
-            if one is None or two is None or scores[0] is None or scores[1] is None:
+            if one is None or two is None:
                 return None
             a, b = one.submission, two.submission
+            scores = [self._scores.get((found.id, found.scored_at)) for found in (a, b)]
+            if scores[0] is None or scores[1] is None:
+                return None
             draws = [score.draws.score for score in scores if score is not None]
             if (a.env, a.season) != (b.env, b.season) or draws[0].shape != draws[1].shape:
                 return None
@@ -166,15 +168,22 @@ class BoardRows:
             if (found.env, found.season) == (env, season) and found.state in ENDED
         ]
         key = (env, season, feasibility)
-        candidates = tuple((found.id, found.withdrawn_at is not None) for found in ended)
+        candidates = tuple(
+            (found.id, found.scored_at, found.withdrawn_at is not None) for found in ended
+        )
         is_revealed = season in self._snapshot.revealed
         known = self._rankings.get(key)
         if known is None or (known.candidates, known.is_revealed) != (candidates, is_revealed):
-            self._read_scores([found.id for found in ended])
-            ranked = rank_rows([self._candidate(found) for found in ended], feasibility)
+            self._read_scores(ended)
+            readable = [found for found in ended if self._has_verdict(found)]
+            ranked = rank_rows([self._candidate(found) for found in readable], feasibility)
             places = {row.candidate.id: self._public(row, env, is_revealed) for row in ranked}
             known = self._rankings[key] = _Ranking(candidates, is_revealed, places)
         return known.places
+
+    def _has_verdict(self, found: StoredSubmission) -> bool:
+        """Return whether it is invalid or its score is known, which another release may deny."""
+        return found.state is State.INVALID or (found.id, found.scored_at) in self._scores
 
     def _public(self, row: RankedRow, env: str, is_revealed: bool) -> PublishedRow:
         """Return a row as the public may see it now."""
@@ -191,13 +200,15 @@ class BoardRows:
     def _candidate(self, found: StoredSubmission) -> Candidate:
         return Candidate(
             id=found.id,
-            score=self._scores.get(found.id),
+            score=self._scores.get((found.id, found.scored_at)),
             training_steps=found.metadata.training_steps,
             submitted_at=found.submitted_at,
             withdrawn=found.withdrawn_at is not None,
         )
 
-    def _read_scores(self, ids: list[int]) -> None:
-        unknown = [number for number in ids if number not in self._scores]
+    def _read_scores(self, ended: list[StoredSubmission]) -> None:
+        keys = {found.id: (found.id, found.scored_at) for found in ended}
+        unknown = [number for number, key in keys.items() if key not in self._scores]
         if unknown:
-            self._scores |= row_scores(self._database, unknown)
+            scores = row_scores(self._database, unknown)
+            self._scores |= {keys[number]: score for number, score in scores.items()}

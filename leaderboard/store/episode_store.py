@@ -34,6 +34,20 @@ def keep_episodes(
         connection.execute(sa.insert(episode), rows)
 
 
+def keep_cpu_seconds(connection: sa.Connection, policy_id: int, seconds: float) -> None:
+    """Keep the processor time that a policy has used for its kept episodes."""
+    this = policy.c.id == policy_id
+    connection.execute(sa.update(policy).where(this).values(cpu_seconds=seconds))
+
+
+def drop_episodes(connection: sa.Connection, submission_id: int) -> None:
+    """Forget a submission's episodes and what its policies used for them."""
+    this = policy.c.submission_id == submission_id
+    policies = sa.select(policy.c.id).where(this)
+    connection.execute(sa.delete(episode).where(episode.c.policy_id.in_(policies)))
+    connection.execute(sa.update(policy).where(this).values(cpu_seconds=0.0))
+
+
 def kept_indices(connection: sa.Connection, policy_id: int, split: str) -> set[int]:
     """Return the seed indices of the kept episodes."""
     query = sa.select(episode.c.seed_index).where(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 
-from leaderboard.boards.board import board_of
+from leaderboard.boards.board import boards
 from leaderboard.scores.row_score import STATISTICS_VERSION, RowScore
 from leaderboard.scores.score_json import (
     draws_from_bytes,
@@ -16,9 +17,12 @@ from leaderboard.scores.score_json import (
     statistics_to_json,
 )
 from leaderboard.scores.scoring import score_row
+from leaderboard.store.audit import record
 from leaderboard.store.database import Database
+from leaderboard.store.database_clock import now
 from leaderboard.store.episode_store import scored_episodes
 from leaderboard.store.seasons import HIDDEN
+from leaderboard.store.submission_store import State, no_submission, other_board
 from leaderboard.store.tables import result, submission
 
 
@@ -28,31 +32,80 @@ def keep_score(connection: sa.Connection, number: int, score: RowScore) -> None:
 
 
 def row_scores(database: Database, ids: Sequence[int]) -> dict[int, RowScore]:
-    """Return the scores of the submissions that have one, by number."""
+    """Return the scores of the submissions that have one, by number.
+
+    Statistics of another version, or that cannot be read, are computed again from the episodes.
+    This writes nothing, see `rescore`. What this release cannot compute is left out.
+    """
     query = sa.select(result).where(result.c.submission_id.in_(ids))
+    scores = {}
     with database.reading() as connection:
-        rows = connection.execute(query).all()
-    current = [row for row in rows if row.statistics_version == STATISTICS_VERSION]
-    scores = {
-        row.submission_id: RowScore(
-            statistics_from_json(row.statistics), draws_from_bytes(row.draws)
-        )
-        for row in current
-    }
-    stale = {row.submission_id for row in rows} - set(scores)
-    return scores | {number: _computed_again(database, number) for number in stale}
+        for row in connection.execute(query).all():
+            with suppress(ValueError):
+                scores[row.submission_id] = _read(connection, row)
+    return scores
 
 
-def _computed_again(database: Database, number: int) -> RowScore:
-    with database.reading() as connection:
-        env = connection.execute(sa.select(submission.c.env).filter_by(id=number)).scalar_one()
-        episodes = scored_episodes(connection, number, HIDDEN)
-    score = score_row(board_of(env), episodes)
+def rescore(database: Database, number: int, actor: str, reason: str) -> bool:
+    """Compute a submission's statistics again from its episodes; return whether they changed.
+
+    Args:
+        database: the store.
+        number: of the submission.
+        actor: name for the audit log.
+        reason: shown on the submission's page if they changed.
+
+    Raises:
+        ValueError: if it is not scored, or to a board that this release does not have.
+    """
     with database.writing() as connection:
-        connection.execute(
-            sa.update(result).where(result.c.submission_id == number).values(**_columns(score))
-        )
-    return score
+        query = sa.select(submission).where(submission.c.id == number).with_for_update()
+        found = connection.execute(query).one_or_none()
+        if found is None:
+            raise ValueError(no_submission(number))
+        if found.state != State.SCORED.value:
+            raise ValueError(
+                f"submission {number} is {found.state}; only scored ones have statistics; requeue "
+                "evaluates failed and invalid ones again"
+            )
+        this = result.c.submission_id == number
+        kept = connection.execute(sa.select(result).where(this)).one()
+        columns = _columns(_computed(connection, number))
+        if all(kept._mapping[name] == value for name, value in columns.items()):
+            return False
+        connection.execute(sa.update(result).where(this).values(**columns))
+        changed = sa.update(submission).where(submission.c.id == number)
+        connection.execute(changed.values(scored_at=now(connection)))
+        record(connection, actor, "rescore", str(number), reason)
+        return True
+
+
+def scored_submissions(database: Database) -> list[int]:
+    """Return the numbers of all submissions that have a score."""
+    query = sa.select(result.c.submission_id).order_by(result.c.submission_id)
+    with database.reading() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def _read(connection: sa.Connection, row: sa.Row) -> RowScore:
+    if row.statistics_version == STATISTICS_VERSION:
+        with suppress(ValueError):
+            return RowScore(statistics_from_json(row.statistics), draws_from_bytes(row.draws))
+    return _computed(connection, row.submission_id)
+
+
+def _computed(connection: sa.Connection, number: int) -> RowScore:
+    """Return the score of a submission's episodes.
+
+    Raises:
+        ValueError: if it is to a board that this release does not have.
+    """
+    query = sa.select(submission.c.env, submission.c.board_version).filter_by(id=number)
+    env, version = connection.execute(query).one()
+    board = boards().get(env)
+    if board is None or board.version != version:
+        raise ValueError(other_board(number, env, version))
+    return score_row(board, scored_episodes(connection, number, HIDDEN))
 
 
 def _columns(score: RowScore) -> dict[str, Any]:

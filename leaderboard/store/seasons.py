@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +20,7 @@ import sqlalchemy as sa
 from leaderboard.boards.board import Board
 from leaderboard.store.audit import record
 from leaderboard.store.database import Database
+from leaderboard.store.database_clock import now
 from leaderboard.store.tables import job, season, submission
 
 HIDDEN, PUBLIC = "hidden", "public"  # splits
@@ -95,7 +95,7 @@ def open_season(database: Database, actor: str, secret: bytes | None = None) -> 
                 number=number,
                 secret=chosen,
                 secret_sha256=hashlib.sha256(chosen).hexdigest(),
-                opened_at=time.time(),
+                opened_at=now(connection),
             )
         )
         record(connection, actor, "open season", str(number))
@@ -111,7 +111,7 @@ def close_season(database: Database, actor: str) -> Season:
     with database.writing() as connection:
         number = open_season_number(connection)
         connection.execute(
-            sa.update(season).where(season.c.number == number).values(closed_at=time.time())
+            sa.update(season).where(season.c.number == number).values(closed_at=now(connection))
         )
         record(connection, actor, "close season", str(number))
     return season_of(database, number)
@@ -138,7 +138,7 @@ def reveal_season(database: Database, number: int, actor: str) -> Season:
         connection.execute(
             sa.update(season)
             .where(season.c.number == number, season.c.revealed_at.is_(None))
-            .values(revealed_at=time.time())
+            .values(revealed_at=now(connection))
         )
         record(connection, actor, "reveal season", str(number))
     return season_of(database, number)

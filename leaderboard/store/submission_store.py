@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,6 +9,7 @@ import sqlalchemy as sa
 
 from leaderboard.store.audit import record
 from leaderboard.store.database import Database
+from leaderboard.store.database_clock import now
 from leaderboard.store.seasons import open_season_number
 from leaderboard.store.tables import account, curves, job, policy, submission
 from leaderboard.submissions.metadata import Metadata
@@ -97,7 +97,7 @@ def keep_submission(database: Database, given: Submission, account_id: int, *, q
             "meta": given.metadata.model_dump_json(),
             "state": State.QUEUED.value,
             "reason": "",
-            "submitted_at": time.time(),
+            "submitted_at": now(connection),
         }
         try:
             with connection.begin_nested():
@@ -150,16 +150,33 @@ def withdraw(database: Database, number: int, actor: str) -> None:
         done = connection.execute(
             sa.update(submission)
             .where(submission.c.id == number, submission.c.withdrawn_at.is_(None))
-            .values(withdrawn_at=time.time())
+            .values(withdrawn_at=now(connection))
         )
         if done.rowcount:
             record(connection, actor, "withdraw", str(number))
             return
         known = sa.select(submission.c.id).where(submission.c.id == number)
         if connection.execute(known).scalar_one_or_none() is None:
-            raise ValueError(
-                f"there is no submission {number}; a submission's page shows its number"
-            )
+            raise ValueError(no_submission(number))
+
+
+def no_submission(number: int) -> str:
+    """Return the refusal of a number that no submission has."""
+    return f"there is no submission {number}; a submission's page shows its number"
+
+
+def other_board(number: int, env: str, version: int) -> str:
+    """Return the refusal of a submission to a board that this release does not have."""
+    return (
+        f"submission {number} is to version {version} of the board of {env}, which this release "
+        "does not have; use the matching release"
+    )
+
+
+def queue(connection: sa.Connection, number: int) -> None:
+    """Let a submission wait for its evaluation."""
+    waiting = {"submission_id": number, "owner": None, "lease_until": 0.0, "attempts": 0}
+    connection.execute(sa.insert(job).values(**waiting))
 
 
 def _find(connection: sa.Connection, given: Submission, season: int) -> int | None:
@@ -174,7 +191,7 @@ def _find(connection: sa.Connection, given: Submission, season: int) -> int | No
 
 def _check_quota(connection: sa.Connection, account_id: int, season: int) -> None:
     mine = sa.select(sa.func.count()).where(submission.c.account_id == account_id)
-    today = mine.where(submission.c.submitted_at > time.time() - DAY)
+    today = mine.where(submission.c.submitted_at > now(connection) - DAY)
     if connection.execute(today).scalar_one() >= PER_DAY:
         raise QuotaExceeded(
             f"at most {PER_DAY} submissions in 24 hours are allowed; try again later"
@@ -197,8 +214,7 @@ def _keep_parts(connection: sa.Connection, given: Submission, number: int) -> No
     if given.curves:
         text = curves_json(given.curves).decode()
         connection.execute(sa.insert(curves).values(submission_id=number, content=text))
-    waiting = {"submission_id": number, "owner": None, "lease_until": 0.0, "attempts": 0}
-    connection.execute(sa.insert(job).values(**waiting))
+    queue(connection, number)
 
 
 def _stored(row: sa.Row) -> StoredSubmission:

@@ -81,6 +81,7 @@ policy = Table(
     Column("position", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("content", LargeBinary, nullable=False),
+    Column("cpu_seconds", Double, nullable=False, server_default="0"),  # for its kept episodes
     UniqueConstraint("submission_id", "position"),
 )
 
@@ -130,6 +131,7 @@ audit = Table(
     Column("actor", String(80), nullable=False),
     Column("action", String(32), nullable=False),
     Column("subject", String(160), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
 )
 
 request_count = Table(

@@ -73,6 +73,15 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class HistoryEntry:
+    """What happened to a submission."""
+
+    at: float  # [s] since 1970
+    text: str
+    reason: str = ""  # of an administrator
+
+
+@dataclass(frozen=True)
 class SubmissionPage:
     """One submission; its row is ranked by mean cost, as on the main board."""
 
@@ -82,6 +91,7 @@ class SubmissionPage:
     curves: tuple[Curve, ...] = ()
     episodes: ScoredEpisodes | None = None  # None until the season's secret is revealed
     episode_seeds: tuple[int, ...] = ()  # (k * n,) in the order of ScoredEpisodes
+    history: tuple[HistoryEntry, ...] = ()  # the oldest first
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from leaderboard.boards.board import (
     EPISODES_PER_POLICY,
@@ -21,6 +22,7 @@ from leaderboard.scores.aggregate_board import (
 )
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.store import seasons
+from leaderboard.store.audit import Event, history
 from leaderboard.store.board_rows import BoardRows, StoredRow
 from leaderboard.store.database import Database
 from leaderboard.store.episode_store import count_episodes, scored_episodes
@@ -34,6 +36,17 @@ SEED_RULE = (
     '"environment|board version|i"); policy j plays the seeds from '
     f"{EPISODES_PER_POLICY} j to {EPISODES_PER_POLICY} j + {EPISODES_PER_POLICY - 1}"
 )
+HAPPENED = {  # by action in the audit log
+    "submit": "submitted",
+    "evaluate": "evaluation started",
+    "interrupt": "evaluation interrupted by a fault of the machine",
+    "scored": "evaluated",
+    "invalid": "found invalid",
+    "failed": "not evaluated, through no fault of the policies",
+    "requeue": "queued again by an administrator",
+    "rescore": "statistics computed again by an administrator",
+    "withdraw": "withdrawn",
+}
 REPLAY = "python -m leaderboard verify RUN_DIR... --secret {secret}"
 
 
@@ -80,12 +93,14 @@ class StoreSource:
         season = self._season(found.season)
         board = board_of(found.env)
         curves = self.curves([submission_id]).get(submission_id, ())
-        if season.secret is None or found.state is not State.SCORED:
-            return page_data.SubmissionPage(board, season, shown, curves)
         with self._database.reading() as connection:
+            events = _history(history(connection, submission_id))
+            page = page_data.SubmissionPage(board, season, shown, curves, history=events)
+            if season.secret is None or found.state is not State.SCORED:
+                return page
             episodes = scored_episodes(connection, submission_id, HIDDEN)
         seeds = episode_seeds(bytes.fromhex(season.secret), board, range(episodes.returns.size))
-        return page_data.SubmissionPage(board, season, shown, curves, episodes, tuple(seeds))
+        return replace(page, episodes=episodes, episode_seeds=tuple(seeds))
 
     def curves(self, submission_ids: Sequence[int]) -> Mapping[int, tuple[page_data.Curve, ...]]:
         """Return the learning curves of the submissions that have some."""
@@ -152,6 +167,18 @@ class StoreSource:
             reason=found.reason,
         )
         return page_data.BoardRow(shown, row.ranked)
+
+
+def _history(events: Sequence[Event]) -> tuple[page_data.HistoryEntry, ...]:
+    """Return the entries that are shown: an evaluation that goes on elsewhere does not start."""
+    shown, last = [], ""
+    for event in events:
+        goes_on = event.action == "evaluate" and last in ("evaluate", "interrupt")
+        if not goes_on and event.action != last:
+            shown.append(page_data.HistoryEntry(event.at, HAPPENED[event.action], event.reason))
+        if not goes_on:
+            last = event.action
+    return tuple(shown)
 
 
 def _season(found: seasons.Season) -> page_data.ShownSeason:

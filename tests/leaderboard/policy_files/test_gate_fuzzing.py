@@ -25,7 +25,8 @@ RUN_MANY = """
 from leaderboard.sandbox.confinement import *
 from leaderboard.sandbox.system_call_filter import filter_system_calls
 import os, struct, sys
-limit_resources(1 << 30, 60)
+limit_resources(1 << 30)
+limit_processor(60)
 import numpy as np
 from leaderboard.sandbox.policy_signature import PolicyOutput
 from leaderboard.sandbox.policy_service import SingleRowPolicy

@@ -33,7 +33,8 @@ def outcome(attempt):
 """
 GIVE_UP = """
 isolated = isolate_network()
-limit_resources(1 << 30, 60)
+limit_resources(1 << 30)
+limit_processor(60)
 renounce_privileges()
 filtered = filter_system_calls()
 """
@@ -95,7 +96,8 @@ def test_without_the_filter_the_attempts_are_possible(tmp_path):
 
 def test_limits_hold_without_the_filter(tmp_path):
     script = """
-limit_resources(1 << 30, 60)
+limit_resources(1 << 30)
+limit_processor(60)
 renounce_privileges()
 attempts = {
     "write a file": lambda: print("x" * 9, file=open(sys.argv[1], "w"), flush=True),
@@ -114,7 +116,7 @@ found = {name: outcome(attempt) for name, attempt in attempts.items()}
 
 
 def test_cpu_limit_ends_the_process():
-    script = confined_process.PACKAGES + TRY + "limit_resources(1 << 30, 1)\nwhile True: pass"
+    script = confined_process.PACKAGES + TRY + "limit_processor(1)\nwhile True: pass"
     ended = subprocess.run([sys.executable, "-I", "-c", script], check=False, timeout=30)
     assert ended.returncode == -signal.SIGXCPU
 

@@ -1,0 +1,15 @@
+"""The processor time that each policy has used, and reasons in the audit log."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add the columns."""
+    with op.batch_alter_table("policy") as table:
+        table.add_column(sa.Column("cpu_seconds", sa.Double(), nullable=False, server_default="0"))
+    with op.batch_alter_table("audit") as table:
+        table.add_column(sa.Column("reason", sa.Text(), nullable=False, server_default=""))
