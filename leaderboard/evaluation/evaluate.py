@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -103,9 +104,13 @@ def evaluate(
     try:
         _play_missing(database, lease, found, progress, {} if tried is None else tried)
     except (PolicyFailed, PolicyRefused) as failure:
-        with database.writing() as connection:
+        reason = str(failure)
+
+        def end(connection: sa.Connection) -> None:
             renew(connection, lease)
-            close(connection, found.id, State.INVALID, str(failure), lease.owner)
+            close(connection, found.id, State.INVALID, reason, lease.owner)
+
+        database.write_patiently(end)
         return State.INVALID
     publish(database, lease, board)
     return State.SCORED
@@ -182,11 +187,16 @@ def _play_missing(
         )
         file = PolicyFile(content, signature, stochastic, running)
         for batch in play_policy(board, file, secret, missing):
-            with database.writing() as connection:
-                renew(connection, lease)
-                keep_episodes(connection, row.id, HIDDEN, batch)
+            database.write_patiently(partial(_keep_batch, lease, row.id, batch))
             done += len(batch)
             progress(done, total)
+
+
+def _keep_batch(
+    lease: Lease, policy_id: int, batch: dict[int, EpisodeSums], connection: sa.Connection
+) -> None:
+    renew(connection, lease)
+    keep_episodes(connection, policy_id, HIDDEN, batch)
 
 
 def publish(database: Database, lease: Lease, board: Board) -> None:
@@ -194,7 +204,10 @@ def publish(database: Database, lease: Lease, board: Board) -> None:
     with database.reading() as connection:
         episodes = scored_episodes(connection, lease.submission_id, HIDDEN)
     score = score_row(board, episodes)
-    with database.writing() as connection:
+
+    def keep(connection: sa.Connection) -> None:
         renew(connection, lease)
         keep_score(connection, lease.submission_id, score)
         close(connection, lease.submission_id, State.SCORED, "", lease.owner)
+
+    database.write_patiently(keep)

@@ -7,12 +7,15 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
 from leaderboard.evaluation.evaluate import Progress, Tried, evaluate, no_progress
 from leaderboard.store.database import Database
-from leaderboard.store.leases import LeaseLost, claim, release
+from leaderboard.store.leases import Lease, LeaseLost, claim, release
+from leaderboard.store.score_store import renew_scores
+from leaderboard.store.store_errors import StoreRefused, StoreUnavailable
 from leaderboard.store.submission_store import State
 
 POLL_SECONDS = 1.0
@@ -52,22 +55,53 @@ def evaluate_next(
     except KeyboardInterrupt:
         release(database, lease)
         raise
+    except StoreUnavailable:
+        _release_patiently(database, lease)
+        raise
+
+
+def _release_patiently(database: Database, lease: Lease) -> None:
+    """Give a lease back as soon as the store takes changes; this does not count as an attempt."""
+    while True:
+        try:
+            release(database, lease)
+            return
+        except StoreUnavailable:
+            time.sleep(POLL_SECONDS)
 
 
 def work(database: Database, stop: threading.Event, report: Report) -> None:
     """Evaluate submissions until `stop` is set.
 
-    If the evaluation itself fails, the submission is tried again after its lease has expired.
+    If the evaluation itself fails, the submission is tried again after its lease has expired. While
+    the store is not available, the worker waits for it.
+
+    Raises:
+        StoreRefused: if the store is damaged.
     """
     owner = worker_name()
+    told = ""
+    has_renewed = False
     while not stop.is_set():
         try:
+            if not has_renewed:
+                renew_scores(database)
+                has_renewed = True
             done = evaluate_next(database, owner)
+            told = ""
         except LeaseLost as lost:
             report(str(lost))
             continue
         except KeyboardInterrupt:
             return
+        except StoreRefused:
+            raise
+        except StoreUnavailable as error:
+            if str(error) != told:
+                told = str(error)
+                report(f"{told}; waiting for it")
+            stop.wait(POLL_SECONDS)
+            continue
         except Exception as error:
             report(
                 f"the evaluation failed and will be tried again: {type(error).__name__}: {error}"

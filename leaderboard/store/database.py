@@ -21,7 +21,9 @@ EMBEDDED = Path("runs/leaderboard.sqlite")
 BUSY_SECONDS = 30.0  # how long a writer waits for another
 CONNECT_SECONDS = 5  # how long a PostgreSQL server may take to accept a connection
 RETRY_PAUSE = 1.0  # [s] between tries of a patient writer
-MOST_CONNECTIONS = 60  # of one process: more than its threads, so that readers never wait for writers
+MOST_CONNECTIONS = (
+    60  # of one process: more than its threads, so that readers never wait for writers
+)
 Result = TypeVar("Result")
 
 

@@ -54,8 +54,8 @@ class TooManyRequests(RuntimeError):
 class RequestCounter:
     """Counts the requests of a server process in memory of a fixed size; safe to use in threads.
 
-    A client's place is a keyed hash of its name, drawn anew in every period. Two clients rarely share
-    one, and then share their requests; nobody can find out who shares a place with whom.
+    A client's place is a keyed hash of its name; the key is drawn anew in every period. Two clients
+    rarely have the same place; then they share its requests.
 
     Args:
         kind: of request, for the message.

@@ -1,4 +1,4 @@
-"""The revision of a store's tables: what it is, whether this version knows it, bringing it up to date."""
+"""The revision of a store's tables: checks it, and brings the tables up to date."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_current(connection: sa.Connection, shown: str) -> bool:
         shown: the store's name in messages.
 
     Raises:
-        StoreRefused: if the tables are another application's or a newer version's, or some are gone.
+        StoreRefused: if they are another application's or a newer version's, or one is missing.
     """
     tables = set(sa.inspect(connection).get_table_names())
     if not tables and connection.dialect.name == "postgresql":

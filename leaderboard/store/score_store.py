@@ -1,4 +1,8 @@
-"""Keeps and reads the scores of submissions; outdated ones are computed again when read."""
+"""Keeps and reads the scores of submissions; outdated ones are computed again.
+
+Reading a score writes nothing: an outdated one is computed again in memory, until a worker starts
+and renews what is kept.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from leaderboard.boards.board import board_of
+from leaderboard.boards.board import board_of, boards
 from leaderboard.scores.row_score import STATISTICS_VERSION, RowScore
 from leaderboard.scores.score_json import (
     draws_from_bytes,
@@ -43,16 +47,27 @@ def row_scores(database: Database, ids: Sequence[int]) -> dict[int, RowScore]:
     return scores | {number: _computed_again(database, number) for number in stale}
 
 
+def renew_scores(database: Database) -> int:
+    """Compute the outdated scores again, keep them, and return how many there were."""
+    query = sa.select(result.c.submission_id).join(submission)
+    query = query.where(
+        result.c.statistics_version != STATISTICS_VERSION, submission.c.env.in_(boards())
+    )
+    with database.reading() as connection:
+        stale = connection.execute(query).scalars().all()
+    for number in stale:
+        columns = _columns(_computed_again(database, number))
+        change = sa.update(result).where(result.c.submission_id == number).values(**columns)
+        with database.writing() as connection:
+            connection.execute(change)
+    return len(stale)
+
+
 def _computed_again(database: Database, number: int) -> RowScore:
     with database.reading() as connection:
         env = connection.execute(sa.select(submission.c.env).filter_by(id=number)).scalar_one()
         episodes = scored_episodes(connection, number, HIDDEN)
-    score = score_row(board_of(env), episodes)
-    with database.writing() as connection:
-        connection.execute(
-            sa.update(result).where(result.c.submission_id == number).values(**_columns(score))
-        )
-    return score
+    return score_row(board_of(env), episodes)
 
 
 def _columns(score: RowScore) -> dict[str, Any]:

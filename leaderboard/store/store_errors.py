@@ -1,7 +1,7 @@
 """What can be wrong with a store, in words: it takes nothing at present, or it is no store of ours.
 
-Every error of SQLite and PostgreSQL that is not a fault of our own statements becomes one of the two,
-wherever it happens: `explain_errors` is called once for each engine.
+Every error of SQLite and PostgreSQL that is not a fault of our own statements becomes one of the
+two, wherever it happens: `explain_errors` is called once for each engine.
 """
 
 from __future__ import annotations
@@ -33,17 +33,23 @@ _SQLITE_UNAVAILABLE = {
     "disk is full": "cannot grow: its disk is full; make room and try again",
     "disk I/O error": "cannot be read or written: disk I/O error; is its disk full or failing?",
     "unable to open": "cannot be opened; do its folder and file exist, and may you write in both?",
-    "readonly": "is read-only; make its file and folder writable, or copy it to where you may write",
+    "readonly": "is read-only; make its file and folder writable, or copy it elsewhere",
     "permission denied": "may not be accessed; make its file and folder writable",
 }
-_DAMAGED = ("malformed", "not a database", "file is encrypted", "corrupt", "unsupported file format")
+_DAMAGED = (
+    "malformed",
+    "not a database",
+    "file is encrypted",
+    "corrupt",
+    "unsupported file format",
+)
 REPAIR = (
     "restore a backup, or save what is left with `sqlite3 STORE .recover`; `check-store` says more"
 )
 
 
 def explain_errors(engine: sa.Engine) -> None:
-    """Make an engine raise `StoreUnavailable` and `StoreRefused` instead of its database's errors."""
+    """Make an engine raise `StoreUnavailable` and `StoreRefused` for its database's errors."""
     shown = shown_store(engine.url)
     event.listen(engine, "handle_error", lambda context: _explain(context, shown))
 

@@ -26,8 +26,8 @@ def check_store_file(path: Path) -> None:
     size = path.stat().st_size
     if size == 0:
         raise StoreRefused(
-            f"{path} is empty, and a store never is; restore a backup, or remove the file and a new "
-            "store is made"
+            f"{path} is empty, and a store never is; restore a backup, or remove the file and a "
+            "new store is made"
         )
     with path.open("rb") as file:
         header = file.read(HEADER_SIZE)

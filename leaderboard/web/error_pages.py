@@ -1,4 +1,4 @@
-"""Answers that say why a request failed: a page for browsers, JSON for the API, a line for others."""
+"""Answers to requests that failed: a page for browsers, JSON for the API, a line for others."""
 
 from __future__ import annotations
 

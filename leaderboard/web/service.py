@@ -8,6 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -30,7 +32,7 @@ from leaderboard.submissions.metadata import MetadataRefused
 from leaderboard.submissions.submission import SubmissionRefused
 from leaderboard.web.api import Service, router
 from leaderboard.web.body_limit import BodyLimit
-from leaderboard.web.error_pages import LONGEST_PATH, error_answer
+from leaderboard.web.error_pages import JSON_PATHS, LONGEST_PATH, error_answer
 from leaderboard.web.page_cache import CachedPage, Changes, PageCache
 from leaderboard.web.page_paths import submission_path
 from leaderboard.web.pages import CONTENT_SECURITY_POLICY, render
@@ -110,6 +112,7 @@ def _add_refusals(app: FastAPI) -> None:
     for excess in (TooManyRequests, QuotaExceeded):
         app.add_exception_handler(excess, _too_many)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _wrong_arguments)
     app.add_exception_handler(ClientDisconnect, _broken_off)
     for missing in (StoreUnavailable, sa.exc.TimeoutError):
         app.add_exception_handler(missing, _unavailable)
@@ -125,6 +128,13 @@ def _too_many(request: Request, error: Exception) -> Response:
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return error_answer(request.scope, error.status_code, error.detail, error.headers)
+
+
+async def _wrong_arguments(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    if request.scope["path"].startswith(JSON_PATHS):
+        return await request_validation_exception_handler(request, error)
+    return error_answer(request.scope, 422, "the address has a wrong number, or one is missing")
 
 
 def _broken_off(request: Request, error: Exception) -> Response:

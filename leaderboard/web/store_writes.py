@@ -1,4 +1,4 @@
-"""Runs the service's changes to the store apart from its reads, with a limit on the time they wait."""
+"""Runs the service's changes to the store apart from its reads; none waits for long."""
 
 from __future__ import annotations
 
@@ -46,8 +46,6 @@ class StoreWrites:
             raise StoreUnavailable("the store is busy with other changes; try again") from None
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._threads, lambda: change(*arguments, **named)
-            )
+            return await loop.run_in_executor(self._threads, lambda: change(*arguments, **named))
         finally:
             self._free.release()
