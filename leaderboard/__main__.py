@@ -10,6 +10,7 @@ from leaderboard.commands.administration import administer
 from leaderboard.commands.demo import LeaderboardDemoOptions, leaderboard_demo
 from leaderboard.commands.export import ExportOptions, export
 from leaderboard.commands.serve import ServeOptions, WorkerOptions, run_worker, serve
+from leaderboard.commands.store_care import BackupOptions, CheckStoreOptions, backup, check
 from leaderboard.commands.submit import SubmitOptions, submit
 from leaderboard.commands.verify import VerifyOptions, verify
 
@@ -26,6 +27,8 @@ COMMANDS: dict[str, Command] = {
     "close-season": (administration.CloseSeasonOptions, administer),
     "reveal": (administration.RevealOptions, administer),
     "withdraw": (administration.WithdrawOptions, administer),
+    "check-store": (CheckStoreOptions, check),
+    "backup": (BackupOptions, backup),
 }
 
 
