@@ -283,8 +283,9 @@ def _turn_on_wal(database: Database) -> None:
         while connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
             try:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            except StoreUnavailable:  # SQLite does not wait for others that do so at the same time
-                if time.monotonic() > last_moment:
+            except StoreUnavailable as error:
+                # SQLite does not wait for others that do so at the same time.
+                if "locked" not in str(error) or time.monotonic() > last_moment:
                     raise
                 time.sleep(0.05)
 
