@@ -44,10 +44,10 @@ def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
     Returns:
         The exit code: 0, or the comparison's if that failed.
     """
+    open_database(options.db).close()  # a store that cannot be used is told before the training
     from baselines.commands.compare import Comparison, run_comparison  # seconds: it draws plots
     from baselines.commands.demo import TITLE, demo_plan
 
-    open_database(options.db).close()  # a store that cannot be used is told before the training
     how = Comparison(options.out, options.workers, TITLE, options.command())
     code = run_comparison(demo_plan(options.out), how, console)
     if code:
