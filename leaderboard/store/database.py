@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ MOST_CONNECTIONS = (
     60  # of one process: more than its threads, so that readers never wait for writers
 )
 Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,11 @@ class Database:
             with connection.begin():
                 yield connection
 
-    def write_patiently(
-        self,
-        change: Callable[[sa.Connection], Result],
-        report: Callable[[str], None] = lambda text: None,
-    ) -> Result:
+    def write_patiently(self, change: Callable[[sa.Connection], Result]) -> Result:
         """Make a change, and try again as long as the store takes none; return the change's result.
 
         Args:
             change: works on the connection of a transaction; it is called again for every try.
-            report: is told once that the store takes no changes, and once that it does again.
 
         Raises:
             StoreRefused: if the store is damaged.
@@ -90,12 +87,12 @@ class Database:
                     result = change(connection)
             except StoreUnavailable as error:
                 if not waiting:
-                    report(f"{error}; waiting for it")
+                    log.warning("%s; waiting for it", error)
                 waiting = True
                 time.sleep(RETRY_PAUSE)
                 continue
             if waiting:
-                report(f"the store {self.shown} takes changes again")
+                log.warning("the store %s takes changes again", self.shown)
             return result
 
     def close(self) -> None:

@@ -86,4 +86,4 @@ def _explain_sqlite(error: BaseException, shown: str) -> None:
 
 def _is_read_only(error: BaseException) -> bool:
     """Return whether a PostgreSQL server refuses to write, as after a failover."""
-    return type(error).__name__ in ("ReadOnlySqlTransaction", "InFailedSqlTransaction")
+    return type(error).__name__ == "ReadOnlySqlTransaction"

@@ -61,10 +61,13 @@ MULTIPART = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"description": "no valid token"},
     403: {"description": "the token does not allow this"},
-    429: {"description": "too many requests or submissions; see Retry-After"},
+    429: {
+        "description": "too many reads of this address, writes of this account, wrong tokens, or "
+        "submissions; see Retry-After"
+    },
     503: {"description": "the store takes no changes at present, or is not there; see Retry-After"},
 }
-READ_PROBLEMS = {code: PROBLEMS[code] for code in (429, 503)}
+READ_PROBLEMS: dict[int | str, dict[str, Any]] = {code: PROBLEMS[code] for code in (429, 503)}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from leaderboard.__main__ import COMMANDS, main
 from leaderboard.store import database as database_file
 from leaderboard.store.schema import newest_revision
+from leaderboard.store.store_file import move_new
 from tests.leaderboard.server import free_port
 from tests.leaderboard.store_outages import locked, small_disk
 from tests.leaderboard.submissions import QUICK, a_store, fields_for, policy_for
@@ -180,3 +181,34 @@ def test_a_read_only_disk(good, folder, tmp_path, capsys, impatient):
             assert code == 1, command
             assert last.startswith(f"error: the store {path} "), last
             assert "writable" in last or "may you write" in last
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_postgresql_stores(store_url, folder, capsys):
+    def told_after(*statements):
+        with opened.engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        assert main(["export", str(folder / "site"), "--db", store_url]) == 2
+        return capsys.readouterr().out
+
+    opened = database_file.open_database(store_url)
+    assert "has revision '9999'" in told_after("UPDATE alembic_version SET version_num = '9999'")
+    assert "holds other tables" in told_after("DROP TABLE alembic_version")
+    assert "has no table 'audit'" in told_after(
+        "CREATE TABLE alembic_version (version_num varchar)", "DROP TABLE audit",
+        f"INSERT INTO alembic_version VALUES ('{newest_revision()}')",
+    )  # fmt: skip
+    opened.close()
+
+
+def test_a_new_store_without_hard_links(tmp_path, monkeypatch):
+    def refused(old, new):
+        raise PermissionError(1, "Operation not permitted", str(new))
+
+    monkeypatch.setattr("os.link", refused)
+    path = tmp_path / "store.sqlite"
+    database_file.open_database(f"sqlite:///{path}").close()
+    assert [file.name for file in tmp_path.iterdir()] == ["store.sqlite"]
+    with pytest.raises(FileExistsError):
+        move_new(tmp_path / "other", path)

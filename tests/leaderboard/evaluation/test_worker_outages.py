@@ -83,12 +83,14 @@ def disturbed(request, tmp_path, monkeypatch):
         store.close()
 
 
-def test_finished_episodes_wait_for_the_store(disturbed, tmp_path):
+def test_finished_episodes_wait_for_the_store(disturbed, tmp_path, caplog):
     store, outage = disturbed
     assert evaluate_next(store, "a worker", progress=outage.progress) == (1, State.SCORED)
     assert outage.over.is_set()
     outage.thread.join()
     assert claims_of(store) == 1  # no attempt was lost
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.rpartition(" ")[2] for text in told] == ["it", "again"]
     (tmp_path / "other").mkdir()
     undisturbed = submitted(tmp_path / "other")
     evaluate_next(undisturbed, "a worker")
