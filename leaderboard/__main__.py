@@ -10,6 +10,7 @@ from leaderboard.commands.administration import administer
 from leaderboard.commands.demo import LeaderboardDemoOptions, leaderboard_demo
 from leaderboard.commands.export import ExportOptions, export
 from leaderboard.commands.serve import ServeOptions, WorkerOptions, run_worker, serve
+from leaderboard.commands.store_care import BackupOptions, CheckStoreOptions, backup, check
 from leaderboard.commands.submit import SubmitOptions, submit
 from leaderboard.commands.verify import VerifyOptions, verify
 
@@ -28,6 +29,8 @@ COMMANDS: dict[str, Command] = {
     "withdraw": (administration.WithdrawOptions, administer),
     "requeue": (administration.RequeueOptions, administer),
     "rescore": (administration.RescoreOptions, administer),
+    "check-store": (CheckStoreOptions, check),
+    "backup": (BackupOptions, backup),
 }
 
 

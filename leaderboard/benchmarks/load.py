@@ -164,6 +164,7 @@ def _served(url: str) -> Iterator[int]:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "leaderboard", "serve", "--db", url, "--port", str(port)]
+    command += ["--connections-per-address", "0"]  # one address stands for many visitors
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         try:

@@ -13,7 +13,7 @@ from baselines.jobs.job import Job, job_folder
 from baselines.shell_command import shell_command
 from leaderboard.commands.submit import submit_here
 from leaderboard.evaluation.evaluate import tried_policies
-from leaderboard.store.database import embedded_url, without_password
+from leaderboard.store.database import embedded_url, open_database, without_password
 from leaderboard.submissions.from_runs import submission_of
 
 
@@ -44,6 +44,7 @@ def leaderboard_demo(options: LeaderboardDemoOptions, console: Console) -> int:
     Returns:
         The exit code: 0, or the comparison's if that failed.
     """
+    open_database(options.db).close()  # a store that cannot be used is told before the training
     from baselines.commands.compare import Comparison, run_comparison  # seconds: it draws plots
     from baselines.commands.demo import TITLE, demo_plan
 

@@ -19,6 +19,8 @@ from leaderboard.submissions.submission import Submission, curves_json
 
 POLL_SECONDS = 3.0
 TIMEOUT = 120.0  # [s] for the upload
+MOST_TRIES = 20  # while the server is busy
+LONGEST_WAIT = 60.0  # [s] between them
 UNDECIDED = ("queued", "running")
 
 
@@ -135,9 +137,22 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _request(client: httpx.Client, method: str, path: str, **content: Any) -> httpx.Response:
-    try:
-        return client.request(method, path, **content)
-    except httpx.HTTPError as error:
-        raise ServerRefused(
-            f"{client.base_url} cannot be reached: {type(error).__name__}: {error}"
-        ) from error
+    """Return the answer to a request; a server that is busy is asked again for a while."""
+    for _ in range(MOST_TRIES):
+        try:
+            answer = client.request(method, path, **content)
+        except httpx.HTTPError as error:
+            raise ServerRefused(
+                f"{client.base_url} cannot be reached: {type(error).__name__}: {error}"
+            ) from error
+        if answer.status_code != 503:  # with 503 nothing was changed
+            return answer
+        time.sleep(_seconds_to_wait(answer))
+    raise ServerRefused(
+        f"{client.base_url} is busy or its store is not available (503); try again later"
+    )
+
+
+def _seconds_to_wait(answer: httpx.Response) -> float:
+    given = answer.headers.get("retry-after", "")
+    return min(float(given), LONGEST_WAIT) if given.isdecimal() else POLL_SECONDS

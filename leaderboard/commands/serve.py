@@ -13,16 +13,19 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
+from leaderboard.commands.listening import listen
 from leaderboard.evaluation.worker import stop_on_signals, work
 from leaderboard.store.accounts import LOCAL
-from leaderboard.store.database import embedded_url, open_database
+from leaderboard.store.database import Database, embedded_url, open_database
 from leaderboard.store.seasons import ensure_season
+from leaderboard.web.open_connections import MOST_PER_ADDRESS, OpenConnections
 from leaderboard.web.service import create_app
-from leaderboard.web.timed_protocol import TimedProtocol
+from leaderboard.web.timed_protocol import timed_protocol
 from safe_envs.contract.argument_checks import check_number
 
 SWITCH_SECONDS = 0.0005  # rendering threads yield to the one that answers; Python's default is 5 ms
 RESTART_SECONDS = 5.0  # before an ended worker is started again
+BUSY_SECONDS = 2.0  # how long a request waits for others' changes to the store; workers wait longer
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class ServeOptions:
     """Processes that evaluate; 0 if workers are started elsewhere, by the command worker."""
     public_url: str = ""
     """Public address of the service, shown on the page on how to submit."""
+    connections_per_address: int = MOST_PER_ADDRESS
+    """Open connections of one address; 0 for no limit, as needed behind a proxy."""
 
 
 @dataclass(frozen=True)
@@ -55,43 +60,53 @@ def serve(options: ServeOptions, console: Console) -> int:
     """Serve until interrupted and return the exit code, 0.
 
     Raises:
-        ValueError: if the store cannot be opened or a number is out of range.
+        ValueError: if the store or the port cannot be opened or a number is out of range.
     """
     check_number("workers", options.workers, low=0)
     check_number("port", options.port, low=1, high=65_535)
-    database = open_database(options.db)
-    ensure_season(database, LOCAL)
-    address = options.public_url or f"http://{options.host}:{options.port}"
+    check_number("connections_per_address", options.connections_per_address, low=0)
+    database = open_database(options.db, BUSY_SECONDS)
+    try:
+        ensure_season(database, LOCAL)
+        _serve(database, options, console)
+    finally:
+        database.close()
+    return 0
+
+
+def _serve(database: Database, options: ServeOptions, console: Console) -> None:
+    sockets = listen(options.host, options.port)
+    address = options.public_url or f"http://{_in_url(options.host)}:{options.port}"
     console.print(f"leaderboard: {address}  (Ctrl-C to stop)", soft_wrap=True)
-    config = server_config(create_app(database, address), options.host, options.port)
+    config = server_config(create_app(database, address), options.connections_per_address)
     sys.setswitchinterval(SWITCH_SECONDS)
     crew = WorkerCrew(options.db, options.workers)
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
     )  # uvicorn raises it again when it ends
     try:
-        uvicorn.Server(config).run()
+        uvicorn.Server(config).run(sockets)
     except KeyboardInterrupt:
         pass
     finally:
         crew.end()
-        database.close()
-    return 0
 
 
-def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+def server_config(app: FastAPI, connections_per_address: int = MOST_PER_ADDRESS) -> uvicorn.Config:
     """Return the server's configuration, with limits on connections and on their idle time."""
+    connections = OpenConnections(per_address=connections_per_address)
     return uvicorn.Config(
         app,
-        host=host,
-        port=port,
-        http=TimedProtocol,
+        http=timed_protocol(connections),  # type: ignore[arg-type]  # called as a class would be
         ws="none",
         log_level="warning",
         timeout_keep_alive=5,
-        limit_concurrency=500,
         server_header=False,
     )
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def run_worker(options: WorkerOptions, console: Console) -> int:

@@ -72,6 +72,8 @@ def submit(options: SubmitOptions, console: Console) -> int:
         options.run_dirs, stochastic=not options.deterministic, fields=_fields(options)
     )
     print_table(console, contents_table(submission))
+    if not options.url and not options.dry_run:
+        open_database(options.db).close()  # a store that cannot be used is told before the trial
     with tried_policies(submission) as tried:
         console.print("checked: every policy passes the gate and the trial")
         if options.dry_run:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -127,9 +128,13 @@ def evaluate(
     try:
         _play_missing(database, lease, found, progress, {} if tried is None else tried)
     except (PolicyFailed, PolicyRefused) as failure:
-        with database.writing() as connection:
+        reason = str(failure)
+
+        def end(connection: sa.Connection) -> None:
             renew(connection, lease)
-            close(connection, found.id, State.INVALID, str(failure), lease.owner)
+            close(connection, found.id, State.INVALID, reason, lease.owner)
+
+        database.write_patiently(end)
         return State.INVALID
     publish(database, lease, board)
     return State.SCORED
@@ -217,12 +222,21 @@ def _play_missing(
         file = PolicyFile(content, signature, stochastic, running)
         budget = CpuBudget(_limits(board).cpu_seconds, row.cpu_seconds)
         for batch in play_policy(board, file, secret, missing, budget):
-            with database.writing() as connection:
-                renew(connection, lease, progress=True)
-                keep_episodes(connection, row.id, HIDDEN, batch)
-                keep_cpu_seconds(connection, row.id, budget.spent)
+            database.write_patiently(partial(_keep_batch, lease, row.id, batch, budget.spent))
             done += len(batch)
             progress(done, total)
+
+
+def _keep_batch(
+    lease: Lease,
+    policy_id: int,
+    batch: dict[int, EpisodeSums],
+    cpu_seconds: float,
+    connection: sa.Connection,
+) -> None:
+    renew(connection, lease, progress=True)
+    keep_episodes(connection, policy_id, HIDDEN, batch)
+    keep_cpu_seconds(connection, policy_id, cpu_seconds)
 
 
 def publish(database: Database, lease: Lease, board: Board) -> None:
@@ -230,7 +244,10 @@ def publish(database: Database, lease: Lease, board: Board) -> None:
     with database.reading() as connection:
         episodes = scored_episodes(connection, lease.submission_id, HIDDEN)
     score = score_row(board, episodes)
-    with database.writing() as connection:
+
+    def keep(connection: sa.Connection) -> None:
         renew(connection, lease)
         keep_score(connection, lease.submission_id, score)
         close(connection, lease.submission_id, State.SCORED, "", lease.owner)
+
+    database.write_patiently(keep)

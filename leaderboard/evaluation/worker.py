@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -14,7 +15,8 @@ from types import FrameType
 from leaderboard.evaluation.evaluate import Progress, Tried, evaluate, no_progress
 from leaderboard.store.database import Database
 from leaderboard.store.heartbeat import Heartbeat
-from leaderboard.store.leases import LEASE_SECONDS, LeaseLost, claim, postpone, release
+from leaderboard.store.leases import LEASE_SECONDS, Lease, LeaseLost, claim, postpone, release
+from leaderboard.store.store_errors import StoreRefused, StoreUnavailable
 from leaderboard.store.submission_store import State
 
 POLL_SECONDS = 1.0
@@ -61,10 +63,23 @@ def evaluate_next(
         raise
     except LeaseLost:
         raise
+    except StoreUnavailable:
+        _release_patiently(database, lease)
+        raise
     except Exception:  # everything that policies can do ends in a state; this is the machine's
         with suppress(Exception):  # of the store; then the lease ends by itself
             postpone(database, lease)
         raise
+
+
+def _release_patiently(database: Database, lease: Lease) -> None:
+    """Give a lease back as soon as the store takes changes; this does not count as an attempt."""
+    while True:
+        try:
+            release(database, lease)
+            return
+        except StoreUnavailable:
+            time.sleep(POLL_SECONDS)
 
 
 def work(
@@ -76,17 +91,30 @@ def work(
     """Evaluate submissions until `stop` is set.
 
     If the evaluation itself fails, the submission is tried again a while later, by another worker
-    if there is one.
+    if there is one. While the store is not available, the worker waits for it.
+
+    Raises:
+        StoreRefused: if the store is damaged.
     """
     owner = worker_name()
+    told = ""
     while not stop.is_set():
         try:
             done = evaluate_next(database, owner, lease_seconds=lease_seconds)
+            told = ""
         except LeaseLost as lost:
             report(str(lost))
             continue
         except KeyboardInterrupt:
             return
+        except StoreRefused:
+            raise
+        except StoreUnavailable as error:
+            if str(error) != told:
+                told = str(error)
+                report(f"{told}; waiting for it")
+            stop.wait(POLL_SECONDS)
+            continue
         except Exception as error:
             report(
                 f"the evaluation failed and is tried again later: {type(error).__name__}: {error}"

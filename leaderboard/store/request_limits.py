@@ -1,8 +1,16 @@
-"""Limits on requests, counted in the store so that they survive restarts and span all servers."""
+"""Limits on requests.
+
+Writes are counted in the store, so their limit survives restarts and spans all servers. Reads and
+wrong tokens are counted in the memory of each server process: answering them writes nothing.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+import threading
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +23,7 @@ from leaderboard.submissions.submission import LARGEST_SUBMISSION
 
 PERIOD = 60  # [s]
 LONGEST_NAME = 160  # of a client
+PLACES = 2**16  # for clients in a server's memory
 Clock = Callable[[], float]
 
 
@@ -22,9 +31,9 @@ Clock = Callable[[], float]
 class Limits:
     """Limits for a client of the service."""
 
-    reads: int = 60  # of the API, by one address within a period
-    writes: int = 20  # by one account within a period
-    wrong_tokens: int = 10  # from one address within a period
+    reads: int = 60  # of the API, by one address within a period, for each server process
+    writes: int = 20  # by one account within a period, for all servers of a store together
+    wrong_tokens: int = 10  # from one address within a period, for each server process
     largest_body: int = LARGEST_SUBMISSION  # [bytes]
     body_seconds: float = 60.0  # for a whole body to arrive
 
@@ -42,10 +51,55 @@ class TooManyRequests(RuntimeError):
         self.seconds = seconds
 
 
+class RequestCounter:
+    """Counts the requests of a server process in memory of a fixed size; safe to use in threads.
+
+    A client's place is a keyed hash of its name; the key is drawn anew in every period. Two clients
+    rarely have the same place; then they share its requests.
+
+    Args:
+        kind: of request, for the message.
+        allowed: requests of one client in one period.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, kind: str, allowed: int, clock: Clock = time.time) -> None:
+        self._kind = kind
+        self._allowed = allowed
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._period = -1
+        self._key = b""
+        self._counts: array[int] = array("L")
+
+    def count(self, who: str) -> None:
+        """Count a request, or refuse it if it is one too many.
+
+        Raises:
+            TooManyRequests: if it is one too many.
+        """
+        now = self._clock()
+        with self._lock:
+            if int(now // PERIOD) != self._period:
+                self._period = int(now // PERIOD)
+                self._key = secrets.token_bytes(16)
+                self._counts = array("L", bytes(array("L").itemsize * PLACES))
+            place = self._place(who)
+            if self._counts[place] < self._allowed:
+                self._counts[place] += 1
+                return
+        raise _too_many(self._kind, self._allowed, now)
+
+    def _place(self, who: str) -> int:
+        name = who.encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(name, key=self._key, digest_size=4).digest()
+        return int.from_bytes(digest, "big") % PLACES
+
+
 def count_request(
     database: Database, kind: str, who: str, allowed: int, clock: Clock = time.time
 ) -> None:
-    """Count a request, or refuse it if it is one too many.
+    """Count a request in the store, or refuse it if it is one too many.
 
     Args:
         database: the store.

@@ -1,4 +1,8 @@
-"""Keeps and reads the scores of submissions; outdated ones are computed again when read."""
+"""Keeps and reads the scores of submissions; outdated ones are computed again.
+
+Reading a score writes nothing: an outdated one is computed again in memory, until a worker starts
+and renews what is kept.
+"""
 
 from __future__ import annotations
 

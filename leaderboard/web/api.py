@@ -16,7 +16,7 @@ from leaderboard.boards.board import MOST_POLICIES
 from leaderboard.scores.published import numbers_of, published_to_json
 from leaderboard.store.accounts import Identity, Scope, identify
 from leaderboard.store.database import Database
-from leaderboard.store.request_limits import DEFAULT_LIMITS, Limits, count_request
+from leaderboard.store.request_limits import Limits, RequestCounter, count_request
 from leaderboard.store.submission_store import (
     Kept,
     keep_submission,
@@ -34,6 +34,7 @@ from leaderboard.submissions.submission import (
 )
 from leaderboard.web.page_data import SubmissionPage
 from leaderboard.web.store_source import StoreSource
+from leaderboard.web.store_writes import StoreWrites
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 bearer = HTTPBearer(auto_error=False, description="a token printed by `create-token`")
@@ -61,8 +62,13 @@ MULTIPART = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"description": "no valid token"},
     403: {"description": "the token does not allow this"},
-    429: {"description": "too many requests or submissions; see Retry-After"},
+    429: {
+        "description": "too many reads of this address, writes of this account, wrong tokens, or "
+        "submissions; see Retry-After"
+    },
+    503: {"description": "the store takes no changes at present, or is not there; see Retry-After"},
 }
+READ_PROBLEMS: dict[int | str, dict[str, Any]] = {code: PROBLEMS[code] for code in (429, 503)}
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,10 @@ class Service:
 
     database: Database
     source: StoreSource
-    limits: Limits = DEFAULT_LIMITS
-
-
-def _only(code: int) -> dict[int | str, dict[str, Any]]:
-    return {code: PROBLEMS[code]}
+    limits: Limits
+    writes: StoreWrites
+    reads: RequestCounter  # by address
+    wrong_tokens: RequestCounter  # by address
 
 
 router = APIRouter(prefix="/api/v1", tags=["leaderboard"])
@@ -104,12 +109,12 @@ def address_of(request: Request) -> str:
     return str(IPv6Network((address, 64), strict=False))
 
 
-def count_read(request: Request, service: Served) -> None:
+async def count_read(request: Request, service: Served) -> None:
     """Apply the limit on reads per minute to an address."""
-    count_request(service.database, "reads", address_of(request), service.limits.reads)
+    service.reads.count(address_of(request))
 
 
-def authenticated(
+async def authenticated(
     request: Request,
     service: Served,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
@@ -120,26 +125,32 @@ def authenticated(
     them. A valid token is accepted even then and counts against its account: a token of 256 random
     bits cannot be guessed, and no one should be able to lock out others behind the same address.
     """
-    database, limits = service.database, service.limits
     found = None
     if given is not None:
-        with database.reading() as connection:
-            found = identify(connection, given.credentials)
+        found = await run_in_threadpool(_identified, service.database, given.credentials)
     if found is None:
-        count_request(database, "wrong tokens", address_of(request), limits.wrong_tokens)
+        service.wrong_tokens.count(address_of(request))
         challenge = {"WWW-Authenticate": "Bearer"}
         raise HTTPException(401, "pass a valid token: Authorization: Bearer TOKEN", challenge)
-    count_request(database, "writes", f"account {found.account_id}", limits.writes)
+    account = f"account {found.account_id}"
+    await service.writes.run(
+        count_request, service.database, "writes", account, service.limits.writes
+    )
     return found
 
 
-@router.get("/boards", dependencies=[Depends(count_read)], responses=_only(429))
+def _identified(database: Database, token: str) -> Identity | None:
+    with database.reading() as connection:
+        return identify(connection, token)
+
+
+@router.get("/boards", dependencies=[Depends(count_read)], responses=READ_PROBLEMS)
 def list_boards(service: Served) -> list[dict[str, Any]]:
     """Return the boards and the numbers that their scores are computed from."""
     return [{**asdict(board), "slug": board.slug} for board in service.source.boards()]
 
 
-@router.get("/seasons", dependencies=[Depends(count_read)], responses=_only(429))
+@router.get("/seasons", dependencies=[Depends(count_read)], responses=READ_PROBLEMS)
 def list_seasons(service: Served) -> list[dict[str, Any]]:
     """Return the seasons, oldest first, with the secrets of revealed ones."""
     return [asdict(season) for season in service.source.seasons()]
@@ -148,7 +159,7 @@ def list_seasons(service: Served) -> list[dict[str, Any]]:
 @router.get(
     "/submissions/{number}",
     dependencies=[Depends(count_read)],
-    responses={**_only(429), 404: {"description": "there is no such submission"}},
+    responses={**READ_PROBLEMS, 404: {"description": "there is no such submission"}},
 )
 def read_submission(number: Number, service: Served) -> dict[str, Any]:
     """Return a submission's state and, once it is scored, its numbers and rank."""
@@ -185,7 +196,7 @@ async def submit(
     except UnicodeError:  # the text of a field, in the declared character set
         raise HTTPException(400, "the form has a name or a text that is not UTF-8") from None
     submission = await run_in_threadpool(_checked_submission, parts)
-    kept = await run_in_threadpool(
+    kept = await service.writes.run(
         keep_submission, service.database, submission, identity.account_id, quota=True
     )
     return _answer(kept)
@@ -195,16 +206,16 @@ async def submit(
     "/submissions/{number}/withdraw",
     responses={**PROBLEMS, 404: {"description": "there is no such submission"}},
 )
-def withdraw_submission(
+async def withdraw_submission(
     number: Number, service: Served, identity: Annotated[Identity, Depends(authenticated)]
 ) -> dict[str, Any]:
     """Withdraw your own submission, or as an administrator any submission."""
-    found = stored_submission(service.database, number)
+    found = await run_in_threadpool(stored_submission, service.database, number)
     if found is None:
         raise HTTPException(404, f"there is no submission {number}")
     if identity.scope is not Scope.ADMIN and found.account_id != identity.account_id:
         raise HTTPException(403, f"submission {number} belongs to another account")
-    withdraw(service.database, number, identity.name)
+    await service.writes.run(withdraw, service.database, number, identity.name)
     return {"id": number, "state": "withdrawn"}
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from leaderboard.web.error_pages import error_answer
+
+log = logging.getLogger(__name__)
 LINGER_SECONDS = 2.0  # how long the rest of a refused body is read and discarded
 
 
@@ -52,9 +55,11 @@ class BodyLimit:
             self._check_headers(headers)
             await self._app(scope, body.receive, answer.send)
         except BodyRefused as refusal:
-            if answer.started:
-                raise
-            await _refuse(answer, refusal)
+            if answer.started:  # too late for another one; the server ends the connection
+                log.warning("after the answer had begun: %s", refusal)
+                return
+            reply = error_answer(scope, refusal.status, str(refusal))
+            await reply(scope, body.receive, answer.send)
 
     def _check_headers(self, headers: dict[bytes, bytes]) -> None:
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
@@ -129,13 +134,3 @@ class _Answer:
 
 def _too_large(largest: int) -> str:
     return f"the body is larger than the allowed {largest:,} bytes"
-
-
-async def _refuse(answer: _Answer, refusal: BodyRefused) -> None:
-    body = json.dumps({"detail": str(refusal)}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    await answer.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await answer.send({"type": "http.response.body", "body": body})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import logging
 import math
 import time
 from collections import OrderedDict
@@ -12,7 +13,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from leaderboard.store.store_errors import StoreUnavailable
 from leaderboard.web.pages import Page
+
+log = logging.getLogger(__name__)
 
 LARGEST_CACHE = 256 * 1024 * 1024  # [bytes] of pages
 FRESH_SECONDS = 1.0  # how long pages are served before the store is checked again
@@ -53,8 +57,9 @@ class PageCache:
     Pages are rendered in threads, each only once however many visitors request it. A visitor who
     requests a page that has changed waits a moment for the new version, and gets the old one if
     that takes longer or if other pages are being renewed. A page that takes long is renewed less
-    often. There is one thread for cached pages and one for new ones: requests for ever new pages do
-    not delay the renewal of popular pages, and the thread that answers competes with few others.
+    often. While the store cannot be read, cached pages are served as they are. There is one thread
+    for cached pages and one for new ones: requests for ever new pages do not delay the renewal of
+    popular pages, and the thread that answers competes with few others.
 
     Args:
         render: returns the page at a path, None if there is none.
@@ -109,7 +114,9 @@ class PageCache:
         if not is_idle:
             return page
         await asyncio.wait({rendering}, timeout=PATIENCE)
-        return rendering.result() if rendering.done() else page
+        if not rendering.done() or isinstance(rendering.exception(), StoreUnavailable):
+            return page
+        return rendering.result()
 
     def _renewal_ended(self, _: asyncio.Future[CachedPage | None]) -> None:
         self._renewals -= 1
@@ -122,13 +129,19 @@ class PageCache:
             self._checking.add_done_callback(self._checked)
         checking = self._checking
         await asyncio.wait({checking}, timeout=None if self._known.revision < 0 else PATIENCE)
-        if checking.done():
-            checking.result()  # raises if the store cannot be read
+        if checking.done() and not isinstance(checking.exception(), StoreUnavailable):
+            checking.result()  # raises if the check failed
 
     def _checked(self, checking: asyncio.Future[Changes]) -> None:
         self._checking = None
-        if not checking.cancelled() and checking.exception() is None:
+        if checking.cancelled():
+            return
+        error = checking.exception()
+        if error is None:
             self._known = checking.result()
+        if isinstance(error, StoreUnavailable):
+            log.warning("pages are served as they are: %s", error)
+        if error is None or isinstance(error, StoreUnavailable):
             self._checked_at = self._clock()
 
     def _start(self, path: str, executor: Executor) -> asyncio.Future[CachedPage | None]:

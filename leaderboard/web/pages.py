@@ -66,6 +66,22 @@ def render(path: str, source: PageSource, *, static: bool = False) -> Page | Non
     return None if content is None else Page(content.encode(), HTML)
 
 
+def render_error(status: int, title: str, text: str, path: str) -> str:
+    """Return the page that says what went wrong with a request; no store is needed for it.
+
+    Args:
+        status: of HTTP.
+        title: of the page.
+        text: what went wrong, and what the visitor can do.
+        path: of the request, relative to the top of the site.
+    """
+    shared = {
+        "root": page_paths.to_root(path), "path": "", "policy": META_POLICY, "static": False,
+        "season": None,
+    }  # fmt: skip
+    return _fill("error", shared, status=status, heading=title, text=text)
+
+
 @cache
 def static_files() -> dict[str, Path]:
     """Return the files that pages load, by their path on the site."""

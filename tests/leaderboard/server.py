@@ -28,9 +28,9 @@ HOST = "127.0.0.1"
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[int]:
+def served(app: FastAPI, config: uvicorn.Config | None = None) -> Iterator[int]:
     """Serve an application in a thread, as the command does, and yield its port."""
-    server = uvicorn.Server(server_config(app, HOST, 0))
+    server = uvicorn.Server(config or server_config(app))
     listening = socket.create_server((HOST, 0))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()

@@ -63,3 +63,24 @@ class TestSubmitting:
             pytest.raises(ServerRefused, match="http://127.0.0.1:1/? cannot be reached"),
         ):
             wait_for(client, 1, Console(quiet=True))
+
+
+class TestBusyServers:
+    """The server's store takes no changes at present."""
+
+    def test_the_client_waits_as_long_as_it_is_told(self, monkeypatch):
+        waits = []
+        monkeypatch.setattr("time.sleep", waits.append)
+        busy = [{"retry-after": "5"}, {}, {"retry-after": "soon"}, {"retry-after": "86400"}]
+        answers = [httpx.Response(503, headers=headers) for headers in busy]
+        client = TestSubmitting.client(*answers, httpx.Response(202, json={"id": 7}))
+        with client:
+            assert send_submission(client, "token", a_submission(), Console(quiet=True)) == 7
+        assert waits == [5.0, 3.0, 3.0, 60.0]
+
+    def test_it_gives_up_in_the_end(self, monkeypatch):
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        client = TestSubmitting.client(*[httpx.Response(503)] * 20)
+        told = r"is busy or its store is not available \(503\); try again later"
+        with client, pytest.raises(ServerRefused, match=told):
+            wait_for(client, 1, Console(quiet=True))

@@ -1,10 +1,18 @@
+import math
 import threading
 
 import pytest
 import sqlalchemy as sa
 
 from leaderboard.store.database import embedded_url, open_database
-from leaderboard.store.request_limits import PERIOD, TooManyRequests, check_request, count_request
+from leaderboard.store.request_limits import (
+    PERIOD,
+    PLACES,
+    RequestCounter,
+    TooManyRequests,
+    check_request,
+    count_request,
+)
 from leaderboard.store.tables import request_count
 
 
@@ -114,3 +122,58 @@ def test_requests_at_the_same_moment_are_all_counted(store, url):
     for thread in threads:
         thread.join()
     assert sum(passed) == 20
+
+
+class TestCounterInMemory:
+    """Reads and wrong tokens, which are counted without the store."""
+
+    @staticmethod
+    def passed(counter, who="192.0.2.1", tries=10):
+        passed = 0
+        for _ in range(tries):
+            try:
+                counter.count(who)
+            except TooManyRequests:
+                continue
+            passed += 1
+        return passed
+
+    def test_one_too_many_is_told_how_long_to_wait(self):
+        counter = RequestCounter("reads", 3, at(START + 18.5))
+        assert self.passed(counter) == 3
+        with pytest.raises(TooManyRequests) as caught:
+            counter.count("192.0.2.1")
+        assert caught.value.seconds == 42
+        assert str(caught.value) == "at most 3 requests (reads) per 60 s are allowed; wait 42 s"
+        assert self.passed(counter, "192.0.2.2") == 3
+
+    def test_the_next_period_starts_from_zero(self):
+        now = [START]
+        counter = RequestCounter("reads", 3, lambda: now[0])
+        for moment in (0, PERIOD - 0.001, PERIOD, 0, 10 * PERIOD):  # also a clock that is set back
+            now[0] = START + moment
+            assert self.passed(counter) == (0 if moment == PERIOD - 0.001 else 3)
+
+    def test_a_flood_of_addresses_takes_no_memory_and_locks_few_out(self):
+        counter = RequestCounter("reads", 1, at(START))
+        for number in range(20_000):
+            self.passed(counter, f"2001:db8:{number:x}::/64", 1)
+        innocent = [self.passed(counter, f"192.0.2.{number}", 1) for number in range(200)]
+        assert sum(innocent) / 200 == pytest.approx(math.exp(-20_000 / PLACES), abs=0.12)
+        assert len(counter._counts) == PLACES
+
+    @pytest.mark.parametrize("who", ["x" * 10_000, "", "\x00", "\ud800", "💧"])
+    def test_any_name_is_counted(self, who):
+        assert self.passed(RequestCounter("reads", 3, at(START)), who) == 3
+
+    def test_threads_at_the_same_moment_are_all_counted(self):
+        counter, passed = RequestCounter("reads", 2000, at(START)), []
+        threads = [
+            threading.Thread(target=lambda: passed.append(self.passed(counter, tries=1000)))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(passed) == 2000

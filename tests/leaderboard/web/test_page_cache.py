@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from leaderboard.store.store_errors import StoreUnavailable
 from leaderboard.web.page_cache import FRESH_SECONDS, PATIENCE, Changes, PageCache
 from leaderboard.web.pages import Page
 
@@ -204,6 +205,54 @@ def test_a_page_rendered_while_the_store_changes_is_rendered_again(store):
         store.go_on.set()
         assert told(await first) == 1
         store.now += 20.0
+        assert told(await cache.get("a")) == 2
+
+    asyncio.run(visits())
+
+
+def test_pages_are_served_while_the_store_cannot_be_read(store):
+    cache = store.cache()
+    gone = threading.Event()
+    changes, render = store.changes, store.render
+
+    def fail_or(answer):
+        if gone.is_set():
+            raise StoreUnavailable("the store is gone")
+        return answer()
+
+    cache._changes = lambda: fail_or(changes)
+    cache._render = lambda path: fail_or(lambda: render(path))
+
+    async def visits():
+        first = await cache.get("a")
+        store.revision = 2
+        gone.set()
+        for _ in range(3):
+            store.now += 100 * FRESH_SECONDS
+            assert await cache.get("a") is first
+        with pytest.raises(StoreUnavailable, match="the store is gone"):
+            await cache.get("unseen")
+        gone.clear()
+        store.now += FRESH_SECONDS
+        assert told(await cache.get("a")) == 2
+        assert told(await cache.get("unseen")) == 2
+
+    asyncio.run(visits())
+
+
+def test_a_renewal_that_cannot_read_the_store_keeps_the_old_page(store):
+    cache = store.cache()
+    render = store.render
+
+    def fail(path):
+        raise StoreUnavailable("the store is gone")
+
+    async def visits():
+        first = await cache.get("a")
+        store.revision, cache._render = 2, fail
+        store.now += FRESH_SECONDS
+        assert await cache.get("a") is first
+        cache._render = render
         assert told(await cache.get("a")) == 2
 
     asyncio.run(visits())
