@@ -21,6 +21,7 @@ from leaderboard.policy_files.gate import (
     pass_trial,
     try_out,
 )
+from leaderboard.policy_files.state_audit import WatchedPolicy
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
 from leaderboard.sandbox.policy_signature import PolicySignature
 from leaderboard.scores.scored_episodes import EpisodeSums
@@ -117,7 +118,8 @@ def play_policy(
     """Yield a policy's episodes in batches, by seed index.
 
     A policy is tried on a few observations first. A batch that fails is repeated once in a new
-    process, so that a busy machine does not count as a bad policy.
+    process, so that a busy machine does not count as a bad policy. Before a batch is yielded, a
+    second process confirms some of the policy's answers.
 
     Args:
         board: that it is evaluated on.
@@ -127,6 +129,7 @@ def play_policy(
 
     Raises:
         PolicyFailed: if it fails twice in a row.
+        PolicyRefused: if an answer depends on more than the observation.
     """
     spaces = spaces_of(board)
     limits = _limits(board, len(missing))
@@ -135,11 +138,15 @@ def play_policy(
     with EpisodePlayer(board, min(BATCH, len(missing))) as player:
         while batches:
             try:
-                with running or SandboxedPolicy(file.content, file.signature, limits) as policy:
+                with (
+                    running or SandboxedPolicy(file.content, file.signature, limits) as policy,
+                    closing(WatchedPolicy(policy)) as watched,
+                ):
                     try_out(policy, spaces.observation, spaces.action)
                     while batches:
                         seeds = episode_seeds(secret, board, batches[0])
-                        sums = player.play(policy, file.stochastic, seeds)
+                        sums = player.play(watched, file.stochastic, seeds)
+                        watched.confirm()
                         failures = 0
                         yield dict(zip(batches.pop(0), sums, strict=True))
             except PolicyFailed:

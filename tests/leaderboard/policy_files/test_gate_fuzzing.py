@@ -36,7 +36,7 @@ while length := read(4):
     content = read(struct.unpack("<I", length)[0])
     outcome = 1
     try:
-        policy = SingleRowPolicy(content, [PolicyOutput("action", 2, False)])
+        policy = SingleRowPolicy(content, [PolicyOutput("action", 2, False)], 4)
         outcome = 2
         policy.answers(np.zeros((1, 4), np.float32))
         outcome = 0
