@@ -70,7 +70,7 @@ _SIZE = _numbers(1, LARGEST_OF_CONV)
 _FACTOR = Allowed("finite numbers", lambda value: math.isfinite(float(value)))
 _BOUND = Allowed("any numbers but NaN", lambda value: not math.isnan(float(value)))
 _TENSOR = Allowed("a tensor", lambda value: True)  # see `onnx_tensors`
-_ATTRIBUTES: dict[str, Allowed] = {  # their meaning is the same in all operators that have them
+ATTRIBUTES: dict[str, Allowed] = {  # their meaning is the same in all operators that have them
     **dict.fromkeys(["keepdims", "select_last_index", "noop_with_empty_axes"], _FLAG),
     **dict.fromkeys(["allowzero", "transA", "transB"], _FLAG),
     **dict.fromkeys(["axis", "axes", "start", "end"], _AXIS),
@@ -81,7 +81,9 @@ _ATTRIBUTES: dict[str, Allowed] = {  # their meaning is the same in all operator
     "perm": _numbers(0, MOST_DIMENSIONS - 1),
     "num_outputs": _numbers(1, MOST_OUTPUTS["Split"]),
     "epsilon": Allowed("finite numbers >= 0", lambda value: 0 <= float(value) < math.inf),
-    "training_mode": Allowed("0, since a policy has no memory: evaluation mode", lambda value: value == 0),
+    "training_mode": Allowed(
+        "0, since a policy has no memory: evaluation mode", lambda value: value == 0
+    ),
     "saturate": _numbers(1, 1),  # 0 is for types that are not allowed
     "stash_type": _numbers(1, 1),
     "to": Allowed(type_names(ITEM_SIZES), lambda value: value in ITEM_SIZES),
@@ -143,8 +145,8 @@ def check_node(node: NodeProto, schema: defs.OpSchema, what: str) -> None:
         _check_attribute(attribute, schema, what)
         if attribute.name == "num_outputs" and attribute.i != len(node.output):
             raise PolicyRefused(
-                f"{what} has 'num_outputs' = {attribute.i} and {len(node.output)} outputs; allowed: "
-                "the number of its outputs; export it again"
+                f"{what} has 'num_outputs' = {attribute.i} and {len(node.output)} outputs; "
+                "allowed: the number of its outputs; export it again"
             )
 
 
@@ -168,9 +170,10 @@ def _check_outputs(node: NodeProto, what: str) -> None:
     """Refuse outputs beyond the first, most of which are an operator's memory."""
     most = MOST_OUTPUTS.get(node.op_type, 1)
     if not 1 <= len(node.output) <= most:
+        allowed = "1" if most == 1 else f"1 to {most}"
         raise PolicyRefused(
-            f"{what} has {len(node.output)} outputs; allowed: {'1' if most == 1 else f'1 to {most}'}"
-            "; a policy has no memory, so export it in evaluation mode"
+            f"{what} has {len(node.output)} outputs; allowed: {allowed}; a policy has no memory, "
+            "so export it in evaluation mode"
         )
     if "" in node.output:
         raise PolicyRefused(f"{what} has an output without a name; allowed: named ones; name it")
@@ -179,8 +182,8 @@ def _check_outputs(node: NodeProto, what: str) -> None:
 def _check_attribute(attribute: AttributeProto, schema: defs.OpSchema, what: str) -> None:
     name = attribute.name
     declared = schema.attributes.get(name)
-    known = listed(each for each in schema.attributes if each in _ATTRIBUTES)
-    if declared is None or name not in _ATTRIBUTES:
+    known = listed(each for each in schema.attributes if each in ATTRIBUTES)
+    if declared is None or name not in ATTRIBUTES:
         raise PolicyRefused(
             f"{what} has the attribute {shortened(name)!r}; allowed: {known or 'none'}; remove it"
         )
@@ -201,10 +204,10 @@ def _check_attribute(attribute: AttributeProto, schema: defs.OpSchema, what: str
             "it a tensor"
         )
     for value in values:
-        if not _ATTRIBUTES[name].accepts(value):
+        if not ATTRIBUTES[name].accepts(value):
             raise PolicyRefused(
                 f"{what} has {name!r} = {shortened(str(value))}; allowed: "
-                f"{_ATTRIBUTES[name].said}; export it again"
+                f"{ATTRIBUTES[name].said}; export it again"
             )
 
 

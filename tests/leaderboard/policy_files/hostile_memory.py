@@ -14,6 +14,7 @@ from tests.leaderboard.onnx_models import changed, spoiled
 ALLOWED = f"; allowed: {listed(OPERATORS)}; build the policy from these"
 ONE_OUTPUT = "; allowed: 1; a policy has no memory, so export it in evaluation mode"
 TRAINING = "; allowed: 0, since a policy has no memory: evaluation mode; export it again"
+HALVES = {"half": np.full((1, 2), 0.5, np.float32)}
 NORMALIZATION = {name: np.full(2, value, np.float32) for name, value in
                  [("scale", 1.0), ("shift", 0.0), ("mean", 0.0), ("variance", 1.0)]}  # fmt: skip
 
@@ -57,11 +58,16 @@ def counting(rows):
 
 
 def undefined_cast(opset=20, saturate=2):
-    """A policy that casts with an attribute that ONNX Runtime does not check."""
+    """A policy that casts with an attribute that ONNX Runtime does not check.
+
+    The cast writes nothing, so `memory` is what `kept` was for the observation before.
+    """
     nodes = [
-        helper.make_node("MatMul", ["x", "first_two"], ["two"]),
-        helper.make_node("Cast", ["two"], ["memory"], to=TensorProto.INT32, saturate=saturate),
-        helper.make_node("Cast", ["memory"], ["evil"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["x"], ["memory"], to=TensorProto.INT32, saturate=saturate),
+        helper.make_node("Cast", ["memory"], ["read"], to=TensorProto.FLOAT),
+        helper.make_node("Abs", ["x"], ["kept"]),
+        helper.make_node("Add", ["read", "kept"], ["both"]),
+        helper.make_node("MatMul", ["both", "first_two"], ["evil"]),
     ]
     return spoiled(nodes, opsets=(("", opset),))
 
@@ -145,8 +151,8 @@ IN_TRAINING_MODE = {
     ),
     "dropout in training mode": (
         one(
-            "Dropout", ["x", "ratio", "true"], seed=1,
-            constants={"ratio": np.array(0.5, np.float32), "true": np.array(True)},
+            "Dropout", ["half", "ratio", "true"], seed=1,
+            constants={**HALVES, "ratio": np.array(0.5, np.float32), "true": np.array(True)},
         ),
         f"node 0 is the operator 'Dropout'{ALLOWED}",
     ),
@@ -156,12 +162,12 @@ RANDOM = {
     for name, content in {
         "RandomNormal": one("RandomNormal", [], shape=[1, 2], seed=1.0),
         "RandomUniform": one("RandomUniform", [], shape=[1, 2]),
-        "RandomNormalLike": one("RandomNormalLike", ["first_two"], seed=1.0),
-        "RandomUniformLike": one("RandomUniformLike", ["first_two"], seed=1.0),
-        "Bernoulli": one("Bernoulli", ["half"], constants={"half": np.full((1, 2), 0.5, np.float32)}),
+        "RandomNormalLike": one("RandomNormalLike", ["half"], constants=HALVES, seed=1.0),
+        "RandomUniformLike": one("RandomUniformLike", ["half"], constants=HALVES, seed=1.0),
+        "Bernoulli": one("Bernoulli", ["half"], constants=HALVES),
         "Multinomial": one("Multinomial", ["x"], sample_size=2),
     }.items()
-}  # fmt: skip
+}
 STATEFUL_OPERATORS = {
     name: (content, f"node 0 is the operator '{name}'{ALLOWED}")
     for name, content in {
@@ -189,7 +195,7 @@ UNDEFINED = {
     **{
         f"cast with saturate {saturate}, opset {opset}": (
             undefined_cast(opset, saturate),
-            f"node 1, Cast, has 'saturate' = {saturate}; allowed: 1 to 1; export it again",
+            f"node 0, Cast, has 'saturate' = {saturate}; allowed: 1 to 1; export it again",
         )
         for saturate, opset in [(2, 19), (7, 21), (-1, 23), (2**31, 20), (0, 20)]
     },
@@ -269,7 +275,8 @@ FURTHER_OUTPUTS = {
         f"node 0, LayerNormalization, has 3 outputs{ONE_OUTPUT}",
     ),
     "empty second output": (
-        one("Identity", outputs=["evil", ""]), f"node 0, Identity, has 2 outputs{ONE_OUTPUT}"
+        one("Identity", outputs=["evil", ""]),
+        f"node 0, Identity, has 2 outputs{ONE_OUTPUT}",
     ),
     "no output": (one("Identity", outputs=[]), f"node 0, Identity, has 0 outputs{ONE_OUTPUT}"),
     "output without a name": (
@@ -369,7 +376,6 @@ REALLY_REMEMBER = [
     "RandomNormalLike",
     "RandomUniformLike",
     "Bernoulli",
-    "Multinomial",
     "dropout in training mode",
     "cast with saturate 2, opset 19",
     "cast with saturate 7, opset 21",
