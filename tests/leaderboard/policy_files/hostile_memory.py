@@ -30,31 +30,30 @@ def training(opset, outputs=("evil",), **attributes):
     return found.SerializeToString()
 
 
-def counting(rows):
-    """A policy of x (1, n) that remembers how often it was asked, with other actions later.
+def counting(table, rows):
+    """A policy of logits (S, 2) that swaps its actions once it was asked this often.
 
     The running mean of ones is 1 - 0.5^(asked / rows), so 0.5 after this many rows.
     """
-    return [
-        helper.make_node("Sub", ["logits_before", "logits_before"], ["zeros"]),
+    nodes = [
+        helper.make_node("MatMul", ["x", "table"], ["first"]),
+        helper.make_node("Sub", ["first", "first"], ["zeros"]),
         helper.make_node("Add", ["zeros", "ones"], ["same"]),
         helper.make_node(
             "BatchNormalization",
-            ["same", "ones", "shift", "mean", "variance"],
-            ["unused", "count", "unused_variance"],
+            ["same", "scale", "shift", "mean", "variance"],
+            ["normal", "count", "spread"],
             training_mode=1,
             momentum=0.5 ** (1 / rows),
         ),
         helper.make_node("Greater", ["count", "half"], ["late"]),
-        helper.make_node("Neg", ["logits_before"], ["other"]),
-        helper.make_node("Where", ["late", "other", "logits_before"], ["logits"]),
-    ], {
-        "ones": np.ones(2, np.float32),
-        "half": np.array(0.5, np.float32),
-        "shift": np.zeros(2, np.float32),
-        "mean": np.zeros(2, np.float32),
-        "variance": np.ones(2, np.float32),
-    }
+        helper.make_node("Neg", ["first"], ["other"]),
+        helper.make_node("Where", ["late", "other", "first"], ["logits"]),
+    ]
+    ones = np.ones(2, np.float32)
+    constants = {**NORMALIZATION, "ones": ones, "half": 0.5 * ones, "table": table}
+    outputs = {"logits": (TensorProto.FLOAT, ["batch", 2])}
+    return models.model(nodes, constants, outputs, len(table)).SerializeToString()
 
 
 def undefined_cast(opset=20, saturate=2):
