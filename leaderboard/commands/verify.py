@@ -14,6 +14,7 @@ from baselines.shell_command import shell_command
 from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.commands.row_table import contents_table, score_table
 from leaderboard.evaluation.evaluate import PolicyFile, play_policy, seed_indices
+from leaderboard.policy_files.policy_refused import PolicyRefused
 from leaderboard.sandbox.policy import PolicyFailed
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.scores.ranking import tier_of
@@ -54,7 +55,7 @@ def verify(options: VerifyOptions, console: Console) -> int:
     print_table(console, contents_table(submission))
     try:
         score = evaluate_submission(submission, secret)
-    except PolicyFailed as failure:
+    except (PolicyFailed, PolicyRefused) as failure:
         raise ValueError(f"the submission is invalid: {failure}") from failure
     print_table(console, score_table(submission.board, score.statistics, submission.metadata.claim))
     split = "season of this secret" if options.secret else "public split"
@@ -68,6 +69,7 @@ def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
     Raises:
         SubmissionRefused: if it does not pass the checks.
         PolicyFailed: if a policy fails.
+        PolicyRefused: if a policy has a memory.
     """
     signature = check_submission(submission)
     board = submission.board

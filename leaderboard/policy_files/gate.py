@@ -234,7 +234,8 @@ def _parsed(model_bytes: bytes) -> ModelProto:
     if parts.text_bytes > LARGEST_TEXT:
         raise PolicyRefused(
             f"names, doc_string and metadata_props have {parts.text_bytes:,} bytes together; the "
-            f"limit is {LARGEST_TEXT:,}; remove comments and metadata"
+            f"limit is {LARGEST_TEXT:,}; clear metadata_props and doc_string of the nodes, where "
+            "exporters note the source code"
         )
     if not model.HasField("graph"):
         raise PolicyRefused("the file is malformed: it has no graph; submit an ONNX file")

@@ -1,12 +1,13 @@
 """Scores depend on policy and seeds alone; a policy that remembers gets none."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from leaderboard.boards.board import board_of
 from leaderboard.evaluation import evaluate as evaluation
-from leaderboard.evaluation.episodes import EpisodePlayer
+from leaderboard.evaluation.episodes import EpisodePlayer, actions_of
 from leaderboard.evaluation.evaluate import PolicyFile, evaluate, play_policy
 from leaderboard.evaluation.worker import evaluate_next
 from leaderboard.policy_files import state_audit
@@ -18,6 +19,7 @@ from leaderboard.store.leases import claim
 from leaderboard.store.seasons import episode_seeds
 from leaderboard.store.submission_store import State, keep_submission, stored_submission
 from leaderboard.store.tables import episode, job
+from leaderboard.submissions.submission import spaces_of
 from tests.leaderboard.policy_files.hostile_memory import counting
 from tests.leaderboard.submissions import SECRET, a_store
 from tests.leaderboard.tabular_policies import random_tables, submission_for, table_policy
@@ -60,6 +62,53 @@ def test_episodes_do_not_depend_on_order_batches_and_interruptions(monkeypatch):
     assert len(first) == 8
     rest = played(content, [index for index in indices if index not in first], 11, monkeypatch)
     assert {**first, **rest} == expected
+
+
+class LinearPolicy:
+    """Mean and deviation are functions of each row by itself."""
+
+    def __init__(self, space):
+        width = gym.spaces.flatdim(space.observation), gym.spaces.flatdim(space.action)
+        self.weights = np.random.default_rng(0).normal(size=width) / width[0]
+
+    def outputs(self, observations):
+        mean = np.stack([np.tanh(row.astype(np.float64) @ self.weights) for row in observations])
+        return {"mean": mean, "log_std": mean - 1.0}
+
+
+@pytest.mark.parametrize("env", ["SafetyAntVelocity-v1", "SafetyHopperVelocity-v1"])
+def test_simulated_episodes_do_not_depend_on_those_before_and_beside_them(env):
+    """An environment that has played other episodes starts as a new one does."""
+    board, seeds = board_of(env), [11, 12, 13]
+    policy = LinearPolicy(spaces_of(board))
+    with EpisodePlayer(board, 3) as player, EpisodePlayer(board, 1) as one_by_one:
+        together = player.play(policy, True, seeds)
+        assert player.play(policy, True, seeds[::-1]) == together[::-1]
+        for position in (1, 0, 2, 1):
+            assert one_by_one.play(policy, True, [seeds[position]]) == [together[position]]
+
+
+@pytest.mark.parametrize(
+    ("space", "widths"),
+    [
+        (gym.spaces.Discrete(5), {"logits": 5}),
+        (gym.spaces.MultiDiscrete([3, 4]), {"logits": 7}),
+        (gym.spaces.MultiBinary(3), {"logits": 3}),
+        (gym.spaces.Box(-1.0, 1.0, (3,)), {"mean": 3, "log_std": 3}),
+    ],
+)
+def test_drawn_actions_do_not_depend_on_the_rows_beside_them(space, widths):
+    """Fast paths of NumPy for whole vectors and for their rest must not differ."""
+    random = np.random.default_rng(0)
+    outputs = {name: 3.0 * random.normal(size=(37, width)) for name, width in widths.items()}
+
+    def generator(row):
+        return np.random.default_rng([row, 1])
+
+    together = actions_of(outputs, space, True, [generator(row) for row in range(37)])
+    for row, action in enumerate(together):
+        own = {name: values[row : row + 1] for name, values in outputs.items()}
+        np.testing.assert_array_equal(actions_of(own, space, True, [generator(row)])[0], action)
 
 
 @pytest.fixture
