@@ -142,7 +142,7 @@ def play_policy(
                     running or SandboxedPolicy(file.content, file.signature, limits) as policy,
                     closing(WatchedPolicy(policy)) as watched,
                 ):
-                    try_out(policy, spaces.observation, spaces.action)
+                    try_out(watched, spaces.observation, spaces.action)
                     while batches:
                         seeds = episode_seeds(secret, board, batches[0])
                         sums = player.play(watched, file.stochastic, seeds)

@@ -30,7 +30,7 @@ from leaderboard.policy_files.message_parts import MessageRefused, count_parts
 from leaderboard.policy_files.onnx_rules import check_model
 from leaderboard.policy_files.onnx_tensors import LARGEST_MODEL, type_name
 from leaderboard.policy_files.policy_refused import PolicyRefused, shortened
-from leaderboard.policy_files.state_audit import Answering, WatchedPolicy, check_repeats
+from leaderboard.policy_files.state_audit import WatchedPolicy, check_repeats
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
 from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 
@@ -99,15 +99,20 @@ def check_policy(
         SandboxUnavailable: if no process for it could be started.
     """
     signature = check_graph(model_bytes, observation_space, action_space)
-    with closing(SandboxedPolicy(model_bytes, signature, limits)) as policy:
-        pass_trial(policy, observation_space, action_space)
+    with (
+        closing(SandboxedPolicy(model_bytes, signature, limits)) as policy,
+        closing(WatchedPolicy(policy)) as watched,
+    ):
+        pass_trial(watched, observation_space, action_space)
     return signature
 
 
-def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
+def pass_trial(
+    policy: SandboxedPolicy | WatchedPolicy, observation_space: Space, action_space: Space
+) -> None:
     """Start a policy and try it on a few observations; it keeps running.
 
-    A second process with the same file has to give the same answers.
+    If it is watched, a second process with the same file has to give the same answers.
 
     Raises:
         PolicyRefused: if it fails or has a memory; the message is for the submitter.
@@ -115,9 +120,7 @@ def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: 
     """
     try:
         policy.start()
-        with closing(WatchedPolicy(policy)) as watched:
-            try_out(watched, observation_space, action_space)
-            watched.confirm()
+        try_out(policy, observation_space, action_space)
     except PolicyFailed as failure:
         raise PolicyRefused(
             f"{failure}; allowed: finite numbers of the declared shapes for all observations of "
@@ -126,17 +129,21 @@ def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: 
         ) from None
 
 
-def try_out(policy: Answering, observation_space: Space, action_space: Space) -> None:
+def try_out(
+    policy: SandboxedPolicy | WatchedPolicy, observation_space: Space, action_space: Space
+) -> None:
     """Run a policy on a few observations, including extreme ones, several times in any order.
 
     Raises:
         PolicyFailed: if an answer is not finite, has a wrong shape, or is out of range.
-        PolicyRefused: if an answer changes.
+        PolicyRefused: if an answer changes, or that of a watched policy is not confirmed.
     """
     random, extremes = probe_observations(observation_space)
     for batch in (random, extremes):
         check_actions(policy.outputs(batch), action_space)
     check_repeats(policy, np.concatenate([random, extremes]), len(extremes))
+    if isinstance(policy, WatchedPolicy):
+        policy.confirm()
 
 
 def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:

@@ -50,7 +50,7 @@ class WatchedPolicy:
     """A running policy whose answers are confirmed by another process.
 
     Args:
-        policy: started; it is not closed with this object.
+        policy: which is not closed with this object.
         generator: chooses the rows; by default nobody knows its state.
     """
 
@@ -60,6 +60,10 @@ class WatchedPolicy:
         self._random = generator or np.random.default_rng()
         self._sample = _Sample(self._random)
         self._earlier: list[Asked] = []
+
+    def start(self) -> None:
+        """Start the policy, unless it is running."""
+        self._policy.start()
 
     def close(self) -> None:
         """End the witness."""

@@ -52,6 +52,7 @@ class SingleRowPolicy:
         options = SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_cpu_mem_arena = False  # memory comes from the C library, which fills it
         options.log_severity_level = 4
         self._session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self._outputs = outputs

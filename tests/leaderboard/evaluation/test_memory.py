@@ -134,8 +134,8 @@ def counting_table(rows):
 
 
 def test_a_memory_is_found_before_a_batch_is_over_and_not_retried(started):
-    """The trial asks for about a hundred rows, a batch for about fifty."""
-    file = PolicyFile(counting_table(120), FORM, stochastic=True)
+    """The trial asks for about 170 rows, a batch for about fifty."""
+    file = PolicyFile(counting_table(190), FORM, stochastic=True)
     batches = play_policy(board_of(SEA), file, SECRET, list(range(100)))
     with pytest.raises(PolicyRefused, match=SAID):
         next(batches)
@@ -146,7 +146,7 @@ def test_a_memory_across_episodes_makes_a_continued_evaluation_invalid(started, 
     database = a_store(tmp_path / "store.sqlite")
     with database.writing() as connection:
         account = account_id_of(connection, "tester")
-    given = submission_for(SEA, [counting_table(260)])
+    given = submission_for(SEA, [counting_table(320)])
     number = keep_submission(database, given, account, quota=False).id
 
     def killed(done, total):

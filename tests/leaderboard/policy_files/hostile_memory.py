@@ -71,6 +71,20 @@ def undefined_cast(opset=20, saturate=2):
     return spoiled(nodes, opsets=(("", opset),))
 
 
+def undefined_product():
+    """A policy with a product of no numbers, to which ONNX Runtime writes nothing."""
+    nodes = [
+        helper.make_node("MatMul", ["column", "empty"], ["memory"]),
+        helper.make_node("Reshape", ["memory", "shape"], ["evil"]),
+    ]
+    constants = {
+        "column": np.zeros((2, 0), np.float32),
+        "empty": np.zeros(0, np.float32),
+        "shape": np.array([1, 2]),
+    }
+    return spoiled(nodes, constants)
+
+
 def one(operator, inputs=("x",), outputs=("evil",), opset=20, constants=None, **attributes):
     """A policy with one more node."""
     node = helper.make_node(operator, list(inputs), list(outputs), **attributes)
