@@ -92,13 +92,14 @@ ATTRIBUTES: dict[str, Allowed] = {  # their meaning is the same in all operators
     "value": _TENSOR,
 }
 _LONGEST_LIST = 64
-_FIELDS: dict[int, str] = {  # the field with an attribute's value
-    AttributeProto.FLOAT: "f",
-    AttributeProto.INT: "i",
-    AttributeProto.STRING: "s",
-    AttributeProto.TENSOR: "t",
-    AttributeProto.FLOATS: "floats",
-    AttributeProto.INTS: "ints",
+_Type = defs.OpSchema.AttrType
+_VALUES: dict[_Type, tuple[int, str]] = {  # the type in a file and the field with the value
+    _Type.FLOAT: (AttributeProto.FLOAT, "f"),
+    _Type.INT: (AttributeProto.INT, "i"),
+    _Type.STRING: (AttributeProto.STRING, "s"),
+    _Type.TENSOR: (AttributeProto.TENSOR, "t"),
+    _Type.FLOATS: (AttributeProto.FLOATS, "floats"),
+    _Type.INTS: (AttributeProto.INTS, "ints"),
 }
 _SAYING_WHAT = frozenset(["name", "type", "doc_string"])
 
@@ -187,11 +188,12 @@ def _check_attribute(attribute: AttributeProto, schema: defs.OpSchema, what: str
         raise PolicyRefused(
             f"{what} has the attribute {shortened(name)!r}; allowed: {known or 'none'}; remove it"
         )
-    if attribute.type != declared.type.value:
+    kind, field = _VALUES[declared.type]
+    if attribute.type != kind:
         raise PolicyRefused(
-            f"{what} has {name!r} of a wrong type; allowed: {declared.type.name}; export it again"
+            f"{what} has {name!r} of a wrong type; allowed: "
+            f"{AttributeProto.AttributeType.Name(kind)}; export it again"
         )
-    field = _FIELDS[attribute.type]
     filled = [each.name for each, _ in attribute.ListFields() if each.name not in _SAYING_WHAT]
     if [each for each in filled if each != field]:
         raise PolicyRefused(

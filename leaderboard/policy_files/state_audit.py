@@ -21,7 +21,8 @@ LEAST_SAMPLED, MOST_SAMPLED = 128, 1024  # rows per call of `confirm`, if there 
 AGAIN = 64  # rows that also the policy itself is asked again, and that are kept for later calls
 MOST_KEPT = 2 * AGAIN  # rows of earlier calls, asked in each
 MOST_ROUNDS = 64  # of `check_repeats`
-ROUNDS_SECONDS = 0.1  # after which it is over
+ROUNDS_SECONDS = 0.1  # after which it ends, if it has tried three orders
+SLOW_SECONDS = 2.0  # after which it ends even if not
 Outputs = dict[str, np.ndarray]
 Asked = tuple[np.ndarray, np.ndarray]  # rows and their answers, side by side
 
@@ -158,9 +159,10 @@ def check_repeats(policy: Answering, rows: np.ndarray, extremes: int) -> None:
     random = np.random.default_rng()
     forward = np.arange(len(rows))
     after_extremes = np.stack([np.roll(forward, extremes), forward], axis=1).ravel()
-    orders = [forward, forward[::-1], after_extremes]
+    orders = [after_extremes, forward[::-1], forward]
     for round_ in range(MOST_ROUNDS):
-        if round_ >= len(orders) and time.monotonic() - start > ROUNDS_SECONDS:
+        seconds = ROUNDS_SECONDS if round_ >= len(orders) else SLOW_SECONDS
+        if round_ and time.monotonic() - start > seconds:
             return
         order = orders[round_] if round_ < len(orders) else random.permutation(len(rows))
         _check_same(policy, rows[order], answers[order])
