@@ -215,7 +215,7 @@ def test_the_sample_is_uniform_and_of_the_promised_size():
     for _ in range(20):
         for start in range(0, len(counts), 20):
             numbers = np.arange(start, start + 20, dtype=np.float64)
-            sample.offer(numbers[:, None], numbers[:, None])
+            sample.offer(numbers[:, None], {"action": numbers[:, None]})
         rows, answers = sample.take()
         np.testing.assert_array_equal(rows, answers)
         assert len(np.unique(rows)) == state_audit.MOST_SAMPLED
@@ -224,7 +224,7 @@ def test_the_sample_is_uniform_and_of_the_promised_size():
     assert abs(tenths - 2048).max() < 5 * np.sqrt(2048)
     assert sample.take() is None
     for size, expected in [(50, 50), (128, 128), (2000, 128), (4000, 200)]:
-        sample.offer(np.zeros((size, 1)), np.zeros((size, 1)))
+        sample.offer(np.zeros((size, 1)), {"action": np.zeros((size, 1))})
         assert len(sample.take()[0]) == expected
 
 
