@@ -26,7 +26,7 @@ for name, folder in {FOLDERS!r}.items():
     sys.modules[name] = package
 """
 PROGRAM = PACKAGES + "from leaderboard.sandbox.sandbox_child import main\nmain()\n"
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     # The C library fills memory before each use: nothing of earlier rows is left in it.
@@ -60,7 +60,7 @@ class ConfinedProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd=folder,  # removed at once: no file can be created in it
-                env=_ENVIRONMENT,
+                env=ENVIRONMENT,
                 close_fds=True,
                 start_new_session=True,
             )

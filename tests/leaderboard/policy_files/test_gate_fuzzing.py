@@ -19,7 +19,7 @@ from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, FORM, OBSERVATIONS, ROW
 
 GOOD = models.gaussian_policy()
-ANSWERED, NOT_LOADED, NOT_RUN = 0, 1, 2
+ANSWERED, NOT_LOADED, NOT_RUN, REMEMBERED = 0, 1, 2, 3
 # Loads and runs one model after the other under the limits of a sandbox.
 RUN_MANY = """
 from leaderboard.sandbox.confinement import *
@@ -38,8 +38,12 @@ while length := read(4):
     try:
         policy = SingleRowPolicy(content, [PolicyOutput("action", 2, False)], 4)
         outcome = 2
-        policy.answers(np.zeros((1, 4), np.float32))
-        outcome = 0
+        rows = np.array([[0, 0, 0, 0], [1, -2, 3, 4], [9e5] * 4, [-9e5] * 4], np.float32)
+        first = np.frombuffer(policy.answers(rows)).reshape(4, -1)
+        policy = SingleRowPolicy(content, [PolicyOutput("action", 2, False)], 4)
+        orders = [3, 1, 2, 0, 0, 1, 1, 3]
+        again = np.frombuffer(policy.answers(rows[orders])).reshape(8, -1)
+        outcome = 0 if again.tobytes() == first[orders].tobytes() else 3
     except Exception:
         pass
     os.write(1, bytes([outcome]))
@@ -74,6 +78,7 @@ def outcomes(contents):
             stderr=subprocess.DEVNULL,
             check=False,
             timeout=120,
+            env=confined_process.ENVIRONMENT,
         )
         found += list(ended.stdout)
         if ended.returncode:
@@ -103,6 +108,7 @@ def test_a_thousand_bit_flips_are_refused_or_contained(content):
     found = outcomes(survivors)
     assert len(found) == len(survivors)
     assert ANSWERED in found
+    assert REMEMBERED not in found
     some = [each for each, outcome in zip(survivors, found, strict=True) if outcome != ANSWERED][:6]
     for each in some + survivors[:4]:
         with (
@@ -193,3 +199,4 @@ def test_random_graphs_of_allowed_operators_are_contained():
     found = outcomes(graphs)
     assert len(found) == len(graphs)
     assert {NOT_LOADED, NOT_RUN} <= set(found)
+    assert REMEMBERED not in found
