@@ -17,13 +17,12 @@ from dataclasses import dataclass
 
 from onnx import AttributeProto, NodeProto, defs
 
-from leaderboard.policy_files.onnx_tensors import ITEM_SIZES, type_names
+from leaderboard.policy_files.onnx_tensors import ITEM_SIZES, MOST_DIMENSIONS, type_names
 from leaderboard.policy_files.policy_refused import PolicyRefused, listed, shortened
 
-__all__ = ["OPERATORS", "check_node", "schema_of"]
+__all__ = ["ATTRIBUTES", "OPERATORS", "check_node", "schema_of"]
 
 LARGEST_OF_CONV = 1024  # kernel, stride, dilation, padding or group of a convolution
-MOST_DIMENSIONS = 8
 _ARITHMETIC = ["Abs", "Add", "Ceil", "Div", "Exp", "Floor", "Log", "Mul", "Neg", "Pow"]
 _MORE_ARITHMETIC = ["Clip", "Cos", "Erf", "Max", "Mean", "Min", "Reciprocal", "Sign", "Sin", "Sqrt"]
 _LINEAR = ["BatchNormalization", "Conv", "Gemm", "LayerNormalization", "MatMul", "Sub", "Sum"]
