@@ -14,6 +14,7 @@ from baselines.shell_command import shell_command
 from leaderboard.boards.board import EPISODES_PER_POLICY
 from leaderboard.commands.row_table import contents_table, score_table
 from leaderboard.evaluation.evaluate import PolicyFile, play_policy, seed_indices
+from leaderboard.policy_files.policy_refused import PolicyRefused
 from leaderboard.sandbox.policy import PolicyFailed, SandboxUnavailable
 from leaderboard.scores.published import exactly
 from leaderboard.scores.ranked_row import Feasibility
@@ -55,7 +56,7 @@ def verify(options: VerifyOptions, console: Console) -> int:
     print_table(console, contents_table(submission))
     try:
         score = evaluate_submission(submission, secret)
-    except PolicyFailed as failure:
+    except (PolicyFailed, PolicyRefused) as failure:
         raise ValueError(f"the submission is invalid: {failure}") from failure
     except SandboxUnavailable as fault:
         raise ValueError(f"the submission cannot be evaluated here: {fault}") from fault
@@ -72,6 +73,7 @@ def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:
     Raises:
         SubmissionRefused: if it does not pass the checks.
         PolicyFailed: if a policy fails.
+        PolicyRefused: if a policy has a memory.
         SandboxUnavailable: if this machine cannot run the policies.
     """
     signature = check_submission(submission)

@@ -23,6 +23,7 @@ from leaderboard.policy_files.gate import (
     pass_trial,
     try_out,
 )
+from leaderboard.policy_files.state_audit import WatchedPolicy
 from leaderboard.sandbox.policy import (
     PolicyFailed,
     SandboxedPolicy,
@@ -151,7 +152,8 @@ def play_policy(
 
     A policy is tried on a few observations first. A batch that fails is repeated once in a new
     process. If the machine is at fault, that says nothing about the policy; if the policy is, it
-    has to fail twice, so that no accident counts as a bad policy.
+    has to fail twice, so that no accident counts as a bad policy. Before a batch is yielded, a
+    second process confirms some of the policy's answers.
 
     Args:
         board: that it is evaluated on.
@@ -162,6 +164,7 @@ def play_policy(
 
     Raises:
         PolicyFailed: if it fails twice in a batch.
+        PolicyRefused: if an answer depends on more than the observation.
         SandboxUnavailable: if the machine fails twice in a batch.
     """
     spaces, limits = spaces_of(board), _limits(board)
@@ -173,12 +176,16 @@ def play_policy(
         while batches:
             limited = replace(limits, cpu_seconds=budget.left)
             try:
-                with running or SandboxedPolicy(file.content, file.signature, limited) as policy:
-                    try_out(policy, spaces.observation, spaces.action)
+                with (
+                    running or SandboxedPolicy(file.content, file.signature, limited) as policy,
+                    closing(WatchedPolicy(policy)) as watched,
+                ):
+                    try_out(watched, spaces.observation, spaces.action)
                     while batches:
                         seeds = episode_seeds(secret, board, batches[0])
                         with budget.spending(policy):
-                            sums = player.play(policy, file.stochastic, seeds)
+                            sums = player.play(watched, file.stochastic, seeds)
+                        watched.confirm()
                         failures.clear()
                         yield dict(zip(batches.pop(0), sums, strict=True))
             except (PolicyFailed, SandboxUnavailable) as failure:

@@ -25,16 +25,19 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from gymnasium import Space, spaces
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
+from leaderboard.policy_files.graph_values import check_values
 from leaderboard.policy_files.message_parts import MessageRefused, count_parts
 from leaderboard.policy_files.onnx_rules import check_model
 from leaderboard.policy_files.onnx_tensors import LARGEST_MODEL, type_name
 from leaderboard.policy_files.policy_refused import PolicyRefused, shortened
+from leaderboard.policy_files.state_audit import WatchedPolicy, check_repeats
 from leaderboard.sandbox.policy import PolicyFailed, SandboxedPolicy, SandboxLimits
 from leaderboard.sandbox.policy_signature import PolicyOutput, PolicySignature
 
 __all__ = ["PolicyRefused", "check_actions", "check_graph", "check_policy", "probe_observations"]
 
 MOST_PARTS = 50_000  # fields in the file; a graph of 512 nodes has a few thousand
+LARGEST_TEXT = 64 * 1024  # [bytes] of everything that is neither numbers nor structure
 LARGEST_PROBE = 1e6  # takes the place of infinite bounds
 _PROBES = 16
 _TRIAL = SandboxLimits(cpu_seconds=20, call_seconds=30.0, total_seconds=60.0)
@@ -72,6 +75,7 @@ def check_graph(
         )
     for value in outputs:
         _check_output(value, possible[value.name])
+    check_values(model.graph)
     return PolicySignature(size, tuple(possible[name] for name in names))
 
 
@@ -95,16 +99,23 @@ def check_policy(
         SandboxUnavailable: if no process for it could be started.
     """
     signature = check_graph(model_bytes, observation_space, action_space)
-    with closing(SandboxedPolicy(model_bytes, signature, limits)) as policy:
-        pass_trial(policy, observation_space, action_space)
+    with (
+        closing(SandboxedPolicy(model_bytes, signature, limits)) as policy,
+        closing(WatchedPolicy(policy)) as watched,
+    ):
+        pass_trial(watched, observation_space, action_space)
     return signature
 
 
-def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
+def pass_trial(
+    policy: SandboxedPolicy | WatchedPolicy, observation_space: Space, action_space: Space
+) -> None:
     """Start a policy and try it on a few observations; it keeps running.
 
+    If it is watched, a second process with the same file has to give the same answers.
+
     Raises:
-        PolicyRefused: if it fails; the message is for the submitter.
+        PolicyRefused: if it fails or has a memory; the message is for the submitter.
         SandboxUnavailable: if no process for it could be started.
     """
     try:
@@ -118,14 +129,21 @@ def pass_trial(policy: SandboxedPolicy, observation_space: Space, action_space: 
         ) from None
 
 
-def try_out(policy: SandboxedPolicy, observation_space: Space, action_space: Space) -> None:
-    """Run a policy on a few observations, including extreme ones.
+def try_out(
+    policy: SandboxedPolicy | WatchedPolicy, observation_space: Space, action_space: Space
+) -> None:
+    """Run a policy on a few observations, including extreme ones, several times in any order.
 
     Raises:
         PolicyFailed: if an answer is not finite, has a wrong shape, or is out of range.
+        PolicyRefused: if an answer changes, or that of a watched policy is not confirmed.
     """
-    for batch in probe_observations(observation_space):
+    random, extremes = probe_observations(observation_space)
+    for batch in (random, extremes):
         check_actions(policy.outputs(batch), action_space)
+    check_repeats(policy, np.concatenate([random, extremes]), len(extremes))
+    if isinstance(policy, WatchedPolicy):
+        policy.confirm()
 
 
 def check_actions(outputs: dict[str, np.ndarray], action_space: Space) -> None:
@@ -212,7 +230,7 @@ def _parsed(model_bytes: bytes) -> ModelProto:
         )
     model = ModelProto()
     try:
-        count_parts(model_bytes, ModelProto.DESCRIPTOR, MOST_PARTS)
+        parts = count_parts(model_bytes, ModelProto.DESCRIPTOR, MOST_PARTS)
         model.ParseFromString(model_bytes)
     except MessageRefused as error:
         raise PolicyRefused(f"the file is malformed: {error}; submit an ONNX file") from None
@@ -220,6 +238,12 @@ def _parsed(model_bytes: bytes) -> ModelProto:
         raise PolicyRefused(
             "the file is malformed: not an ONNX message; submit an ONNX file"
         ) from None
+    if parts.text_bytes > LARGEST_TEXT:
+        raise PolicyRefused(
+            f"names, doc_string and metadata_props have {parts.text_bytes:,} bytes together; the "
+            f"limit is {LARGEST_TEXT:,}; clear metadata_props and doc_string of the nodes, where "
+            "exporters note the source code"
+        )
     if not model.HasField("graph"):
         raise PolicyRefused("the file is malformed: it has no graph; submit an ONNX file")
     return model

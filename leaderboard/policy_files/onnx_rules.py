@@ -8,24 +8,17 @@ the size of its tensors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from onnx import (
     AttributeProto,
     GraphProto,
     ModelProto,
     NodeProto,
-    StringStringEntryProto,
     TensorProto,
     ValueInfoProto,
 )
 
-from leaderboard.policy_files.onnx_tensors import (
-    ITEM_SIZES,
-    LARGEST_MODEL,
-    check_tensors,
-    type_names,
-)
+from leaderboard.policy_files.onnx_tensors import LARGEST_MODEL, check_tensors
+from leaderboard.policy_files.operator_rules import OPERATORS, check_node, schema_of
 from leaderboard.policy_files.policy_refused import PolicyRefused, listed, shortened
 
 __all__ = ["LARGEST_MODEL", "OPERATORS", "OPSETS", "PolicyRefused", "check_model"]
@@ -33,30 +26,7 @@ __all__ = ["LARGEST_MODEL", "OPERATORS", "OPSETS", "PolicyRefused", "check_model
 MOST_NODES = 512
 MOST_TENSORS = 2048
 MOST_CONNECTIONS = 64  # inputs, outputs or attributes of one node
-LARGEST_METADATA = 64 * 1024  # [bytes]
-LARGEST_OF_CONV = 1024  # kernel, stride, dilation, padding or group of a convolution
 OPSETS = range(13, 24)
-_ARITHMETIC = ["Abs", "Add", "Ceil", "Div", "Exp", "Floor", "Log", "Mul", "Neg", "Pow"]
-_MORE_ARITHMETIC = ["Clip", "Cos", "Erf", "Max", "Mean", "Min", "Reciprocal", "Sign", "Sin", "Sqrt"]
-_LINEAR = ["BatchNormalization", "Conv", "Gemm", "LayerNormalization", "MatMul", "Sub", "Sum"]
-_ACTIVATIONS = ["Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "LogSoftmax", "Mish"]
-_MORE_ACTIVATIONS = ["PRelu", "Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh"]
-_COMPARISONS = ["And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"]
-_REDUCTIONS = ["ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"]
-_SHAPES = ["Concat", "Flatten", "Gather", "Reshape", "Shape", "Slice", "Split", "Squeeze"]
-_OTHERS = ["ArgMax", "ArgMin", "Cast", "Constant", "Identity", "Round", "Transpose", "Unsqueeze"]
-_OTHERS += ["Where"]
-OPERATORS = frozenset(
-    _ARITHMETIC
-    + _MORE_ARITHMETIC
-    + _LINEAR
-    + _ACTIVATIONS
-    + _MORE_ACTIVATIONS
-    + _COMPARISONS
-    + _REDUCTIONS
-    + _SHAPES
-    + _OTHERS
-)
 _MODEL_FIELDS = frozenset(["ir_version", "opset_import", "producer_name", "producer_version"])
 _MODEL_FIELDS |= {"domain", "model_version", "doc_string", "graph", "metadata_props"}
 _GRAPH_FIELDS = frozenset(["node", "name", "initializer", "input", "output", "value_info"])
@@ -76,13 +46,12 @@ def check_model(model: ModelProto) -> None:
     _check_no_unknown_fields(model)
     _check_fields(model, _MODEL_FIELDS, "the model")
     _check_opset(model)
-    _check_metadata(model.metadata_props)
     graph = model.graph
     _check_fields(graph, _GRAPH_FIELDS, "the graph")
     _check_counts(graph)
     tensors: list[TensorProto] = list(graph.initializer)
     for position, node in enumerate(graph.node):
-        tensors += _checked_node(node, f"node {position}")
+        tensors += _checked_node(node, model.opset_import[0].version, f"node {position}")
     check_tensors(tensors)
     for value in graph.value_info:
         _check_tensor_type(value)
@@ -119,14 +88,6 @@ def _check_opset(model: ModelProto) -> None:
         )
 
 
-def _check_metadata(entries: Sequence[StringStringEntryProto]) -> None:
-    size = sum(entry.ByteSize() for entry in entries)
-    if size > LARGEST_METADATA:
-        raise PolicyRefused(
-            f"metadata_props has {size:,} bytes; the limit is {LARGEST_METADATA:,}; shorten it"
-        )
-
-
 def _check_counts(graph: GraphProto) -> None:
     for name, count, most in (
         ("nodes", len(graph.node), MOST_NODES),
@@ -139,18 +100,14 @@ def _check_counts(graph: GraphProto) -> None:
             )
 
 
-def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
+def _checked_node(node: NodeProto, opset: int, what: str) -> list[TensorProto]:
     """Check a node and return the tensors in its attributes."""
     if node.domain not in ("", "ai.onnx"):
         raise PolicyRefused(
             f"{what} is {shortened(node.op_type)!r} of the domain {shortened(node.domain)!r}; "
             "allowed: ONNX's own operators; export without custom operators"
         )
-    if node.op_type not in OPERATORS:
-        raise PolicyRefused(
-            f"{what} is the operator {shortened(node.op_type)!r}; allowed: "
-            f"{listed(OPERATORS)}; build the policy from these"
-        )
+    schema = schema_of(node, opset, what)
     _check_fields(node, _NODE_FIELDS, what)
     if max(len(node.input), len(node.output), len(node.attribute)) > MOST_CONNECTIONS:
         raise PolicyRefused(
@@ -158,19 +115,7 @@ def _checked_node(node: NodeProto, what: str) -> list[TensorProto]:
         )
     for attribute in node.attribute:
         _check_fields(attribute, _ATTRIBUTE_FIELDS, f"an attribute of {what}")
-        text = node.op_type == "Constant" and attribute.HasField("s")
-        cast = node.op_type == "Cast" and attribute.name == "to"
-        if text or (cast and attribute.i not in ITEM_SIZES):
-            raise PolicyRefused(
-                f"{what} makes a tensor of another type; allowed: "
-                f"{type_names(ITEM_SIZES)}; use these"
-            )
-        sizes = [attribute.i, *attribute.ints]
-        if node.op_type == "Conv" and not all(0 <= size <= LARGEST_OF_CONV for size in sizes):
-            raise PolicyRefused(
-                f"{what} is a Conv whose {shortened(attribute.name)!r} is below 0 or above "
-                f"{LARGEST_OF_CONV:,}; submit a smaller kernel, stride, dilation or padding"
-            )
+    check_node(node, schema, what)
     return [attribute.t for attribute in node.attribute if attribute.HasField("t")]
 
 

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from leaderboard.policy_files.policy_refused import PolicyRefused, listed, shortened
 
 LARGEST_MODEL = 5 * 1024 * 1024  # [bytes] of the file, and of all its tensors together
-_MOST_DIMENSIONS = 8
+MOST_DIMENSIONS = 8
 ITEM_SIZES: dict[int, int] = {  # [bytes] per number, of the allowed types
     TensorProto.FLOAT: 4,
     TensorProto.DOUBLE: 8,
@@ -65,9 +65,9 @@ def _checked_bytes(tensor: TensorProto, what: str) -> int:
             f"{what} has the element type {type_name(tensor.data_type)}; allowed: "
             f"{type_names(ITEM_SIZES)}; convert it"
         )
-    if len(tensor.dims) > _MOST_DIMENSIONS or any(size < 0 for size in tensor.dims):
+    if len(tensor.dims) > MOST_DIMENSIONS or any(size < 0 for size in tensor.dims):
         raise PolicyRefused(
-            f"{what} has an impossible shape; allowed: up to {_MOST_DIMENSIONS} "
+            f"{what} has an impossible shape; allowed: up to {MOST_DIMENSIONS} "
             "sizes >= 0; export it again"
         )
     count = math.prod(tensor.dims)

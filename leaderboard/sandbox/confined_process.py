@@ -28,7 +28,12 @@ for name, folder in {FOLDERS!r}.items():
     sys.modules[name] = package
 """
 PROGRAM = PACKAGES + "from leaderboard.sandbox.sandbox_child import main\nmain()\n"
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # The C library fills memory before each use: nothing of earlier rows is left in it.
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165",
+}
 _CHUNK = 65_536
 _END_SECONDS = 5.0  # for a process that has closed its pipe
 _LOOK_SECONDS = 0.25  # between looks at the processor time of a process that is waited for
@@ -89,7 +94,7 @@ class ConfinedProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd=folder,  # removed at once: no file can be created in it
-                env=_ENVIRONMENT,
+                env=ENVIRONMENT,
                 close_fds=True,
                 start_new_session=True,
             )

@@ -108,6 +108,10 @@ class SandboxedPolicy:
         self.start()
         return self
 
+    def another(self) -> SandboxedPolicy:
+        """Return the same policy for a process of its own, not started."""
+        return SandboxedPolicy(self._model, self.signature, self.limits)
+
     def start(self) -> None:
         """Start the process and load the model, unless it is running.
 

@@ -132,7 +132,7 @@ def test_a_local_submission_parses_and_starts_each_policy_once(runs, db, capsys,
     monkeypatch.setattr(ConfinedProcess, "__init__", counted_start)
     code, text = command(capsys, "submit", runs, "--db", db)
     files = [(runs / f"seed_{seed}" / "policy.onnx").read_bytes() for seed in range(5)]
-    assert (code, parsed, len(started)) == (0, files, 5)
+    assert (code, parsed, len(started)) == (0, files, 10)  # each with its witness
     database = open_database(db)
     ranked = StoreSource(database).submission_page(1).row.ranked
     assert (ranked.rank, ranked.rank_interval) == (1, (1, 1))
@@ -142,9 +142,9 @@ def test_a_local_submission_parses_and_starts_each_policy_once(runs, db, capsys,
     database.close()
 
     command(capsys, "verify", runs / "seed_0")
-    assert (parsed[5:], len(started)) == (files[:1], 6)
+    assert (parsed[5:], len(started)) == (files[:1], 12)
     command(capsys, "submit", runs / "seed_1", "--db", db, "--dry-run")
-    assert (parsed[6:], len(started)) == (files[1:2], 7)
+    assert (parsed[6:], len(started)) == (files[1:2], 13)
 
 
 def test_a_worker_checks_again_what_the_submitter_has_checked(runs, db, monkeypatch):

@@ -9,7 +9,6 @@ from onnx import TensorProto
 from agents import PPOLag
 from baselines.policy_export.policy_export import flat_observations, onnx_session, policy_graph
 from leaderboard.evaluation.episodes import actions_of
-from leaderboard.policy_files import gate as policy_gate
 from leaderboard.policy_files.gate import (
     PolicyRefused,
     check_actions,
@@ -117,62 +116,6 @@ def test_the_evaluation_plays_our_exports_as_the_agent_acts(observations, action
     drawn = {name: values for name, values in found.items() if name != "action"}
     again = np.array(actions_of(drawn, actions, False, generators))
     np.testing.assert_allclose(again, expected, rtol=0.0, atol=1e-6)
-
-
-STATIC_ATTACKS = {
-    "external data beside it": (
-        models.external_data("secret.bin"),
-        r"tensor 'evil' is in another file; allowed: one file with all numbers in it; export "
-        "with external_data=False",
-    ),
-    "external data above it": (models.external_data("../att/x"), "is in another file"),
-    "external data, absolute": (models.external_data("/etc/passwd"), "is in another file"),
-    "constant of 80 GB": (
-        models.constant_of_shape(),
-        r"node 0 is the operator 'ConstantOfShape'; allowed: Abs, Add, .*; build the policy",
-    ),
-    "expand to 80 GB": (models.expand(), "node 1 is the operator 'Expand'; allowed:"),
-    "loop": (models.endless_loop(), "node 0 is the operator 'Loop'; allowed:"),
-    "custom operator": (
-        models.custom_domain(),
-        r"the operator sets are '' version 20, 'evil.example' version 1; allowed: ONNX's own",
-    ),
-    "contributed operator": (
-        models.contributed_operator(),
-        r"the operator sets are '' version 20, 'com.microsoft' version 1; allowed: ONNX's own",
-    ),
-    "random operator": (models.random_operator(), "the operator 'RandomNormalLike'; allowed:"),
-    "lying dimensions": (
-        models.lying_dimensions(),
-        r"tensor 'evil' declares 1,152,921,504,606,846,976 numbers but holds a different number",
-    ),
-    "20,000 nodes": (
-        models.chain(20_000),
-        "the file is malformed: more than 50,000 parts, or more than 20 levels; submit an ONNX",
-    ),
-    "513 nodes": (models.chain(513), "the graph has 513 nodes; the limit is 512; submit a smaller"),
-    "garbage": (b"\xde\xad\xbe\xef" * 100, "the file is malformed: .*; submit an ONNX file"),
-    "text": (b"<html>404</html>", "the file is malformed: .*; submit an ONNX file"),
-    "empty": (b"", "the file is malformed: it has no graph; submit an ONNX file"),
-    "truncated": (models.box_policy()[:-20], "the file is malformed: .*; submit an ONNX file"),
-    "pickle": (models.pickled(), "the file is malformed: .*; submit an ONNX file"),
-    "zip": (b"PK\x03\x04" + bytes(100), "the file is malformed: .*; submit an ONNX file"),
-    "5 MB and one byte": (
-        bytes(5 * 1024 * 1024 + 1),
-        "the file has 5,242,881 bytes; the limit is 5,242,880; submit a smaller network",
-    ),
-    "subgraph in an attribute": (
-        models.with_subgraph(),
-        r"an attribute of node 0 has 'g'; allowed: doc_string, f, floats, i, ints, name, s, t",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", STATIC_ATTACKS)
-def test_attacks_are_refused_without_running_anything(name, monkeypatch):
-    monkeypatch.setattr(policy_gate, "SandboxedPolicy", None)
-    content, message = STATIC_ATTACKS[name]
-    assert re.search(message, refusal(content, check=check_policy))
 
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -285,7 +228,7 @@ TRIAL_ATTACKS = {
         r"the policy (answered 'action' with a shape other than \(batch, 2\)|cannot be loaded)",
     ),
     "unfit weights": (
-        changed(models.box_policy(), lambda m: setattr(m.graph.node[0], "op_type", "And")),
+        changed(models.box_policy(), lambda m: setattr(m.graph.node[0], "op_type", "Clip")),
         "the policy cannot be loaded by ONNX Runtime; allowed: finite numbers",
     ),
 }

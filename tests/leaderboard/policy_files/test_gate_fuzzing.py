@@ -19,7 +19,7 @@ from tests.leaderboard import onnx_models as models
 from tests.leaderboard.onnx_models import ACTIONS, FORM, OBSERVATIONS, ROW
 
 GOOD = models.gaussian_policy()
-ANSWERED, NOT_LOADED, NOT_RUN = 0, 1, 2
+ANSWERED, NOT_LOADED, NOT_RUN, REMEMBERED = 0, 1, 2, 3
 # Loads and runs one model after the other under the limits of a sandbox.
 RUN_MANY = """
 from leaderboard.sandbox.confinement import *
@@ -37,10 +37,14 @@ while length := read(4):
     content = read(struct.unpack("<I", length)[0])
     outcome = 1
     try:
-        policy = SingleRowPolicy(content, [PolicyOutput("action", 2, False)])
+        policy = SingleRowPolicy(content, [PolicyOutput("action", 2, False)], 4)
         outcome = 2
-        policy.answers(np.zeros((1, 4), np.float32))
-        outcome = 0
+        rows = np.array([[0, 0, 0, 0], [1, -2, 3, 4], [9e5] * 4, [-9e5] * 4], np.float32)
+        first = np.frombuffer(policy.answers(rows)).reshape(4, -1)
+        policy = SingleRowPolicy(content, [PolicyOutput("action", 2, False)], 4)
+        orders = [3, 1, 2, 0, 0, 1, 1, 3]
+        again = np.frombuffer(policy.answers(rows[orders])).reshape(8, -1)
+        outcome = 0 if again.tobytes() == first[orders].tobytes() else 3
     except Exception:
         pass
     os.write(1, bytes([outcome]))
@@ -75,6 +79,7 @@ def outcomes(contents):
             stderr=subprocess.DEVNULL,
             check=False,
             timeout=120,
+            env=confined_process.ENVIRONMENT,
         )
         found += list(ended.stdout)
         if ended.returncode:
@@ -100,10 +105,11 @@ def without_numbers():
 def test_a_thousand_bit_flips_are_refused_or_contained(content):
     rng = np.random.default_rng(0)
     survivors = [each for each in (flipped(content, rng) for _ in range(1000)) if passes(each)]
-    assert 50 < len(survivors) < 950  # both outcomes occur
+    assert 20 < len(survivors) < 950  # both outcomes occur
     found = outcomes(survivors)
     assert len(found) == len(survivors)
-    assert {ANSWERED, NOT_LOADED} <= set(found)
+    assert ANSWERED in found
+    assert REMEMBERED not in found
     some = [each for each, outcome in zip(survivors, found, strict=True) if outcome != ANSWERED][:6]
     for each in some + survivors[:4]:
         with (
@@ -136,11 +142,6 @@ def test_spliced_files_are_refused_or_accepted(data):
         start = data.draw(st.integers(0, len(source)))
         pieces.append(source[start : data.draw(st.integers(start, len(source)))])
     passes(b"".join(pieces))
-
-
-def test_two_files_after_each_other_are_one_message_that_is_refused():
-    with pytest.raises(PolicyRefused, match="the operator sets are '' version 20, '' version 20"):
-        check_graph(models.box_policy() * 2, OBSERVATIONS, ACTIONS)
 
 
 CONSTANTS = {
@@ -199,3 +200,4 @@ def test_random_graphs_of_allowed_operators_are_contained():
     found = outcomes(graphs)
     assert len(found) == len(graphs)
     assert {NOT_LOADED, NOT_RUN} <= set(found)
+    assert REMEMBERED not in found
