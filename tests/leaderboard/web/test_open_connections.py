@@ -250,3 +250,14 @@ def test_what_is_not_http_leaves_no_traceback(app, caplog, capfd):
                     time.sleep(0.02)
         wait_until_quiet(port)
         assert traces(caplog, capfd) == ([], [])
+
+
+def test_a_connection_in_use_outlives_the_time_for_headers(app, monkeypatch):
+    monkeypatch.setattr(timed_protocol, "HEADER_SECONDS", 0.3)
+    with served(app[0]) as port, httpx.Client(base_url=f"http://{HOST}:{port}") as client:
+        opened = set()
+        for _ in range(8):
+            answer = client.get("/health")
+            opened.add(answer.extensions["network_stream"].get_extra_info("client_addr"))
+            time.sleep(0.1)
+    assert len(opened) == 1
