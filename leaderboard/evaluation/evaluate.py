@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from leaderboard.boards.board import EPISODES_PER_POLICY, Board, board_of
+from leaderboard.evaluation.copy_check import compare_submission
 from leaderboard.evaluation.episodes import EpisodePlayer
 from leaderboard.policy_files.gate import (
     PolicyRefused,
@@ -102,6 +103,7 @@ def evaluate(
     board = board_of(found.env)
     try:
         _play_missing(database, lease, found, progress, {} if tried is None else tried)
+        compare_submission(database, found.id)
     except (PolicyFailed, PolicyRefused) as failure:
         with database.writing() as connection:
             renew(connection, lease)

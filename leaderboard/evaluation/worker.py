@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from leaderboard.evaluation.copy_check import compare_next
 from leaderboard.evaluation.evaluate import Progress, Tried, evaluate, no_progress
 from leaderboard.store.database import Database
 from leaderboard.store.leases import LeaseLost, claim, release
@@ -55,14 +56,17 @@ def evaluate_next(
 
 
 def work(database: Database, stop: threading.Event, report: Report) -> None:
-    """Evaluate submissions until `stop` is set.
+    """Evaluate submissions until `stop` is set; when none is waiting, compare uncompared ones.
 
     If the evaluation itself fails, the submission is tried again after its lease has expired.
     """
     owner = worker_name()
+    uncompared: set[int] = set()
     while not stop.is_set():
         try:
             done = evaluate_next(database, owner)
+            if done is None and compare_next(database, owner, uncompared) is not None:
+                continue
         except LeaseLost as lost:
             report(str(lost))
             continue

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leaderboard.boards.board import boards
+from leaderboard.scores.near_copies import CopyFindings
 from leaderboard.scores.ranked_row import Candidate, Feasibility, RankedRow
 from leaderboard.scores.ranking import rank_rows
 from leaderboard.scores.row_score import RowScore
 from leaderboard.store.audit import revision
+from leaderboard.store.copy_store import copy_findings
 from leaderboard.store.database import Database
 from leaderboard.store.score_store import row_scores
 from leaderboard.store.submission_store import State, StoredSubmission, stored_submissions
@@ -32,13 +34,14 @@ class _Snapshot:
 
     revision: int
     submissions: Mapping[int, StoredSubmission]
+    copy_findings: Mapping[int, CopyFindings]  # by number of the submission
 
 
 @dataclass(frozen=True)
 class _Ranking:
     """The places on a board, and what they were computed from."""
 
-    candidates: tuple[tuple[int, bool], ...]  # number, and whether it is withdrawn
+    candidates: tuple[tuple[int, bool, CopyFindings | None], ...]  # number, whether it is withdrawn
     places: Mapping[int, RankedRow]  # by number, in their order
 
 
@@ -55,7 +58,7 @@ class BoardRows:
         self._database = database
         self._lock = threading.RLock()
         self._scores: dict[int, RowScore] = {}  # never change once computed
-        self._snapshot = _Snapshot(-1, {})
+        self._snapshot = _Snapshot(-1, {}, {})
         self._rankings: dict[tuple[str, int, Feasibility], _Ranking] = {}
 
     def revision(self) -> int:
@@ -70,7 +73,7 @@ class BoardRows:
             if found != self._snapshot.revision:
                 stored = stored_submissions(self._database)
                 known = {one.id: one for one in stored if one.env in boards()}
-                self._snapshot = _Snapshot(found, known)
+                self._snapshot = _Snapshot(found, known, copy_findings(self._database))
             return self._snapshot.submissions
 
     def rows(self, env: str, season: int, feasibility: Feasibility) -> list[StoredRow]:
@@ -125,7 +128,10 @@ class BoardRows:
             if (found.env, found.season) == (env, season) and found.state in ENDED
         ]
         key = (env, season, feasibility)
-        candidates = tuple((found.id, found.withdrawn_at is not None) for found in ended)
+        compared = self._snapshot.copy_findings
+        candidates = tuple(
+            (found.id, found.withdrawn_at is not None, compared.get(found.id)) for found in ended
+        )
         known = self._rankings.get(key)
         if known is None or known.candidates != candidates:
             self._read_scores([found.id for found in ended])
@@ -141,6 +147,7 @@ class BoardRows:
             training_steps=found.metadata.training_steps,
             submitted_at=found.submitted_at,
             withdrawn=found.withdrawn_at is not None,
+            copies=self._snapshot.copy_findings.get(found.id),
         )
 
     def _read_scores(self, ids: list[int]) -> None:

@@ -221,9 +221,9 @@ def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "has no run and no meta.json; pass folders" in refused(empty, "--db", db)
-    assert "the runs have seeds [0, 0]; pass one run per seed" in refused(
-        runs / "seed_0", runs / "seed_0", "--db", db
-    )
+    twice = runs / "seed_0"
+    told = f"{twice} and {twice} both have seed 0; pass one run per seed"
+    assert told in refused(twice, twice, "--db", db)
     assert "--url needs --token-file" in refused(runs, "--url", "http://127.0.0.1:1")
     token = tmp_path / "token"
     token.write_text("slb_x\n")
