@@ -18,6 +18,9 @@ file but not what its policy does leaves no trace in the answers:
 The states are those of the earlier policy: `VISITED` that it visits itself, then `RANDOM` ones that
 random actions visit. The distance is the smaller one of all states and of the visited ones alone,
 so a copy that differs only where the original never goes is as near as one that does not differ.
+
+Noise on the weights may move the actions more than two short trainings differ in theirs. But random
+initial weights differ much, so weights tell that case apart: `weight_distances`.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from scipy.special import log_expit, log_softmax
 VISITED, RANDOM = 64, 64  # states of a fingerprint
 STATES = VISITED + RANDOM
 NEAR = 0.01  # policies at a smaller distance count as near-copies; docs/leaderboard.md has figures
+ALIKE = 0.5  # the same for policies with nearly the same weights in the same places
+SAME_WEIGHTS = 0.05  # distance of weights below which they count as nearly the same
 LEAST_LOG = np.log(1e-9)  # rarer choices count as this rare
 LEAST_VARIATION = 1e-6  # of constant policies, in units of the range
 _Outputs = Mapping[str, np.ndarray]
@@ -53,15 +58,6 @@ def answers_of(outputs: _Outputs, space: Space, stochastic: bool) -> np.ndarray:
     return found.astype(np.float32)
 
 
-def answer_width(space: Space) -> int:
-    """Return the number of numbers in an answer."""
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, spaces.MultiDiscrete):
-        return int(space.nvec.sum())
-    return int(spaces.flatdim(space))
-
-
 def distances(answers: np.ndarray, others: np.ndarray, space: Space) -> np.ndarray:
     """Return the distance of each pair of policies.
 
@@ -77,6 +73,34 @@ def distances(answers: np.ndarray, others: np.ndarray, space: Space) -> np.ndarr
     everywhere = _distances(answers, others, is_free_of_scale)
     visited = _distances(answers[:, :VISITED], others[:, :VISITED], is_free_of_scale)
     return np.minimum(everywhere, visited)
+
+
+def weight_distances(weights: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the root mean square difference of weights relative to that of the weights.
+
+    Args:
+        weights: a sample, (numbers,).
+        others: the same entries of other files of the same form, (policies, numbers).
+
+    Returns:
+        Shape (policies,), infinite where all weights are 0.
+    """
+    first, second = weights.astype(np.float64), others.astype(np.float64)
+    squared = np.mean(np.square(second - first), axis=1)
+    scale = (np.mean(np.square(first)) + np.mean(np.square(second), axis=1)) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: np.ndarray = np.where(scale > 0, np.sqrt(squared / scale), np.inf)
+    return found
+
+
+def are_near(distance: np.ndarray, weight_distance: np.ndarray) -> np.ndarray:
+    """Return which policies count as near-copies.
+
+    Args:
+        distance: of their behavior, from `distances`.
+        weight_distance: of their weights, infinite for files of another form.
+    """
+    return (distance < NEAR) | ((distance < ALIKE) & (weight_distance < SAME_WEIGHTS))
 
 
 def _distances(answers: np.ndarray, others: np.ndarray, is_free_of_scale: bool) -> np.ndarray:

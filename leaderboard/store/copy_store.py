@@ -10,6 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from leaderboard.boards.board import Board
+from leaderboard.policy_files.canonical_form import CanonicalForm
 from leaderboard.scores.behavior import STATES
 from leaderboard.scores.near_copies import CopyFindings, NearCopy, Origin
 from leaderboard.store.audit import record
@@ -25,7 +26,7 @@ class Fingerprint:
     """What a policy does on the states of a board that matter to it."""
 
     policy_id: int
-    canonical_sha256: str
+    form: CanonicalForm
     states: np.ndarray  # (STATES, n) float32 flat observations
     answers: np.ndarray  # (STATES, numbers) float32, see `leaderboard.scores.behavior`
 
@@ -48,7 +49,12 @@ def board_fingerprints(connection: sa.Connection, board: Board) -> list[Fingerpr
         .order_by(fingerprint.c.policy_id)
     )
     return [
-        Fingerprint(row.policy_id, row.canonical_sha256, _array(row.states), _array(row.answers))
+        Fingerprint(
+            row.policy_id,
+            CanonicalForm(row.canonical_sha256, row.skeleton_sha256, _numbers(row.weights)),
+            _array(row.states),
+            _array(row.answers),
+        )
         for row in connection.execute(query)
     ]
 
@@ -86,7 +92,9 @@ def keep_comparison(
         {
             "policy_id": each.policy_id,
             "version": VERSION,
-            "canonical_sha256": each.canonical_sha256,
+            "canonical_sha256": each.form.digest,
+            "skeleton_sha256": each.form.skeleton,
+            "weights": each.form.weights.astype("<f4").tobytes(),
             "states": each.states.astype("<f4").tobytes(),
             "answers": each.answers.astype("<f4").tobytes(),
         }
@@ -191,4 +199,8 @@ def _of(board: Board) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _array(content: bytes) -> np.ndarray:
-    return np.frombuffer(content, "<f4").reshape(STATES, -1)
+    return _numbers(content).reshape(STATES, -1)
+
+
+def _numbers(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, "<f4")

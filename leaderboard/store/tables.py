@@ -90,6 +90,8 @@ fingerprint = Table(  # what a policy does, see `leaderboard.scores.behavior`
     Column("policy_id", ForeignKey("policy.id"), primary_key=True, autoincrement=False),
     Column("version", Integer, nullable=False),
     Column("canonical_sha256", String(64), nullable=False),
+    Column("skeleton_sha256", String(64), nullable=False),
+    Column("weights", LargeBinary, nullable=False),
     Column("states", LargeBinary, nullable=False),
     Column("answers", LargeBinary, nullable=False),
 )

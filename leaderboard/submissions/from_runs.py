@@ -47,7 +47,7 @@ def submission_of(
     """
     if len(folders) == 1 and (folders[0] / META).exists():
         return _own_files(folders[0], fields)
-    runs = [run for folder in folders for run in _runs_in(folder)]
+    runs = [run for folder in folders for run in runs_in(folder)]
     _check_boards(runs)
     results = [_result_of(run) for run in runs]
     _check_alike(results)
@@ -81,8 +81,12 @@ def _own_files(folder: Path, fields: Mapping[str, Any]) -> Submission:
     )
 
 
-def _runs_in(folder: Path) -> list[Path]:
-    """Return the folder itself if it is a run, else the runs right below it."""
+def runs_in(folder: Path) -> list[Path]:
+    """Return the folder itself if it is a run, else the runs right below it.
+
+    Raises:
+        SubmissionRefused: if there are none.
+    """
     if (folder / "config.json").exists():
         return [folder]
     found = sorted(path.parent for path in folder.glob("*/config.json"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from leaderboard.policy_files.canonical_form import canonical_digest
+from leaderboard.policy_files.canonical_form import canonical_digest, canonical_form
 from leaderboard.policy_files.policy_refused import PolicyRefused
 from tests.leaderboard import variants
 from tests.leaderboard.onnx_models import (
@@ -103,3 +103,21 @@ def test_a_cycle_is_refused():
         "the output 'action' depends on a value that nothing computes; export a complete graph "
         "without cycles"
     )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_are_sampled_in_a_fixed_order(form):
+    content = box_policy()
+    one, other = canonical_form(content), canonical_form(form(content))
+    assert (one.digest, one.skeleton) == (other.digest, other.skeleton)
+    np.testing.assert_array_equal(one.weights, other.weights)
+
+
+def test_the_skeleton_leaves_out_the_numbers_of_weights_only():
+    content = box_policy()
+    one, other = canonical_form(content), canonical_form(box_policy(seed=1))
+    assert one.skeleton == other.skeleton
+    assert one.digest != other.digest
+    entries = np.concatenate([w.ravel() for w in Network.random(4, 8, 2).weights])
+    assert set(one.weights) == set(entries.astype(np.float32))  # 48 entries, all are in the sample
+    assert canonical_form(box_policy(hidden=9)).skeleton != one.skeleton

@@ -18,6 +18,8 @@ def upgrade() -> None:
         sa.Column("policy_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("canonical_sha256", sa.String(length=64), nullable=False),
+        sa.Column("skeleton_sha256", sa.String(length=64), nullable=False),
+        sa.Column("weights", sa.LargeBinary(), nullable=False),
         sa.Column("states", sa.LargeBinary(), nullable=False),
         sa.Column("answers", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
