@@ -120,9 +120,11 @@ def _told(
 ) -> bool:
     """Print what the comparison found in one line; return whether both are the same policy."""
     with (
-        asked_policy(board, submitted, True) as first,
-        asked_policy(board, repeated, True) as other,
+        asked_policy(board, submitted, False) as first,
+        asked_policy(board, repeated, False) as other,
     ):
+        first.stochastic = first.process.signature.has_distribution
+        other.stochastic = other.process.signature.has_distribution
         is_same = first.form.digest == other.form.digest
         known = fingerprint_of(first, PUBLIC_SECRET)
         distance = float(measured_distances(other, [known]).behavior[0])

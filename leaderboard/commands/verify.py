@@ -37,7 +37,7 @@ class VerifyOptions:
     """A season's revealed secret, 64 hexadecimal digits, to repeat its episodes bit for bit."""
     retrain: bool = False
     """Instead, repeat the training of one seed in a temporary folder, from the settings in its
-    folder, and compare the policy that comes out with the submitted one; takes as long as it took."""
+    folder, and compare the policy that comes out with the submitted one."""
     seed: int | None = None
     """Training seed to repeat; the first run's if not given."""
     import_env: bool = False
