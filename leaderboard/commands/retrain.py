@@ -61,7 +61,7 @@ def retrain(
 
 
 def _chosen(folders: Sequence[Path], seed: int | None) -> tuple[Path, EpisodicJob]:
-    jobs = {}
+    jobs: dict[int, tuple[Path, EpisodicJob]] = {}
     for run in [run for folder in folders for run in runs_in(folder)]:
         job = episodic_job_in(run)
         if job is not None and job.total_timesteps > 0:
