@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import sqlalchemy as sa
@@ -45,7 +46,7 @@ def compare_submission(database: Database, number: int, actor: str | None = None
     """
     found = stored_submission(database, number)
     assert found is not None  # it is being evaluated, or was
-    board = board_of(found.env)
+    board = replace(board_of(found.env), version=found.board_version)
     with database.reading() as connection:
         secret = secret_of(connection, found.season)
         query = sa.select(stored).where(stored.c.submission_id == number)
@@ -77,7 +78,7 @@ def compare_next(database: Database, actor: str, left_out: set[int]) -> int | No
     Args:
         database: the store.
         actor: name for the audit log.
-        left_out: submissions that could not be compared; the next one that cannot is added.
+        left_out: submissions to pass over; one that cannot be compared is added.
 
     Raises:
         PolicyFailed, PolicyRefused: if a policy fails.
@@ -87,6 +88,7 @@ def compare_next(database: Database, actor: str, left_out: set[int]) -> int | No
     if number is not None:
         left_out.add(number)
         compare_submission(database, number, actor)
+        left_out.discard(number)
     return number
 
 

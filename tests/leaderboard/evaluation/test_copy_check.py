@@ -3,20 +3,21 @@
 import hashlib
 import json
 import threading
+import time
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from leaderboard.boards.board import RANKED_POLICIES, board_of
+from leaderboard.boards.board import board_of
 from leaderboard.evaluation.copy_check import compare_next, compare_submission
 from leaderboard.evaluation.fingerprints import random_states
 from leaderboard.evaluation.worker import evaluate_next, work
 from leaderboard.scores.behavior import ALIKE
 from leaderboard.scores.near_copies import Origin
-from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.store.accounts import account_id_of
+from leaderboard.store.audit import record
 from leaderboard.store.board_rows import BoardRows
 from leaderboard.store.copy_store import copy_findings
 from leaderboard.store.database import embedded_url, open_database
@@ -216,47 +217,29 @@ def test_own_resubmissions_count_in_the_same_season_only_and_withdrawn_ones_too(
     assert (third.copied, third.originals(Origin.EARLIER_SEASON)) == (0, [first, second])
 
 
-def test_near_copies_cost_the_rank(database):
-    honest = sent(database, [fitted(seed) for seed in range(RANKED_POLICIES)])
-    five = [variants.permuted(ORIGINAL, "action", seed) for seed in range(5)]
-    copied = sent(database, five, "bob")
-    for _ in range(2):
-        assert evaluate_next(database, "worker")[1] is State.SCORED
-    rows = {
-        row.submission.id: row.ranked
-        for row in BoardRows(database).rows(QUICK, 1, Feasibility.MEAN)
-    }
-    assert (rows[honest].rank, rows[honest].preview) == (1, False)
-    assert (rows[copied].rank, rows[copied].preview) == (None, True)
-    assert rows[copied].candidate.copies.distinct == 1
-
-
-def test_rows_of_an_older_store_are_compared_by_an_idle_worker(database):
-    """Until then they keep their rank and are shown as not compared."""
-    five = [variants.permuted(ORIGINAL, "action", seed) for seed in range(5)]
-    number = sent(database, five)
+def test_an_evaluation_compares_and_an_idle_worker_does_so_for_rows_of_an_older_store(database):
+    """Until then they are shown as not compared."""
+    number = sent(database, copies("permuted hidden units")[:2])
     assert evaluate_next(database, "worker") == (number, State.SCORED)
+    rows = BoardRows(database)
+    assert rows.row(number).ranked.candidate.copies.copied == 1
     with database.writing() as connection:
         connection.execute(sa.delete(near_copy))
         connection.execute(sa.delete(fingerprint))
-    rows = BoardRows(database)
-    ranked = rows.row(number).ranked
-    assert (ranked.candidate.copies, ranked.rank) == (None, 1)
+        record(connection, "test", "forget", "")
+    assert rows.row(number).ranked.candidate.copies is None
     stop = threading.Event()
-
-    def stop_when_compared(text):
-        stop.set()
-
-    worker = threading.Timer(0.0, work, (database, stop, stop_when_compared))
+    worker = threading.Thread(target=work, args=(database, stop, lambda text: None))
     worker.start()
-    for _ in range(600):
-        if rows.row(number).ranked.candidate.copies is not None:
-            break
-        stop.wait(0.05)
-    stop.set()
-    worker.join()
-    ranked = rows.row(number).ranked
-    assert (ranked.candidate.copies.copied, ranked.rank) == (4, None)
+    try:
+        for _ in range(600):
+            if rows.row(number).ranked.candidate.copies is not None:
+                break
+            time.sleep(0.05)
+    finally:
+        stop.set()
+        worker.join()
+    assert rows.row(number).ranked.candidate.copies.copied == 1
     assert compare_next(database, "worker", set()) is None
 
 
