@@ -10,6 +10,7 @@ from rich.table import Table
 from baselines.report.terminal_table import name_columns, number_columns
 from leaderboard.boards.board import RANKED_POLICIES, Board
 from leaderboard.scores.published import PublishedStatistics, is_withheld
+from leaderboard.scores.ranked_row import RankedRow
 from leaderboard.scores.row_score import Interval
 from leaderboard.submissions.metadata import Claim
 from leaderboard.submissions.submission import Submission
@@ -62,6 +63,22 @@ def score_table(board: Board, statistics: PublishedStatistics, claim: Claim | No
         table.add_row("  worst", "", _number(cost.worst), "", "")
     table.caption = _discounts(board)
     return table
+
+
+def told_copies(ranked: RankedRow) -> list[str]:
+    """Return a line for each of a row's policies that acts like an earlier one."""
+    found = ranked.candidate.copies
+    lines = [
+        f"policy {near.position} acts like policy {near.original} of submission {near.submission}"
+        f" (distance {near.distance:.2g})"
+        for near in (found.near_copies if found else ())
+    ]
+    if found and found.copied:
+        lines.append(
+            f"{found.copied} of {found.policies} policies are near-copies; a row with near-copies "
+            "has no rank"
+        )
+    return lines
 
 
 def _discounts(board: Board) -> str:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from baselines.report.terminal_table import print_table
 from baselines.shell_command import shell_command
 from leaderboard.boards.board import board_of
-from leaderboard.commands.row_table import contents_table, score_table
+from leaderboard.commands.row_table import contents_table, score_table, told_copies
 from leaderboard.evaluation.evaluate import Tried, tried_policies
 from leaderboard.evaluation.worker import POLL_SECONDS, evaluate_next, worker_name
 from leaderboard.sandbox.policy import SandboxUnavailable
@@ -129,6 +129,8 @@ def _print_row(database: Database, number: int, console: Console) -> int:
     if ranked.rank_interval:
         place += " (95 %: {} to {})".format(*ranked.rank_interval)
     console.print(f"submission {number} on {escape(found.env)}: {place}, tier {ranked.tier.value}")
+    for line in told_copies(ranked):
+        console.print(line, soft_wrap=True)
     return 0
 
 

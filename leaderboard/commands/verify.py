@@ -37,13 +37,22 @@ class VerifyOptions:
     """As for submit."""
     secret: str = ""
     """A season's revealed secret, 64 hexadecimal digits, to repeat its episodes bit for bit."""
+    retrain: bool = False
+    """Instead, repeat the training of one seed in a temporary folder, from the settings in its
+    folder, and compare the policy that comes out with the submitted one."""
+    seed: int | None = None
+    """Training seed to repeat; the first run's if not given."""
+    import_env: bool = False
+    """Import the module or file of an environment of one's own, which runs its code."""
+    import_agent: bool = False
+    """Import the module or file of an agent of one's own, which runs its code."""
 
 
 def verify(options: VerifyOptions, console: Console) -> int:
-    """Evaluate policies and print the measured numbers next to the claim.
+    """Evaluate policies and print the measured numbers next to the claim, or repeat a training.
 
     Returns:
-        The exit code, 0.
+        The exit code: 0, or 1 if a repeated training gave another policy.
 
     Raises:
         ValueError: if the submission or an option is refused.
@@ -51,6 +60,8 @@ def verify(options: VerifyOptions, console: Console) -> int:
     if not options.run_dirs:
         train = shell_command("baselines", "train")
         raise ValueError(f"no folder was given; pass folders that `{train}` wrote")
+    if options.retrain:
+        return _retrain(options, console)
     secret = _secret(options.secret)
     submission = submission_of(options.run_dirs, stochastic=not options.deterministic, fields={})
     print_table(console, contents_table(submission))
@@ -65,6 +76,22 @@ def verify(options: VerifyOptions, console: Console) -> int:
     split = "season of this secret" if options.secret else "public split"
     console.print(f"tier on the {split}: {tier_of(score, Feasibility.MEAN).value}")
     return 0
+
+
+def _retrain(options: VerifyOptions, console: Console) -> int:
+    from leaderboard.commands.retrain import retrain
+
+    try:
+        is_same = retrain(
+            options.run_dirs,
+            options.seed,
+            console,
+            import_env=options.import_env,
+            import_agent=options.import_agent,
+        )
+    except PolicyFailed as failure:
+        raise ValueError(f"the policies cannot be compared: {failure}") from failure
+    return 0 if is_same else 1
 
 
 def evaluate_submission(submission: Submission, secret: bytes) -> RowScore:

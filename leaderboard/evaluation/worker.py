@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
+from leaderboard.evaluation.copy_check import compare_next
 from leaderboard.evaluation.evaluate import Progress, Tried, evaluate, no_progress
 from leaderboard.store.database import Database
 from leaderboard.store.heartbeat import Heartbeat
@@ -88,7 +89,7 @@ def work(
     report: Report,
     lease_seconds: float = LEASE_SECONDS,
 ) -> None:
-    """Evaluate submissions until `stop` is set.
+    """Evaluate submissions until `stop` is set; when none is waiting, compare uncompared ones.
 
     If the evaluation itself fails, the submission is tried again a while later, by another worker
     if there is one. While the store is not available, the worker waits for it.
@@ -98,10 +99,13 @@ def work(
     """
     owner = worker_name()
     told = ""
+    uncompared: set[int] = set()
     while not stop.is_set():
         try:
             done = evaluate_next(database, owner, lease_seconds=lease_seconds)
             told = ""
+            if done is None and compare_next(database, owner, uncompared) is not None:
+                continue
         except LeaseLost as lost:
             report(str(lost))
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from leaderboard.scores.near_copies import CopyFindings
 from leaderboard.scores.row_score import RowScore
 
 
@@ -33,6 +34,7 @@ class Candidate:
     training_steps: int  # of one policy
     submitted_at: float  # [s] since 1970
     withdrawn: bool = False
+    copies: CopyFindings | None = None  # None if its policies are not compared with others yet
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,6 @@ class RankedRow:
 
     candidate: Candidate
     tier: Tier
-    preview: bool  # fewer than five policies
+    preview: bool  # fewer than five policies, or some of them act like earlier ones
     rank: int | None  # 1 is best
     rank_interval: tuple[int, int] | None  # 95 %

@@ -4,6 +4,9 @@ The order is total: tier, then the tier's value (score; the size of the excess a
 rows), then smaller tail excess, fewer training steps, earlier submission, smaller id. It does not
 depend on the order of the input. Rows without a rank are listed after the ranked ones: previews,
 invalid ones, withdrawn ones. They do not count, so they change the rank of no other row.
+
+A row with near-copies among its policies is a preview, however many policies it has: copies of the
+best one would count several times in the score.
 """
 
 from __future__ import annotations
@@ -164,7 +167,10 @@ def _group(candidate: Candidate) -> int:
 
 
 def _is_preview(candidate: Candidate) -> bool:
-    return candidate.score is not None and candidate.score.statistics.policies < RANKED_POLICIES
+    if candidate.score is None:
+        return False
+    has_copies = candidate.copies is not None and candidate.copies.copied > 0
+    return has_copies or candidate.score.statistics.policies < RANKED_POLICIES
 
 
 def _excess_draws(draws: ScoreDraws, feasibility: Feasibility) -> np.ndarray:

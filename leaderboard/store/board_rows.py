@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leaderboard.boards.board import board_of, boards
+from leaderboard.scores.near_copies import CopyFindings
 from leaderboard.scores.published import (
     PublishedRow,
     PublishedStatistics,
@@ -26,12 +27,15 @@ from leaderboard.scores.ranking import rank_rows
 from leaderboard.scores.row_score import RowScore
 from leaderboard.scores.scoring import TWO_SIDED
 from leaderboard.store.audit import revision
+from leaderboard.store.copy_store import copy_findings
 from leaderboard.store.database import Database
 from leaderboard.store.score_store import row_scores
 from leaderboard.store.seasons import SeasonState, all_seasons
 from leaderboard.store.submission_store import State, StoredSubmission, stored_submissions
 
 ENDED = (State.SCORED, State.INVALID)
+# Of a candidate: its number, scoring time, whether it is withdrawn, and copies among its policies.
+_Known = tuple[int, float | None, bool, CopyFindings | None]
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,14 @@ class _Snapshot:
     revision: int
     submissions: Mapping[int, StoredSubmission]
     revealed: frozenset[int]  # seasons whose episodes are public
+    copy_findings: Mapping[int, CopyFindings]  # by number of the submission
 
 
 @dataclass(frozen=True)
 class _Ranking:
     """The places on a board, and what they were computed from."""
 
-    candidates: tuple[tuple[int, float | None, bool], ...]  # number, scoring time, withdrawn
+    candidates: tuple[_Known, ...]
     is_revealed: bool
     places: Mapping[int, PublishedRow]  # by number, in their order
 
@@ -74,7 +79,7 @@ class BoardRows:
         self._lock = threading.RLock()
         self._scores: dict[tuple[int, float | None], RowScore] = {}  # by number and scoring time
         self._rounded: dict[int, tuple[RowScore, PublishedStatistics]] = {}  # with what of
-        self._snapshot = _Snapshot(-1, {}, frozenset())
+        self._snapshot = _Snapshot(-1, {}, frozenset(), {})
         self._rankings: dict[tuple[str, int, Feasibility], _Ranking] = {}
 
     def revision(self) -> int:
@@ -91,7 +96,8 @@ class BoardRows:
                 known = {one.id: one for one in stored if one.env in boards()}
                 seasons = all_seasons(self._database)
                 revealed = [one.number for one in seasons if one.state is SeasonState.REVEALED]
-                self._snapshot = _Snapshot(found, known, frozenset(revealed))
+                copies = copy_findings(self._database)
+                self._snapshot = _Snapshot(found, known, frozenset(revealed), copies)
             return self._snapshot.submissions
 
     def rows(self, env: str, season: int, feasibility: Feasibility) -> list[StoredRow]:
@@ -168,8 +174,10 @@ class BoardRows:
             if (found.env, found.season) == (env, season) and found.state in ENDED
         ]
         key = (env, season, feasibility)
+        compared = self._snapshot.copy_findings
         candidates = tuple(
-            (found.id, found.scored_at, found.withdrawn_at is not None) for found in ended
+            (found.id, found.scored_at, found.withdrawn_at is not None, compared.get(found.id))
+            for found in ended
         )
         is_revealed = season in self._snapshot.revealed
         known = self._rankings.get(key)
@@ -204,6 +212,7 @@ class BoardRows:
             training_steps=found.metadata.training_steps,
             submitted_at=found.submitted_at,
             withdrawn=found.withdrawn_at is not None,
+            copies=self._snapshot.copy_findings.get(found.id),
         )
 
     def _read_scores(self, ended: list[StoredSubmission]) -> None:

@@ -39,7 +39,7 @@ class Kept:
     """A submission's place in the store."""
 
     id: int
-    is_new: bool  # False if the same policies were submitted before
+    is_new: bool  # False if policies that compute the same were submitted before
 
 
 @dataclass(frozen=True)
@@ -184,9 +184,9 @@ def _find(connection: sa.Connection, given: Submission, season: int) -> int | No
         submission.c.season == season,
         submission.c.env == given.board.env,
         submission.c.board_version == given.board.version,
-        submission.c.content_sha256 == given.content_sha256,
+        submission.c.content_sha256.in_([given.content_sha256, given.file_sha256]),
     )
-    return connection.execute(query).scalar_one_or_none()
+    return connection.execute(query.order_by(submission.c.id).limit(1)).scalar_one_or_none()
 
 
 def _check_quota(connection: sa.Connection, account_id: int, season: int) -> None:

@@ -85,6 +85,26 @@ policy = Table(
     UniqueConstraint("submission_id", "position"),
 )
 
+fingerprint = Table(  # what a policy does, see `leaderboard.scores.behavior`
+    "fingerprint",
+    metadata,
+    Column("policy_id", ForeignKey("policy.id"), primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("canonical_sha256", String(64), nullable=False),
+    Column("skeleton_sha256", String(64), nullable=False),
+    Column("weights", LargeBinary, nullable=False),
+    Column("states", LargeBinary, nullable=False),
+    Column("answers", LargeBinary, nullable=False),
+)
+
+near_copy = Table(  # the policy came later than its original
+    "near_copy",
+    metadata,
+    Column("policy_id", ForeignKey("policy.id"), primary_key=True, autoincrement=False),
+    Column("original_id", ForeignKey("policy.id"), primary_key=True, autoincrement=False),
+    Column("distance", Double, nullable=False),
+)
+
 curves = Table(
     "curves",
     metadata,

@@ -47,10 +47,11 @@ def submission_of(
     """
     if len(folders) == 1 and (folders[0] / META).exists():
         return _own_files(folders[0], fields)
-    runs = [run for folder in folders for run in _runs_in(folder)]
+    runs = [run for folder in folders for run in runs_in(folder)]
     _check_boards(runs)
     results = [_result_of(run) for run in runs]
     _check_alike(results)
+    _check_seeds(runs, results)
     policies = [_read_policy(run / "policy.onnx") for run in runs]
     metadata = _metadata(results, policies, stochastic, fields)
     curves = [_learning_curve(run, result) for run, result in zip(runs, results, strict=True)]
@@ -80,8 +81,12 @@ def _own_files(folder: Path, fields: Mapping[str, Any]) -> Submission:
     )
 
 
-def _runs_in(folder: Path) -> list[Path]:
-    """Return the folder itself if it is a run, else the runs right below it."""
+def runs_in(folder: Path) -> list[Path]:
+    """Return the folder itself if it is a run, else the runs right below it.
+
+    Raises:
+        SubmissionRefused: if there are none.
+    """
     if (folder / "config.json").exists():
         return [folder]
     found = sorted(path.parent for path in folder.glob("*/config.json"))
@@ -117,7 +122,7 @@ def _result_of(run: Path) -> EpisodicResult:
 
 
 def _check_alike(results: Sequence[EpisodicResult]) -> None:
-    """Raise SubmissionRefused unless the runs are of one agent with different seeds."""
+    """Raise SubmissionRefused unless the runs are of one agent, and not too many."""
     for name in ("env", "agent", "timesteps", "hyperparameters", "limits"):
         values = {json.dumps(getattr(result, name), sort_keys=True) for result in results}
         if len(values) > 1:
@@ -125,11 +130,19 @@ def _check_alike(results: Sequence[EpisodicResult]) -> None:
                 f"the runs differ in {name} ({', '.join(sorted(values)[:3])}); a submission is one "
                 "agent trained from several seeds"
             )
-    seeds = [result.seed for result in results]
-    if len(set(seeds)) < len(seeds):
-        raise SubmissionRefused(f"the runs have seeds {seeds}; pass one run per seed")
-    if len(seeds) > MOST_POLICIES:
-        raise SubmissionRefused(f"there are {len(seeds)} runs; pass at most {MOST_POLICIES}")
+    if len(results) > MOST_POLICIES:
+        raise SubmissionRefused(f"there are {len(results)} runs; pass at most {MOST_POLICIES}")
+
+
+def _check_seeds(runs: Sequence[Path], results: Sequence[EpisodicResult]) -> None:
+    """Raise SubmissionRefused if two runs have the same training seed."""
+    first: dict[int, Path] = {}
+    for run, result in zip(runs, results, strict=True):
+        earlier = first.setdefault(result.seed, run)
+        if earlier is not run:
+            raise SubmissionRefused(
+                f"{earlier} and {run} both have seed {result.seed}; pass one run per seed"
+            )
 
 
 def _read_policy(path: Path) -> bytes:

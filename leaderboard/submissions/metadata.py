@@ -161,7 +161,7 @@ def parse_metadata(content: bytes) -> Metadata:
 
 
 def _check_board(metadata: Metadata) -> None:
-    """Raise MetadataRefused unless there is a board and all lists have the right length."""
+    """Raise MetadataRefused unless there is a board, and the lists have the right entries."""
     if metadata.env not in boards():
         raise MetadataRefused(
             f"env: {metadata.env!r} has no board; the boards are {', '.join(boards())}"
@@ -170,6 +170,13 @@ def _check_board(metadata: Metadata) -> None:
         raise MetadataRefused(
             f"training_seeds has {len(metadata.training_seeds)} entries and sha256 "
             f"{len(metadata.sha256)}; give one of each for every policy file"
+        )
+    seeds = metadata.training_seeds
+    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if repeated:
+        raise MetadataRefused(
+            f"training_seeds repeats {', '.join(map(str, repeated))}; each policy is a training of "
+            "its own, from a seed of its own"
         )
     constraints = len(boards()[metadata.env].constraints)
     counts = {"cost_limits": len(metadata.cost_limits)} if metadata.cost_limits else {}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import gymnasium as gym
 
 from leaderboard.boards.board import MOST_POLICIES, Board, board_of
+from leaderboard.policy_files.canonical_form import canonical_digest
 from leaderboard.policy_files.gate import check_graph
 from leaderboard.policy_files.onnx_rules import LARGEST_MODEL
 from leaderboard.sandbox.policy_signature import PolicySignature
@@ -52,8 +53,13 @@ class Submission:
 
     @property
     def content_sha256(self) -> str:
-        """Digest of the set of policies: their order does not matter."""
-        return hashlib.sha256("".join(sorted(self.metadata.sha256)).encode()).hexdigest()
+        """Digest of what the policies compute: neither their order nor their form matters."""
+        return _set_digest(map(canonical_digest, self.policies))
+
+    @property
+    def file_sha256(self) -> str:
+        """Digest of the set of files; earlier versions kept it as the content's."""
+        return _set_digest(self.metadata.sha256)
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,28 @@ def check_submission(submission: Submission) -> PolicySignature:
         raise SubmissionRefused(
             f"a learning curve has to have one list of costs per constraint, {constraints} in all"
         )
-    return _checked_signature(submission)
+    signature = _checked_signature(submission)
+    _check_distinct(submission.policies)
+    return signature
+
+
+def _check_distinct(policies: Sequence[bytes]) -> None:
+    """Raise SubmissionRefused if two policies differ in form only."""
+    first: dict[str, int] = {}
+    for position, content in enumerate(policies):
+        try:
+            earlier = first.setdefault(canonical_digest(content), position)
+        except ValueError as refusal:
+            raise SubmissionRefused(f"policy {position}: {refusal}") from None
+        if earlier != position:
+            raise SubmissionRefused(
+                f"policies {earlier} and {position} are the same but for names, comments or the "
+                "order of their parts; send one policy per training seed, each once"
+            )
+
+
+def _set_digest(digests: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
 def _checked_signature(submission: Submission) -> PolicySignature:

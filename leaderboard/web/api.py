@@ -32,6 +32,7 @@ from leaderboard.submissions.submission import (
     check_submission,
     parse_curves,
 )
+from leaderboard.web.copy_flags import copies_json, near_copies_json
 from leaderboard.web.page_data import SubmissionPage
 from leaderboard.web.store_source import StoreSource
 from leaderboard.web.store_writes import StoreWrites
@@ -236,6 +237,8 @@ def submission_json(page: SubmissionPage) -> dict[str, Any]:
         "tier": ranked.tier.value if ranked else None,
         "rank": ranked.rank if ranked else None,
         "rank_interval": ranked.rank_interval if ranked else None,
+        **copies_json(page.row),
+        "near_copies_of": near_copies_json(page.row),
         "statistics": published_to_json(numbers) if numbers else None,
     }
 

@@ -15,6 +15,7 @@ from leaderboard.scores.published import PublishedStatistics, is_withheld, numbe
 from leaderboard.scores.ranked_row import Tier
 from leaderboard.scores.row_score import CostStatistics, RowStatistics
 from leaderboard.store.submission_store import State
+from leaderboard.web.copy_flags import copies_json, copy_flags, near_copies_json
 from leaderboard.web.page_data import BoardPage, BoardRow
 from leaderboard.web.safe_text import csv_cell, day
 
@@ -48,6 +49,11 @@ def statistics_of(row: BoardRow) -> PublishedStatistics | None:
 
 def flags_of(row: BoardRow) -> list[tuple[str, str]]:
     """Return the flags of a row: short names with explanations."""
+    return stated_flags(row) + copy_flags(row)
+
+
+def stated_flags(row: BoardRow) -> list[tuple[str, str]]:
+    """Return the flags that the submitter states."""
     metadata = row.submission.metadata
     on = {
         "uses_safety_filter": metadata.uses_safety_filter,
@@ -218,6 +224,7 @@ def board_json(page: BoardPage) -> str:
         ],
         "rows": [
             flat_record(page.board, row)
+            | {"near_copies_of": near_copies_json(row)}
             | {"metadata": row.submission.metadata.model_dump(mode="json", exclude={"contact"})}
             for row in page.rows
         ],
@@ -245,7 +252,8 @@ def flat_record(board: Board, row: BoardRow | None) -> dict[str, Any]:
         "date": day(submission.submitted_at) if submission else None,
         "seeds": len(metadata.training_seeds) if metadata else None,
         "training_steps": metadata.training_steps if metadata else None,
-        "flags": " ".join(name for name, _ in flags_of(row)) if row else None,
+        "flags": " ".join(name for name, _ in stated_flags(row)) if row else None,
+        **copies_json(row),
         "episodes": found.policies * found.episodes if found else None,
         "score": found.score.value if found else None,
         "score_low": found.score.low if found else None,

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from leaderboard.boards.board import EPISODES_PER_POLICY, Board
 from leaderboard.scores.published import is_withheld
 from leaderboard.scores.ranked_row import Feasibility
-from leaderboard.web import board_table, chart_data, page_paths, safe_text
+from leaderboard.web import board_table, chart_data, copy_flags, page_paths, safe_text
 from leaderboard.web.chart import Chart, charts_json
 from leaderboard.web.comparison import compare
 from leaderboard.web.page_data import BoardPage, PageSource, ShownSeason, ShownSubmission
@@ -255,6 +255,10 @@ def _environment() -> Environment:
         statistics_of=board_table.statistics_of,
         status_of=board_table.status_of,
         flags_of=board_table.flags_of,
+        stated_flags=board_table.stated_flags,
+        copy_flags=copy_flags.copy_flags,
+        originals_of=copy_flags.originals_of,
+        nearest_originals=copy_flags.nearest_originals,
         submission_path=page_paths.submission_path,
         season_path=page_paths.season_path,
         compare_path=page_paths.compare_path,

@@ -115,8 +115,10 @@ def test_a_dry_run_sends_nothing(runs, tmp_path, capsys):
     assert "nothing was sent" in text
 
 
-def test_a_local_submission_parses_and_starts_each_policy_once(runs, db, capsys, monkeypatch):
-    """And its rank is the one that the pages show."""
+def test_a_local_submission_starts_each_policy_to_play_and_to_compare(
+    runs, db, capsys, monkeypatch
+):
+    """Each with a witness, and its rank is the one that the pages show."""
     parsed, started = [], []
     parse, start = gate.count_parts, ConfinedProcess.__init__
 
@@ -132,7 +134,11 @@ def test_a_local_submission_parses_and_starts_each_policy_once(runs, db, capsys,
     monkeypatch.setattr(ConfinedProcess, "__init__", counted_start)
     code, text = command(capsys, "submit", runs, "--db", db)
     files = [(runs / f"seed_{seed}" / "policy.onnx").read_bytes() for seed in range(5)]
-    assert (code, parsed, len(started)) == (0, files, 10)  # each with its witness
+    assert (code, parsed, len(started)) == (
+        0,
+        [*files, *files],
+        15,
+    )  # to play, as its witness, to compare
     database = open_database(db)
     ranked = StoreSource(database).submission_page(1).row.ranked
     assert (ranked.rank, ranked.rank_interval) == (1, (1, 1))
@@ -142,9 +148,9 @@ def test_a_local_submission_parses_and_starts_each_policy_once(runs, db, capsys,
     database.close()
 
     command(capsys, "verify", runs / "seed_0")
-    assert (parsed[5:], len(started)) == (files[:1], 12)
+    assert (parsed[10:], len(started)) == (files[:1], 17)
     command(capsys, "submit", runs / "seed_1", "--db", db, "--dry-run")
-    assert (parsed[6:], len(started)) == (files[1:2], 13)
+    assert (parsed[11:], len(started)) == (files[1:2], 18)
 
 
 def test_a_worker_checks_again_what_the_submitter_has_checked(runs, db, monkeypatch):
@@ -165,7 +171,7 @@ def test_a_worker_checks_again_what_the_submitter_has_checked(runs, db, monkeypa
     check_submission(given)
     keep_submission(database, given, owner, quota=False)
     assert evaluate_next(database, "worker") == (1, State.SCORED)
-    assert parsed == [*given.policies, *given.policies]
+    assert parsed == 3 * [*given.policies]  # here, to play, to compare
     database.close()
 
 
@@ -221,9 +227,9 @@ def test_refusals_say_what_to_do(runs, db, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "has no run and no meta.json; pass folders" in refused(empty, "--db", db)
-    assert "the runs have seeds [0, 0]; pass one run per seed" in refused(
-        runs / "seed_0", runs / "seed_0", "--db", db
-    )
+    twice = runs / "seed_0"
+    told = f"{twice} and {twice} both have seed 0; pass one run per seed"
+    assert told in refused(twice, twice, "--db", db)
     assert "--url needs --token-file" in refused(runs, "--url", "http://127.0.0.1:1")
     token = tmp_path / "token"
     token.write_text("slb_x\n")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaderboard.boards.board import Board
+from leaderboard.scores.near_copies import CopyFindings, NearCopy, Origin
 from leaderboard.scores.ranked_row import Candidate, Feasibility, Tier
 from leaderboard.scores.ranking import rank_rows, tier_of
 from leaderboard.scores.row_score import (
@@ -352,3 +353,21 @@ def test_refusals():
     ):
         rank_rows([row(1, 0.5), Candidate(2, short, 1, 0.0)], Feasibility.MEAN)
     assert rank_rows([], Feasibility.MEAN) == []
+
+
+def test_near_copies_cost_the_rank_however_many_policies_there_are():
+    near = NearCopy(4, 1, 3, 0.001, Origin.OWN)
+    again = dataclasses.replace(near, submission=9, origin=Origin.EARLIER_SEASON)
+    found = rank_rows(
+        [
+            row(1, 0.9, copies=CopyFindings(5, (near,))),
+            row(2, 0.8, policies=10, copies=CopyFindings(10, (near,))),  # nine distinct ones
+            row(3, 0.7, copies=CopyFindings(5)),
+            row(4, 0.6),  # not compared
+            row(5, 0.5, copies=CopyFindings(5, (again,))),
+        ],
+        Feasibility.MEAN,
+    )
+    assert {one.candidate.id: (one.rank, one.preview) for one in found} == {
+        3: (1, False), 4: (2, False), 5: (3, False), 1: (None, True), 2: (None, True),
+    }  # fmt: skip
