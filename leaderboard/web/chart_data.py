@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import trim_mean
 
+from leaderboard.boards.board import Board
 from leaderboard.scores.row_score import CostStatistics, Interval, RowStatistics
 from leaderboard.web.board_table import is_ranked, statistics_of
 from leaderboard.web.chart import Chart, Point, Series, Table
 from leaderboard.web.chart_axis import Axis, amount_axis, part_axis, share_axis
 from leaderboard.web.comparison import SubmissionComparison
 from leaderboard.web.page_data import BoardPage, BoardRow, Curve, SubmissionPage
-from leaderboard.web.safe_text import clipped, short, visible, whole
+from leaderboard.web.safe_text import clipped, given, short, visible, whole
 
+TIER_ORDER = ("safe", "feasible", "violating", "unranked")
 MOST_SCORES = 20  # rows in the chart of scores
 MOST_SERIES = 6  # lines in a chart
 TAIL_PERCENTS = (0, 10, 25, 50, 75, 90, 95, 99, 100)  # of the tables beside distributions
@@ -52,11 +54,14 @@ def board_charts(page: BoardPage) -> list[Chart]:
     rows = [(row, found) for row in top_rows(page, MOST_SCORES) if (found := statistics_of(row))]
     if not rows:
         return []
-    points = tuple(
-        Point(found.score.value, index, found.score.low, found.score.high, row_name(row))
-        for index, (row, found) in enumerate(rows)
-    )
-    cells = [(row_name(row), *_interval_cells(found.score)) for row, found in rows]
+    groups: dict[str, list[Point]] = {}
+    for index, (row, found) in enumerate(rows):
+        point = Point(found.score.value, index, found.score.low, found.score.high, row_name(row))
+        groups.setdefault(_tier(row), []).append(point)
+    cells = [(row_name(row), _tier(row), *_interval_cells(found.score)) for row, found in rows]
+    note = "With 95 % intervals; 0 is random, 1 is the board's reference."
+    if "violating" in groups:
+        note += " Crosses are above the cost limit and rank below all others, whatever they score."
     return [
         Chart(
             id="score",
@@ -65,11 +70,21 @@ def board_charts(page: BoardPage) -> list[Chart]:
             label=f"Scores of {len(rows)} ranked submissions with their 95 % intervals",
             x=Axis("score"),
             y=Axis(""),
-            series=(Series("score", points),),
-            table=Table(("row", "score", "from", "to"), tuple(cells)),
-            note="With 95 % intervals; 0 is random, 1 is the board's reference.",
+            series=_by_tier(groups),
+            table=Table(("row", "tier", "score", "from", "to"), tuple(cells)),
+            note=note,
         )
     ]
+
+
+def _tier(row: BoardRow) -> str:
+    """Return the tier of a row that has a rank, "unranked" for others."""
+    return row.ranked.tier.value if row.ranked and is_ranked(row) else "unranked"
+
+
+def _by_tier(groups: Mapping[str, Sequence[Point]]) -> tuple[Series, ...]:
+    """Return one series per tier, the best tier first."""
+    return tuple(Series(tier, tuple(groups[tier])) for tier in TIER_ORDER if tier in groups)
 
 
 def environment_charts(page: BoardPage, curves: Mapping[int, tuple[Curve, ...]]) -> list[Chart]:
@@ -82,10 +97,10 @@ def environment_charts(page: BoardPage, curves: Mapping[int, tuple[Curve, ...]])
         suffix = f": {constraint.name}" if len(page.board.constraints) > 1 else ""
         if rows:
             charts.append(_pareto(rows, index, suffix))
-        if top:
-            costs = [(name, found.costs[index]) for name, found in top]
+        costs = [(name, found.costs[index]) for name, found in top if has_quantiles(found)]
+        if costs:
             charts.append(_tails(f"tails-{index}", f"Tails of the cost{suffix}", costs))
-    return charts + _curve_charts(named, page.board.constraints)
+    return charts + _curve_charts(named, page.board)
 
 
 def submission_charts(page: SubmissionPage) -> list[Chart]:
@@ -99,7 +114,7 @@ def submission_charts(page: SubmissionPage) -> list[Chart]:
             word = "cost" if len(found.costs) == 1 else f"cost {cost.name}"
             charts.append(_seed_dots(f"seeds-{index}", word, cost.seed_means, seeds, cost.limit))
         charts += _distributions([(row_name(page.row), found)])
-    return charts + _curve_charts({row_name(page.row): page.curves}, page.board.constraints)
+    return charts + _curve_charts({row_name(page.row): page.curves}, page.board)
 
 
 def compare_charts(page: SubmissionComparison) -> list[Chart]:
@@ -117,6 +132,10 @@ def _algorithm(page: SubmissionPage) -> str:
 
 
 def _distributions(named: Sequence[tuple[str, RowStatistics]]) -> list[Chart]:
+    """Return the charts of rows whose quantiles are shown; those of previews may not be."""
+    named = [(name, found) for name, found in named if has_quantiles(found)]
+    if not named:
+        return []
     charts = [_returns([(name, found.return_quantiles) for name, found in named])]
     for index, first in enumerate(named[0][1].costs):
         suffix = f": {first.name}" if len(named[0][1].costs) > 1 else ""
@@ -125,10 +144,29 @@ def _distributions(named: Sequence[tuple[str, RowStatistics]]) -> list[Chart]:
     return charts
 
 
+def has_quantiles(found: RowStatistics) -> bool:
+    """Return whether the quantiles of a row's episodes are shown."""
+    lists = (found.return_quantiles, *(cost.quantiles for cost in found.costs))
+    return all(quantiles and len(quantiles) > 1 for quantiles in lists)
+
+
+def quantile_rows(found: RowStatistics) -> list[tuple[str, float, tuple[float, ...]]]:
+    """Return lines of a table: percent, quantile of the return, and of every cost."""
+    last = len(found.return_quantiles) - 1
+    costs = zip(*(cost.quantiles for cost in found.costs), strict=True)
+    lines = zip(found.return_quantiles, costs, strict=True)
+    return [(given(100 * i / last), value, cost) for i, (value, cost) in enumerate(lines)]
+
+
+def _shares(quantiles: Sequence[float]) -> list[float]:
+    """Return the shares of episodes that evenly spaced quantiles belong to, from 0 to 1."""
+    return [index / (len(quantiles) - 1) for index in range(len(quantiles))]
+
+
 def _returns(named: Sequence[tuple[str, Sequence[float]]]) -> Chart:
     """Return the chart of the share of episodes at or below each return."""
     series = [
-        Series(name, tuple(Point(value, p / 100) for p, value in enumerate(quantiles)))
+        Series(name, tuple(map(Point, quantiles, _shares(quantiles))))
         for name, quantiles in named
     ]
     return Chart(
@@ -149,7 +187,8 @@ def _tails(chart_id: str, title: str, costs: Sequence[tuple[str, CostStatistics]
     axis = amount_axis([*(q for _, cost in costs for q in cost.quantiles), limit], "cost c")
     series = []
     for name, cost in costs:
-        points = [Point(axis.place(q), 1 - p / 100) for p, q in enumerate(cost.quantiles[:-1])]
+        shares = zip(cost.quantiles[:-1], _shares(cost.quantiles), strict=False)
+        points = [Point(axis.place(q), 1 - share) for q, share in shares]
         end = Point(axis.place(cost.quantiles[-1]), points[-1].y)
         series.append(Series(name, (*points, end)))
     return Chart(
@@ -167,8 +206,15 @@ def _tails(chart_id: str, title: str, costs: Sequence[tuple[str, CostStatistics]
 
 
 def _quantile_table(named: Iterable[tuple[str, Sequence[float]]], word: str) -> Table:
-    rows = [(name, *(short(quantiles[p]) for p in TAIL_PERCENTS)) for name, quantiles in named]
-    return Table((f"{word} at", *(f"P{p}" for p in TAIL_PERCENTS)), tuple(rows))
+    """Return the quantiles at round percents that all rows have."""
+    named = list(named)
+    steps = [len(quantiles) - 1 for _, quantiles in named]
+    percents = [p for p in TAIL_PERCENTS if all(p * step % 100 == 0 for step in steps)]
+    rows = [
+        (name, *(short(quantiles[p * step // 100]) for p in percents))
+        for (name, quantiles), step in zip(named, steps, strict=True)
+    ]
+    return Table((f"{word} at", *(f"P{p}" for p in percents)), tuple(rows))
 
 
 def _pareto(rows: Sequence[tuple[BoardRow, RowStatistics]], index: int, suffix: str) -> Chart:
@@ -186,9 +232,7 @@ def _pareto(rows: Sequence[tuple[BoardRow, RowStatistics]], index: int, suffix: 
             label=row_name(row) if is_top else "",
             title=f"{row_name(row)}\nreturn {short(gain)}\ncost {short(cost)}",
         )
-        tier = row.ranked.tier.value if row.ranked else "unranked"
-        groups.setdefault(tier if is_ranked(row) else "unranked", []).append(point)
-    order = [name for name in ("safe", "feasible", "violating", "unranked") if name in groups]
+        groups.setdefault(_tier(row), []).append(point)
     cells = [
         (row_name(row), short(f.costs[index].mean.value), short(f.mean_return.value))
         for row, f in rows
@@ -200,7 +244,7 @@ def _pareto(rows: Sequence[tuple[BoardRow, RowStatistics]], index: int, suffix: 
         label=f"Mean cost and mean return of {len(rows)} submissions; the limit is {short(limit)}",
         x=axis,
         y=Axis("mean return"),
-        series=tuple(Series(name, tuple(groups[name])) for name in order),
+        series=_by_tier(groups),
         table=Table(("row", "mean cost", "mean return"), tuple(cells)),
         limit=axis.place(limit),
         front=_front([point for points in groups.values() for point in points]),
@@ -246,16 +290,26 @@ def _seed_dots(
     )
 
 
-def _curve_charts(named: Mapping[str, Sequence[Curve]], constraints: Sequence) -> list[Chart]:
-    """Return the learning curves of the return and of every cost, none if there are no curves."""
+def _curve_charts(named: Mapping[str, Sequence[Curve]], board: Board) -> list[Chart]:
+    """Return the learning curves of the return and of every cost, none if there are no curves.
+
+    Curves have the declared discounts, as the tables have.
+    """
     returns = {name: band for name, c in named.items() if (band := return_band(c)) is not None}
-    charts = [_curve_chart("curve-return", "return", returns, None)] if returns else []
-    for index, constraint in enumerate(constraints):
-        word = "cost" if len(constraints) == 1 else f"cost {constraint.name}"
+    word = _measure("return", board.reward_discount)
+    charts = [_curve_chart("curve-return", word, returns, None)] if returns else []
+    for index, constraint in enumerate(board.constraints):
+        word = "cost" if len(board.constraints) == 1 else f"cost {constraint.name}"
+        word = _measure(word, constraint.discount)
         costs = {n: band for n, c in named.items() if (band := cost_band(c, index)) is not None}
         if costs:
             charts.append(_curve_chart(f"curve-{index}", word, costs, constraint.limit))
     return charts
+
+
+def _measure(word: str, discount: float) -> str:
+    """Return the name of a sum: "return" for a plain one, "return, discounted by 0.9"."""
+    return word if discount == 1 else f"{word}, discounted by {given(discount)}"
 
 
 def _curve_chart(
@@ -275,7 +329,7 @@ def _curve_chart(
         id=chart_id,
         kind="lines",
         title=f"Learning curve: {word}",
-        label=f"{word} over training steps, interquartile mean over seeds",
+        label=f"{word}; over training steps, interquartile mean over seeds",
         x=Axis("training steps"),
         y=Axis(word),
         series=tuple(series),
