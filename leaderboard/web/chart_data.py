@@ -97,8 +97,8 @@ def environment_charts(page: BoardPage, curves: Mapping[int, tuple[Curve, ...]])
         suffix = f": {constraint.name}" if len(page.board.constraints) > 1 else ""
         if rows:
             charts.append(_pareto(rows, index, suffix))
-        costs = [(name, found.costs[index]) for name, found in top if has_quantiles(found)]
-        if costs:
+        if top:
+            costs = [(name, found.costs[index]) for name, found in top]
             charts.append(_tails(f"tails-{index}", f"Tails of the cost{suffix}", costs))
     return charts + _curve_charts(named, page.board)
 
@@ -132,10 +132,6 @@ def _algorithm(page: SubmissionPage) -> str:
 
 
 def _distributions(named: Sequence[tuple[str, RowStatistics]]) -> list[Chart]:
-    """Return the charts of rows whose quantiles are shown; those of previews may not be."""
-    named = [(name, found) for name, found in named if has_quantiles(found)]
-    if not named:
-        return []
     charts = [_returns([(name, found.return_quantiles) for name, found in named])]
     for index, first in enumerate(named[0][1].costs):
         suffix = f": {first.name}" if len(named[0][1].costs) > 1 else ""
@@ -144,29 +140,10 @@ def _distributions(named: Sequence[tuple[str, RowStatistics]]) -> list[Chart]:
     return charts
 
 
-def has_quantiles(found: RowStatistics) -> bool:
-    """Return whether the quantiles of a row's episodes are shown."""
-    lists = (found.return_quantiles, *(cost.quantiles for cost in found.costs))
-    return all(quantiles and len(quantiles) > 1 for quantiles in lists)
-
-
-def quantile_rows(found: RowStatistics) -> list[tuple[str, float, tuple[float, ...]]]:
-    """Return lines of a table: percent, quantile of the return, and of every cost."""
-    last = len(found.return_quantiles) - 1
-    costs = zip(*(cost.quantiles for cost in found.costs), strict=True)
-    lines = zip(found.return_quantiles, costs, strict=True)
-    return [(given(100 * i / last), value, cost) for i, (value, cost) in enumerate(lines)]
-
-
-def _shares(quantiles: Sequence[float]) -> list[float]:
-    """Return the shares of episodes that evenly spaced quantiles belong to, from 0 to 1."""
-    return [index / (len(quantiles) - 1) for index in range(len(quantiles))]
-
-
 def _returns(named: Sequence[tuple[str, Sequence[float]]]) -> Chart:
     """Return the chart of the share of episodes at or below each return."""
     series = [
-        Series(name, tuple(map(Point, quantiles, _shares(quantiles))))
+        Series(name, tuple(Point(value, p / 100) for p, value in enumerate(quantiles)))
         for name, quantiles in named
     ]
     return Chart(
@@ -187,8 +164,7 @@ def _tails(chart_id: str, title: str, costs: Sequence[tuple[str, CostStatistics]
     axis = amount_axis([*(q for _, cost in costs for q in cost.quantiles), limit], "cost c")
     series = []
     for name, cost in costs:
-        shares = zip(cost.quantiles[:-1], _shares(cost.quantiles), strict=False)
-        points = [Point(axis.place(q), 1 - share) for q, share in shares]
+        points = [Point(axis.place(q), 1 - p / 100) for p, q in enumerate(cost.quantiles[:-1])]
         end = Point(axis.place(cost.quantiles[-1]), points[-1].y)
         series.append(Series(name, (*points, end)))
     return Chart(
@@ -206,15 +182,8 @@ def _tails(chart_id: str, title: str, costs: Sequence[tuple[str, CostStatistics]
 
 
 def _quantile_table(named: Iterable[tuple[str, Sequence[float]]], word: str) -> Table:
-    """Return the quantiles at round percents that all rows have."""
-    named = list(named)
-    steps = [len(quantiles) - 1 for _, quantiles in named]
-    percents = [p for p in TAIL_PERCENTS if all(p * step % 100 == 0 for step in steps)]
-    rows = [
-        (name, *(short(quantiles[p * step // 100]) for p in percents))
-        for (name, quantiles), step in zip(named, steps, strict=True)
-    ]
-    return Table((f"{word} at", *(f"P{p}" for p in percents)), tuple(rows))
+    rows = [(name, *(short(quantiles[p]) for p in TAIL_PERCENTS)) for name, quantiles in named]
+    return Table((f"{word} at", *(f"P{p}" for p in TAIL_PERCENTS)), tuple(rows))
 
 
 def _pareto(rows: Sequence[tuple[BoardRow, RowStatistics]], index: int, suffix: str) -> Chart:

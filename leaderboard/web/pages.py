@@ -248,8 +248,6 @@ def _environment() -> Environment:
         flags_of=board_table.flags_of,
         versions_of=board_table.versions_of,
         picture_of=picture_of,
-        quantile_rows=chart_data.quantile_rows,
-        has_quantiles=chart_data.has_quantiles,
         submission_path=page_paths.submission_path,
         season_path=page_paths.season_path,
         compare_path=page_paths.compare_path,
