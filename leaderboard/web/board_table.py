@@ -178,11 +178,10 @@ COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 
 def versions_of(metadata: Metadata) -> list[str]:
     """Return the names and versions of what a submission was trained with, each once."""
-    found = dict(metadata.framework_versions)
-    if metadata.suite_version and found.get(SUITE, metadata.suite_version) == metadata.suite_version:
-        found = {SUITE: metadata.suite_version, **found}
-    elif metadata.suite_version:
-        found = {f"{SUITE} of the run": metadata.suite_version, **found}
+    found, suite = dict(metadata.framework_versions), metadata.suite_version
+    if suite:
+        name = SUITE if found.get(SUITE, suite) == suite else f"{SUITE} of the run"
+        found = {name: suite, **found}
     return [f"{name} {version}" for name, version in found.items()]
 
 

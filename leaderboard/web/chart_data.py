@@ -217,7 +217,8 @@ def _pareto(rows: Sequence[tuple[BoardRow, RowStatistics]], index: int, suffix: 
         table=Table(("row", "mean cost", "mean return"), tuple(cells)),
         limit=axis.place(limit),
         front=_front([point for points in groups.values() for point in points]),
-        note="The line joins rows that no row beats in both. The first five rows are labeled.",
+        note="The line joins rows that no row beats in both. The first five rows are labeled "
+        "where there is room.",
     )
 
 

@@ -59,22 +59,19 @@ def _block(lines: list[str]) -> Markup:
 
 
 def _table(lines: list[str]) -> Markup:
+    """Return a table; its caption is the head of its first column."""
     rows = [line.strip("|").split("|") for line in lines if not _RULE.fullmatch(line)]
-    head = Markup("").join(
-        Markup('<th scope="col" class="text">{}</th>').format(_inline(c.strip())) for c in rows[0]
-    )
-    body = Markup("").join(
-        Markup("<tr>{}</tr>").format(
-            Markup("").join(
-                Markup('<td class="text">{}</td>').format(_inline(c.strip())) for c in row
-            )
-        )
-        for row in rows[1:]
-    )
+    head = _cells('<th scope="col" class="text">{}</th>', rows[0])
+    body = [Markup("<tr>{}</tr>").format(_cells('<td class="text">{}</td>', r)) for r in rows[1:]]
     return Markup(
         '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>'
-        '<caption class="hidden">{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
-    ).format(_inline(rows[0][0].strip()), head, body)
+        '<caption class="hidden">{}</caption>'
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
+    ).format(_inline(rows[0][0].strip()), head, Markup("").join(body))
+
+
+def _cells(form: str, row: list[str]) -> Markup:
+    return Markup("").join(Markup(form).format(_inline(cell.strip())) for cell in row)
 
 
 def _inline(text: str) -> Markup:

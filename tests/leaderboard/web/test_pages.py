@@ -211,7 +211,8 @@ def test_the_task_has_a_picture_a_paragraph_and_a_page():
 
 
 def test_docstrings_become_pages():
-    text = "Title <b>.\n\n## Part\nOne `a < b`\ntwo.\n- x:\n  y\n- z\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    text = "Title <b>.\n\n## Part\nOne `a < b`\ntwo.\n- x:\n  y\n- z\n\n"
+    text += "| a | b |\n|---|---|\n| 1 | 2 |"
     assert docstring_html(text).split("\n", 4)[:4] == [
         "<p>Title &lt;b&gt;.</p>",
         "<h2>Part</h2>",

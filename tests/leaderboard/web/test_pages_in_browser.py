@@ -45,6 +45,21 @@ FOCUS = """() => {
   return {key: Array.from(document.querySelectorAll("*")).indexOf(element),
     seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 && box.width > 0};
 }"""
+FOCUS_EACH = """() => {
+  const found = [];
+  const all = document.querySelectorAll("a[href], summary, button, select, input, [tabindex]");
+  for (const element of all) {
+    if (element.id === "main" || !element.checkVisibility()) continue;
+    element.focus();
+    const style = getComputedStyle(element);
+    const box = element.getBoundingClientRect();
+    if (document.activeElement !== element || element.tabIndex !== 0 || !box.width
+      || style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2) {
+      found.push(element.outerHTML.slice(0, 120));
+    }
+  }
+  return found;
+}"""
 FOCUSABLE = """() => {
   const all = Array.from(document.querySelectorAll("*"));
   return Array.from(document.querySelectorAll("a[href], summary, button, select, [tabindex='0']"))
@@ -134,6 +149,34 @@ def test_nothing_is_cut_or_hard_to_read(visit, path):
             page.emulate_media(color_scheme=scheme)
             problems += [(width, scheme, found) for found in page.evaluate(CHECKS)]
     assert problems == []
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUS_EACH) == []
+
+
+FAULTS = {
+    "the page scrolls sideways": "main.style.width = '1400px'",
+    "cut off": "document.querySelector('.tabs').style.marginLeft = '-40px'",
+    "columns are cut": "document.querySelector('table').style.width = '3000px'",
+    "a cell is cut": "document.querySelector('td').firstChild.textContent = '1'.repeat(400); "
+    "document.querySelector('table').style.tableLayout = 'fixed'",
+    "overlap:": "const text = document.querySelector('.plot svg text'); "
+    "text.parentNode.append(text.cloneNode(true))",
+    "too small": "document.querySelector('.plot svg text').style.fontSize = '9px'",
+    "outside of its chart": "document.querySelector('.plot svg text').style.translate = '-300px'",
+    "contrast": "main.style.setProperty('--soft', '#999999')",
+    "no caption": "document.querySelector('caption').remove()",
+    "picture": "document.querySelector('img').removeAttribute('alt')",
+}
+
+
+def test_the_checks_notice_faults(visit):
+    page = visit.open(BOARD)
+    before = set(page.evaluate(CHECKS))
+    for problem, fault in FAULTS.items():
+        page.evaluate(f"() => {{ const main = document.querySelector('main'); {fault} }}")
+        after = set(page.evaluate(CHECKS))
+        assert [found for found in after - before if found.startswith(problem)], problem
+        before = after
 
 
 def test_closed_tables_are_readable_too(visit):
@@ -146,9 +189,7 @@ def test_cards_begin_with_name_tier_score_and_cost(visit):
     page = visit.open(BOARD)
     page.set_viewport_size({"width": 380, "height": 900})
     card = page.locator("table.board tbody tr").first
-    tops = {
-        name: card.locator(name).bounding_box()["y"] for name in ("th.name", ".tier", ".score")
-    }
+    tops = {name: card.locator(name).bounding_box()["y"] for name in ("th.name", ".tier", ".score")}
     others = card.locator("td:not(.tier, .rank, .score, .cost)")
     first_of_rest = min(others.nth(i).bounding_box()["y"] for i in range(others.count()))
     assert tops["th.name"] < tops[".tier"] < tops[".score"] < first_of_rest
@@ -167,7 +208,9 @@ def test_motion_and_paper(visit):
     page.emulate_media(media="print")
     assert not page.locator("header.top nav").is_visible()
     assert page.locator("table.board thead").is_visible()
-    assert page.evaluate("getComputedStyle(document.querySelector('thead th')).position") == "static"
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('thead th')).position") == "static"
+    )
 
 
 def test_charts_hold_one_mark_for_each_row(visit):
