@@ -1,4 +1,4 @@
-"""Stores with a service in front of them, and the browser that all tests of pages share."""
+"""Stores with a service in front of them, and the browser that tests of pages share."""
 
 from pathlib import Path
 
@@ -43,8 +43,9 @@ def quiet(tmp_path_factory):
     database.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser():
+    """A browser; an event loop runs while it is open, so it is closed before other modules run."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is missing; install Debian's package chromium")
