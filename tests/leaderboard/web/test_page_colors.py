@@ -23,6 +23,9 @@ SEEN = {
 }  # fmt: skip
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 WHITE = np.array([0.9505, 1.0, 1.089])
+VARIABLES = re.compile(
+    r"(@media screen and \(prefers-color-scheme: dark\) \{\s*)?:root \{(.*?)\}", re.DOTALL
+)
 TIERS = ("safe", "feasible", "violating")
 SERIES = tuple(f"series-{index}" for index in range(6))
 
@@ -31,8 +34,7 @@ def schemes():
     """Return the color variables of the light and the dark scheme."""
     text = "\n".join((STATIC / name).read_text() for name in ("pages.css", "charts.css"))
     light, dark = {}, {}
-    for block in re.finditer(r"(@media \(prefers-color-scheme: dark\) \{\s*)?:root \{(.*?)\}", text,
-                             re.DOTALL):  # fmt: skip
+    for block in VARIABLES.finditer(text):
         found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block[2]))
         (dark if block[1] else light).update(found)
     return {"light": light, "dark": light | dark}

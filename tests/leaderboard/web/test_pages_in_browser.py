@@ -205,7 +205,8 @@ def test_motion_and_paper(visit):
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(moved) == "0s"
     page = visit.open(BOARD)
-    page.emulate_media(media="print")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.locator("header.top nav").is_visible()
     assert page.locator("table.board thead").is_visible()
     assert (
