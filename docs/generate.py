@@ -16,6 +16,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import matplotlib.image
+from board_pictures import write_board_pictures
 from deep_agent_pages import deep_agent_names, deep_agent_page
 from gymnasium.envs.registration import load_env_creator
 from rich.console import Console
@@ -167,6 +168,7 @@ def main() -> None:
         path.write_text(text)
     for env_id in environment_ids():
         draw_environment(env_id)
+    write_board_pictures()
     draw_readme_figure()
 
 

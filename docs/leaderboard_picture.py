@@ -26,7 +26,7 @@ from leaderboard.web.store_source import StoreSource
 SECRET = bytes(32)
 PICTURE = Path(__file__).parent / "images" / "leaderboard.png"
 BOARD = "boards/Safe_DeepSeaTreasure-v0/index.html"
-SIZE = {"width": 1400, "height": 700}
+SIZE = {"width": 1400, "height": 860}
 
 
 def main() -> None:

@@ -55,6 +55,7 @@ class _BoardTable(BaseModel):
     reference_return: _Number
     reference: str
     source: str
+    about: Annotated[str, Field(min_length=1, max_length=600)]
     constraints: Annotated[list[_ConstraintTable], Field(min_length=1)]
 
 
@@ -73,6 +74,7 @@ class Board:
     reference: str  # what the reference is
     source: str  # where both numbers come from
     cost_scales: tuple[float, ...]  # (m,) divisors of the excess cost
+    about: str = ""  # what the task is, one paragraph
 
     @property
     def slug(self) -> str:
@@ -164,4 +166,5 @@ def _board(env: str, table: dict[str, Any]) -> Board:
         reference=given.reference,
         source=given.source,
         cost_scales=tuple(each.cost_scale for each in given.constraints),
+        about=given.about,
     )

@@ -15,11 +15,13 @@ from leaderboard.scores.published import PublishedStatistics, is_withheld, numbe
 from leaderboard.scores.ranked_row import Tier
 from leaderboard.scores.row_score import CostStatistics, RowStatistics
 from leaderboard.store.submission_store import State
+from leaderboard.submissions.metadata import Metadata
 from leaderboard.web.copy_flags import copies_json, copy_flags, near_copies_json
 from leaderboard.web.page_data import BoardPage, BoardRow
 from leaderboard.web.safe_text import csv_cell, day
 
 TIERS = list(Tier)
+SUITE = "safe-envs"
 FLAGS = {
     "uses_safety_filter": ("filter", "an action filter is part of the policy"),
     "uses_model": ("model", "used the environment's equations or tables"),
@@ -98,24 +100,27 @@ def _tier(board: Board, row: BoardRow) -> Key | None:
     return TIERS.index(row.ranked.tier) if row.ranked else None
 
 
-def _authors(board: Board, row: BoardRow) -> Key:
-    return ", ".join(row.submission.metadata.authors).casefold()
-
-
 def _violation(found: RowStatistics) -> float:
     return max(cost.violation_probability.value for cost in found.costs)
 
 
 COLUMNS = (
-    Column("rank", "Rank", _rank, hint="95 % interval in parentheses"),
-    Column("tier", "Tier", _tier, text=True),
+    Column("rank", "Rank", _rank, hint="place, with its 95 % interval in parentheses"),
+    Column(
+        "tier",
+        "Tier",
+        _tier,
+        hint="safe: the 95 % upper bound of the mean cost is within the limit; feasible: the mean "
+        "is; violating: it is not",
+        text=True,
+    ),
     Column(
         "algorithm",
         "Algorithm",
         lambda board, row: row.submission.metadata.algorithm.casefold(),
+        hint="with its authors, and flags that say what else is in the policy or its training",
         text=True,
     ),
-    Column("authors", "Authors", _authors, text=True),
     Column(
         "score",
         "Score",
@@ -128,13 +133,14 @@ COLUMNS = (
         "Return",
         _number(lambda found: found.mean_return.value),
         descending=True,
-        hint="mean; below it, the undiscounted sum",
+        hint="mean; below it, the undiscounted sum where the board discounts",
     ),
     Column(
         "cost",
         "Cost",
         _cost(lambda cost: cost.mean.value),
-        hint="mean, with the one-sided 95 % upper bound; below it, the undiscounted sum",
+        hint="mean; below it, its one-sided 95 % upper bound, and the undiscounted sum where the "
+        "board discounts",
     ),
     Column("p95", "P95", _cost(lambda cost: cost.p95.value), hint="95th percentile of the cost"),
     Column(
@@ -147,7 +153,7 @@ COLUMNS = (
     Column("cvar", "CVaR", _cost(lambda cost: cost.cvar.value), hint="mean cost of the worst 5 %"),
     Column(
         "violations",
-        "P(C > d)",
+        "Over limit",
         _number(_violation),
         hint="share of episodes whose cost is above the limit",
     ),
@@ -164,12 +170,25 @@ COLUMNS = (
         lambda board, row: row.submission.metadata.training_steps,
         hint="training steps of one policy",
     ),
-    Column("flags", "Flags", lambda board, row: len(flags_of(row)), text=True),
     Column(
-        "date", "Date", lambda board, row: row.submission.submitted_at, descending=True, text=True
+        "date",
+        "Date",
+        lambda board, row: row.submission.submitted_at,
+        descending=True,
+        hint="of the submission, in UTC",
+        text=True,
     ),
 )
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
+
+
+def versions_of(metadata: Metadata) -> list[str]:
+    """Return the names and versions of what a submission was trained with, each once."""
+    found, suite = dict(metadata.framework_versions), metadata.suite_version
+    if suite:
+        name = SUITE if found.get(SUITE, suite) == suite else f"{SUITE} of the run"
+        found = {name: suite, **found}
+    return [f"{name} {version}" for name, version in found.items()]
 
 
 def is_ranked(row: BoardRow) -> bool:

@@ -56,6 +56,11 @@ class Chart:
     note: str = ""
     front: tuple[Point, ...] = ()  # Pareto front of a scatter chart
 
+    @property
+    def is_by_tier(self) -> bool:
+        """Whether each series has the rows of one tier."""
+        return self.kind in ("intervals", "scatter")
+
 
 def charts_json(charts: Sequence[Chart]) -> Markup:
     """Return charts as JSON data for a script element."""

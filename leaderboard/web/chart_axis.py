@@ -30,10 +30,15 @@ class Axis:
             return amount
         return self.low
 
+    @property
+    def title(self) -> str:
+        """What is written at the axis; a logarithmic one says so."""
+        return f"{self.label} (log scale)" if self.log else self.label
+
     def plain(self) -> dict:
         """Return the axis as JSON data."""
         return {
-            "label": self.label,
+            "label": self.title,
             "log": self.log,
             "ticks": [list(tick) for tick in self.ticks],
             "low": self.low,

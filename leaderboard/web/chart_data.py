@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import trim_mean
 
+from leaderboard.boards.board import Board
 from leaderboard.scores.published import is_withheld
 from leaderboard.scores.row_score import CostStatistics, Interval, RowStatistics
 from leaderboard.web.board_table import is_ranked, statistics_of
@@ -15,8 +16,9 @@ from leaderboard.web.chart import Chart, Point, Series, Table
 from leaderboard.web.chart_axis import Axis, amount_axis, part_axis, share_axis
 from leaderboard.web.comparison import SubmissionComparison
 from leaderboard.web.page_data import BoardPage, BoardRow, Curve, SubmissionPage
-from leaderboard.web.safe_text import clipped, short, visible, whole
+from leaderboard.web.safe_text import clipped, given, short, visible, whole
 
+TIER_ORDER = ("safe", "feasible", "violating", "unranked")
 MOST_SCORES = 20  # rows in the chart of scores
 MOST_SERIES = 6  # lines in a chart
 TAIL_PERCENTS = (0, 10, 25, 50, 75, 90, 95, 99, 100)  # of the tables beside distributions
@@ -53,11 +55,14 @@ def board_charts(page: BoardPage) -> list[Chart]:
     rows = [(row, found) for row in top_rows(page, MOST_SCORES) if (found := statistics_of(row))]
     if not rows:
         return []
-    points = tuple(
-        Point(found.score.value, index, found.score.low, found.score.high, row_name(row))
-        for index, (row, found) in enumerate(rows)
-    )
-    cells = [(row_name(row), *_interval_cells(found.score)) for row, found in rows]
+    groups: dict[str, list[Point]] = {}
+    for index, (row, found) in enumerate(rows):
+        point = Point(found.score.value, index, found.score.low, found.score.high, row_name(row))
+        groups.setdefault(_tier(row), []).append(point)
+    cells = [(row_name(row), _tier(row), *_interval_cells(found.score)) for row, found in rows]
+    note = "With 95 % intervals; 0 is random, 1 is the board's reference."
+    if "violating" in groups:
+        note += " Crosses are above the cost limit and rank below all others, whatever they score."
     return [
         Chart(
             id="score",
@@ -66,11 +71,21 @@ def board_charts(page: BoardPage) -> list[Chart]:
             label=f"Scores of {len(rows)} ranked submissions with their 95 % intervals",
             x=Axis("score"),
             y=Axis(""),
-            series=(Series("score", points),),
-            table=Table(("row", "score", "from", "to"), tuple(cells)),
-            note="With 95 % intervals; 0 is random, 1 is the board's reference.",
+            series=_by_tier(groups),
+            table=Table(("row", "tier", "score", "from", "to"), tuple(cells)),
+            note=note,
         )
     ]
+
+
+def _tier(row: BoardRow) -> str:
+    """Return the tier of a row that has a rank, "unranked" for others."""
+    return row.ranked.tier.value if row.ranked and is_ranked(row) else "unranked"
+
+
+def _by_tier(groups: Mapping[str, Sequence[Point]]) -> tuple[Series, ...]:
+    """Return one series per tier, the best tier first."""
+    return tuple(Series(tier, tuple(groups[tier])) for tier in TIER_ORDER if tier in groups)
 
 
 def environment_charts(page: BoardPage, curves: Mapping[int, tuple[Curve, ...]]) -> list[Chart]:
@@ -86,7 +101,7 @@ def environment_charts(page: BoardPage, curves: Mapping[int, tuple[Curve, ...]])
         if top:
             costs = [(name, found.costs[index]) for name, found in top]
             charts.append(_tails(f"tails-{index}", f"Tails of the cost{suffix}", costs))
-    return charts + _curve_charts(named, page.board.constraints)
+    return charts + _curve_charts(named, page.board)
 
 
 def submission_charts(page: SubmissionPage) -> list[Chart]:
@@ -100,7 +115,7 @@ def submission_charts(page: SubmissionPage) -> list[Chart]:
             word = "cost" if len(found.costs) == 1 else f"cost {cost.name}"
             charts.append(_seed_dots(f"seeds-{index}", word, cost.seed_means, seeds, cost.limit))
         charts += _distributions([(row_name(page.row), found)])
-    return charts + _curve_charts({row_name(page.row): page.curves}, page.board.constraints)
+    return charts + _curve_charts({row_name(page.row): page.curves}, page.board)
 
 
 def compare_charts(page: SubmissionComparison) -> list[Chart]:
@@ -200,9 +215,7 @@ def _pareto(rows: Sequence[tuple[BoardRow, RowStatistics]], index: int, suffix: 
             label=row_name(row) if is_top else "",
             title=f"{row_name(row)}\nreturn {short(gain)}\ncost {short(cost)}",
         )
-        tier = row.ranked.tier.value if row.ranked else "unranked"
-        groups.setdefault(tier if is_ranked(row) else "unranked", []).append(point)
-    order = [name for name in ("safe", "feasible", "violating", "unranked") if name in groups]
+        groups.setdefault(_tier(row), []).append(point)
     cells = [
         (row_name(row), short(f.costs[index].mean.value), short(f.mean_return.value))
         for row, f in rows
@@ -214,11 +227,12 @@ def _pareto(rows: Sequence[tuple[BoardRow, RowStatistics]], index: int, suffix: 
         label=f"Mean cost and mean return of {len(rows)} submissions; the limit is {short(limit)}",
         x=axis,
         y=Axis("mean return"),
-        series=tuple(Series(name, tuple(groups[name])) for name in order),
+        series=_by_tier(groups),
         table=Table(("row", "mean cost", "mean return"), tuple(cells)),
         limit=axis.place(limit),
         front=_front([point for points in groups.values() for point in points]),
-        note="The line joins rows that no row beats in both. The first five rows are labeled.",
+        note="The line joins rows that no row beats in both. The first five rows are labeled "
+        "where there is room.",
     )
 
 
@@ -260,16 +274,26 @@ def _seed_dots(
     )
 
 
-def _curve_charts(named: Mapping[str, Sequence[Curve]], constraints: Sequence) -> list[Chart]:
-    """Return the learning curves of the return and of every cost, none if there are no curves."""
+def _curve_charts(named: Mapping[str, Sequence[Curve]], board: Board) -> list[Chart]:
+    """Return the learning curves of the return and of every cost, none if there are no curves.
+
+    Curves have the declared discounts, as the tables have.
+    """
     returns = {name: band for name, c in named.items() if (band := return_band(c)) is not None}
-    charts = [_curve_chart("curve-return", "return", returns, None)] if returns else []
-    for index, constraint in enumerate(constraints):
-        word = "cost" if len(constraints) == 1 else f"cost {constraint.name}"
+    word = _measure("return", board.reward_discount)
+    charts = [_curve_chart("curve-return", word, returns, None)] if returns else []
+    for index, constraint in enumerate(board.constraints):
+        word = "cost" if len(board.constraints) == 1 else f"cost {constraint.name}"
+        word = _measure(word, constraint.discount)
         costs = {n: band for n, c in named.items() if (band := cost_band(c, index)) is not None}
         if costs:
             charts.append(_curve_chart(f"curve-{index}", word, costs, constraint.limit))
     return charts
+
+
+def _measure(word: str, discount: float) -> str:
+    """Return the name of a sum: "return" for a plain one, "return, discounted by 0.9"."""
+    return word if discount == 1 else f"{word}, discounted by {given(discount)}"
 
 
 def _curve_chart(
@@ -289,7 +313,7 @@ def _curve_chart(
         id=chart_id,
         kind="lines",
         title=f"Learning curve: {word}",
-        label=f"{word} over training steps, interquartile mean over seeds",
+        label=f"{word}; over training steps, interquartile mean over seeds",
         x=Axis("training steps"),
         y=Axis(word),
         series=tuple(series),

@@ -60,27 +60,31 @@ def _differences(
     found = [
         Difference("Score", a.score.value, b.score.value, interval=interval),
         Difference("Return, mean", a.mean_return.value, b.mean_return.value),
-        Difference("Return, undiscounted", a.plain_mean_return, b.plain_mean_return),
-        Difference("Episode length", a.mean_length, b.mean_length),
     ]
-    for index in range(len(a.costs)):
-        found += _cost_differences(a, b, index)
+    if first.board.reward_discount != 1:
+        found += [Difference("Return, undiscounted", a.plain_mean_return, b.plain_mean_return)]
+    found += [Difference("Episode length", a.mean_length, b.mean_length)]
+    for index, constraint in enumerate(first.board.constraints):
+        found += _cost_differences(a, b, index, constraint.discount)
     return found
 
 
-def _cost_differences(a: RowStatistics, b: RowStatistics, index: int) -> list[Difference]:
+def _cost_differences(
+    a: RowStatistics, b: RowStatistics, index: int, discount: float
+) -> list[Difference]:
     name = "Cost" if len(a.costs) == 1 else f"Cost {a.costs[index].name}"
     one, two = a.costs[index], b.costs[index]
+    plain = [Difference(f"{name}, undiscounted", one.plain_mean, two.plain_mean)]
     return [
         Difference(f"{name}, mean", one.mean.value, two.mean.value),
         Difference(f"{name}, upper bound of the mean", one.upper_bound, two.upper_bound),
-        Difference(f"{name}, undiscounted", one.plain_mean, two.plain_mean),
+        *(plain if discount != 1 else []),
         Difference(f"{name}, P90", one.p90.value, two.p90.value),
         Difference(f"{name}, P95", one.p95.value, two.p95.value),
         Difference(f"{name}, worst", one.worst, two.worst),
         Difference(f"{name}, CVaR", one.cvar.value, two.cvar.value),
         Difference(
-            f"{name}, P(C > d)",
+            f"{name}, episodes over the limit",
             one.violation_probability.value,
             two.violation_probability.value,
             percent=True,

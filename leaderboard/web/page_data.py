@@ -114,6 +114,17 @@ class AggregateRow:
     score: Interval  # interquartile mean over boards and policies
     cells: Mapping[str, AggregateCell]  # by environment id, without boards that have no row
 
+    @property
+    def feasible(self) -> int:
+        """The number of boards on which the entry is feasible."""
+        return sum(cell.feasible for cell in self.cells.values())
+
+    @property
+    def entered_mean(self) -> float:
+        """The mean score over the entered boards; 0 on one where the entry is not feasible."""
+        scores = [cell.score if cell.feasible else 0.0 for cell in self.cells.values()]
+        return sum(scores) / len(scores) if scores else 0.0
+
 
 @dataclass(frozen=True)
 class AggregatePage:

@@ -37,6 +37,7 @@ BOARD_VIEWS = {
         BoardView("index.html"),
         BoardView("tails.html", Feasibility.P95),
         BoardView("environment.html"),
+        BoardView("task.html"),
         BoardView("board.csv"),
         BoardView("board.json"),
         *(BoardView(f"sort-{name}.html", column=name) for name in COLUMN_NAMES),

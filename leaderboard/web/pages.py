@@ -19,6 +19,7 @@ from leaderboard.web.chart import Chart, charts_json
 from leaderboard.web.comparison import compare
 from leaderboard.web.page_data import BoardPage, PageSource, ShownSeason, ShownSubmission
 from leaderboard.web.page_paths import BoardView
+from leaderboard.web.task_text import task_page
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = Path(__file__).parent / "static"
@@ -28,6 +29,7 @@ STATIC_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
+    ".webp": "image/webp",
 }
 
 META_POLICY = (
@@ -90,6 +92,12 @@ def static_files() -> dict[str, Path]:
         for file in sorted(STATIC.rglob("*"))
         if file.is_file() and file.suffix in STATIC_TYPES
     }
+
+
+def picture_of(board: Board) -> str:
+    """Return the path of a board's picture, empty if it has none; see docs/board_pictures.py."""
+    path = f"static/tasks/{board.slug}.webp"
+    return path if path in static_files() else ""
 
 
 def _static_file(path: str) -> Page | None:
@@ -185,6 +193,8 @@ def _board(
     if view.file == "environment.html":
         charts = _environment_charts(page, source)
         return Page(_fill("environment", shared, charts=charts).encode(), HTML)
+    if view.file == "task.html":
+        return Page(_fill("task", shared, text=task_page(board.env)).encode(), HTML)
     ranked = [row for row in page.rows if board_table.is_ranked(row)]
     others = [row for row in page.rows if not board_table.is_ranked(row)]
     rows = {row.submission.id: row for row in ranked}
@@ -242,6 +252,7 @@ def _environment() -> Environment:
         signed=safe_text.signed,
         percent=safe_text.percent,
         whole=safe_text.whole,
+        duration=safe_text.duration,
         day=safe_text.day,
         clipped=safe_text.clipped,
         https_link=safe_text.https_link,
@@ -259,6 +270,8 @@ def _environment() -> Environment:
         copy_flags=copy_flags.copy_flags,
         originals_of=copy_flags.originals_of,
         nearest_originals=copy_flags.nearest_originals,
+        versions_of=board_table.versions_of,
+        picture_of=picture_of,
         submission_path=page_paths.submission_path,
         season_path=page_paths.season_path,
         compare_path=page_paths.compare_path,

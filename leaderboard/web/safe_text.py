@@ -88,6 +88,19 @@ def percent(share: float) -> str:
     return f"{short(100 * share)}\N{NO-BREAK SPACE}%"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it: "0.4 s", "2 s", "35 min", "4.8 h", "210 h"."""
+    if seconds < 0.95:
+        return f"{seconds:.1g} s" if seconds >= 0.01 else "< 0.01 s"
+    for unit, size, most in (("s", 1, 60), ("min", 60, 60), ("h", 3600, math.inf)):
+        amount = seconds / size
+        text = f"{amount:.1f}".removesuffix(".0") if unit == "h" and amount < 9.95 else ""
+        text = text or f"{amount:,.0f}"
+        if round(amount) < most:
+            return f"{text} {unit}"
+    return MISSING
+
+
 def whole(number: float) -> str:
     """Return a whole number with thousands separators."""
     return f"{number:,.0f}".replace("-", MINUS)

@@ -45,12 +45,23 @@ def a_board(env="Safe/CliffWorld-v0", title="Cliff world", limits=(25.0,), disco
         reference="best published feasible return",
         source="Random: 1,000 episodes. Reference: made up.",
         cost_scales=tuple(limit or 1.0 for limit in limits),
+        about="A made-up task for the tests. Its cost counts what should not happen.",
     )
 
 
 CLIFF = a_board()
 HOPPER = a_board("SafetyHopperVelocity-v1", "Hopper, velocity", (25.0, 0.5))
 EMPTY = a_board("Safe/DeepSeaTreasure-v0", "Deep sea treasure", (0.15,), 0.9)
+
+
+MANY = (CLIFF, HOPPER, EMPTY, *(
+    a_board(env, title, (25.0,)) for env, title in (
+        ("Safe/ConstrainedRegression-v0", "Regression inside a band"),
+        ("Safe/DoubleIntegrator-v0", "Double integrator"),
+        ("SafetyAntVelocity-v1", "Ant, velocity"),
+        ("SafetyHalfCheetahVelocity-v1", "HalfCheetah, velocity"),
+    )
+))  # fmt: skip
 
 
 def a_season(number=1, state=SeasonState.OPEN):
@@ -105,8 +116,8 @@ def some_episodes(board, seed, mean_return, mean_cost, policies=5, episodes=100)
     return ScoredEpisodes(
         returns=returns,
         costs=costs,
-        plain_returns=1.5 * returns,
-        plain_costs=1.5 * costs,
+        plain_returns=returns if board.reward_discount == 1 else 1.5 * returns,
+        plain_costs=costs if board.reward_discount == 1 else 1.5 * costs,
         lengths=rng.integers(500, 1000, shape),
     )
 
@@ -250,6 +261,25 @@ def cliff_rows():
     return scored_rows(
         CLIFF, [(some_metadata(algorithm=name, **more), r, c) for name, r, c, more in specs]
     ) + unranked_rows(CLIFF, 101)
+
+
+def crowded_source():
+    """Sixty rows with long names, all flags, equal scores, extreme numbers, on a real-size site."""
+    everything = {
+        "uses_safety_filter": True,
+        "uses_model": True,
+        "uses_demonstrations": True,
+        "uses_preprocessing": True,
+        "stochastic": True,
+    }
+    specs = []
+    for index in range(60):
+        name = f"Constrained policy optimization with a very long name, variant {index}"
+        cost = 0.05 * 1.2**index
+        more = everything if index % 7 == 0 else {}
+        metadata = some_metadata(algorithm=name, training_steps=10**9, **more)
+        specs.append((metadata, -112_700.0 if index % 5 == 0 else 2000.0, cost))
+    return ExampleSource(rows={CLIFF.env: scored_rows(CLIFF, specs)}, boards=MANY)
 
 
 class ExampleSource:

@@ -39,8 +39,15 @@ function axisMarks(chart, width) {
 }
 
 function heightOf(chart, width) {
-  if (chart.kind === "intervals") return 56 + 24 * chart.series[0].points.length;
+  if (chart.kind === "intervals") return 70 + 24 * rowNames(chart).length;
   return chart.kind === "dots" ? 96 : Math.round(Math.max(260, Math.min(340, width * 0.6)));
+}
+
+// The names of a chart with one row per point, by row.
+function rowNames(chart) {
+  const names = [];
+  chart.series.forEach(series => series.points.forEach(point => { names[point.y] = point.label; }));
+  return names;
 }
 
 function textWidth(text) {
@@ -61,7 +68,7 @@ function optionsOf(chart, width) {
   options.x.labelOffset = 40;
   options.y.ticks = 5;
   if (chart.kind === "intervals") {
-    const names = chart.series[0].points.map(point => point.label);
+    const names = rowNames(chart);
     options.marginLeft = Math.min(0.42 * width, 14 + Math.max(...names.map(textWidth)));
     options.y = {label: null, domain: names.map((_, index) => index), type: "band", tickSize: 0,
       tickFormat: index => fitted(names[index], options.marginLeft - 12)};
@@ -87,38 +94,43 @@ function writeText(svg, text, x, y, name, anchor) {
   svg.append(node);
 }
 
+// Returns the box of the label, for the names that have to avoid it.
 function labelLimit(svg, chart, plot, width) {
-  if (chart.limit === null) return;
+  if (chart.limit === null) return null;
   if (chart.limitOn === "y") {
     writeText(svg, "limit", width - 18, plot.scale("y").apply(chart.limit) - 5, "limit-label", "end");
-    return;
+    return null;
   }
   const x = plot.scale("x").apply(chart.limit);
   if (chart.kind === "dots") {  // no title above the axis
     writeText(svg, "limit", x, 16, "limit-label", x > width - 40 ? "end" : x < 40 ? "start" : "middle");
-  } else {
-    const fits = x < width - 44;
-    writeText(svg, "limit", fits ? x + 5 : x - 5, 36, "limit-label", fits ? "start" : "end");
+    return null;
   }
+  const fits = x < width - 44;
+  writeText(svg, "limit", fits ? x + 5 : x - 5, 36, "limit-label", fits ? "start" : "end");
+  return {left: fits ? x : x - 44, right: fits ? x + 44 : x, top: 24, bottom: 40, line: {left: x - 1, right: x + 1}};
 }
 
-// A name goes to the first side of its point where it overlaps neither another name nor the edge.
-function labelPoints(svg, chart, plot, width) {
+// A name goes to the first side of its point where it overlaps neither another name nor the edge;
+// where there is no room for the name, its first word, the rank, stands alone.
+function labelPoints(svg, chart, plot, width, limitBox) {
   const place = point => [plot.scale("x").apply(point.x), plot.scale("y").apply(point.y)];
   const points = chart.series.flatMap(series => series.points);
   const taken = points.map(place).map(([x, y]) => ({left: x - 6, right: x + 6, top: y - 6, bottom: y + 6}));
+  if (limitBox) taken.push(limitBox, {...limitBox.line, top: 0, bottom: Infinity});
   const isFree = box => box.left > 58 && box.right < width - 2 && box.top > 20 &&
     taken.every(o => box.right < o.left || o.right < box.left || box.bottom < o.top || o.bottom < box.top);
   points.filter(point => point.label).forEach(point => {
     const [x, y] = place(point);
-    const size = textWidth(point.label) + 2;
-    const sides = [[x + 5, y - 8], [x - 5 - size, y - 8], [x - size / 2, y - 10], [x + 9, y + 4],
-      [x - 9 - size, y + 4], [x + 5, y + 17], [x - size / 2, y + 19]];
-    for (const [left, base] of sides) {
-      const box = {left, right: left + size, top: base - 11, bottom: base + 3};
-      if (!isFree(box)) continue;
-      taken.push(box);
-      writeText(svg, point.label, left, base, "mark-label");
+    for (const text of [point.label, point.label.split(" ")[0]]) {
+      const size = textWidth(text) + 2;
+      const sides = [[x + 5, y - 8], [x - 5 - size, y - 8], [x - size / 2, y - 10], [x + 9, y + 4],
+        [x - 9 - size, y + 4], [x + 5, y + 17], [x - 5 - size, y + 17], [x - size / 2, y + 19]];
+      const boxes = sides.map(([left, base]) => ({left, right: left + size, top: base - 11, bottom: base + 3}));
+      const found = boxes.find(isFree);
+      if (!found) continue;
+      taken.push(found);
+      writeText(svg, text, found.left, found.bottom - 3, "mark-label");
       break;
     }
   });
@@ -132,8 +144,8 @@ function draw(chart, box) {
   // Plot's own <style> is removed, since the page's policy allows only style sheets; see tables.css.
   plot.querySelectorAll("style").forEach(style => style.remove());
   plot.setAttribute("role", "img");
-  labelLimit(plot, chart, plot, width);
-  if (chart.kind === "scatter") labelPoints(plot, chart, plot, width);
+  const limitBox = labelLimit(plot, chart, plot, width);
+  if (chart.kind === "scatter") labelPoints(plot, chart, plot, width, limitBox);
   box.replaceChildren(plot);
 }
 

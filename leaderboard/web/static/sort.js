@@ -37,7 +37,7 @@ document.querySelectorAll("table.board").forEach(table => {
       });
       keyed.forEach(({row}) => body.append(row));
     }
-    status.textContent = `Sorted by ${head.textContent.trim()}, ${direction}.`;
+    status.textContent = `Sorted by ${head.querySelector("a").textContent.trim()}, ${direction}.`;
   };
 
   heads.forEach(head => {

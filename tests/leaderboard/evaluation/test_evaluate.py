@@ -21,7 +21,7 @@ from leaderboard.store.accounts import account_id_of
 from leaderboard.store.database import open_database
 from leaderboard.store.episode_store import scored_episodes
 from leaderboard.store.leases import MOST_ATTEMPTS, LeaseLost, claim, release, renew, waiting
-from leaderboard.store.score_store import renew_scores, row_scores
+from leaderboard.store.score_store import row_scores
 from leaderboard.store.seasons import HIDDEN, episode_seeds, open_season
 from leaderboard.store.submission_store import State, keep_submission, stored_submission
 from leaderboard.store.tables import episode, job, result, submission
@@ -375,7 +375,6 @@ def test_scores_of_another_version_are_computed_again_without_a_write(store_url)
     with database.writing() as connection:
         connection.execute(sa.update(result).values(statistics_version=0, statistics="{}"))
     assert row_scores(database, [number])[number].statistics == before
-    assert renew_scores(database) == 1  # reading alone writes nothing
     with database.reading() as connection:
         assert connection.execute(sa.select(result.c.statistics_version)).scalar_one() == 0
         assert connection.execute(sa.select(submission.c.state)).scalar_one() == "scored"

@@ -11,7 +11,15 @@ from leaderboard.web.chart_data import (
     submission_charts,
 )
 from leaderboard.web.page_data import Curve
-from tests.leaderboard.page_examples import CLIFF, ExampleSource, cliff_rows, some_curves
+from tests.leaderboard.page_examples import (
+    CLIFF,
+    EMPTY,
+    ExampleSource,
+    cliff_rows,
+    scored_rows,
+    some_curves,
+    some_metadata,
+)
 
 
 def test_charts_are_small_and_hold_their_rows():
@@ -19,7 +27,9 @@ def test_charts_are_small_and_hold_their_rows():
     page = source.board_page(CLIFF.env, 1, Feasibility.MEAN)
     (scores,) = board_charts(page)
     values = [row.ranked.candidate.score.statistics.score.value for row in cliff_rows()[:5]]
-    assert [point.x for point in scores.series[0].points] == values
+    by_row = {point.y: point.x for series in scores.series for point in series.points}
+    assert [by_row[row] for row in range(5)] == values
+    assert {s.name: len(s.points) for s in scores.series} == {"safe": 4, "violating": 1}
     charts = environment_charts(page, {1: some_curves(1, points=5000), 3: some_curves(3)})
     kinds = [chart.kind for chart in charts]
     assert kinds == ["scatter", "steps", "lines", "lines"]
@@ -48,8 +58,23 @@ def test_logarithmic_axes_have_room_for_zero():
     assert axis.place(0.0) == axis.low < axis.start <= 0.3
     assert axis.ticks[0] == (axis.low, "0")
     assert axis.place(40.0) == 40.0
+    assert axis.plain()["label"] == "cost (log scale)"
     assert not amount_axis([0.0, 0.0], "cost").log
     assert amount_axis([1e-9, 1.0], "cost").ticks[0][1] == "< 0.0001"
+
+
+def test_curves_are_named_as_the_table_measures():
+    (row,) = scored_rows(EMPTY, [(some_metadata(env=EMPTY.env), 0.3, 0.1)])
+    page = ExampleSource(rows={EMPTY.env: [row]}).board_page(EMPTY.env, 1, Feasibility.MEAN)
+    charts = environment_charts(page, {1: some_curves(1)})
+    assert [chart.y.label for chart in charts[-2:]] == [
+        "return, discounted by 0.9",
+        "cost, discounted by 0.9",
+    ]
+    plain = environment_charts(
+        ExampleSource().board_page(CLIFF.env, 1, Feasibility.MEAN), {1: some_curves(1)}
+    )
+    assert [chart.y.label for chart in plain[-2:]] == ["return", "cost"]
 
 
 def test_band_over_seeds():

@@ -1,17 +1,26 @@
 """Every page contains the numbers of its data."""
 
 import dataclasses
+import html
 import json
 import math
+import re
+import subprocess
 import time
 
 import pytest
+import tyro
 
+from baselines.commands.train import TrainOptions
+from leaderboard.__main__ import COMMANDS
+from leaderboard.boards.board import boards
+from leaderboard.scores.row_score import Interval
 from leaderboard.store.seasons import SeasonState
 from leaderboard.web import safe_text
-from leaderboard.web.board_table import COLUMNS, sorted_rows
+from leaderboard.web.board_table import COLUMNS, sorted_rows, versions_of
 from leaderboard.web.comparison import compare
 from leaderboard.web.pages import render
+from leaderboard.web.task_text import docstring_html
 from tests.leaderboard.page_examples import (
     CLIFF,
     EMPTY,
@@ -23,7 +32,7 @@ from tests.leaderboard.page_examples import (
     scored_rows,
     some_metadata,
 )
-from tests.leaderboard.parsed_page import parsed, text_of
+from tests.leaderboard.parsed_page import Parsed, parsed, text_of
 
 BOARD = f"boards/{CLIFF.slug}/index.html"
 
@@ -35,21 +44,42 @@ def test_a_row_shows_its_numbers():
     short = safe_text.short
     assert cells[0] == "1 (1\N{EN DASH}2)"
     assert cells[1] == "✓ safe"
-    assert cells[3] == "Ada Lovelace, Emmy Noether"
-    assert cells[4].startswith(f"{short(found.score.value)}{short(found.score.low)} to ")
-    assert cells[5] == f"{short(found.mean_return.value)}plain {short(found.plain_mean_return)}"
+    assert cells[2] == "PPO with a multiplier Ada Lovelace, Emmy Noether"
+    assert cells[3].startswith(f"{short(found.score.value)}{short(found.score.low)} to ")
+    assert cells[4] == short(found.mean_return.value)
     cost = found.costs[0]
-    assert cells[6].startswith(f"{short(cost.mean.value)} ≤ {short(cost.upper_bound)}")
-    assert cells[7:10] == [short(cost.p95.value), short(cost.worst), short(cost.cvar.value)]
-    assert cells[11:13] == ["5", "1,000,000"]
-    assert cells[14] == "2026-03-02"
+    assert cells[5] == f"{short(cost.mean.value)}95 % ≤ {short(cost.upper_bound)}"
+    assert cells[6:9] == [short(cost.p95.value), short(cost.worst), short(cost.cvar.value)]
+    assert cells[10:13] == ["5", "1,000,000", "2026-03-02"]
+
+
+def test_undiscounted_sums_are_shown_where_they_differ():
+    (row,) = scored_rows(EMPTY, [(some_metadata(env=EMPTY.env), 0.3, 0.1)])
+    source = ExampleSource(rows={EMPTY.env: [row]}, boards=(EMPTY,))
+    found = row.ranked.candidate.score.statistics
+    cells = parsed(f"boards/{EMPTY.slug}/index.html", source).row("PPO with a multiplier")
+    assert cells[4].endswith(f"plain {safe_text.short(found.plain_mean_return)}")
+    assert cells[5].endswith(f"plain {safe_text.short(found.costs[0].plain_mean)}")
+    page = parsed("submissions/1.html", source)
+    assert page.row("Return")[3] == safe_text.short(found.plain_mean_return)
+    assert "undiscounted" not in parsed("submissions/1.html").rows[0]
+
+
+def test_the_limit_is_in_the_header_of_the_cost():
+    assert "Costlimit 25" in parsed(BOARD).rows[0]
+    several = parsed(f"boards/{HOPPER.slug}/index.html").rows[0]
+    assert "Costspeed limit 25height limit 0.5" in several
+
+
+def test_flags_stand_under_the_name():
+    assert parsed(BOARD).row("Filtered PPO")[2].endswith("Emmy Noether filtermodel")
 
 
 def test_unranked_rows_are_below_and_marked():
     page = parsed(BOARD)
-    names = [" ".join(row[2].split()) for row in page.rows if len(row) > 8]
+    names = [" ".join(row[2].split()) for row in page.rows if len(row) > 6]
     waiting = ["Two seeds only", "Diverged", "Taken back", "Still playing", "In line"]
-    assert names[-5:] == waiting
+    assert names[-5:] == [f"{name} Ada Lovelace, Emmy Noether" for name in waiting]
     for name, mark in zip(
         waiting, ["preview", "invalid", "withdrawn", "running", "queued"], strict=True
     ):
@@ -82,8 +112,8 @@ def test_pages_sort_by_every_column(column):
 
 def test_several_constraints_are_named_and_sorted_by_the_worst():
     cells = parsed(f"boards/{HOPPER.slug}/index.html").row("SPMA")
-    assert "speed" in cells[6]
-    assert "height" in cells[6]
+    assert "speed" in cells[5]
+    assert "height" in cells[5]
     row = scored_rows(HOPPER, [(some_metadata(), 2000.0, 15.0)])[0]
     costs = row.ranked.candidate.score.statistics.costs
     expected = max((costs[0].p95.value - 25.0) / 25.0, (costs[1].p95.value - 0.5) / 0.5)
@@ -152,6 +182,80 @@ def test_aggregate_page_counts_feasible_boards():
     assert "counts as 0" in " ".join(page.row("PPO that ignores"))
 
 
+def test_aggregate_page_shows_the_mean_over_entered_boards():
+    source = ExampleSource()
+    page = source.aggregate_page(1)
+    alone = dataclasses.replace(page.rows[-1], score=Interval(0.0, 0.0, 0.0))
+    failed = next(row for row in page.rows if row.feasible == 0)
+    source.aggregate_page = lambda season: dataclasses.replace(page, rows=(alone, failed))
+    cells = parsed("aggregate.html", source).row("SPMA")
+    score = next(iter(alone.cells.values())).score
+    assert cells[2:5] == ["1 of 3", "0too few boards", f"{safe_text.short(score)}on 1 board"]
+    assert parsed("aggregate.html", source).row("PPO that ignores")[4] == "0on 1 board"
+
+
+def test_the_task_has_a_picture_a_paragraph_and_a_page():
+    page = parsed(BOARD)
+    (picture,) = [a for tag, a in page.elements if tag == "img"]
+    assert picture["src"] == f"../../static/tasks/{CLIFF.slug}.webp"
+    assert picture["alt"] == "A frame of Cliff world"
+    assert CLIFF.about in " ".join(page.text)
+    task = parsed(f"boards/{HOPPER.slug}/task.html")
+    assert [cell.strip() for cell in task.row("Hopper")][1] == "0.7402"
+    assert "Every step on which it exceeds its threshold costs 1." in " ".join(
+        "".join(task.text).split()
+    )
+    unknown = dataclasses.replace(CLIFF, env="Safe/RandomCMDP-v0")
+    without = parsed(f"boards/{unknown.slug}/index.html", ExampleSource({}, (unknown,)))
+    assert [tag for tag, _ in without.elements if tag == "img"] == []
+
+
+def test_docstrings_become_pages():
+    text = "Title <b>.\n\n## Part\nOne `a < b`\ntwo.\n- x:\n  y\n- z\n\n"
+    text += "| a | b |\n|---|---|\n| 1 | 2 |"
+    assert docstring_html(text).split("\n", 4)[:4] == [
+        "<p>Title &lt;b&gt;.</p>",
+        "<h2>Part</h2>",
+        "<p>One <code>a &lt; b</code>",
+        "two.</p>",
+    ]
+    page = Parsed(docstring_html(text))
+    assert [tag for tag, _ in page.elements].count("li") == 2
+    assert page.rows == [["a", "b"], ["1", "2"]]
+
+
+@pytest.mark.parametrize("board", boards().values(), ids=lambda board: board.slug)
+def test_the_commands_of_an_empty_board_work_as_pasted(board, tmp_path):
+    source = ExampleSource(rows={}, boards=(board,))
+    source.submission_rules = lambda: dataclasses.replace(
+        ExampleSource.submission_rules(source), url="https://board.example"
+    )
+    for path in (f"boards/{board.slug}/index.html", "how-to-submit.html"):
+        commands = pasted(text_of(path, source), tmp_path)
+        trained = [words[1:] for words in commands if words[0] == "baselines"]
+        assert {words[0] for words in trained} == {"train"}
+        given = [tyro.cli(TrainOptions, args=words[1:]) for words in trained]
+        assert [options.seed for options in given] == [0, 1, 2, 3, 4]
+        assert {str(options.env) for options in given} == {board.env}
+        for package, name, *words in commands[5:]:
+            assert package == "leaderboard"
+            options = tyro.cli(COMMANDS[name][0], args=words)
+            assert {run.parent for run in (options.out for options in given)} == set(
+                options.run_dirs
+            )
+
+
+def pasted(content, folder):
+    """Return the words after `python -m` that a shell makes of a page's commands."""
+    blocks = re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", content, re.DOTALL)
+    script = "\n".join(html.unescape(block) for block in blocks)
+    echo = 'python() { shift; printf "%s\\n" "$*"; }\n'
+    done = subprocess.run(
+        ["sh", "-euc", echo + script], capture_output=True, text=True, check=True, cwd=folder
+    )
+    return [line.split() for line in done.stdout.splitlines()]
+
+
 def test_boards_without_rows_invite():
     board = text_of(f"boards/{EMPTY.slug}/index.html")
     assert "No submissions yet" in board
@@ -192,6 +296,37 @@ def test_json_holds_all_rows():
 def test_forms_need_a_server():
     assert "<form" in text_of(BOARD)
     assert "<form" not in text_of(BOARD, static=True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.001, "< 0.01 s"),
+        (0.4, "0.4 s"),
+        (1.74, "2 s"),
+        (59.4, "59 s"),
+        (59.7, "1 min"),
+        (2100, "35 min"),
+        (3580, "1 h"),
+        (17_280, "4.8 h"),
+        (35_900, "10 h"),
+        (756_000, "210 h"),
+    ],
+)
+def test_times_have_a_fitting_unit(seconds, expected):
+    assert safe_text.duration(seconds) == expected
+    metadata = some_metadata(wall_seconds=seconds)
+    source = ExampleSource(rows={CLIFF.env: scored_rows(CLIFF, [(metadata, 2000.0, 18.0)])})
+    page = parsed("submissions/1.html", source)
+    assert f", {expected} each" in " ".join(page.text)
+
+
+def test_versions_are_told_once():
+    told = {"safe-envs": "0.1.0", "torch": "2.9.0"}
+    assert versions_of(some_metadata(framework_versions=told)) == ["safe-envs 0.1.0", "torch 2.9.0"]
+    assert versions_of(some_metadata(framework_versions={}, suite_version="")) == []
+    other = some_metadata(framework_versions=told, suite_version="0.2.0")
+    assert versions_of(other)[:2] == ["safe-envs of the run 0.2.0", "safe-envs 0.1.0"]
 
 
 @pytest.mark.parametrize(

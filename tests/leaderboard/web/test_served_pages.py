@@ -17,9 +17,7 @@ from leaderboard.store.database import open_database
 from tests.leaderboard.tabular_policies import fields_for, random_tables, table_policy
 
 ROOT = Path(__file__).parents[3]
-CHROMIUM = Path("/usr/bin/chromium")
 SEA = "Safe/DeepSeaTreasure-v0"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
 
 
 @pytest.fixture(scope="module")
@@ -75,23 +73,19 @@ def test_the_command_submits_over_http(submitted):
     assert httpx.get(submitted + "/api/v1/submissions/2").status_code == 404
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs /usr/bin/chromium")
-def test_the_row_is_seen_in_the_browser(submitted):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
+def test_the_row_is_seen_in_the_browser(submitted, browser):
     problems, foreign = [], []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        page = browser.new_page()
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith(submitted) else foreign.append(r.url))
-        page.goto(submitted)
-        page.get_by_role("link", name="Deep sea treasure").first.click()
-        row = page.locator("tr[data-submission]", has_text="Random tables")
-        assert "N. Ewcomer" in row.inner_text()
-        page.locator("[data-chart] svg").first.wait_for()
-        row.get_by_role("link", name="Random tables").click()
-        page.locator("[data-chart] svg").first.wait_for()
-        assert "rank 1" in page.locator("main").inner_text()
-        browser.close()
+    page = browser.new_page()
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(submitted) else foreign.append(r.url))
+    page.goto(submitted)
+    page.get_by_role("link", name="Deep sea treasure").first.click()
+    row = page.locator("tr[data-submission]", has_text="Random tables")
+    assert "N. Ewcomer" in row.inner_text()
+    page.locator("[data-chart] svg").first.wait_for()
+    row.get_by_role("link", name="Random tables").click()
+    page.locator("[data-chart] svg").first.wait_for()
+    assert "rank 1" in page.locator("main").inner_text()
+    page.close()
     assert (problems, foreign) == ([], [])
