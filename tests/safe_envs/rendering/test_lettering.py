@@ -43,5 +43,5 @@ def test_names_stay_within_their_cells():
         for names in (("", ""), ("hazard", "treasure"))
     )
     columns = np.nonzero((plain != named).any(axis=(0, 2)))[0]
-    assert EDGE + CELL < columns.min()
+    assert columns.min() > EDGE + CELL
     assert columns.max() < EDGE + 2 * CELL - 1
