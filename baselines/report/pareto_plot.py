@@ -54,8 +54,8 @@ def draw_pareto(
     _check_points(points)
     shown = styles_of(points) if styles is None else styles
     with matplotlib.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(7.6, 4.9))
-        figure.subplots_adjust(left=0.105, right=0.98, bottom=0.115, top=0.83)
+        figure = Figure(figsize=(5.6, 4.1))
+        figure.subplots_adjust(left=0.14, right=0.975, bottom=0.135, top=0.81)
         axes = figure.subplots()
         figure.suptitle(title, fontsize=12.5, fontweight="bold", x=0.016, y=0.975, ha="left")
         figure.text(0.016, 0.895, PARETO_LEGEND, fontsize=8.5, color="#555555")
