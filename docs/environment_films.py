@@ -99,6 +99,15 @@ class Film:
     colors: int = 64
 
 
+def environment_ids() -> list[str]:
+    """Return the ids this project registers, sorted."""
+    ours = sorted(env_id for env_id in gym.registry if env_id.startswith("Safe/"))
+    module = "safe_envs.velocity.env:"
+    return ours + sorted(
+        env_id for env_id, spec in gym.registry.items() if str(spec.entry_point).startswith(module)
+    )
+
+
 def page_name(env_id: str) -> str:
     """Return an id as the stem of a file name: "Safe/CliffWorld-v0" is "cliff_world"."""
     name = env_id.removeprefix("Safe/").split("-v")[0]
@@ -110,6 +119,12 @@ def optimal_policy(env: gym.Env) -> Policy:
     policy = linear_program(env.unwrapped.tabular_model()).policy  # (S, A)
     rng = np.random.default_rng(SEED)
     return lambda state, step: int(rng.choice(policy.shape[1], p=policy[state]))
+
+
+def random_actions(env: gym.Env) -> Policy:
+    """Return actions drawn from the action space."""
+    env.action_space.seed(SEED)
+    return lambda observation, step: env.action_space.sample()
 
 
 def predicted_by(controller: Callable[[gym.Env], Any]) -> Callable[[gym.Env], Policy]:
@@ -163,7 +178,7 @@ def shots(env_id: str, film: Film) -> Iterator[Shot]:
 
 def write_film(env_id: str) -> None:
     """Write the moving picture of an environment, and one of its frames as a picture."""
-    film = FILMS[env_id]
+    film = film_of(env_id)
     taken = list(islice(shots(env_id, film), film.frames))
     stem = IMAGES / page_name(env_id)
     save_picture(composed(taken[film.still], film.legend), stem.with_suffix(".png"))
@@ -171,6 +186,7 @@ def write_film(env_id: str) -> None:
     save_gif(frames, stem.with_suffix(".gif"), film.milliseconds, colors=film.colors)
 
 
+RANDOM = Film(random_actions, "Actions are random.", (Entry("none", INK, "random actions"),))
 WALKER = Entry("dot", AGENT, "agent")
 OPTIMAL = "The policy is the optimum of the linear program, which draws some of its actions."
 GRID = {"policy": optimal_policy, "told": OPTIMAL, "milliseconds": 160, "path_below": 20.0}
@@ -308,10 +324,15 @@ FILMS |= {
 }
 
 
+def film_of(env_id: str) -> Film:
+    """Return how an environment is filmed: as `FILMS` says, or with random actions."""
+    return FILMS.get(env_id, RANDOM)
+
+
 def main() -> None:
     """Film the environments named in the command line, or all."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("ids", nargs="*", default=list(FILMS), help="environments to film")
+    options.add_argument("ids", nargs="*", default=environment_ids(), help="environments to film")
     for env_id in options.parse_args().ids:
         write_film(env_id)
 

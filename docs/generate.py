@@ -15,27 +15,17 @@ from pathlib import Path
 
 import gymnasium as gym
 from deep_agent_pages import deep_agent_names, deep_agent_page
-from environment_films import FILMS, page_name, write_film
+from environment_films import environment_ids, film_of, page_name, write_film
 from gymnasium.envs.registration import load_env_creator
 from rich.console import Console
 
 import agents.tabular
-import safe_envs  # noqa: F401  registers the environments
 from agents import stub_writer
 from baselines.commands.demo import DemoOptions, demo
 from baselines.names.agents import SOLVERS
 
 DOCS = Path(__file__).resolve().parent
 README_FIGURE = "Safe_CliffWorld-v0.png"
-
-
-def environment_ids() -> list[str]:
-    """Return the ids this project registers, sorted."""
-    ours = sorted(env_id for env_id in gym.registry if env_id.startswith("Safe/"))
-    module = "safe_envs.velocity.env:"
-    return ours + sorted(
-        env_id for env_id, spec in gym.registry.items() if str(spec.entry_point).startswith(module)
-    )
 
 
 def environment_page(env_id: str) -> str:
@@ -54,7 +44,7 @@ def environment_page(env_id: str) -> str:
             "",
             f"![{env_id} in motion](../images/{page_name(env_id)}.gif)",
             "",
-            f"*{FILMS[env_id].told}*",
+            f"*{film_of(env_id).told}*",
             "",
             "```python",
             "import gymnasium as gym",
