@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 
+import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 
 DARK_PAGE = "#14171b"  # as in report.html.jinja
@@ -27,9 +28,9 @@ def dark_color(color: str) -> str:
         return DARK_INK
     _, lightness, saturation = colorsys.rgb_to_hls(*to_rgb(color))
     if luminance(color) > FAINT_ABOVE and saturation < FAINT_BELOW:
-        page, ink = to_rgb(DARK_PAGE), to_rgb(DARK_INK)
-        share = 1.0 - lightness
-        return to_hex([a + (b - a) * share for a, b in zip(page, ink, strict=True)])
+        page, ink = np.array(to_rgb(DARK_PAGE)), np.array(to_rgb(DARK_INK))
+        red, green, blue = page + (ink - page) * (1.0 - lightness)
+        return to_hex((red, green, blue))
     return _shifted(color, DARK_PAGE, STEP, LEAST_CONTRAST + RESERVE)
 
 
