@@ -97,5 +97,5 @@ def draw_ring(state: int, count: int) -> np.ndarray:
             pygame.draw.circle(surface, FAINT, center, max(2, min(8, int(0.3 * spacing))))
     middle = RING_SIZE / 2
     for line, text in enumerate((f"state {state}", f"of {count} without positions")):
-        write(surface, text, (middle, middle + 60 + 24 * line), size=24)
+        write(surface, text, (middle, middle + 60 + 24 * line), size=24, background=BACKGROUND)
     return frame_of(surface)
