@@ -8,47 +8,25 @@ themselves, and the figure of the README from the comparison that `make demo` ru
 from __future__ import annotations
 
 import inspect
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import gymnasium as gym
-import matplotlib.image
 from board_pictures import write_board_pictures
 from deep_agent_pages import deep_agent_names, deep_agent_page
+from environment_films import environment_ids, film_of, page_name, write_film
 from gymnasium.envs.registration import load_env_creator
 from rich.console import Console
 
 import agents.tabular
-import safe_envs  # noqa: F401  registers the environments
 from agents import stub_writer
 from baselines.commands.demo import DemoOptions, demo
 from baselines.names.agents import SOLVERS
-from safe_envs.quadrotor.env import QuadrotorEnv
-from safe_envs.quadrotor.geometric_controller import GeometricLaw
 
 DOCS = Path(__file__).resolve().parent
 README_FIGURE = "Safe_CliffWorld-v0.png"
-DRAWN_AFTER = 8  # steps of a robot
-FLOWN = 270  # steps of a quadrotor
-DRAWN_STATES = {"Safe/CliffWorld-v0": 5, "Safe/DeepSeaTreasure-v0": 18}
-
-
-def environment_ids() -> list[str]:
-    """Return the ids this project registers, sorted."""
-    ours = sorted(env_id for env_id in gym.registry if env_id.startswith("Safe/"))
-    module = "safe_envs.velocity.env:"
-    return ours + sorted(
-        env_id for env_id, spec in gym.registry.items() if str(spec.entry_point).startswith(module)
-    )
-
-
-def page_name(env_id: str) -> str:
-    """Return an id as the stem of a file name: "Safe/CliffWorld-v0" is "cliff_world"."""
-    name = env_id.removeprefix("Safe/").split("-v")[0]
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def environment_page(env_id: str) -> str:
@@ -65,7 +43,9 @@ def environment_page(env_id: str) -> str:
         [
             f"# {env_id}",
             "",
-            f"![A frame of {env_id}](../images/{page_name(env_id)}.png)",
+            f"![{env_id} in motion](../images/{page_name(env_id)}.gif)",
+            "",
+            f"*{film_of(env_id).told}*",
             "",
             "```python",
             "import gymnasium as gym",
@@ -126,32 +106,6 @@ def pages() -> dict[Path, str]:
     return written
 
 
-def draw_environment(env_id: str) -> Path:
-    """Write one frame of an environment into images/ and return its path."""
-    env = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True)
-    state = DRAWN_STATES.get(env_id)
-    env.reset(seed=4, options=None if state is None else {"state": state})
-    if isinstance(env.unwrapped, QuadrotorEnv):
-        fly(env, env.unwrapped)
-    if env_id == "Safe/ConstrainedRegression-v0":
-        env.step([0.9])
-    if env_id.endswith("Velocity-v1"):
-        env.action_space.seed(0)
-        for _ in range(DRAWN_AFTER):
-            env.step(env.action_space.sample())
-    path = DOCS / "images" / f"{page_name(env_id)}.png"
-    matplotlib.image.imsave(path, env.render())
-    env.close()
-    return path
-
-
-def fly(env: gym.Env, inner: QuadrotorEnv) -> None:
-    """Fly a part of the figure eight with the geometric controller."""
-    pilot = GeometricLaw(inner.vehicle, inner.reference, inner.control_dt)
-    for _ in range(FLOWN):
-        env.step(inner.action_of(pilot(inner.state, inner.time)))
-
-
 def draw_readme_figure() -> None:
     """Run the demo and keep its figure of the cliff world."""
     with tempfile.TemporaryDirectory() as folder:
@@ -167,7 +121,7 @@ def main() -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     for env_id in environment_ids():
-        draw_environment(env_id)
+        write_film(env_id)
     write_board_pictures()
     draw_readme_figure()
 

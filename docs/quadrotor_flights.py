@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from film_frames import save_gif
 from PIL import Image, ImageDraw, ImageFont
 
 import safe_envs  # noqa: F401  registers the environments
@@ -32,7 +33,6 @@ MARGIN = 0.03  # [m]
 PANEL = (480, 360)  # [pixels] of a flight drawn by MuJoCo
 STRIP = 52  # [pixels] of the labels
 FONT_SIZE = 19
-COLORS = 255  # in the palette; the last one is for pixels that do not change between frames
 EUCLIDEAN = (142, 68, 153)
 EUCLIDEAN_ROTOR = (213, 184, 219)
 
@@ -120,24 +120,11 @@ def write(picture: Image.Image, place: tuple[int, int], text: str, color: Color)
     ImageDraw.Draw(picture).text(place, text, fill=color, font=font)
 
 
-def save(frames: list[Image.Image], file: Path) -> None:
-    """Write a repeating GIF; all frames share one palette, taken from some of them."""
-    shown = frames[:: max(len(frames) // 4, 1)] + frames[-1:]
-    sample = Image.new("RGB", (frames[0].width, frames[0].height * len(shown)))
-    for place, frame in enumerate(shown):
-        sample.paste(frame, (0, place * frame.height))
-    palette = sample.quantize(COLORS, method=Image.Quantize.FASTOCTREE)
-    reduced = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    times = [FRAME_TIME] * (len(frames) - 1) + [LAST_FRAME_TIME]
-    reduced[0].save(
-        file, save_all=True, append_images=reduced[1:], duration=times, loop=0, optimize=True
-    )
-
-
 def main() -> None:
     """Write both animations."""
-    save(filter_frames(), IMAGES / "quadrotor_filter.gif")
-    save(metric_frames(), IMAGES / "quadrotor_metrics.gif")
+    times = FRAME_TIME, LAST_FRAME_TIME
+    save_gif(filter_frames(), IMAGES / "quadrotor_filter.gif", *times)
+    save_gif(metric_frames(), IMAGES / "quadrotor_metrics.gif", *times)
 
 
 if __name__ == "__main__":

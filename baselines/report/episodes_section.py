@@ -31,7 +31,9 @@ from baselines.report.episodes_summary import (
 from baselines.report.learning_curve_plots import draw_learning_curves, named_sum
 from baselines.report.pareto_plot import draw_pareto
 from baselines.report.printable import plain
+from baselines.report.result_lines import KnownOptimum, ResultLine
 from baselines.report.style import AgentStyle, styles_of
+from baselines.report.svg_panels import panel_svgs
 from baselines.report.terminal_table import name_columns, number_columns
 from safe_envs.tabular.model import TabularCMDP
 
@@ -55,8 +57,8 @@ class EpisodesSection:
     reward_discount: float
     cost_discounts: Sequence[float]
     episodes: int  # of either evaluation
-    curves: Path | None  # SVG file; None if there is nothing to draw
-    pareto: Sequence[Path]  # one per constraint
+    curves: Sequence[str]  # panels, SVG text; none if there is nothing to draw
+    pareto: Sequence[str]  # SVG text, one per constraint
     notes: Sequence[str]  # what is missing in the plots
 
     template: ClassVar[str] = "episodes.html.jinja"
@@ -84,9 +86,32 @@ class EpisodesSection:
         """How returns and costs are summed."""
         return sums_in_words(self.reward_discount, self.cost_discounts)
 
+    @property
+    def known_optimum(self) -> KnownOptimum | None:
+        """None: episodes alone do not show it."""
+        return None
+
+    def results(self) -> list[ResultLine]:
+        """Return a line per agent, about its policies as they were trained."""
+        return [self._result(row) for row in self.rows]
+
     def tables(self) -> list[Table]:
         """Return a table of the agents per mode for the terminal, each fitting 80 columns."""
         return [_mode_table(self, mode) for mode in MODES]
+
+    def _result(self, row: EpisodesSummary) -> ResultLine:
+        found = [o.result for o in self.outcomes if o.job.agent == row.agent]
+        claims = shared_claims([result.stochastic for result in found if result is not None])
+        limits = np.array(self.limits)
+        return ResultLine(
+            agent=row.agent,
+            value=row.stochastic.claim.iqm_return if row.stochastic else float("nan"),
+            margins=tuple(float(np.max(np.array(claim.costs) - limits)) for claim in claims),
+            runs=row.seeds,
+            limits=tuple(self.limits),
+            discount=self.reward_discount,
+            is_exact=bool(claims) and claims[0].is_exact,
+        )
 
 
 def episodes_section(
@@ -225,7 +250,7 @@ def _draw_curves(
     stem: Path,
     notes: list[str],
     styles: Mapping[str, AgentStyle],
-) -> Path | None:
+) -> list[str]:
     curves: list[LearningCurve] = []
     trained = [o for o in outcomes if o.job.total_timesteps > 0]
     results = [(job_folder(out, o.job), o.result) for o in trained if o.result is not None]
@@ -235,15 +260,15 @@ def _draw_curves(
         except (ValueError, OSError, csv.Error) as error:
             notes.append(f"no learning curve of {result.agent}, seed {result.seed}: {error}")
     if not curves:
-        return None
+        return []
     path = stem.with_name(f"{stem.name}_curves")
     names, limits = results[0][1].constraint_names, results[0][1].limits
     try:
-        draw_learning_curves(f"{env}: training", curves, limits, path, names, styles)
+        figure = draw_learning_curves(f"{env}: training", curves, limits, path, names, styles)
     except ValueError as error:
         notes.append(f"no learning curves: {error}")
-        return None
-    return path.with_name(f"{path.name}.svg")
+        return []
+    return panel_svgs(figure)
 
 
 def _draw_pareto(
@@ -251,14 +276,14 @@ def _draw_pareto(
     results: Sequence[EpisodicResult],
     stem: Path,
     styles: Mapping[str, AgentStyle],
-) -> list[Path]:
+) -> list[str]:
     """Draw return against cost of the final stochastic policies, one plot per constraint.
 
     Both are exact if all policies have exact values.
     """
     if not results:
         return []
-    paths, first = [], results[0]
+    drawn, first = [], results[0]
     claims = shared_claims([result.stochastic for result in results])
     kind = "exact " if claims[0].is_exact else ""
     gain = named_sum(f"{kind}episode return", first.reward_discount)
@@ -272,9 +297,8 @@ def _draw_pareto(
         label = named_sum(label, first.cost_discounts[i])
         shown = {agent: np.array(seeds) for agent, seeds in points.items()}
         title = f"{env}: final policies"
-        draw_pareto(title, shown, first.limits[i], path, label, gain, styles)
-        paths.append(path.with_name(f"{path.name}.svg"))
-    return paths
+        drawn += panel_svgs(draw_pareto(title, shown, first.limits[i], path, label, gain, styles))
+    return drawn
 
 
 def _mode_table(section: EpisodesSection, mode: Mode) -> Table:

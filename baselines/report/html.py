@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from baselines.jobs.job import AnyOutcome, Category
 from baselines.report.episodes_summary import MODES
+from baselines.report.result_lines import KnownOptimum, ResultLine, best_of, in_order
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,6 +30,13 @@ class Section(Protocol):
     def outcomes(self) -> Sequence[AnyOutcome]:
         """All that it shows."""
 
+    @property
+    def known_optimum(self) -> KnownOptimum | None:
+        """The optimum of the problem, if this section knows it."""
+
+    def results(self) -> list[ResultLine]:
+        """Return a line per agent for the table of results."""
+
     def tables(self) -> list[Table]:
         """Return the tables for the terminal."""
 
@@ -37,6 +46,31 @@ class EnvironmentPart(NamedTuple):
 
     name: str
     sections: Sequence[Section]
+
+    @property
+    def optimum(self) -> KnownOptimum | None:
+        """The optimum that a section knows."""
+        known = (section.known_optimum for section in self.sections)
+        return next((optimum for optimum in known if optimum is not None), None)
+
+    @property
+    def lines(self) -> list[ResultLine]:
+        """The results of all agents, the best first."""
+        return in_order([line for section in self.sections for line in section.results()])
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """Limits of the first agent that has a result; () without any."""
+        return next((line.limits for line in self.lines if line.limits), ())
+
+
+class Warned(NamedTuple):
+    """A warning that some seeds of an agent raised on an environment."""
+
+    agent: str
+    env: str
+    seeds: list[int]
+    message: str  # of the first of them
 
 
 def report_html(title: str, command: str, parts: Sequence[EnvironmentPart]) -> str:
@@ -56,10 +90,13 @@ def report_html(title: str, command: str, parts: Sequence[EnvironmentPart]) -> s
     )
     environment.filters.update(
         data_uri=data_uri,
+        svg_uri=svg_uri,
+        best=best_of,
         scientific=_scientific,
         error=_error,
         numbers=_numbers,
         short=_short,
+        value=_value,
         signed=_signed,
     )
     shown = [outcome for part in parts for one in part.sections for outcome in one.outcomes]
@@ -76,12 +113,12 @@ def report_html(title: str, command: str, parts: Sequence[EnvironmentPart]) -> s
         controllers=_agents(deep, "controller"),
         finished_policies=_agents(deep, "finished policy"),
         starts=list(dict.fromkeys(outcome.job.seed for outcome in tabular)),
-        deep_seeds=list(dict.fromkeys(outcome.job.seed for outcome in deep)),
-        evaluations=max((outcome.job.evaluations for outcome in tabular), default=0),
-        timesteps=max((outcome.job.total_timesteps for outcome in deep), default=0),
+        seeds=_seeds(deep),
+        evaluations=_range([outcome.job.evaluations for outcome in tabular]),
+        timesteps=_range([o.job.total_timesteps for o in deep if o.job.category == "deep agent"]),
         modes=MODES,
         failed=[outcome for outcome in outcomes if outcome.result is None],
-        warned=[outcome for outcome in outcomes if outcome.result and outcome.result.warnings],
+        warned=_warnings(outcomes),
         settings=_settings(outcomes),
     )
 
@@ -90,6 +127,45 @@ def data_uri(path: Path) -> str:
     """Return the content of a PNG or SVG file as a data: address."""
     kind = {".png": "image/png", ".svg": "image/svg+xml"}[path.suffix]
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def svg_uri(svg: str) -> str:
+    """Return an SVG picture as a data: address."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    """Return a number, or the least and the largest of several."""
+    found = sorted(set(numbers))
+    return " to ".join(f"{number:,}" for number in dict.fromkeys([*found[:1], *found[-1:]]))
+
+
+def _seeds(outcomes: Sequence[AnyOutcome]) -> str:
+    """Return the seeds of the agents, apart if they differ."""
+    found: dict[str, list[int]] = {}
+    for outcome in outcomes:
+        seeds = found.setdefault(outcome.job.agent, [])
+        if outcome.job.seed not in seeds:
+            seeds.append(outcome.job.seed)
+    groups: dict[str, list[str]] = {}
+    for agent, seeds in found.items():
+        groups.setdefault(", ".join(map(str, seeds)), []).append(agent)
+    if len(groups) == 1:
+        return next(iter(groups))
+    return "; ".join(f"{seeds} of {', '.join(agents)}" for seeds, agents in groups.items())
+
+
+def _warnings(outcomes: Sequence[AnyOutcome]) -> list[Warned]:
+    """Return the warnings; those that differ only in their numbers are one."""
+    found: dict[tuple[str, str, str], Warned] = {}
+    for outcome in outcomes:
+        for message in outcome.result.warnings if outcome.result else ():
+            agent, env, seed = outcome.job.agent, str(outcome.job.env), outcome.job.seed
+            same = agent, env, re.sub(r"[\d.]+", "0", message)
+            entry = found.setdefault(same, Warned(agent, env, [], message))
+            if seed not in entry.seeds:
+                entry.seeds.append(seed)
+    return list(found.values())
 
 
 def _agents(outcomes: Sequence[AnyOutcome], category: Category) -> list[str]:
@@ -132,6 +208,10 @@ def _error(number: float) -> str:
 
 def _short(number: float) -> str:
     return f"{number:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _value(number: float) -> str:
+    return f"{number:.5g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _signed(number: float) -> str:

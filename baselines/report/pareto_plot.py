@@ -54,8 +54,8 @@ def draw_pareto(
     _check_points(points)
     shown = styles_of(points) if styles is None else styles
     with matplotlib.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(7.6, 4.9))
-        figure.subplots_adjust(left=0.105, right=0.98, bottom=0.115, top=0.83)
+        figure = Figure(figsize=(5.6, 4.1))
+        figure.subplots_adjust(left=0.14, right=0.975, bottom=0.135, top=0.81)
         axes = figure.subplots()
         figure.suptitle(title, fontsize=12.5, fontweight="bold", x=0.016, y=0.975, ha="left")
         figure.text(0.016, 0.895, PARETO_LEGEND, fontsize=8.5, color="#555555")
@@ -87,7 +87,7 @@ def draw_pareto(
         _draw_feasible_side(axes, limit, max(float(seeds[:, 0].max()) for seeds in points.values()))
         for axis in (axes.xaxis, axes.yaxis):
             shorten_numbers(axis)
-        _label_means(figure, axes, points, shown)
+        _label_means(figure, axes, points, shown, limit)
         save_png_and_svg(figure, stem)
     return figure
 
@@ -119,8 +119,9 @@ def _label_means(
     axes: Axes,
     points: Mapping[str, np.ndarray],
     styles: Mapping[str, AgentStyle],
+    limit: float,
 ) -> None:
-    """Write the name of each agent beside its mean, clear of other names and points."""
+    """Write the name of each agent beside its mean, clear of other names, points and the limit."""
     canvas = FigureCanvasAgg(figure)
     texts = [
         axes.text(0, 0, agent, fontsize=9.5, color=styles[agent].text_color, fontweight="bold")
@@ -132,7 +133,10 @@ def _label_means(
     means = np.array([seeds.mean(axis=0) for seeds in points.values()])
     anchors = axes.transData.transform(means)
     seeds = np.vstack(list(points.values()))
-    obstacles = np.vstack([_boxes(anchors, 8.0), _boxes(axes.transData.transform(seeds), 3.0)])
+    across = axes.transData.transform((limit, seeds[0, 1]))[0]
+    line = np.array([[across - 1.0, axes.bbox.y0, across + 1.0, axes.bbox.y1]])
+    drawn = axes.transData.transform(seeds)
+    obstacles = np.vstack([_boxes(anchors, 8.0), _boxes(drawn, 3.0), line])
     centers = place_labels(anchors, sizes, obstacles, axes.bbox.extents, gap=10.0)
     back = axes.transData.inverted()
     for text, anchor, size, center in zip(texts, anchors, sizes, centers, strict=True):

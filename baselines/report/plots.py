@@ -13,10 +13,12 @@ from matplotlib.figure import Figure
 
 from agents.tabular.solver_trace import SolverTrace
 from baselines.atomic_files import write_atomically
+from baselines.report.contrast import readable
 
 BINS = 400
 LEGEND_COLUMNS = 7
 NAME_SIZE = 8.5  # [point], of a name beside a panel
+NAME_DISTANCE = 0.058  # between two of them, as a fraction of the axis
 FLOOR = 1e-16  # an error of zero, or below double precision, is drawn here
 
 # Okabe and Ito's colors, distinguishable with every common color-vision deficiency. A log-linear
@@ -41,7 +43,7 @@ def draw_convergence(
     traces: Mapping[str, Sequence[SolverTrace]],
     optimal_value: float,
     stem: Path,
-) -> None:
+) -> Figure:
     """Write stem.png and stem.svg with two panels, |gap| and the violation above zero.
 
     Nothing is smoothed: evaluations share a bin of a logarithmic scale, the line is the worst
@@ -52,12 +54,15 @@ def draw_convergence(
         traces: by agent, one per seed.
         optimal_value: V_r of the linear program.
         stem: path of the files without their ending.
+
+    Returns:
+        The figure as it was written.
     """
     gaps = {a: [np.abs(optimal_value - t.value) for t in runs] for a, runs in traces.items()}
     violations = {a: [t.violation.max(axis=1) for t in runs] for a, runs in traces.items()}
     with matplotlib.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(12, 5.4))  # fixed margins: a fitted layout doubles the time
-        figure.subplots_adjust(left=0.05, right=0.92, bottom=0.18, top=0.84, wspace=0.3)
+        figure = Figure(figsize=(9.6, 4.7))  # fixed margins: a fitted layout doubles the time
+        figure.subplots_adjust(left=0.06, right=0.9, bottom=0.22, top=0.82, wspace=0.45)
         left, right = figure.subplots(1, 2, sharex=True)
         figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, y=0.985, ha="left")
         _panel(left, gaps, f"|gap| to the LP optimum {optimal_value:.6f}", "equal in float64")
@@ -71,6 +76,7 @@ def draw_convergence(
             columnspacing=1.6,
         )
         save_png_and_svg(figure, stem)
+    return figure
 
 
 def save_png_and_svg(figure: Figure, stem: Path) -> None:
@@ -145,20 +151,23 @@ def _panel(
         _draw_agent(axes, agent, x, lowest, highest)
         ends[agent] = float(highest[-1])
         evaluations = max(evaluations, int(x[-1]))
-    axes.set(xscale="log", yscale="log", xlabel="policy evaluations", xlim=(1, evaluations))
+    axes.set(
+        xscale="log", yscale="log", xlabel="policy evaluations (log scale)", xlim=(1, evaluations)
+    )
     axes.set_ylim(FLOOR / 3, max(axes.get_ylim()[1], 1.0))
     axes.set_title(title, fontsize=10.5, loc="left", pad=18)
     axes.text(
         0.0,
         1.015,
-        f"dotted floor at {FLOOR:g}: {floor_means}",
+        f"log scale; dotted floor at {FLOOR:g}: {floor_means}",
         transform=axes.transAxes,
         fontsize=8.5,
         color="#555555",
     )
     axes.axhline(FLOOR, color="#999999", linewidth=0.8, linestyle=":")
     clear_frame(axes)
-    label_ends(axes, ends, {agent: STYLES.get(agent, OTHER_STYLE)[0] for agent in ends})
+    colors = {agent: readable(STYLES.get(agent, OTHER_STYLE)[0]) for agent in ends}
+    label_ends(axes, ends, colors, NAME_DISTANCE)
 
 
 def clear_frame(axes: Axes) -> None:

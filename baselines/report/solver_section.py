@@ -18,6 +18,8 @@ from baselines.jobs.solver_job import SolverOutcome, SolverResult, read_trace
 from baselines.names.environments import EnvironmentName
 from baselines.report.plots import draw_convergence
 from baselines.report.printable import plain
+from baselines.report.result_lines import KnownOptimum, ResultLine
+from baselines.report.svg_panels import panel_svgs
 from baselines.report.terminal_table import name_columns, number_columns
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
@@ -67,16 +69,41 @@ class SolverSection:
     uniform: PolicyEvaluation  # of the uniform policy
     optimum: Optimum | None
     no_optimum: str  # why there is none
-    plot: Path | None  # PNG or SVG file; None if no job finished
+    panels: Sequence[str]  # of the plot, SVG text; none if no job finished
     rows: Sequence[AgentSummary]
     outcomes: Sequence[SolverOutcome]
 
     template: ClassVar[str] = "solvers.html.jinja"
 
+    @property
+    def known_optimum(self) -> KnownOptimum | None:
+        """That of the linear program."""
+        if self.optimum is None:
+            return None
+        limits = tuple(self.cmdp.limits.tolist())
+        return KnownOptimum(self.optimum.value, limits, self.cmdp.discount)
+
+    def results(self) -> list[ResultLine]:
+        """Return a line per solver."""
+        return [self._result(row) for row in self.rows]
+
     def tables(self) -> list[Table]:
         """Return the table for the terminal, if a solver ran."""
         value = self.optimum.value if self.optimum else None
         return [terminal_table(self.name, value, self.rows)] if self.rows else []
+
+    def _result(self, row: AgentSummary) -> ResultLine:
+        results = [o.result for o in self.outcomes if o.job.agent == row.agent]
+        return ResultLine(
+            agent=row.agent,
+            value=row.value,
+            margins=tuple(max(result.violation) for result in results if result is not None),
+            runs=row.seeds,
+            limits=tuple(self.cmdp.limits.tolist()),
+            discount=self.cmdp.discount,
+            is_exact=True,
+            run_name="start",
+        )
 
 
 def solver_section(
@@ -104,15 +131,16 @@ def solver_section(
         for agent in dict.fromkeys(outcome.job.agent for outcome in finished)
     }
     stem = out / "plots" / env.slug
+    panels: list[str] = []
     if optimum is not None and traces:
-        draw_convergence(str(env), traces, optimum.value, stem)
+        panels = panel_svgs(draw_convergence(str(env), traces, optimum.value, stem))
     return SolverSection(
         name=str(env),
         cmdp=cmdp,
         uniform=cmdp.evaluate(cmdp.uniform_policy()),
         optimum=optimum,
         no_optimum=reason,
-        plot=stem.with_name(f"{stem.name}.svg") if optimum is not None and traces else None,
+        panels=panels,
         rows=summarize_solvers(outcomes),
         outcomes=outcomes,
     )

@@ -8,9 +8,10 @@ from itertools import count
 
 import numpy as np
 from matplotlib.axis import XAxis, YAxis
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator, ScalarFormatter
+
+from baselines.report.contrast import readable
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,7 @@ class AgentStyle:
     @property
     def text_color(self) -> str:
         """The color darkened, so that small letters can be read on white."""
-        red, green, blue = to_rgb(self.color)
-        return to_hex((0.68 * red, 0.68 * green, 0.68 * blue))
+        return readable(self.color)
 
 
 LIMIT_COLOR = "#B00020"

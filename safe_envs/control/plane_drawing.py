@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from safe_envs.rendering.frames import (
     frame_of,
     load_pygame,
 )
+from safe_envs.rendering.lettering import GOAL_WORDS, Anchor, write
 
 SIZE = 480  # [pixels]
 SHADED_CELLS = 120  # per axis
@@ -48,9 +50,25 @@ def draw_phase_plane(
     point = np.clip((SIZE / 2 + state[0] * scale, SIZE / 2 - state[1] * scale), 0, SIZE - 1).astype(
         int
     )
+    _name_phase_plane(surface, box, half)
     pygame.draw.circle(surface, INK, point.tolist(), 10)
     pygame.draw.circle(surface, AGENT, point.tolist(), 8)
     return frame_of(surface)
+
+
+def _name_phase_plane(surface: Any, box: float, half: int) -> None:
+    """Name the axes, the box, the safe set and the target; `half` is the box's size in pixels."""
+    middle = SIZE // 2
+    for sign in (-1, 1):
+        number = f"{sign * box:g}"
+        write(surface, number, (middle + sign * half, SIZE - 28))
+        write(surface, number, (middle - half - 6, middle - sign * half), anchor="midright")
+    write(surface, "position", (middle, SIZE - 14))
+    write(surface, "velocity", (14, middle), upward=True)
+    write(surface, "box: cost 1 a step outside", (middle, middle - half - 14), HAZARD)
+    inside = middle - half + 12
+    write(surface, "blue: safe set, where episodes start", (inside, inside), INK, "topleft")
+    write(surface, "target", (middle + 10, middle + 8), GOAL_WORDS, "topleft")
 
 
 @cache
@@ -90,4 +108,24 @@ def draw_regression(
     pygame.draw.line(surface, AGENT, pixel(x, -4), pixel(x, 4))
     if answer is not None:
         pygame.draw.circle(surface, AGENT, pixel(x, answer), 8)
+    _name_regression(surface, bound, constrained, scale)
     return frame_of(surface)
+
+
+def _name_regression(surface: Any, bound: float, constrained: float, scale: float) -> None:
+    """Name the axes, the curve, the band and the dot; `scale` is the number of pixels a unit."""
+    middle = SIZE / 2
+    words = f"red: edge of the band |y| <= {bound:g} where |x| <= {constrained:g}; cost 1 outside"
+    labels: list[tuple[str, tuple[float, float], tuple[int, int, int], Anchor]] = [
+        ("x", (middle, SIZE - 14), INK, "center"),
+        ("y", (12, middle), INK, "center"),
+        ("black: f(x), the target", (10, 8), INK, "topleft"),
+        (words, (10, 28), HAZARD, "topleft"),
+        ("blue: the x asked about, and the answer y", (10, 48), AGENT, "topleft"),
+    ]
+    for sign in (-1, 1):
+        across = middle + sign * constrained * scale, SIZE - 28
+        labels.append((f"{sign * constrained:g}", across, INK, "center"))
+        labels.append((f"{sign * bound:g}", (6, middle - sign * bound * scale), INK, "midleft"))
+    for text, place, color, anchor in labels:
+        write(surface, text, place, color, anchor, background=BACKGROUND)

@@ -18,6 +18,7 @@ from safe_envs.rendering.frames import (
     frame_of,
     load_pygame,
 )
+from safe_envs.rendering.lettering import write
 
 WIDTH = 560  # [pixels]
 OVERSAMPLING = 2  # drawn larger and scaled down, for smooth edges
@@ -28,6 +29,7 @@ TOUCHED = (236, 166, 181)
 GROUND = (233, 230, 222)
 ROTOR = (166, 199, 228)
 THRUST = (217, 95, 2)
+LETTERS = 20 * OVERSAMPLING  # [pixels]
 LEAST_DRAWN_ARM = 0.12  # [m]; small vehicles are drawn larger than they are
 ROTOR_SHARE = 0.55  # of a rotor's distance from the middle
 _RANK = {SPHERE: 0, TOUCHED: 1, HAZARD: 2}
@@ -116,6 +118,7 @@ def draw_flights(
             _draw_vehicle(surface, view, flown, task)
     surface.set_clip(None)
     _draw_labels(surface, views)
+    _draw_start(surface, views[0], flights[0])
     small = (WIDTH, views[-1].bottom // OVERSAMPLING)
     return frame_of(pygame.transform.smoothscale(surface, small))
 
@@ -196,18 +199,27 @@ def _rotation(state: Point) -> np.ndarray:
     )
 
 
+def _draw_start(surface: Any, view: View, flown: Flown) -> None:
+    """Mark where a flight began, once the vehicle has left that place."""
+    pygame = load_pygame()
+    x, y = view.pixel(flown.trail[0])
+    across, up = view.pixel(flown.state)
+    if np.hypot(across - x, up - y) < LEAST_DRAWN_ARM * 2.0 * view.scale:
+        return
+    pygame.draw.circle(surface, INK, (x, y), 6 * OVERSAMPLING, 2 * OVERSAMPLING)
+    write(surface, "start", (x, y + 14 * OVERSAMPLING), size=LETTERS, background=BACKGROUND)
+
+
 def _draw_labels(surface: Any, views: tuple[View, View]) -> None:
     """Name the views, part them by a line, and draw a meter to measure by."""
     pygame = load_pygame()
-    pygame.font.init()
-    font = pygame.font.Font(None, 20 * OVERSAMPLING)
     inset = 10 * OVERSAMPLING
-    for view, name in zip(views, ("from above (x, y)", "from the side (x, z)"), strict=True):
-        surface.blit(font.render(name, True, INK), (inset, view.top + inset))
     edge = views[1].top
     pygame.draw.line(surface, FAINT, (0, edge), (surface.get_width(), edge), 2 * OVERSAMPLING)
+    for view, name in zip(views, ("from above (x, y)", "from the side (x, z)"), strict=True):
+        place = inset, view.top + inset
+        write(surface, name, place, INK, "topleft", LETTERS, background=BACKGROUND)
     right, low = surface.get_width() - inset, views[0].bottom - inset
     left = right - views[0].scale
     pygame.draw.line(surface, INK, (left, low), (right, low), 2 * OVERSAMPLING)
-    label = font.render("1 m", True, INK)
-    surface.blit(label, ((left + right - label.get_width()) / 2, low - label.get_height() - 4))
+    write(surface, "1 m", ((left + right) / 2, low - 4), INK, "midbottom", LETTERS)

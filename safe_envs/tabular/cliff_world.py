@@ -38,6 +38,7 @@ _PICTURE = GridPicture(
     hazards=tuple((0, state) for state in CHASM),
     goals=((0, GOAL),),
     places=(*((c, r) for c in range(COLUMNS) for r in range(ROWS)), None),
+    hazard_name="chasm",
 )
 
 

@@ -181,4 +181,4 @@ def _checked_mines(size: int, mines: Cells) -> tuple[tuple[int, int], ...]:
 
 def _picture(size: int, mines: Cells) -> GridPicture:
     cells = tuple((column, row) for column in range(size) for row in range(size))
-    return GridPicture(size, size, tuple(mines), ((0, 0),), cells)
+    return GridPicture(size, size, tuple(mines), ((0, 0),), cells, "mine", "treasure")

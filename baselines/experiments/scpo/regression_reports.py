@@ -18,12 +18,14 @@ from baselines.experiments.scpo.regression_training import (
     TRACED,
     RegressionSetting,
     Run,
+    grid_points,
 )
 from baselines.report.plots import clear_frame, label_ends
 from baselines.report.style import LIMIT_COLOR, LIMIT_DASHES
 from safe_envs.control.constrained_regression import BOUND, CONSTRAINED, optimal_loss, target
 
 COLORS = {"literal": "#0072B2", "ours": "#009E73", "soft": "#D55E00", "unconstrained": "#555555"}
+MEASURED = ("literal", "ours")  # methods that keep their answers in the band at the grid's points
 FORMATS = {
     **{"its": "{:.0f}", "loss": "{:.4f}", "max g": "{:+.1e}", "violate": "{:.1f} %"},
     **{"loss rises": "{:.0f}", "null": "{:.0f}", "projected": "{:.0f}", "g evals": "{:,.0f}"},
@@ -51,21 +53,30 @@ def results_table(title: str, runs: Sequence[Run]) -> Table:
 
 
 def draw_curves(runs: Sequence[Run], path: Path) -> None:
-    """Write figure 2: f, the band and what each method has learned from its first seed."""
+    """Write figure 2: f, the band and what each method has learned from its first seed.
+
+    Dots are the points of the grid, at which SCPO measures its answers and beyond which it promises
+    nothing: between two of them a curve may cross the edge of the band.
+    """
     x = np.linspace(-4.0, 4.0, CURVE_POINTS)
     first = {each.setting.method: each for each in reversed(runs)}
     figure = Figure(figsize=(8.2, 4.4), layout="constrained")
     axes = figure.subplots()
     axes.plot(x, target(x), color="#999999", lw=1.2, ls=(0, (1, 1)), label="f")
     for method in [name for name in LABELS if name in first]:
-        axes.plot(x, first[method].curve, color=COLORS[method], lw=1.6, label=LABELS[method])
+        color, curve = COLORS[method], first[method].curve
+        axes.plot(x, curve, color=color, lw=1.6, label=LABELS[method])
+        if method in MEASURED:
+            grid = grid_points(first[method].setting.grid)
+            axes.scatter(grid, np.interp(grid, x, curve), s=13, color=color, lw=0, zorder=3)
     for side in (-1.0, 1.0):
         ends, bounds = [-CONSTRAINED, CONSTRAINED], [side * BOUND] * 2
         axes.fill_between(ends, bounds, side * 3.0, color=LIMIT_COLOR, alpha=0.07, lw=0)
         axes.plot(ends, bounds, color=LIMIT_COLOR, ls=LIMIT_DASHES, lw=1.1)
     clear_frame(axes)
     axes.set(xlim=(-4.0, 4.0), ylim=(-3.0, 3.0), xlabel="x", ylabel="y")
-    axes.set_title("Learned with |y| <= 1.4 on [-3, 3], first seed", loc="left", fontsize=11)
+    title = f"Learned with |y| <= {BOUND:g}, which SCPO measures at the dots, first seed"
+    axes.set_title(title, loc="left", fontsize=11)
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, dpi=150)
 

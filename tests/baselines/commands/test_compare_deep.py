@@ -140,7 +140,7 @@ def test_a_curve_has_the_discounted_sums_of_training(finished):
 
 def test_report_shows_both_kinds_without_network(finished):
     html = (finished[0].out / "report.html").read_text()
-    assert html.count("data:image/svg+xml") == 3  # convergence, learning curves, Pareto
+    assert html.count("data:image/svg+xml") == 2 + 3 + 1  # convergence, learning curves, Pareto
     for text in ("Stochastic policy", "Deterministic policy", "npg_pd", "0.37370596", "mines"):
         assert text in html
     assert "http" not in html.replace("http-equiv", "")
