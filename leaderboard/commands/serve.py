@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
+from leaderboard.commands.seed_baselines import tell_if_empty
 from leaderboard.evaluation.worker import stop_on_signals, work
 from leaderboard.store.accounts import LOCAL
 from leaderboard.store.database import embedded_url, open_database
@@ -63,6 +64,7 @@ def serve(options: ServeOptions, console: Console) -> int:
     ensure_season(database, LOCAL)
     address = options.public_url or f"http://{options.host}:{options.port}"
     console.print(f"leaderboard: {address}  (Ctrl-C to stop)", soft_wrap=True)
+    tell_if_empty(database, options.db, console)
     config = server_config(create_app(database, address), options.host, options.port)
     sys.setswitchinterval(SWITCH_SECONDS)
     crew = WorkerCrew(options.db, options.workers)

@@ -21,6 +21,7 @@ from leaderboard.scores.aggregate_board import (
 )
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.store import seasons
+from leaderboard.store.accounts import BASELINES
 from leaderboard.store.board_rows import BoardRows, StoredRow
 from leaderboard.store.database import Database
 from leaderboard.store.episode_store import count_episodes, scored_episodes
@@ -145,6 +146,7 @@ class StoreSource:
             episodes_done=done,
             episodes_total=total,
             reason=found.reason,
+            is_baseline=found.account == BASELINES,
         )
         return page_data.BoardRow(shown, row.ranked)
 
