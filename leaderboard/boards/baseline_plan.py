@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -43,14 +44,15 @@ class BaselineBudget:
     settings: tuple[str, ...]  # argument=value for all agents, or agent.argument=value
     exact: str  # a kind of `baselines.policy_export.exact_policies`, empty if there is none
 
-    def overrides(self) -> tuple[str, ...]:
-        """Return the settings as agent.argument=value, for every agent that they hold for."""
+    def overrides(self, agents: Sequence[str]) -> tuple[str, ...]:
+        """Return the settings of these agents as agent.argument=value."""
         found = []
         for text in self.settings:
-            if "." in text.partition("=")[0]:
+            agent, point, _ = text.partition("=")[0].rpartition(".")
+            if not point:
+                found += [f"{each}.{text}" for each in agents]
+            elif agent in agents:
                 found.append(text)
-            else:
-                found += [f"{agent}.{text}" for agent in AGENTS]
         return tuple(found)
 
     def scaled_timesteps(self, scale: float) -> int:

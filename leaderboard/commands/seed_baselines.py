@@ -30,18 +30,26 @@ from leaderboard.store.accounts import BASELINES, account_id_of
 from leaderboard.store.board_rows import BoardRows
 from leaderboard.store.database import Database, embedded_url, open_database, without_password
 from leaderboard.store.seasons import ensure_season, open_season_number
-from leaderboard.store.submission_store import State, keep_submission, stored_submissions
+from leaderboard.store.submission_store import (
+    State,
+    StoredSubmission,
+    keep_submission,
+    stored_submissions,
+)
 from leaderboard.submissions.baseline_submissions import (
     exact_submission,
     shipped_submissions,
     trained_submission,
     write_submission,
 )
+from leaderboard.submissions.metadata import Metadata
 from leaderboard.submissions.submission import Submission
 from safe_envs.contract.argument_checks import check_number
 
 TITLE = "Baselines of the leaderboard"
 INTERRUPTED = (130, 143)  # exit codes
+DECIDED = (State.SCORED, State.INVALID, State.FAILED)
+_Policies = tuple[str, tuple[str, ...]]  # environment and digests
 
 
 @dataclass(frozen=True)
@@ -71,11 +79,6 @@ class SeedBaselinesOptions:
     """Address of a running leaderboard; takes precedence over --db."""
     token_file: Path | None = None
     """File with the token for --url, of the account that marks baselines."""
-
-    def short_command(self) -> str:
-        """Return the shell command that submits the shipped policies; no password."""
-        words = [] if self.db == embedded_url() else ["--db", without_password(self.db)]
-        return shell_command("leaderboard", "seed-baselines", *words)
 
     def command(self) -> str:
         """Return the shell command with these options; no password."""
@@ -129,24 +132,14 @@ def submit_baselines(url: str, submissions: Sequence[Submission], console: Conso
     database = open_database(url)
     try:
         ensure_season(database, BASELINES)
-        numbers = [_kept(database, submission, console) for submission in submissions]
+        known = _in_season(database)
+        numbers = [
+            _kept(database, each, known.get(_policies(each.metadata)), console)
+            for each in submissions
+        ]
         return _print_boards(database, numbers, console)
     finally:
         database.close()
-
-
-def tell_if_empty(database: Database, db: str, console: Console) -> None:
-    """Print the command that fills the boards if the store has no submissions.
-
-    Args:
-        database: the store.
-        db: its URL.
-        console: to print to.
-    """
-    if not stored_submissions(database):
-        command = SeedBaselinesOptions(db=db).short_command()
-        told = f"the boards are empty; this command fills the small ones: {command}"
-        console.print(escape(told), soft_wrap=True)
 
 
 def _chosen(options: SeedBaselinesOptions) -> list[BaselineBudget]:
@@ -193,7 +186,7 @@ def _plan(runs: Path, options: SeedBaselinesOptions, budget: BaselineBudget):
             seeds=tuple(range(options.seeds)),
             total_timesteps=budget.scaled_timesteps(options.scale),
             eval_episodes=budget.evaluation_episodes,
-            overrides=budget.overrides(),
+            overrides=budget.overrides(AGENTS),
         )
     )
 
@@ -215,37 +208,43 @@ def _trained(
     return found
 
 
-def _kept(database: Database, submission: Submission, console: Console) -> int:
-    """Submit and evaluate what the season does not have yet; return the submission's number."""
-    number, state = _submitted_before(database, submission)
+def _kept(
+    database: Database, submission: Submission, known: StoredSubmission | None, console: Console
+) -> int:
+    """Submit and evaluate what the season does not have yet; return the submission's number.
+
+    Args:
+        database: the store.
+        submission: of a baseline.
+        known: the season's submission of the same policies, if there is one.
+        console: to print to.
+    """
     name = f"{submission.metadata.algorithm} on {submission.metadata.env}"
-    if number is None:
+    if known is None:
         with tried_policies(submission) as tried:
             with database.writing() as connection:
                 account = account_id_of(connection, BASELINES)
             number = keep_submission(database, submission, account, quota=False).id
             evaluate_here(database, number, tried, console)
         told = "submitted"
-    elif state in (State.QUEUED, State.RUNNING):
-        evaluate_here(database, number, {}, console)
-        told = "evaluated"
     else:
-        told = "there already"
+        number = known.id
+        told = "there already" if known.state in DECIDED else "evaluated"
+        evaluate_here(database, number, {}, console)
     console.print(f"submission {number}: {escape(name)}, {told}", soft_wrap=True)
     return number
 
 
-def _submitted_before(
-    database: Database, submission: Submission
-) -> tuple[int | None, State | None]:
-    """Return the number and the state of the same policies in the open season, if it has them."""
+def _in_season(database: Database) -> dict[_Policies, StoredSubmission]:
+    """Return the submissions of the open season by their policies."""
     with database.reading() as connection:
         season = open_season_number(connection)
-    wanted = sorted(submission.metadata.sha256)
-    for found in stored_submissions(database, season=season):
-        if found.env == submission.metadata.env and sorted(found.metadata.sha256) == wanted:
-            return found.id, found.state
-    return None, None
+    return {_policies(one.metadata): one for one in stored_submissions(database, season=season)}
+
+
+def _policies(metadata: Metadata) -> _Policies:
+    """Return what two submissions of the same policies have in common."""
+    return metadata.env, tuple(sorted(metadata.sha256))
 
 
 def _print_boards(database: Database, numbers: Sequence[int], console: Console) -> int:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
+from rich.markup import escape
 
-from leaderboard.commands.seed_baselines import tell_if_empty
+from baselines.shell_command import shell_command
 from leaderboard.evaluation.worker import stop_on_signals, work
 from leaderboard.store.accounts import LOCAL
-from leaderboard.store.database import embedded_url, open_database
+from leaderboard.store.database import Database, embedded_url, open_database, without_password
 from leaderboard.store.seasons import ensure_season
+from leaderboard.store.submission_store import has_submissions
 from leaderboard.web.service import create_app
 from leaderboard.web.timed_protocol import TimedProtocol
 from safe_envs.contract.argument_checks import check_number
@@ -64,7 +66,7 @@ def serve(options: ServeOptions, console: Console) -> int:
     ensure_season(database, LOCAL)
     address = options.public_url or f"http://{options.host}:{options.port}"
     console.print(f"leaderboard: {address}  (Ctrl-C to stop)", soft_wrap=True)
-    tell_if_empty(database, options.db, console)
+    _tell_if_empty(database, options.db, console)
     config = server_config(create_app(database, address), options.host, options.port)
     sys.setswitchinterval(SWITCH_SECONDS)
     crew = WorkerCrew(options.db, options.workers)
@@ -79,6 +81,15 @@ def serve(options: ServeOptions, console: Console) -> int:
         crew.end()
         database.close()
     return 0
+
+
+def _tell_if_empty(database: Database, db: str, console: Console) -> None:
+    """Print the command that fills the boards if the store has no submissions."""
+    if has_submissions(database):
+        return
+    words = [] if db == embedded_url() else ["--db", without_password(db)]
+    command = shell_command("leaderboard", "seed-baselines", *words)
+    console.print(escape(f"the boards are empty; fill them: {command}"), soft_wrap=True)
 
 
 def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
