@@ -8,16 +8,16 @@ is kept as soon as it is there, so a second call does only what is missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from baselines.jobs.job import Job, job_folder
+from baselines.jobs.job import job_folder
 from baselines.report.terminal_table import print_table
 from baselines.shell_command import shell_command
 from leaderboard.boards.baseline_plan import AGENTS, BaselineBudget, baseline_budgets, budget_of
@@ -26,7 +26,7 @@ from leaderboard.commands.printed_board import printed_board
 from leaderboard.commands.submit import evaluate_here
 from leaderboard.evaluation.evaluate import tried_policies
 from leaderboard.scores.ranked_row import Feasibility
-from leaderboard.store.accounts import BASELINES, account_id_of
+from leaderboard.store.accounts import BASELINES, LOCAL, account_id_of
 from leaderboard.store.board_rows import BoardRows
 from leaderboard.store.database import Database, embedded_url, open_database, without_password
 from leaderboard.store.seasons import ensure_season, open_season_number
@@ -46,10 +46,13 @@ from leaderboard.submissions.metadata import Metadata
 from leaderboard.submissions.submission import Submission
 from safe_envs.contract.argument_checks import check_number
 
+if TYPE_CHECKING:
+    from baselines.commands.comparison_plan import Plan
+
 TITLE = "Baselines of the leaderboard"
 INTERRUPTED = (130, 143)  # exit codes
 DECIDED = (State.SCORED, State.INVALID, State.FAILED)
-_Policies = tuple[str, tuple[str, ...]]  # environment and digests
+_Policies = tuple[str, int, tuple[str, ...]]  # environment, board version, digests
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,11 @@ def seed_baselines(options: SeedBaselinesOptions, console: Console) -> int:
     if options.runs is None:
         code, submissions = 0, [one for each in budgets for one in shipped_submissions(each.env)]
     else:
-        code = _train(options, budgets, console)
+        plans = {budget: _plan(options.runs, options, budget) for budget in budgets}
+        code = _train(options.runs, options, list(plans.values()), console)
         if code in INTERRUPTED:
             return code
-        submissions = _trained(options.runs, options, budgets)
+        submissions = _trained(options.runs, plans)
     if options.policies_to is not None:
         for submission in submissions:
             write_submission(submission, options.policies_to)
@@ -131,10 +135,10 @@ def submit_baselines(url: str, submissions: Sequence[Submission], console: Conso
     """
     database = open_database(url)
     try:
-        ensure_season(database, BASELINES)
+        ensure_season(database, LOCAL)
         known = _in_season(database)
         numbers = [
-            _kept(database, each, known.get(_policies(each.metadata)), console)
+            _kept(database, each, known.get(_policies(each.metadata, each.board.version)), console)
             for each in submissions
         ]
         return _print_boards(database, numbers, console)
@@ -148,6 +152,10 @@ def _chosen(options: SeedBaselinesOptions) -> list[BaselineBudget]:
         raise ValueError(f"scale is {options.scale:g}; pass a number above 0")
     check_number("seeds", options.seeds, low=1, high=MOST_POLICIES)
     check_number("workers", options.workers, low=1)
+    if options.url:
+        from leaderboard.commands.http_client import read_token
+
+        read_token(options.token_file)  # before hours of training
     named = list(dict.fromkeys(options.boards))
     budgets = [budget_of(env) for env in named] or list(baseline_budgets().values())
     if options.runs is not None:
@@ -161,21 +169,8 @@ def _chosen(options: SeedBaselinesOptions) -> list[BaselineBudget]:
     return [each for each in budgets if each.env not in without]
 
 
-def _train(
-    options: SeedBaselinesOptions, budgets: Sequence[BaselineBudget], console: Console
-) -> int:
-    """Run the trainings that are missing and return the comparison's exit code."""
-    from baselines.commands.compare import Comparison, run_comparison  # seconds: it draws plots
-    from baselines.commands.comparison_plan import Plan
-
-    assert options.runs is not None
-    plans = [_plan(options.runs, options, budget) for budget in budgets]
-    models = {env: model for one in plans for env, model in one.models.items()}
-    how = Comparison(options.runs, options.workers, TITLE, options.command())
-    return run_comparison(Plan([job for one in plans for job in one.jobs], models), how, console)
-
-
-def _plan(runs: Path, options: SeedBaselinesOptions, budget: BaselineBudget):
+def _plan(runs: Path, options: SeedBaselinesOptions, budget: BaselineBudget) -> Plan:
+    """Return the trainings of a board."""
     from baselines.commands.comparison_plan import CompareOptions, plan
 
     return plan(
@@ -191,17 +186,27 @@ def _plan(runs: Path, options: SeedBaselinesOptions, budget: BaselineBudget):
     )
 
 
-def _trained(
-    runs: Path, options: SeedBaselinesOptions, budgets: Sequence[BaselineBudget]
-) -> list[Submission]:
+def _train(
+    runs: Path, options: SeedBaselinesOptions, plans: Sequence[Plan], console: Console
+) -> int:
+    """Run the trainings that are missing and return the comparison's exit code."""
+    from baselines.commands.compare import Comparison, run_comparison  # seconds: it draws plots
+    from baselines.commands.comparison_plan import Plan
+
+    jobs = [job for one in plans for job in one.jobs]
+    models = {env: model for one in plans for env, model in one.models.items()}
+    how = Comparison(runs, options.workers, TITLE, options.command())
+    return run_comparison(Plan(jobs, models), how, console)
+
+
+def _trained(runs: Path, plans: Mapping[BaselineBudget, Plan]) -> list[Submission]:
     """Return the submissions of all agents whose runs are finished, and the exact ones."""
     found = []
-    for budget in budgets:
-        jobs = _plan(runs, options, budget).jobs
+    for budget, planned in plans.items():
         for agent in AGENTS:
-            mine: list[Job] = [job for job in jobs if job.agent == agent]
-            folders = [job_folder(runs, job) for job in mine]
-            if all(job.outcome(folder).result for job, folder in zip(mine, folders, strict=True)):
+            jobs = [job for job in planned.jobs if job.agent == agent]
+            folders = [job_folder(runs, job) for job in jobs]
+            if all(job.outcome(folder).result for job, folder in zip(jobs, folders, strict=True)):
                 found.append(trained_submission(folders))
         if budget.exact:
             found.append(exact_submission(budget))
@@ -239,12 +244,13 @@ def _in_season(database: Database) -> dict[_Policies, StoredSubmission]:
     """Return the submissions of the open season by their policies."""
     with database.reading() as connection:
         season = open_season_number(connection)
-    return {_policies(one.metadata): one for one in stored_submissions(database, season=season)}
+    stored = stored_submissions(database, season=season)
+    return {_policies(one.metadata, one.board_version): one for one in stored}
 
 
-def _policies(metadata: Metadata) -> _Policies:
-    """Return what two submissions of the same policies have in common."""
-    return metadata.env, tuple(sorted(metadata.sha256))
+def _policies(metadata: Metadata, version: int) -> _Policies:
+    """Return what two submissions of the same policies to a version of a board have in common."""
+    return metadata.env, version, tuple(sorted(metadata.sha256))
 
 
 def _print_boards(database: Database, numbers: Sequence[int], console: Console) -> int:

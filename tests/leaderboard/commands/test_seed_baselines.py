@@ -1,22 +1,28 @@
 """The rows that boards open with: trained here or shipped, submitted once, and marked."""
 
+import io
 import json
 import shlex
+import socket
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 import tyro
+import uvicorn
 from rich.console import Console
 
 import baselines.commands.compare as compare_module
 import leaderboard.commands.seed_baselines as command_module
 from agents.tabular import linear_program
 from baselines.names.environments import parse_environment_name, tabular_model_of
+from baselines.shell_command import shell_command
 from leaderboard.__main__ import main
 from leaderboard.boards.baseline_plan import budget_of
 from leaderboard.boards.board import boards
+from leaderboard.commands import serve as serve_module
 from leaderboard.commands.seed_baselines import SeedBaselinesOptions, submit_baselines
+from leaderboard.commands.serve import ServeOptions, serve
 from leaderboard.evaluation import evaluate as evaluate_module
 from leaderboard.store.accounts import BASELINES
 from leaderboard.store.database import open_database
@@ -160,6 +166,7 @@ def test_what_is_refused(capsys, tmp_path):
         (["--scale", "nan"], "scale is nan; pass a number above 0"),
         (["--seeds", "11"], "seeds is 11"),
         (["--workers", "0"], "workers is 0"),
+        (["--url", "http://127.0.0.1:1"], "--url needs --token-file"),
     ):
         code, text = run(capsys, *words, "--db", f"sqlite:///{tmp_path}/none.sqlite")
         assert code == 2
@@ -177,6 +184,23 @@ def test_the_recorded_command_reads_back_to_the_same_options(tmp_path):
         words = shlex.split(options.command())
         assert words[1:4] == ["-m", "leaderboard", "seed-baselines"]
         assert tyro.cli(SeedBaselinesOptions, args=words[4:]) == options
+
+
+def test_serve_tells_how_to_fill_an_empty_store(db, monkeypatch):
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *arguments: None)
+    monkeypatch.setattr(serve_module.signal, "signal", lambda *arguments: None)
+    options = ServeOptions(db, port=_free_port(), workers=0)
+    fill = f"the boards are empty; fill them: {shell_command('leaderboard', 'seed-baselines')}"
+    for is_told in (True, False):
+        out = io.StringIO()
+        assert serve(options, Console(file=out, width=1000)) == 0
+        assert (f"{fill} --db {db}" in out.getvalue()) is is_told
+        submit_baselines(db, [exact_submission(budget_of(SEA))], SILENT)
+
+
+def _free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
 
 
 def _column(store, column):
