@@ -21,14 +21,15 @@ from leaderboard.submissions.baseline_submissions import (
 from leaderboard.submissions.submission import check_submission, spaces_of
 
 SMALL = [env for env, budget in baseline_budgets().items() if budget.exact]
+TRAINED = SMALL[:2]  # the grid worlds; the others ship what is known exactly
 
 
-def test_every_small_board_has_the_agents_and_what_is_known_exactly():
+def test_every_small_board_opens_with_rows():
     assert list(boards())[:4] == SMALL
     for env in boards():
         named = [one.metadata.algorithm for one in shipped_submissions(env)]
         trained = [name for name in named if name in AGENTS]
-        assert sorted(trained) == sorted(AGENTS if env in SMALL else ())
+        assert sorted(trained) == sorted(AGENTS if env in TRAINED else ())
         assert len(named) - len(trained) == (env in SMALL)
 
 
