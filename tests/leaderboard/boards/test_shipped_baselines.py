@@ -64,14 +64,14 @@ def test_the_files_pass_the_gate_and_their_metadata_says_how_they_were_made(env)
         assert told.framework_versions["torch"]
 
 
-@pytest.mark.parametrize("env", SMALL)
-def test_the_exact_policy_is_the_one_that_is_made_today(env):
+@pytest.mark.parametrize("env", SMALL[2:])
+def test_the_controller_is_the_one_that_is_made_today(env):
     (shipped,) = (one for one in shipped_submissions(env) if one.metadata.uses_model)
     with tried_policies(shipped) as tried:
         assert len(tried) == 1
     fresh = exact_policy(baseline_budgets()[env].exact, parse_environment_name(env), {})
     spaces = spaces_of(boards()[env])
-    seen = np.array([spaces.observation.sample() for _ in range(20)])
+    seen = np.random.default_rng(0).normal(scale=5.0, size=(50, *spaces.observation.shape))
     answers = [
         OnnxPolicy(content, spaces.observation, spaces.action, 0).predict(seen, deterministic=True)
         for content in (shipped.policies[0], fresh.content)
