@@ -259,8 +259,8 @@ def _print_boards(database: Database, numbers: Sequence[int], console: Console) 
     submissions = rows.submissions()
     mine = [submissions[number] for number in numbers]
     for env, season in dict.fromkeys((found.env, found.season) for found in mine):
-        found = rows.rows(env, season, Feasibility.MEAN)
-        print_table(console, printed_board(board_of(env), found))
+        ordered = rows.rows(env, season, Feasibility.MEAN)
+        print_table(console, printed_board(board_of(env), ordered))
     foreign = [found for found in mine if found.account != BASELINES]
     for found in foreign:
         told = f"submission {found.id}, with the same policies, is of {found.account}"
