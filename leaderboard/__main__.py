@@ -9,6 +9,7 @@ from leaderboard.commands import administration
 from leaderboard.commands.administration import administer
 from leaderboard.commands.demo import LeaderboardDemoOptions, leaderboard_demo
 from leaderboard.commands.export import ExportOptions, export
+from leaderboard.commands.seed_baselines import SeedBaselinesOptions, seed_baselines
 from leaderboard.commands.serve import ServeOptions, WorkerOptions, run_worker, serve
 from leaderboard.commands.store_care import BackupOptions, CheckStoreOptions, backup, check
 from leaderboard.commands.submit import SubmitOptions, submit
@@ -17,6 +18,7 @@ from leaderboard.commands.verify import VerifyOptions, verify
 COMMANDS: dict[str, Command] = {
     "submit": (SubmitOptions, submit),
     "verify": (VerifyOptions, verify),
+    "seed-baselines": (SeedBaselinesOptions, seed_baselines),
     "demo": (LeaderboardDemoOptions, leaderboard_demo),
     "serve": (ServeOptions, serve),
     "worker": (WorkerOptions, run_worker),

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
+from rich.markup import escape
 
+from baselines.shell_command import shell_command
 from leaderboard.commands.listening import listen
 from leaderboard.evaluation.worker import stop_on_signals, work
 from leaderboard.store.accounts import LOCAL
-from leaderboard.store.database import Database, embedded_url, open_database
+from leaderboard.store.database import Database, embedded_url, open_database, without_password
 from leaderboard.store.seasons import ensure_season
+from leaderboard.store.submission_store import has_submissions
 from leaderboard.web.open_connections import MOST_PER_ADDRESS, OpenConnections
 from leaderboard.web.service import create_app
 from leaderboard.web.timed_protocol import timed_protocol
@@ -78,6 +81,7 @@ def _serve(database: Database, options: ServeOptions, console: Console) -> None:
     sockets = listen(options.host, options.port)
     address = options.public_url or f"http://{_in_url(options.host)}:{options.port}"
     console.print(f"leaderboard: {address}  (Ctrl-C to stop)", soft_wrap=True)
+    _tell_if_empty(database, options.db, console)
     config = server_config(create_app(database, address), options.connections_per_address)
     sys.setswitchinterval(SWITCH_SECONDS)
     crew = WorkerCrew(options.db, options.workers)
@@ -90,6 +94,15 @@ def _serve(database: Database, options: ServeOptions, console: Console) -> None:
         pass
     finally:
         crew.end()
+
+
+def _tell_if_empty(database: Database, db: str, console: Console) -> None:
+    """Print the command that fills the boards if the store has no submissions."""
+    if has_submissions(database):
+        return
+    words = [] if db == embedded_url() else ["--db", without_password(db)]
+    command = shell_command("leaderboard", "seed-baselines", *words)
+    console.print(escape(f"the boards are empty; fill them: {command}"), soft_wrap=True)
 
 
 def server_config(app: FastAPI, connections_per_address: int = MOST_PER_ADDRESS) -> uvicorn.Config:

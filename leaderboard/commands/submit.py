@@ -111,7 +111,7 @@ def _submit_to_store(
     kept = keep_submission(database, submission, account, quota=False)
     if not kept.is_new:
         console.print(f"these policies are already submission {kept.id}")
-    _evaluate(database, kept.id, tried, console)
+    evaluate_here(database, kept.id, tried, console)
     return _print_row(database, kept.id, console)
 
 
@@ -134,8 +134,15 @@ def _print_row(database: Database, number: int, console: Console) -> int:
     return 0
 
 
-def _evaluate(database: Database, number: int, tried: Tried, console: Console) -> None:
-    """Evaluate a submission here, or wait for the worker that has its lease."""
+def evaluate_here(database: Database, number: int, tried: Tried, console: Console) -> None:
+    """Evaluate a submission here, or wait for the worker that has its lease.
+
+    Args:
+        database: the store.
+        number: of the submission.
+        tried: its policies, if this process has checked and started them.
+        console: shows the progress.
+    """
     columns = TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("episodes")
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)

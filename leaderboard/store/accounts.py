@@ -16,6 +16,7 @@ from leaderboard.store.database_clock import now
 from leaderboard.store.tables import account, token
 from leaderboard.submissions.metadata import plain_text
 
+BASELINES = "safe-envs baselines"  # its rows are marked as baselines
 LOCAL = "local"  # the account of submissions made directly to the store
 TOKEN_PREFIX = "slb_"  # makes a leaked token recognizable
 TOKEN_BYTES = 32

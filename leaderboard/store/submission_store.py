@@ -132,6 +132,12 @@ def stored_submission(database: Database, number: int) -> StoredSubmission | Non
     return found[0] if found else None
 
 
+def has_submissions(database: Database) -> bool:
+    """Return whether there is any submission."""
+    with database.reading() as connection:
+        return connection.execute(sa.select(submission.c.id).limit(1)).first() is not None
+
+
 def stored_curves(database: Database, ids: list[int]) -> dict[int, tuple[SubmittedCurve, ...]]:
     """Return the learning curves of the submissions that have some."""
     query = sa.select(curves).where(curves.c.submission_id.in_(ids))

@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from leaderboard.boards.board import MOST_POLICIES
 from leaderboard.scores.published import numbers_of, published_to_json
-from leaderboard.store.accounts import Identity, Scope, identify
+from leaderboard.store.accounts import BASELINES, Identity, Scope, identify
 from leaderboard.store.database import Database
 from leaderboard.store.request_limits import Limits, RequestCounter, count_request
 from leaderboard.store.submission_store import (
@@ -197,8 +197,9 @@ async def submit(
     except UnicodeError:  # the text of a field, in the declared character set
         raise HTTPException(400, "the form has a name or a text that is not UTF-8") from None
     submission = await run_in_threadpool(_checked_submission, parts)
+    has_quota = identity.name != BASELINES
     kept = await service.writes.run(
-        keep_submission, service.database, submission, identity.account_id, quota=True
+        keep_submission, service.database, submission, identity.account_id, quota=has_quota
     )
     return _answer(kept)
 

@@ -23,6 +23,7 @@ from leaderboard.web.safe_text import csv_cell, day
 TIERS = list(Tier)
 SUITE = "safe-envs"
 FLAGS = {
+    "is_baseline": ("baseline", "was submitted by this project, to compare with"),
     "uses_safety_filter": ("filter", "an action filter is part of the policy"),
     "uses_model": ("model", "used the environment's equations or tables"),
     "uses_demonstrations": ("demos", "was trained with demonstrations"),
@@ -58,6 +59,7 @@ def stated_flags(row: BoardRow) -> list[tuple[str, str]]:
     """Return the flags that the submitter states."""
     metadata = row.submission.metadata
     on = {
+        "is_baseline": row.submission.is_baseline,
         "uses_safety_filter": metadata.uses_safety_filter,
         "uses_model": metadata.uses_model,
         "uses_demonstrations": metadata.uses_demonstrations,

@@ -42,6 +42,7 @@ class ShownSubmission:
     episodes_done: int = 0
     episodes_total: int = 0
     reason: str = ""  # why it is invalid or failed
+    is_baseline: bool = False  # of the account that only this project's baselines have
 
 
 @dataclass(frozen=True)

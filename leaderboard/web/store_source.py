@@ -22,6 +22,7 @@ from leaderboard.scores.aggregate_board import (
 )
 from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.store import seasons
+from leaderboard.store.accounts import BASELINES
 from leaderboard.store.audit import Event, history
 from leaderboard.store.board_rows import BoardRows, StoredRow
 from leaderboard.store.database import Database
@@ -165,6 +166,7 @@ class StoreSource:
             episodes_done=done,
             episodes_total=total,
             reason=found.reason,
+            is_baseline=found.account == BASELINES,
         )
         return page_data.BoardRow(shown, row.ranked)
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from leaderboard.evaluation.episodes import EpisodeSums
 from leaderboard.evaluation.worker import evaluate_next
 from leaderboard.store import submission_store
-from leaderboard.store.accounts import Scope, revoke_tokens
+from leaderboard.store.accounts import BASELINES, Scope, revoke_tokens
 from leaderboard.store.episode_store import keep_episodes
 from leaderboard.store.leases import claim
 from leaderboard.store.request_limits import Limits
@@ -209,6 +209,10 @@ class TestQuota:
         answer = send(client, header, first_seed=50)
         assert answer.status_code == 429
         assert detail(answer) == "at most 50 submissions per season are allowed; wait for the next"
+
+    def test_the_account_of_the_baselines_has_no_quota(self, store, client):
+        header = header_of(store, BASELINES)
+        assert [send(client, header, first_seed=s).status_code for s in range(7)] == [202] * 7
 
     def test_without_a_season_nothing_is_accepted(self, store, client):
         close_season(store, "test")
