@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -79,6 +80,16 @@ def serve(options: ServeOptions, console: Console) -> int:
 
 def _serve(database: Database, options: ServeOptions, console: Console) -> None:
     sockets = listen(options.host, options.port)
+    try:
+        _answer(sockets, database, options, console)
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _answer(
+    sockets: list[socket.socket], database: Database, options: ServeOptions, console: Console
+) -> None:
     address = options.public_url or f"http://{_in_url(options.host)}:{options.port}"
     console.print(f"leaderboard: {address}  (Ctrl-C to stop)", soft_wrap=True)
     _tell_if_empty(database, options.db, console)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from leaderboard.boards.board import EPISODES_PER_POLICY
+from leaderboard.policy_files.canonical_form import canonical_digest
 from leaderboard.store.database import Database
 from leaderboard.store.seasons import HIDDEN
 from leaderboard.store.store_errors import StoreRefused
@@ -25,6 +26,7 @@ from leaderboard.store.tables import (
     season,
     submission,
 )
+from leaderboard.submissions.submission import set_digest
 
 MOST_SHOWN = 5  # problems of one check
 CLOCK_TOLERANCE = 60.0  # [s] between the clocks of several servers
@@ -161,9 +163,13 @@ def _policy_digests(connection: sa.Connection) -> Iterator[str]:
 def _submission_digests(connection: sa.Connection) -> Iterator[str]:
     query = sa.select(submission.c.id, submission.c.content_sha256).order_by(submission.c.id)
     for number, digest in connection.execute(query).all():
-        mine = sa.select(policy.c.sha256).filter_by(submission_id=number)
-        digests = sorted(connection.execute(mine).scalars())
-        if hashlib.sha256("".join(digests).encode()).hexdigest() != digest:
+        mine = sa.select(policy.c.sha256, policy.c.content).filter_by(submission_id=number)
+        files = connection.execute(mine).all()
+        if digest == set_digest(row.sha256 for row in files):
+            continue  # as earlier versions kept it
+        if any(hashlib.sha256(row.content).hexdigest() != row.sha256 for row in files):
+            continue  # told of already
+        if digest != set_digest(canonical_digest(row.content) for row in files):
             yield f"submission {number} has other policies than it was sent with"
 
 

@@ -54,12 +54,12 @@ class Submission:
     @property
     def content_sha256(self) -> str:
         """Digest of what the policies compute: neither their order nor their form matters."""
-        return _set_digest(map(canonical_digest, self.policies))
+        return set_digest(map(canonical_digest, self.policies))
 
     @property
     def file_sha256(self) -> str:
         """Digest of the set of files; earlier versions kept it as the content's."""
-        return _set_digest(self.metadata.sha256)
+        return set_digest(self.metadata.sha256)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ def _check_distinct(policies: Sequence[bytes]) -> None:
             )
 
 
-def _set_digest(digests: Iterable[str]) -> str:
+def set_digest(digests: Iterable[str]) -> str:
+    """Return the SHA-256 of a set of digests, whatever their order."""
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 

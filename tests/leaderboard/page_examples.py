@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from leaderboard.boards.board import Board
+from leaderboard.scores.near_copies import CopyFindings
 from leaderboard.scores.published import exactly, published_row
 from leaderboard.scores.ranked_row import Candidate, Feasibility, RankedRow, Tier
 from leaderboard.scores.row_score import (
@@ -191,7 +192,8 @@ def scored_rows(board, specs: Iterable[tuple], first_id=1, season=1, policies=5)
         score = a_score(board, episodes, number)
         at = SPRING + DAY * number
         submission = ShownSubmission(number, season, metadata, at, State.SCORED)
-        candidate = Candidate(number, score, metadata.training_steps, at)
+        compared = CopyFindings(len(metadata.training_seeds))
+        candidate = Candidate(number, score, metadata.training_steps, at, copies=compared)
         rank = index + 1
         interval = (max(1, rank - 1), rank + 1)
         ranked = RankedRow(candidate, tier_of(score), False, rank, interval)

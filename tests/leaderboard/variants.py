@@ -73,6 +73,21 @@ def with_constant_nodes(content: bytes) -> bytes:
     return changed(content, move)
 
 
+def with_reordered_nodes(content: bytes) -> bytes:
+    """Return a policy with nodes for its numbers, the last number first."""
+
+    def reverse(model: ModelProto) -> None:
+        nodes = model.graph.node
+        numbers = [node for node in nodes if node.op_type in ("Constant", "Identity")]
+        others = [node for node in nodes if node.op_type not in ("Constant", "Identity")]
+        pairs = [numbers[i : i + 2] for i in range(0, len(numbers), 2)][::-1]
+        kept = [node for pair in pairs for node in pair] + others
+        del nodes[:]
+        nodes.extend(kept)
+
+    return changed(with_constant_nodes(content), reverse)
+
+
 def with_listed_numbers(content: bytes) -> bytes:
     """Return a policy whose tensors list their numbers instead of holding bytes."""
 

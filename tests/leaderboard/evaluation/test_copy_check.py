@@ -125,7 +125,7 @@ def copies(kind):
     return [content, *noisy]
 
 
-FORMS = [lambda c: c, variants.renamed, variants.reordered, variants.with_constant_nodes,
+FORMS = [lambda c: c, variants.renamed, variants.with_reordered_nodes, variants.with_constant_nodes,
          variants.with_listed_numbers]  # fmt: skip
 
 

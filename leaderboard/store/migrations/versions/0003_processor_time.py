@@ -13,3 +13,11 @@ def upgrade() -> None:
         table.add_column(sa.Column("cpu_seconds", sa.Double(), nullable=False, server_default="0"))
     with op.batch_alter_table("audit") as table:
         table.add_column(sa.Column("reason", sa.Text(), nullable=False, server_default=""))
+
+
+def downgrade() -> None:
+    """Drop the columns and their content."""
+    with op.batch_alter_table("audit") as table:
+        table.drop_column("reason")
+    with op.batch_alter_table("policy") as table:
+        table.drop_column("cpu_seconds")
