@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from leaderboard.store.database import Database
+from leaderboard.store.database_clock import now as database_time
 from leaderboard.store.tables import request_count
 from leaderboard.submissions.submission import LARGEST_SUBMISSION
 
@@ -25,6 +26,7 @@ PERIOD = 60  # [s]
 LONGEST_NAME = 160  # of a client
 PLACES = 2**16  # for clients in a server's memory
 Clock = Callable[[], float]
+StoreClock = Callable[[sa.Connection], float]
 
 
 @dataclass(frozen=True)
@@ -97,32 +99,34 @@ class RequestCounter:
 
 
 def count_request(
-    database: Database, kind: str, who: str, allowed: int, clock: Clock = time.time
+    database: Database, kind: str, who: str, allowed: int, clock: StoreClock = database_time
 ) -> None:
     """Count a request in the store, or refuse it if it is one too many.
+
+    Periods are by the database's clock, which all servers share.
 
     Args:
         database: the store.
         kind: of request; each kind is counted separately.
         who: a client's address, or an account.
         allowed: requests in one period.
-        clock: seconds since 1970.
+        clock: seconds since 1970, asked within a transaction.
 
     Raises:
         TooManyRequests: if it is one too many.
     """
     check_request(database, kind, who, allowed, clock)  # refused requests write nothing
-    now = clock()
-    period = int(now // PERIOD)
     insert = postgresql.insert if _is_postgresql(database) else sqlite.insert
-    row = {"who": _name(kind, who), "period": period, "requests": 1}
-    statement = insert(request_count).values(**row)
-    counting = statement.on_conflict_do_update(
+    counting = insert(request_count).on_conflict_do_update(
         index_elements=[request_count.c.who, request_count.c.period],
         set_={"requests": request_count.c.requests + 1},
-    ).returning(request_count.c.requests)
+    )
     with database.writing() as connection:
-        requests = connection.execute(counting).scalar_one()
+        now = clock(connection)
+        period = int(now // PERIOD)
+        row = {"who": _name(kind, who), "period": period, "requests": 1}
+        counted = counting.values(**row).returning(request_count.c.requests)
+        requests = connection.execute(counted).scalar_one()
         if requests == 1:
             old = request_count.c.period < period - 1
             connection.execute(sa.delete(request_count).where(old))
@@ -131,14 +135,14 @@ def count_request(
 
 
 def check_request(
-    database: Database, kind: str, who: str, allowed: int, clock: Clock = time.time
+    database: Database, kind: str, who: str, allowed: int, clock: StoreClock = database_time
 ) -> None:
     """Raise TooManyRequests if a client has used up its requests; count nothing."""
-    now = clock()
-    query = sa.select(request_count.c.requests).filter_by(
-        who=_name(kind, who), period=int(now // PERIOD)
-    )
     with database.reading() as connection:
+        now = clock(connection)
+        query = sa.select(request_count.c.requests).filter_by(
+            who=_name(kind, who), period=int(now // PERIOD)
+        )
         requests = connection.execute(query).scalar_one_or_none() or 0
     if requests >= allowed:
         raise _too_many(kind, allowed, now)
