@@ -171,7 +171,7 @@ def _agent_meant(named: str, agents: Sequence[str]) -> str:
         raise ValueError(
             f"{named!r} may be {' or '.join(meant)}; write the module or the file as well"
         )
-    known = [*agents, *map(_class_name, agents)]
+    known = list(dict.fromkeys([*agents, *map(_class_name, agents)]))
     raise ValueError(f"{unknown_name('agent', named, known)} (they are what this command runs)")
 
 
