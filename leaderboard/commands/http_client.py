@@ -119,7 +119,24 @@ def _show(row: dict[str, Any], console: Console) -> int:
     print_table(console, score_table(board, statistics, Claim(**claim) if claim else None))
     rank = "without a rank" if row["rank"] is None else f"rank {row['rank']}"
     console.print(f"{escape(row['env'])}: {rank}, tier {row['tier']}")
+    for line in _told_copies(row):
+        console.print(line, soft_wrap=True)
     return 0
+
+
+def _told_copies(row: dict[str, Any]) -> list[str]:
+    """Return the lines that `told_copies` has for a row of a store."""
+    lines = [
+        f"policy {near['policy']:d} acts like policy {near['original_policy']:d} of submission "
+        f"{near['original_submission']:d} (distance {near['distance']:.2g})"
+        for near in row.get("near_copies_of") or ()
+    ]
+    if row.get("near_copies"):
+        lines.append(
+            f"{row['near_copies']:d} of {len(row['metadata']['training_seeds'])} policies are "
+            "near-copies; a row with near-copies has no rank"
+        )
+    return lines
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

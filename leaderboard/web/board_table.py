@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leaderboard.boards.board import Board
+from leaderboard.boards.board import RANKED_POLICIES, Board
 from leaderboard.scores.published import PublishedStatistics, is_withheld, numbers_of
 from leaderboard.scores.ranked_row import Tier
 from leaderboard.scores.row_score import CostStatistics, RowStatistics
@@ -202,9 +202,12 @@ def status_of(row: BoardRow) -> str:
     """Return why a row has no rank, empty if it has one."""
     if is_ranked(row):
         return ""
-    if row.submission.state is State.SCORED:
-        return "preview" if row.ranked and row.ranked.preview else "unranked"
-    return row.submission.state.value
+    if row.submission.state is not State.SCORED:
+        return row.submission.state.value
+    if row.ranked is None or not row.ranked.preview:
+        return "unranked"
+    full = len(row.submission.metadata.training_seeds) >= RANKED_POLICIES
+    return "near-copies" if full else "preview"
 
 
 def sorted_rows(board: Board, rows: Sequence[BoardRow], name: str) -> list[BoardRow]:

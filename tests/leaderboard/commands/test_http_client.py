@@ -4,11 +4,16 @@ import httpx
 import pytest
 from rich.console import Console
 
-from leaderboard.commands.http_client import ServerRefused, wait_for
+from leaderboard.commands.http_client import ServerRefused, submit_to, wait_for
 from leaderboard.commands.http_client import send as send_submission
+from leaderboard.web.api import submission_json
+from leaderboard.web.page_data import SubmissionPage
+from tests.leaderboard.page_examples import CLIFF, a_season, scored_rows, some_metadata
 from tests.leaderboard.submissions import (
     a_submission,
 )
+
+SPEC = (some_metadata(env=CLIFF.env), 0.4, 0.1)  # a row's metadata, return and cost
 
 
 class TestSubmitting:
@@ -63,6 +68,22 @@ class TestSubmitting:
             pytest.raises(ServerRefused, match="http://127.0.0.1:1/? cannot be reached"),
         ):
             wait_for(client, 1, Console(quiet=True))
+
+
+def test_near_copies_are_told(tmp_path, monkeypatch, capsys):
+    near = {"policy": 0, "original_policy": 2, "original_submission": 9, "distance": 0.0012}
+    row = submission_json(SubmissionPage(CLIFF, a_season(), scored_rows(CLIFF, [SPEC], 7)[0]))
+    row |= {"env": "Safe/CliffWorld-v0", "rank": None, "near_copies": 1, "near_copies_of": [near]}
+    client = TestSubmitting.client(
+        httpx.Response(202, json={"id": 7}), httpx.Response(200, json=row)
+    )
+    monkeypatch.setattr(httpx, "Client", lambda **settings: client)
+    token = tmp_path / "token.txt"
+    token.write_text("slb_token\n")
+    assert submit_to("http://board.example", token, a_submission(), Console(width=200)) == 0
+    told = capsys.readouterr().out
+    assert "policy 0 acts like policy 2 of submission 9 (distance 0.0012)" in told
+    assert "1 of 5 policies are near-copies; a row with near-copies has no rank" in told
 
 
 class TestBusyServers:

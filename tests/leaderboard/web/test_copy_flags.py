@@ -9,7 +9,7 @@ import pytest
 
 from leaderboard.scores.near_copies import CopyFindings, NearCopy, Origin
 from leaderboard.web.api import submission_json
-from leaderboard.web.board_table import board_csv, board_json, flags_of, stated_flags
+from leaderboard.web.board_table import board_csv, board_json, flags_of, stated_flags, status_of
 from leaderboard.web.copy_flags import copy_flags
 from leaderboard.web.page_data import BoardPage, BoardRow, SubmissionPage
 from leaderboard.web.pages import render
@@ -54,6 +54,15 @@ def test_a_row_that_is_not_compared_says_so():
     assert flags_of(row)[-1] == copy_flags(row)[0]
     assert "not compared" not in dict(stated_flags(row))
     assert copy_flags(BoardRow(row.submission, None)) == []
+
+
+def test_a_full_row_of_near_copies_is_no_preview():
+    row = row_with(CopyFindings(5, (OWN,)))
+    ranked = dataclasses.replace(row.ranked, preview=True, rank=None)
+    assert status_of(BoardRow(row.submission, ranked)) == "near-copies"
+    fewer = row.submission.metadata.model_copy(update={"training_seeds": [1, 2]})
+    submission = dataclasses.replace(row.submission, metadata=fewer)
+    assert status_of(BoardRow(submission, ranked)) == "preview"
 
 
 def test_all_data_have_the_near_copies():

@@ -30,7 +30,9 @@ from tests.leaderboard.page_examples import (
     a_season,
     cliff_rows,
     scored_rows,
+    some_curves,
     some_metadata,
+    unranked_rows,
 )
 from tests.leaderboard.parsed_page import Parsed, parsed, text_of
 
@@ -358,3 +360,23 @@ def test_five_hundred_rows_render_within_a_second():
     started = time.process_time()
     assert text_of(BOARD, source).count("<tr data-submission") == 500
     assert time.process_time() - started < 1.0
+
+
+def test_a_board_whose_rows_have_no_rank_is_not_called_empty():
+    page = text_of("index.html", ExampleSource({CLIFF.env: unranked_rows(CLIFF, 101)}))
+    assert "No ranked rows yet" in page
+    assert "No rows yet" in page  # the other boards
+
+
+def test_a_comparison_with_a_preview_says_what_is_missing():
+    seen = text_of("compare/1-101.html")
+    assert '<span class="badge plain">preview</span>' in seen
+    assert "A dash is a number that is withheld until" in seen
+    assert "A dash is" not in text_of("compare/1-101.html", ExampleSource(revealed=True))
+
+
+def test_a_single_curve_of_a_board_is_named():
+    source = ExampleSource()
+    source.curves = lambda ids: {3: some_curves(3)}
+    seen = text_of(f"boards/{CLIFF.slug}/environment.html", source)
+    assert "<bdi>3 CPO</bdi>" in seen.partition('id="chart-curve-return"')[2].partition("</ul>")[0]
