@@ -151,9 +151,9 @@ def _order_key(candidate: Candidate, feasibility: Feasibility) -> tuple[float, .
     statistics = candidate.score.statistics
     tail = max(cost.excess_p95 for cost in statistics.costs)
     mean = max(cost.excess for cost in statistics.costs)
-    excess = mean if feasibility is Feasibility.MEAN else tail
-    first = excess if tier == TIER_ORDER[Tier.VIOLATING] else 0.0
-    values = (first, -statistics.score.value, tail, candidate.training_steps)
+    excess = (mean, 0.0) if feasibility is Feasibility.MEAN else (tail, mean)
+    first = excess if tier == TIER_ORDER[Tier.VIOLATING] else (0.0, 0.0)
+    values = (*first, -statistics.score.value, tail, candidate.training_steps)
     return (group, tier, *values, *last)
 
 
