@@ -26,6 +26,7 @@ from leaderboard.store.copy_store import (
 )
 from leaderboard.store.database import Database
 from leaderboard.store.seasons import secret_of
+from leaderboard.store.store_errors import StoreUnavailable
 from leaderboard.store.submission_store import stored_submission
 from leaderboard.store.tables import policy as stored
 
@@ -83,11 +84,16 @@ def compare_next(database: Database, actor: str, left_out: set[int]) -> int | No
     Raises:
         PolicyFailed, PolicyRefused: if a policy fails.
         SandboxUnavailable: if no process for one could be started.
+        StoreUnavailable: if the store takes no changes; the submission is not left out then.
     """
     number = next_to_compare(database, left_out)
     if number is not None:
         left_out.add(number)
-        compare_submission(database, number, actor)
+        try:
+            compare_submission(database, number, actor)
+        except StoreUnavailable:  # which says nothing about the submission
+            left_out.discard(number)
+            raise
         left_out.discard(number)
     return number
 

@@ -20,7 +20,8 @@ from leaderboard.boards.board import Board
 from leaderboard.evaluation.episodes import EpisodePlayer
 from leaderboard.policy_files.canonical_form import CanonicalForm, canonical_form
 from leaderboard.policy_files.gate import check_graph
-from leaderboard.sandbox.policy import MOST_ROWS, SandboxedPolicy, SandboxLimits
+from leaderboard.policy_files.state_audit import AGAIN
+from leaderboard.sandbox.policy import SandboxedPolicy, SandboxLimits
 from leaderboard.scores.behavior import (
     RANDOM,
     VISITED,
@@ -57,18 +58,22 @@ class AskedPolicy:
         return self.process.outputs(observations)
 
     def answers(self, states: np.ndarray) -> np.ndarray:
-        """Return its answers, (states, numbers); each distinct state is asked once."""
+        """Return its answers, (states, numbers); each distinct state is asked once.
+
+        A call has no more rows than the calls that a policy has to answer in time while it is
+        evaluated, so the number of other policies does not make one fail that was fast enough.
+        """
         rows = np.ascontiguousarray(states, dtype=np.float32)
         keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
         _, first, place = np.unique(keys, return_index=True, return_inverse=True)
         distinct = rows[first]
         parts = [
             answers_of(
-                self.process.outputs(distinct[start : start + MOST_ROWS]),
+                self.process.outputs(distinct[start : start + AGAIN]),
                 spaces_of(self.board).action,
                 self.stochastic,
             )
-            for start in range(0, len(distinct), MOST_ROWS)
+            for start in range(0, len(distinct), AGAIN)
         ]
         found: np.ndarray = np.concatenate(parts)[place.ravel()]
         return found

@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 import time
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from leaderboard.boards.board import board_of
+from leaderboard.evaluation import copy_check
 from leaderboard.evaluation.copy_check import compare_next, compare_submission
-from leaderboard.evaluation.fingerprints import random_states
+from leaderboard.evaluation.fingerprints import AskedPolicy, random_states
 from leaderboard.evaluation.worker import evaluate_next, work
+from leaderboard.policy_files.canonical_form import canonical_form
+from leaderboard.policy_files.state_audit import AGAIN
 from leaderboard.scores.behavior import ALIKE
 from leaderboard.scores.near_copies import Origin
 from leaderboard.store.accounts import account_id_of
@@ -22,6 +26,7 @@ from leaderboard.store.board_rows import BoardRows
 from leaderboard.store.copy_store import copy_findings
 from leaderboard.store.database import embedded_url, open_database
 from leaderboard.store.seasons import close_season, open_season
+from leaderboard.store.store_errors import StoreUnavailable
 from leaderboard.store.submission_store import State, keep_submission, withdraw
 from leaderboard.store.tables import fingerprint, near_copy
 from leaderboard.submissions.metadata import parse_metadata
@@ -241,6 +246,41 @@ def test_an_evaluation_compares_and_an_idle_worker_does_so_for_rows_of_an_older_
         worker.join()
     assert rows.row(number).ranked.candidate.copies.copied == 1
     assert compare_next(database, "worker", set()) is None
+
+
+def test_a_submission_is_compared_later_if_the_store_takes_no_changes_now(database, monkeypatch):
+    number = sent(database, [fitted(1)])
+    assert evaluate_next(database, "worker") == (number, State.SCORED)
+    with database.writing() as connection:
+        connection.execute(sa.delete(fingerprint))
+
+    def unavailable(*args):
+        raise StoreUnavailable("the store is locked")
+
+    left_out = set()
+    with monkeypatch.context() as patch:
+        patch.setattr(copy_check, "keep_comparison", unavailable)
+        with pytest.raises(StoreUnavailable):
+            compare_next(database, "worker", left_out)
+    assert left_out == set()
+    assert compare_next(database, "worker", left_out) == number
+
+
+def test_no_call_is_longer_than_those_of_an_evaluation_however_many_policies_there_are():
+    """Else a slow policy would be invalid on a board with many others, and only there."""
+
+    class Process:
+        sizes: ClassVar[list[int]] = []
+
+        def outputs(self, observations):
+            self.sizes.append(len(observations))
+            return {"action": observations[:, :1].astype(np.float64)}
+
+    policy = AskedPolicy(1, canonical_form(fitted(1)), Process(), board_of(QUICK), False)
+    states = np.linspace(-2.0, 2.0, 1000, dtype=np.float32)[:, None]
+    assert policy.answers(np.concatenate([states, states])).shape == (2000, 1)
+    assert sum(Process.sizes) == 1000
+    assert max(Process.sizes) <= AGAIN
 
 
 def test_a_store_of_the_first_release_gets_the_tables(tmp_path):
