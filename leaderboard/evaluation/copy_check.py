@@ -20,6 +20,7 @@ from leaderboard.store.copy_store import (
     Fingerprint,
     NearPair,
     board_fingerprints,
+    count_fingerprints,
     keep_comparison,
     next_to_compare,
     record_comparison,
@@ -52,10 +53,13 @@ def compare_submission(database: Database, number: int, actor: str | None = None
         secret = secret_of(connection, found.season)
         query = sa.select(stored).where(stored.c.submission_id == number)
         rows = connection.execute(query.order_by(stored.c.position)).all()
+        expected = count_fingerprints(connection, board) + len(rows)
     with ExitStack() as stack:
         stochastic = found.metadata.stochastic
         policies = [
-            stack.enter_context(asked_policy(board, bytes(row.content), stochastic, row.id))
+            stack.enter_context(
+                asked_policy(board, bytes(row.content), stochastic, row.id, expected)
+            )
             for row in rows
         ]
         made = [fingerprint_of(policy, secret) for policy in policies]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import gymnasium as gym
@@ -24,6 +24,7 @@ from leaderboard.policy_files.state_audit import AGAIN
 from leaderboard.sandbox.policy import SandboxedPolicy, SandboxLimits
 from leaderboard.scores.behavior import (
     RANDOM,
+    STATES,
     VISITED,
     answers_of,
     are_near,
@@ -38,7 +39,8 @@ FIRST_SEED = 1_000_000  # index of the first seed; those of the hidden episodes 
 STEPS = 256  # at least, of the episodes whose observations are kept
 RANDOM_STEPS = 1000
 RANDOM_SEED = 20_211_204
-MOST_STEPS = 10_000_000  # that the time limits allow for
+MOST_STEPS = 10_000_000  # that the time limits allow for, besides the states of other policies
+SLOWEST_ANSWER = 0.02  # [s] processor time for each of these; the wall time may be ten times that
 
 
 @dataclass
@@ -81,9 +83,16 @@ class AskedPolicy:
 
 @contextmanager
 def asked_policy(
-    board: Board, content: bytes, stochastic: bool, policy_id: int = 0
+    board: Board, content: bytes, stochastic: bool, policy_id: int = 0, others: int = 1
 ) -> Iterator[AskedPolicy]:
     """Check a policy file, start it, and yield it.
+
+    Args:
+        board: that it is for.
+        content: the file.
+        stochastic: whether its actions are drawn.
+        policy_id: its number in the store.
+        others: policies that it is compared with; each gives it time for their states.
 
     Raises:
         PolicyRefused: if the file breaks a rule.
@@ -93,6 +102,12 @@ def asked_policy(
     found = spaces_of(board)
     signature = check_graph(content, found.observation, found.action)
     form, limits = canonical_form(content), SandboxLimits.for_steps(MOST_STEPS)
+    seconds = SLOWEST_ANSWER * STATES * others
+    limits = replace(
+        limits,
+        cpu_seconds=limits.cpu_seconds + seconds,
+        total_seconds=limits.total_seconds + 10.0 * seconds,
+    )
     with SandboxedPolicy(content, signature, limits) as process:
         yield AskedPolicy(policy_id, form, process, board, stochastic)
 

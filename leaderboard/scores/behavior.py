@@ -33,7 +33,7 @@ from scipy.special import log_expit, log_softmax
 
 VISITED, RANDOM = 64, 64  # states of a fingerprint
 STATES = VISITED + RANDOM
-NEAR = 0.01  # policies at a smaller distance count as near-copies; docs/leaderboard.md has figures
+NEAR = 0.007  # policies at a smaller distance count as near-copies; docs/leaderboard.md has figures
 ALIKE = 0.5  # the same for policies with nearly the same weights in the same places
 SAME_WEIGHTS = 0.05  # distance of weights below which they count as nearly the same
 LEAST_LOG = np.log(1e-9)  # rarer choices count as this rare

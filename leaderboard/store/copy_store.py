@@ -59,6 +59,16 @@ def board_fingerprints(connection: sa.Connection, board: Board) -> list[Fingerpr
     ]
 
 
+def count_fingerprints(connection: sa.Connection, board: Board) -> int:
+    """Return how many policies `board_fingerprints` would return."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(fingerprint.join(policy).join(submission))
+        .where(*_of(board), fingerprint.c.version == VERSION)
+    )
+    return int(connection.execute(query).scalar_one())
+
+
 def keep_comparison(
     connection: sa.Connection,
     board: Board,

@@ -159,7 +159,8 @@ def test_near_copies_are_found(database, kind):
     found = findings(database, sent(database, copies(kind)))
     assert (found.policies, found.copied, found.distinct) == (3, 2, 1)
     pairs = {(near.position, near.original) for near in found.near_copies}
-    assert pairs == {(1, 0), (2, 0), (2, 1)}  # the later one is the copy
+    assert {(1, 0), (2, 0)} <= pairs  # the later one is the copy
+    assert pairs <= {(1, 0), (2, 0), (2, 1)}  # two copies differ by the noise of both
     assert {near.origin for near in found.near_copies} == {Origin.OWN}
     assert all(near.distance < ALIKE for near in found.near_copies)
 

@@ -183,6 +183,12 @@ def test_tail_board_orders_violations_by_the_tail():
     assert ids(rank_rows(rows, Feasibility.MEAN)) == [1, 3, 2]
 
 
+def test_ties_of_the_tail_go_to_the_smaller_mean():
+    """With costs of 0 and 1, every tail is 1: the score must not decide, or ignoring cost pays."""
+    rows = [row(1, 1.5, mean=14.0, p95=20.0), row(2, 0.5, mean=11.0, p95=20.0)]
+    assert ids(rank_rows(rows, Feasibility.P95)) == [2, 1]
+
+
 def test_a_tier_decided_by_chance_is_not_a_clear_difference():
     noise = np.random.default_rng(1).normal(size=(4, 400))
     draws = ScoreDraws(5.0 + 0.01 * noise[0], -0.01 + 0.1 * noise[1], noise[1])
