@@ -31,6 +31,7 @@ from tests.leaderboard.page_examples import (
     cliff_rows,
     scored_rows,
     some_metadata,
+    unranked_rows,
 )
 from tests.leaderboard.parsed_page import Parsed, parsed, text_of
 
@@ -265,6 +266,17 @@ def test_boards_without_rows_invite():
     assert "No season" in text_of("season/index.html", nothing)
     assert render(BOARD, nothing) is None
     assert render("aggregate.html", nothing) is None
+
+
+def test_boards_with_unranked_rows_only_do_not_claim_to_be_empty():
+    """As a board that opens with its exact optimum, which is a single policy."""
+    rows = [row for row in unranked_rows(CLIFF, 1) if row.ranked is not None]
+    one = ExampleSource(rows={CLIFF.env: rows[:1]}, boards=(CLIFF,))
+    more = ExampleSource(rows={CLIFF.env: rows[:2]}, boards=(CLIFF,))
+    assert "1 row, none ranked: <a" in text_of("index.html", one)
+    assert "2 rows, none ranked: <a" in text_of("index.html", more)
+    assert "No rows yet" not in text_of("index.html", one)
+    assert "No rows yet" in text_of("index.html", ExampleSource(rows={}, boards=(CLIFF,)))
 
 
 def test_former_seasons_keep_their_boards():
