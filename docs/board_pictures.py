@@ -1,22 +1,23 @@
 """Writes the pictures of the boards' pages from docs/images: `python docs/board_pictures.py`.
 
-A picture of a board is its environment's picture at most `WIDEST` pixels wide, as WebP of at most
-`LARGEST` bytes, in leaderboard/web/static/tasks. `make docs` writes them too.
+A picture of a board is the frame in its environment's picture, without the words around it, at
+most `WIDEST` pixels wide, as WebP of at most `LARGEST` bytes, in leaderboard/web/static/tasks.
+`make docs` writes them too.
 """
 
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 
+from environment_films import IMAGES, film_of, page_name
+from film_frames import frame_in
 from PIL import Image
 
 from baselines.names.environments import EnvironmentName
 from leaderboard.boards.board import boards
 from leaderboard.web.pages import STATIC
 
-IMAGES = Path(__file__).resolve().parent / "images"
 PICTURES = STATIC / "tasks"
 WIDEST = 480  # [px]; pages show at most half of it
 LARGEST = 60_000  # [bytes]
@@ -24,24 +25,32 @@ LARGEST = 60_000  # [bytes]
 
 def drawn_picture(env: str) -> Path:
     """Return the picture of an environment's page in the documentation."""
-    name = env.removeprefix("Safe/").split("-v")[0]
-    return IMAGES / f"{re.sub(r'(?<=[a-z])(?=[A-Z])', '_', name).lower()}.png"
+    return IMAGES / f"{page_name(env)}.png"
 
 
-def board_picture(path: Path) -> bytes:
+def drawn_frame(env: str) -> Image.Image:
+    """Return the frame in that picture."""
+    return frame_in(Image.open(drawn_picture(env)).convert("RGB"), film_of(env).legend)
+
+
+def board_picture(drawn: Image.Image, name: str) -> bytes:
     """Return a picture as WebP, in the best quality that is small enough.
+
+    Args:
+        drawn: the picture.
+        name: for the error.
 
     Raises:
         ValueError: if it is too large even in low quality.
     """
-    picture = Image.open(path).convert("RGB")
+    picture = drawn.copy()
     picture.thumbnail((WIDEST, 2 * WIDEST), Image.Resampling.LANCZOS)
     for quality in (85, 75, 60, 45):
         file = io.BytesIO()
         picture.save(file, "WEBP", quality=quality, method=6)
         if file.tell() <= LARGEST:
             return file.getvalue()
-    raise ValueError(f"{path} has more than {LARGEST} bytes as WebP; draw a simpler picture")
+    raise ValueError(f"{name} has more than {LARGEST} bytes as WebP; draw a simpler picture")
 
 
 def write_board_pictures() -> list[Path]:
@@ -49,10 +58,9 @@ def write_board_pictures() -> list[Path]:
     PICTURES.mkdir(exist_ok=True)
     written = []
     for env in boards():
-        source = drawn_picture(env)
-        if source.exists():
+        if drawn_picture(env).exists():
             path = PICTURES / f"{EnvironmentName(env).slug}.webp"
-            path.write_bytes(board_picture(source))
+            path.write_bytes(board_picture(drawn_frame(env), str(drawn_picture(env))))
             written.append(path)
     return written
 

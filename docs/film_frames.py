@@ -88,6 +88,12 @@ def composed(shot: Shot, legend: Sequence[Entry], scale: float = 1.0) -> Image.I
     return whole
 
 
+def frame_in(picture: Image.Image, legend: Sequence[Entry]) -> Image.Image:
+    """Return the part of a picture from `composed` between its numbers and the legend."""
+    bottom = picture.height - len(legend) * LINE - INSET
+    return picture.crop((0, LINE + INSET, picture.width, bottom))
+
+
 def _draw_mark(pen: ImageDraw.ImageDraw, entry: Entry, middle: float) -> None:
     left, half = INSET, SWATCH / 2
     box = (left, middle - half, left + SWATCH, middle + half)

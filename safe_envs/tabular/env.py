@@ -46,9 +46,14 @@ class TransitionTables:
 
 
 def absorbing_states(model: TabularCMDP) -> np.ndarray:
-    """Return (S,) bool: the state is never left and neither rewards nor costs anything."""
+    """Return (S,) bool: the state is never left and neither rewards nor costs anything.
+
+    It is its own only successor; the probability itself may be a rounding error beside 1.
+    """
     states = np.arange(model.num_states)
-    stays = (model.P[states, :, states] == 1.0).all(axis=1)
+    left = model.P > 0
+    left[states, :, states] = False
+    stays = ~left.any(axis=(1, 2))
     return stays & (model.reward == 0).all(axis=1) & (model.costs == 0).all(axis=(0, 2))
 
 

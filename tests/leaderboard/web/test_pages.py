@@ -269,6 +269,17 @@ def test_boards_without_rows_invite():
     assert render("aggregate.html", nothing) is None
 
 
+def test_boards_with_unranked_rows_only_do_not_claim_to_be_empty():
+    """As a board that opens with its exact optimum, which is a single policy."""
+    rows = [row for row in unranked_rows(CLIFF, 1) if row.ranked is not None]
+    one = ExampleSource(rows={CLIFF.env: rows[:1]}, boards=(CLIFF,))
+    more = ExampleSource(rows={CLIFF.env: rows[:2]}, boards=(CLIFF,))
+    assert "1 row, none ranked: <a" in text_of("index.html", one)
+    assert "2 rows, none ranked: <a" in text_of("index.html", more)
+    assert "No rows yet" not in text_of("index.html", one)
+    assert "No rows yet" in text_of("index.html", ExampleSource(rows={}, boards=(CLIFF,)))
+
+
 def test_former_seasons_keep_their_boards():
     source = ExampleSource(seasons=[a_season(1, SeasonState.REVEALED), a_season(2)])
     old = f"season/1/{CLIFF.slug}/index.html"

@@ -1,3 +1,4 @@
+import gymnasium as gym
 import numpy as np
 import pytest
 from scipy.stats import chisquare
@@ -75,6 +76,17 @@ def test_charges_the_step_that_leaves_a_special_cell():
     env.reset(options={"state": 9})
     assert env.step(2)[:3] == (4, 0.0, False)
     assert env.step(0)[:3] == (20, 1.0, True)
+
+
+@pytest.mark.parametrize("slip", [0.0, 0.1, 0.2, 0.3, 0.7, 1.0])
+def test_ends_after_the_goal_for_every_slip(slip):
+    """The probability of staying in state 20 is a sum, which rounding may move away from 1."""
+    env = CliffWorldEnv(slip=slip)
+    env.reset(seed=0, options={"state": 4})
+    assert env.step(1)[:3] == (20, 1.0, True)
+    batch = gym.make_vec("Safe/CliffWorld-v0", num_envs=2, slip=slip)
+    batch.reset(seed=0, options={"state": np.array([4, 0])})
+    assert batch.step(np.array([1, 1]))[2].tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
