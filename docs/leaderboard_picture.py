@@ -1,7 +1,7 @@
-"""Draws docs/images/leaderboard.png: `make demo`, then `python docs/leaderboard_picture.py`.
+"""Draws docs/images/leaderboard.png: `python docs/leaderboard_picture.py`.
 
-It submits the deep agents of the demo to a temporary leaderboard with a fixed season secret and
-takes a screenshot of the board in Chromium.
+It submits the shipped baselines to a temporary leaderboard with a fixed season secret and takes a
+screenshot of a board in Chromium.
 """
 
 import argparse
@@ -13,18 +13,16 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from baselines.commands.demo import demo_plan
-from baselines.jobs.job import job_folder
 from leaderboard.commands.export import write_site
-from leaderboard.commands.submit import submit_here
-from leaderboard.evaluation.evaluate import tried_policies
+from leaderboard.commands.seed_baselines import submit_baselines
 from leaderboard.store.database import open_database
 from leaderboard.store.seasons import open_season
-from leaderboard.submissions.from_runs import submission_of
+from leaderboard.submissions.baseline_submissions import shipped_submissions
 from leaderboard.web.store_source import StoreSource
 
 SECRET = bytes(32)
 PICTURE = Path(__file__).parent / "images" / "leaderboard.png"
+ENV = "Safe/DeepSeaTreasure-v0"
 BOARD = "boards/Safe_DeepSeaTreasure-v0/index.html"
 SIZE = {"width": 1400, "height": 860}
 
@@ -32,22 +30,14 @@ SIZE = {"width": 1400, "height": 860}
 def main() -> None:
     """Draw the picture."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--demo", type=Path, default=Path("runs/demo"), help="folder of the demo")
     options.add_argument("--chromium", default="/usr/bin/chromium", help="the browser")
     given = options.parse_args(sys.argv[1:])
-    agents: dict[str, list[Path]] = {}
-    for job in demo_plan(given.demo).jobs:
-        if job.section == "episodes":
-            agents.setdefault(job.agent, []).append(job_folder(given.demo, job))
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
         url = f"sqlite:///{folder}/store.sqlite"
         database = open_database(url)
         open_season(database, "picture", SECRET)
-        for runs in agents.values():
-            submission = submission_of(runs, stochastic=True, fields={"authors": ["safe-envs"]})
-            with tried_policies(submission) as tried:
-                submit_here(url, submission, tried, Console(file=io.StringIO()))
+        submit_baselines(url, shipped_submissions(ENV), Console(file=io.StringIO()))
         write_site(StoreSource(database), site)
         database.close()
         with sync_playwright() as browsers:

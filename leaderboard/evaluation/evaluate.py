@@ -60,6 +60,7 @@ from leaderboard.submissions.submission import (
 
 BATCH = 20  # episodes played together and kept in one transaction
 TRIES = 2  # of a batch: a failure counts if it recurs in a new process
+AUDIT_SHARE = 0.1  # of the processor time for all episodes: for the trial and confirmed answers
 Progress = Callable[[int, int], None]  # episodes done, and in all
 Tried = dict[str, SandboxedPolicy]  # running policies that passed the trial, by SHA-256
 
@@ -176,7 +177,8 @@ def play_policy(
     running = file.running
     with EpisodePlayer(board, min(BATCH, len(missing))) as player:
         while batches:
-            limited = replace(limits, cpu_seconds=budget.left)
+            seconds = budget.left + AUDIT_SHARE * limits.cpu_seconds
+            limited = replace(limits, cpu_seconds=seconds)
             try:
                 with (
                     running or SandboxedPolicy(file.content, file.signature, limited) as policy,

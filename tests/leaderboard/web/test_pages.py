@@ -375,7 +375,7 @@ def test_five_hundred_rows_render_within_a_second():
 
 def test_a_board_whose_rows_have_no_rank_is_not_called_empty():
     page = text_of("index.html", ExampleSource({CLIFF.env: unranked_rows(CLIFF, 101)}))
-    assert "No ranked rows yet" in page
+    assert "5 rows, none ranked" in page
     assert "No rows yet" in page  # the other boards
 
 
