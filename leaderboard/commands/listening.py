@@ -48,7 +48,8 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[s
 
 
 def _listening(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol, asyncio knows that it is TCP and sends answers at once.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":  # where it would allow two servers on one port
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

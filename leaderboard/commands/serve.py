@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from leaderboard.web.service import create_app
 from leaderboard.web.timed_protocol import timed_protocol
 from safe_envs.contract.argument_checks import check_number
 
+WORKER_NICENESS = 5  # of the workers of a server and of their policies: pages come first
 SWITCH_SECONDS = 0.0005  # rendering threads yield to the one that answers; Python's default is 5 ms
 RESTART_SECONDS = 5.0  # before an ended worker is started again
 BUSY_SECONDS = 2.0  # how long a request waits for others' changes to the store; workers wait longer
@@ -57,7 +59,8 @@ class WorkerOptions:
     db: str = embedded_url()
     """Store."""
     until_input_ends: bool = False
-    """End when standard input ends, so that a worker ends with its server."""
+    """End when standard input ends, so that a worker ends with its server, and let the server go
+    first when both want the processor."""
 
 
 def serve(options: ServeOptions, console: Console) -> int:
@@ -95,6 +98,7 @@ def _answer(
     _tell_if_empty(database, options.db, console)
     config = server_config(create_app(database, address), options.connections_per_address)
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()  # what is imported stays; looking through it would stop all answers for 90 ms
     crew = WorkerCrew(options.db, options.workers)
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
@@ -137,6 +141,8 @@ def run_worker(options: WorkerOptions, console: Console) -> int:
     """Evaluate until interrupted and return the exit code, 0."""
     stop = stop_on_signals()
     if options.until_input_ends:
+        if sys.platform != "win32":
+            os.nice(WORKER_NICENESS)
         threading.Thread(target=_end_with_input, daemon=True).start()
     database = open_database(options.db)
     try:
