@@ -178,7 +178,7 @@ def test_comparison_alone_and_beside_a_deep_agent(tmp_path):
     assert "no learning curve" not in html
     for agent in both.agents:
         assert html.count(f'<td data-value="{agent}">{agent}</td>') == 4  # tables of two modes
-    assert html.count("data:image/svg+xml") == 2  # learning curves of PPOLag, Pareto
+    assert html.count("data:image/svg+xml") == 3 + 1  # learning curves of PPOLag, Pareto
     assert list(tmp_path.glob("plots/*curves.svg"))
     rows = list(csv.DictReader((tmp_path / "deep_results.csv").read_text().splitlines()))
     assert len(rows) == 3 * 2
