@@ -21,7 +21,6 @@ from leaderboard.submissions.baseline_submissions import (
 from leaderboard.submissions.submission import check_submission, spaces_of
 
 SMALL = [env for env, budget in baseline_budgets().items() if budget.exact]
-TRAINED = SMALL[:3]  # the double integrator ships its controller alone
 
 
 def test_every_small_board_opens_with_rows():
@@ -29,7 +28,7 @@ def test_every_small_board_opens_with_rows():
     for env in boards():
         named = [one.metadata.algorithm for one in shipped_submissions(env)]
         trained = [name for name in named if name in AGENTS]
-        assert sorted(trained) == sorted(AGENTS if env in TRAINED else ())
+        assert sorted(trained) == sorted(AGENTS if env in SMALL else ())
         assert len(named) - len(trained) == (env in SMALL)
 
 

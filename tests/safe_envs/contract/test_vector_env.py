@@ -54,6 +54,7 @@ def test_many_rows_equal_many_environments(sampled_id, kwargs):
     """Injected states and draws; compared until the first episode of any row ends."""
     rng = np.random.default_rng(7)
     venv = gym.make_vec(sampled_id, num_envs=N, **kwargs)
+    venv.action_space.seed(0)
     envs = [gym.make(sampled_id, disable_env_checker=True, **kwargs) for _ in range(N)]
     table = draws_table(rng, 200)
     if isinstance(venv.single_observation_space, gym.spaces.Discrete):
