@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.tabular.cliff_world import CliffWorldEnv, cliff_world_model
 
 # Optimal state values of the public 21-state cliff (Vaswani et al. 2021, released with the code).
@@ -84,6 +85,11 @@ def test_ends_after_the_goal_for_every_slip(slip):
     env = CliffWorldEnv(slip=slip)
     env.reset(seed=0, options={"state": 4})
     assert env.step(1)[:3] == (20, 1.0, True)
+
+
+@pytest.mark.skipif(AutoresetMode is None, reason="this Gymnasium has no native vector forms")
+@pytest.mark.parametrize("slip", [0.0, 0.1, 0.7])
+def test_the_vector_form_ends_after_the_goal_too(slip):
     batch = gym.make_vec("Safe/CliffWorld-v0", num_envs=2, slip=slip)
     batch.reset(seed=0, options={"state": np.array([4, 0])})
     assert batch.step(np.array([1, 1]))[2].tolist() == [True, False]
