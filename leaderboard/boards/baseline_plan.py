@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from leaderboard.boards.board import boards
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from leaderboard.boards.toml_tables import checked_table, tables_in
 
 AGENTS = ("PPO", "PPOLag", "PPOALM", "SPMAALM", "CPO")  # PPO does not know the constraint
 FILE = "baselines.toml"
@@ -94,25 +89,14 @@ def parse_budgets(text: str) -> dict[str, BaselineBudget]:
         ValueError: if an environment has no board, or a field is missing, unknown or wrong; it
             names the table and the field.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{FILE} cannot be read: {error}") from None
-    return {env: _budget(env, table) for env, table in tables.items()}
+    return {env: _budget(env, table) for env, table in tables_in(text, FILE).items()}
 
 
 def _budget(env: str, table: Any) -> BaselineBudget:
     where = f"the table {env!r} in {FILE}"
     if env not in boards():
         raise ValueError(f"{where} is of no board; the boards are {', '.join(boards())}")
-    try:
-        given = _BudgetTable.model_validate(table)
-    except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
-            for item in error.errors(include_url=False, include_input=False)
-        ]
-        raise ValueError(f"{where} is wrong: {'; '.join(wrong)}") from None
+    given = checked_table(_BudgetTable, table, where)
     return BaselineBudget(
         env,
         given.total_timesteps,

@@ -7,21 +7,16 @@ dynamics, costs or references makes a new version, which has new hidden seeds.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from baselines.names.environments import EnvironmentName, parse_environment_name
+from leaderboard.boards.toml_tables import checked_table, tables_in
 from safe_envs.contract.cost_signal import ConstraintSpec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 EPISODES_PER_POLICY = 100  # hidden episodes of each training seed's policy
 RANKED_POLICIES = 5  # with fewer training seeds a submission is shown as a preview
@@ -117,26 +112,16 @@ def parse_boards(text: str) -> dict[str, Board]:
         ValueError: if an environment is not registered, or a field is missing, unknown or wrong;
             it names the board and the field.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"boards.toml cannot be read: {error}") from None
-    return {env: _board(env, table) for env, table in tables.items()}
+    return {env: _board(env, table) for env, table in tables_in(text, "boards.toml").items()}
 
 
 def _board(env: str, table: dict[str, Any]) -> Board:
     where = f"the board {env!r} in boards.toml"
     try:
         name = parse_environment_name(env)
-        given = _BoardTable.model_validate(table)
-    except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
-            for item in error.errors(include_url=False, include_input=False)
-        ]
-        raise ValueError(f"{where} is wrong: {'; '.join(wrong)}") from None
     except ValueError as error:
         raise ValueError(f"{where} is wrong: {error}") from None
+    given = checked_table(_BoardTable, table, where)
     try:
         constraints = tuple(
             ConstraintSpec(each.name, each.limit, each.discount) for each in given.constraints
