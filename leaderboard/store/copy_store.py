@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -42,12 +43,7 @@ class NearPair:
 
 def board_fingerprints(connection: sa.Connection, board: Board) -> list[Fingerprint]:
     """Return the fingerprints of all policies of a board, of all seasons."""
-    query = (
-        sa.select(fingerprint)
-        .select_from(fingerprint.join(policy).join(submission))
-        .where(*_of(board), fingerprint.c.version == VERSION)
-        .order_by(fingerprint.c.policy_id)
-    )
+    query = _of(board, sa.select(fingerprint)).order_by(fingerprint.c.policy_id)
     return [
         Fingerprint(
             row.policy_id,
@@ -61,12 +57,7 @@ def board_fingerprints(connection: sa.Connection, board: Board) -> list[Fingerpr
 
 def count_fingerprints(connection: sa.Connection, board: Board) -> int:
     """Return how many policies `board_fingerprints` would return."""
-    query = (
-        sa.select(sa.func.count())
-        .select_from(fingerprint.join(policy).join(submission))
-        .where(*_of(board), fingerprint.c.version == VERSION)
-    )
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(_of(board, sa.select(sa.func.count()))).scalar_one())
 
 
 def keep_comparison(
@@ -87,11 +78,7 @@ def keep_comparison(
     """
     # One comparison at a time, so that no two policies miss each other.
     connection.execute(sa.select(season.c.number).with_for_update()).all()
-    query = (
-        sa.select(fingerprint.c.policy_id)
-        .select_from(fingerprint.join(policy).join(submission))
-        .where(*_of(board), fingerprint.c.version == VERSION)
-    )
+    query = _of(board, sa.select(fingerprint.c.policy_id))
     mine = {each.policy_id for each in made}
     if set(connection.execute(query).scalars()) - mine != compared_with - mine:
         return False
@@ -204,8 +191,13 @@ def _origin(row: sa.Row) -> Origin:
     return Origin.RESUBMISSION if row.same_season else Origin.EARLIER_SEASON
 
 
-def _of(board: Board) -> tuple[sa.ColumnElement[bool], ...]:
-    return submission.c.env == board.env, submission.c.board_version == board.version
+def _of(board: Board, query: sa.Select[Any]) -> sa.Select[Any]:
+    """Return a query restricted to the current fingerprints of a board, of all seasons."""
+    return query.select_from(fingerprint.join(policy).join(submission)).where(
+        submission.c.env == board.env,
+        submission.c.board_version == board.version,
+        fingerprint.c.version == VERSION,
+    )
 
 
 def _array(content: bytes) -> np.ndarray:

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import gymnasium as gym
 
@@ -51,10 +51,25 @@ class Submission:
         """The board it is for."""
         return board_of(self.metadata.env)
 
+    @cached_property
+    def canonical_sha256(self) -> tuple[str, ...]:
+        """Digests of what each policy computes, whatever its form.
+
+        Raises:
+            SubmissionRefused: if a policy has no canonical form.
+        """
+        digests = []
+        for position, content in enumerate(self.policies):
+            try:
+                digests.append(canonical_digest(content))
+            except ValueError as refusal:
+                raise SubmissionRefused(f"policy {position}: {refusal}") from None
+        return tuple(digests)
+
     @property
     def content_sha256(self) -> str:
         """Digest of what the policies compute: neither their order nor their form matters."""
-        return set_digest(map(canonical_digest, self.policies))
+        return set_digest(self.canonical_sha256)
 
     @property
     def file_sha256(self) -> str:
@@ -113,18 +128,15 @@ def check_submission(submission: Submission) -> PolicySignature:
             f"a learning curve has to have one list of costs per constraint, {constraints} in all"
         )
     signature = _checked_signature(submission)
-    _check_distinct(submission.policies)
+    _check_distinct(submission.canonical_sha256)
     return signature
 
 
-def _check_distinct(policies: Sequence[bytes]) -> None:
+def _check_distinct(digests: Sequence[str]) -> None:
     """Raise SubmissionRefused if two policies differ in form only."""
     first: dict[str, int] = {}
-    for position, content in enumerate(policies):
-        try:
-            earlier = first.setdefault(canonical_digest(content), position)
-        except ValueError as refusal:
-            raise SubmissionRefused(f"policy {position}: {refusal}") from None
+    for position, digest in enumerate(digests):
+        earlier = first.setdefault(digest, position)
         if earlier != position:
             raise SubmissionRefused(
                 f"policies {earlier} and {position} are the same but for names, comments or the "
