@@ -1,7 +1,6 @@
 """The report in a browser: narrow and wide, light and dark, without a network."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +8,8 @@ from PIL import Image
 from rich.console import Console
 
 from baselines.commands.compare import CompareOptions, compare
+from tests.chromium import open_browser
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
 WIDTHS = (360, 400, 768, 1280)
 CONTRAST = """() => {
   const linear = part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
@@ -74,12 +70,8 @@ def report(tmp_path_factory, run_here):
 
 @pytest.fixture(scope="module")
 def browser():
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing; install Debian's package chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    with open_browser() as opened:
+        yield opened
 
 
 @pytest.fixture(params=["light", "dark"])
