@@ -24,6 +24,7 @@ import numpy as np
 
 from safe_envs.contract.argument_checks import checked_array
 from safe_envs.rendering.mujoco_package import load_mujoco
+from safe_envs.velocity.health import HealthCheck
 from safe_envs.velocity.models import compiled_model, has_floating_base, is_shared, torso
 from safe_envs.velocity.robots import Robot, robot_named
 
@@ -113,7 +114,7 @@ class RobotPhysics:
         self._healthy_reward = np.float64(robot.healthy_reward or 0.0)
         self._pays_for_contacts = bool(robot.use_contact_forces)
         self.needs_forces = robot.observes_forces or self._pays_for_contacts
-        self._within = _state_check(robot)
+        self._health = None if robot.healthy_z_range is None else HealthCheck(robot)
         self._clips_velocities = math.isfinite(robot.velocity_clip)
         self._spec = int(self._mujoco.mjtState.mjSTATE_INTEGRATION)
         self._lay_out_row()
@@ -333,23 +334,9 @@ class RobotPhysics:
 
     def is_healthy(self, rows: np.ndarray) -> np.ndarray:
         """Return whether the robot is in its healthy ranges, (...) bool."""
-        robot = self.robot
-        if robot.healthy_z_range is None:
+        if self._health is None:
             return np.ones(rows.shape[:-1], dtype=np.bool_)
-        columns, first = rows.T, self._qpos.start
-        height = columns[first + robot.height_joint]
-        low, high = robot.healthy_z_range
-        if robot.closed_z_range:
-            holds = (low <= height) & (height <= high)
-        else:
-            holds = (low < height) & (height < high)
-        if robot.healthy_angle_range is not None:
-            angle = columns[first + 2]
-            low, high = robot.healthy_angle_range
-            holds = holds & (low < angle) & (angle < high)
-        if self._within is not None:
-            holds = holds & self._within(rows[..., first : self._qvel.stop])
-        return holds
+        return self._health(rows[..., self._qpos.start : self._qvel.stop])
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.shared:
@@ -407,15 +394,3 @@ class RobotPhysics:
             raise ValueError("the root's quaternion qpos[3:7] is zero; pass a rotation")
         norm = np.where(np.abs(norm - 1.0) > UNIT_NORM_TOLERANCE, norm, 1.0)
         return np.concatenate((qpos[..., :3], quaternion / norm, qpos[..., 7:]), axis=-1)
-
-
-def _state_check(robot: Robot) -> Callable[[np.ndarray], Any] | None:
-    """Return the check of (qpos, qvel), (..., nq + nv) to (...) bool; None for any state."""
-    if robot.healthy_if_finite:
-        return lambda states: np.maximum.reduce(np.abs(states), axis=-1) < np.inf
-    if robot.healthy_state_range is None:
-        return None
-    low, high = robot.healthy_state_range
-    if low == -high:  # saves a comparison
-        return lambda states: np.maximum.reduce(np.abs(states[..., 2:]), axis=-1) < high
-    return lambda states: ((low < states[..., 2:]) & (states[..., 2:] < high)).all(axis=-1)
