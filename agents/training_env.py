@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 import safe_envs  # noqa: F401  registers the ids
 from agents.gymnasium_vec_env import GymnasiumVecEnv, rows_awaiting_reset
 from agents.make_vec_env_arguments import check_arguments
+from agents.sequential_vec_env import SequentialVecEnv
 from agents.shared_contract import check_all_declare, shared_constraints, shared_discount
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
@@ -97,9 +98,9 @@ def _made(
             raise TypeError(
                 f"{env_id} returned a {type(env).__name__}; it has to return a gymnasium.Env"
             )
-        return Monitor(OwnObservations(env))
+        return Monitor(env)
 
-    return DummyVecEnv([one] * n_envs)
+    return SequentialVecEnv([one] * n_envs)
 
 
 class OwnObservations(gym.Wrapper[Any, Any, Any, Any]):
@@ -238,7 +239,7 @@ def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
     Raises:
         CostSignalError: if an environment returns six values, as in Safety-Gymnasium.
     """
-    stepped = ~rows_awaiting_reset(venv)
+    idle = rows_awaiting_reset(venv)
     try:
         observations, rewards, dones, infos = venv.step(np.array(actions))
     except ValueError as error:
@@ -251,10 +252,11 @@ def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
         ) from error
     observations = fresh = kept(observations)
     waiting = rows_awaiting_reset(venv)
-    if waiting.any():
+    if np.count_nonzero(waiting):
         is_dict = isinstance(observations, dict)
         parts = {key: part[~waiting] for key, part in observations.items()} if is_dict else None
         fresh = parts or observations[~waiting]
+    stepped = ~idle
     dones = np.asarray(dones, dtype=np.bool_) & stepped
     return VecStep(observations, fresh, rewards, dones, infos, stepped)
 
