@@ -19,8 +19,9 @@ from agents.agent_settings import plain
 from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
-from agents.rollout import Rollout, check_observations, final_observations
+from agents.rollout import Rollout, check_observations, final_observations, infos_of_ended
 from agents.schedules import LinearDecay
+from agents.sequential_vec_env import in_sequence
 from agents.shared_arguments import (
     check_memory,
     check_shared,
@@ -251,7 +252,7 @@ class ConstrainedAgent(AdjustableAgent):
         policy, scaling = self.policy, self.policy.action_scaling
         self._rollout = rollout = Rollout(n_rollout_steps, env.num_envs, len(self.constraints))
         actor = rollout_actor(policy, n_rollout_steps, env.num_envs, serves_actor(policy))
-        statistics = policy.normalizer.in_rollout()
+        statistics = policy.normalizer.in_rollout(env.num_envs)
         seen = statistics.standardize(self._last_obs)
         try:
             for n_steps in range(1, n_rollout_steps + 1):  # noqa: B007 callbacks look the name up
@@ -262,9 +263,7 @@ class ConstrainedAgent(AdjustableAgent):
                 callback.update_locals(locals())
                 goes_on = callback.on_step()  # the step is taken and counts, whatever it answers
                 where = f"step {self.num_timesteps // env.num_envs} of training"
-                if np.count_nonzero(dones):
-                    ended = np.flatnonzero(dones)
-                    self._update_info_buffer([infos[row] for row in ended], dones[ended])
+                self._update_info_buffer(*infos_of_ended(infos, dones))
                 rollout.read_signals(rewards, infos, where)
                 check_observations(new_obs, where)
                 truncated = final_observations(infos, dones, where)
@@ -315,7 +314,8 @@ class ConstrainedAgent(AdjustableAgent):
         Raises:
             ValueError: if spaces or the number of constraints differ.
         """
-        prepared = self._wrap_env(as_vec_env(env, self.n_envs, self.constraints), self.verbose)
+        given = in_sequence(as_vec_env(env, self.n_envs, self.constraints))
+        prepared = self._wrap_env(given, self.verbose)
         check_exchange(self, prepared)
         vars(self)["n_envs"] = prepared.num_envs
         super().set_env(prepared, force_reset)
@@ -345,7 +345,7 @@ class ConstrainedAgent(AdjustableAgent):
 
     def _attach_env(self, env: VecEnv | gym.Env) -> None:
         """Wrap and keep the environments; Stable-Baselines3 refuses Box actions without bounds."""
-        self.env = self._wrap_env(env, self.verbose)
+        self.env = self._wrap_env(in_sequence(env), self.verbose)
         self.observation_space = self.env.observation_space
         self.action_space = self.env.action_space
         self.n_envs = self.env.num_envs

@@ -53,7 +53,7 @@ class ObservationNormalizer(nn.Module):
             key: slice(*ends[i : i + 2]) for i, key in enumerate(sizes)
         }  # of the vector, by key; "" for an observation that is no dictionary
         starts = {key: np.asarray(getattr(part, "start", 0)) for key, part in parts.items()}
-        self._starts = {key: start for key, start in starts.items() if start.any()}
+        self.starts = {key: start for key, start in starts.items() if start.any()}
         self.mean: torch.Tensor
         self.squares: torch.Tensor
         self.count: torch.Tensor
@@ -74,9 +74,9 @@ class ObservationNormalizer(nn.Module):
         """Return the observations as the networks see them, (N, ...), standardized as float32."""
         return RunningStatistics(self).standardize(observations)
 
-    def in_rollout(self) -> RunningStatistics:
+    def in_rollout(self, num_envs: int) -> RunningStatistics:
         """Return what updates and standardizes with less effort per step, for one rollout."""
-        return RunningStatistics(self)
+        return RunningStatistics(self, num_envs)
 
     def forward(self, observations: PyTorchObs) -> PyTorchObs:
         """Return tensors of observations as the networks see them, (N, ...)."""
@@ -111,14 +111,14 @@ class ObservationNormalizer(nn.Module):
         """Return arrays or tensors of observations, those of Discrete spaces counted from 0."""
 
         def counted(part: Any, key: str) -> Any:
-            start = self._starts.get(key)
+            start = self.starts.get(key)
             if start is None:
                 return part
             if isinstance(part, torch.Tensor):
                 return part - torch.as_tensor(start, device=part.device)
             return part - start
 
-        if not self._starts:
+        if not self.starts:
             return observations
         if isinstance(observations, Mapping):
             return {key: counted(part, key) for key, part in observations.items()}
@@ -127,6 +127,8 @@ class ObservationNormalizer(nn.Module):
     def joined(self, observations: Raw) -> np.ndarray:
         """Return the standardized parts as one array, (N, d) float64."""
         if not isinstance(observations, dict):
+            if observations.ndim == 2 and observations.dtype == np.float64:
+                return observations
             return np.asarray(observations, dtype=np.float64).reshape(len(observations), -1)
         flat = [np.asarray(observations[key], dtype=np.float64) for key in self.slices]
         return np.concatenate([part.reshape(len(part), -1) for part in flat], axis=1)
@@ -141,10 +143,12 @@ class RunningStatistics:
 
     Args:
         normalizer: of the policy that acts.
+        num_envs: environments N of a usual step.
     """
 
-    def __init__(self, normalizer: ObservationNormalizer) -> None:
+    def __init__(self, normalizer: ObservationNormalizer, num_envs: int = 1) -> None:
         self._normalizer = normalizer
+        self._ones = np.ones(num_envs)
         self._active = normalizer.active
         self._is_shared = normalizer.mean.device.type == "cpu"
         self._read()
@@ -161,19 +165,21 @@ class RunningStatistics:
         rows = self._normalizer.joined(observations)
         count, added = float(self._count), len(rows)
         total = count + added
-        if added == 1:  # at distance 0 from its own center
-            apart = rows[0] - self._mean
+        off = rows - self._mean
+        if added == 1:
+            apart = off[0]
             squares = apart * apart
             squares *= count / total
+        elif count == 0.0:  # the general formula would cancel
+            apart = off.mean(0)
+            squares = np.square(off - apart).sum(0)
         else:
-            center = np.add.reduce(rows, 0)
-            center /= added
-            off = rows - center
+            ones = self._ones if added == len(self._ones) else np.ones(added)
+            apart = np.dot(ones, off)  # faster than a sum
+            apart /= added
             off *= off
-            apart = center - self._mean
-            squares = apart * apart
-            squares *= count * added / total
-            squares += np.add.reduce(off, 0)
+            squares = np.dot(ones, off)
+            squares -= apart * apart * (added * added / total)
         self._squares += squares
         apart *= added / total
         self._mean += apart
@@ -183,7 +189,8 @@ class RunningStatistics:
 
     def standardize(self, observations: Raw) -> Raw:
         """Return the observations as the networks see them, (N, ...), standardized as float32."""
-        observations = self._normalizer.from_zero(observations)
+        if self._normalizer.starts:
+            observations = self._normalizer.from_zero(observations)
         if not self._active:
             return observations
         if not self._is_shared:
@@ -203,8 +210,13 @@ class RunningStatistics:
     def deviation(self, unvaried: float) -> np.ndarray:
         """Return the deviation of each entry, (d,), and `unvaried` where it has not varied."""
         found = self._squares / max(float(self._count), 1.0)
-        np.sqrt(found, out=found)
-        return np.where(found > ROUNDING * np.abs(self._mean), found, unvaried)
+        np.sqrt(found, found)
+        smallest = np.abs(self._mean)
+        smallest *= ROUNDING
+        varies = found > smallest
+        if np.count_nonzero(varies) == len(varies):
+            return found
+        return np.where(varies, found, unvaried)
 
     def _read(self) -> None:
         buffers = (self._normalizer.mean, self._normalizer.squares, self._normalizer.count)

@@ -24,6 +24,7 @@ from safe_envs.contract.row_infos import RowInfos
 
 Raw = np.ndarray | dict[str, np.ndarray]
 LARGEST_FORWARD = 8192  # rows of one forward pass over the rollout
+NOBODY = np.zeros(0, dtype=np.bool_)
 USUAL_NUMBERS = (float, np.float64, np.float32)
 
 
@@ -320,6 +321,15 @@ def _read_usual_costs(infos: Sequence[Mapping[str, Any]], costs: np.ndarray) -> 
     return not np.count_nonzero(costs < ZERO)
 
 
+def infos_of_ended(
+    infos: Sequence[dict[str, Any]], dones: np.ndarray
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Return the infos of the episodes that ended, and as many times True."""
+    if not np.count_nonzero(dones):  # cheaper than asking which, at every step
+        return [], NOBODY
+    return [infos[row] for row in np.flatnonzero(dones).tolist()], dones[dones]
+
+
 def final_observations(
     infos: Sequence[Mapping[str, Any]], dones: np.ndarray, where: str
 ) -> dict[int, Raw]:
@@ -334,7 +344,7 @@ def final_observations(
         NonFiniteEnvError: if an observation is not finite.
     """
     found: dict[int, Raw] = {}
-    if not np.count_nonzero(dones):  # cheaper than asking which, at every step
+    if not np.count_nonzero(dones):
         return found
     for row in np.flatnonzero(dones).tolist():
         if infos[row].get("TimeLimit.truncated", False):

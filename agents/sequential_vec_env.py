@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from stable_baselines3.common.vec_env.util import dict_to_obs
 
@@ -44,6 +47,14 @@ class SequentialVecEnv(DummyVecEnv):
             infos.append(info)
         copies = {key: part.copy() for key, part in self.buf_obs.items()}
         return dict_to_obs(self.observation_space, copies), rewards, dones, infos
+
+
+def in_sequence(env: VecEnv | gym.Env) -> VecEnv:
+    """Return a single environment, with its Monitor, as a VecEnv; a VecEnv as it is."""
+    if isinstance(env, VecEnv):
+        return env
+    monitored = env if is_wrapped(env, Monitor) else Monitor(env)
+    return SequentialVecEnv([lambda: monitored])
 
 
 def _kept_info(info: Mapping[str, Any]) -> dict[str, Any]:

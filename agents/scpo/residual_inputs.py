@@ -93,7 +93,7 @@ class ResidualInputs(nn.Module):
         self.scale.copy_(torch.from_numpy(scale))
         self.is_frozen.fill_(True)
 
-    def in_rollout(self) -> ResidualInputs:
+    def in_rollout(self, num_envs: int) -> ResidualInputs:
         """Return what updates and standardizes during a rollout: these inputs themselves."""
         return self
 

@@ -36,6 +36,7 @@ from agents.actor_critic import MlpPolicy
 
 Raw = np.ndarray | dict[str, np.ndarray]
 Sampling = Callable[[np.ndarray, np.ndarray], np.ndarray]
+ZERO = np.zeros((), np.float32)  # faster to compare with than Python's 0.0
 BLOCK = 2**18  # random numbers drawn at once, 1 MiB: more are no cheaper
 
 
@@ -217,14 +218,14 @@ def _linear(layer: nn.Linear, rows: int) -> Callable[[np.ndarray], np.ndarray]:
     weight = layer.weight.detach().numpy().T
     out = np.empty((rows, layer.out_features), np.float32)
     if layer.bias is None:
-        return lambda x: np.dot(x, weight, out=out)
+        return lambda x: np.dot(x, weight, out)
     bias = layer.bias.detach().numpy()
-    return lambda x: np.add(np.dot(x, weight, out=out), bias, out=out)
+    return lambda x: np.add(np.dot(x, weight, out), bias, out)
 
 
 ACTIVATIONS: dict[type[nn.Module], Callable[[np.ndarray], np.ndarray]] = {
-    nn.Tanh: lambda x: np.tanh(x, out=x),
-    nn.ReLU: lambda x: np.maximum(x, np.float32(0.0), out=x),
+    nn.Tanh: lambda x: np.tanh(x, x),
+    nn.ReLU: lambda x: np.maximum(x, ZERO, out=x),
 }  # in place
 
 
@@ -249,6 +250,8 @@ def _inputs(policy: MlpPolicy) -> Callable[[Raw], np.ndarray]:
 
 def _rows(seen: Raw) -> np.ndarray:
     assert isinstance(seen, np.ndarray)
+    if seen.ndim == 2 and seen.dtype == np.float32:
+        return seen
     return np.asarray(seen, np.float32).reshape(len(seen), -1)
 
 
