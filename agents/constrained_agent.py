@@ -19,7 +19,7 @@ from agents.agent_settings import plain
 from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
-from agents.rollout import Rollout, check_observations, final_observations, infos_of_ended
+from agents.rollout import Rollout, check_observations
 from agents.schedules import LinearDecay
 from agents.sequential_vec_env import in_sequence
 from agents.shared_arguments import (
@@ -262,11 +262,11 @@ class ConstrainedAgent(AdjustableAgent):
                 self.num_timesteps += int(np.count_nonzero(stepped))
                 callback.update_locals(locals())
                 goes_on = callback.on_step()  # the step is taken and counts, whatever it answers
-                where = f"step {self.num_timesteps // env.num_envs} of training"
-                self._update_info_buffer(*infos_of_ended(infos, dones))
-                rollout.read_signals(rewards, infos, where)
-                check_observations(new_obs, where)
-                truncated = final_observations(infos, dones, where)
+                if np.count_nonzero(dones):
+                    ended = np.flatnonzero(dones)
+                    self._update_info_buffer([infos[row] for row in ended], dones[ended])
+                step = self.num_timesteps // env.num_envs
+                truncated = rollout.check(new_obs, rewards, infos, dones, step)
                 statistics.update(fresh)
                 new_seen = statistics.standardize(new_obs)
                 last_seen = {row: statistics.standardize(last) for row, last in truncated.items()}

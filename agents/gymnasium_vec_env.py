@@ -328,17 +328,6 @@ class GymnasiumVecEnv(VecEnv):
             )
 
 
-def rows_awaiting_reset(venv: VecEnv) -> np.ndarray:
-    """Return which rows the next step will only reset, (N,) bool; False wherever that is unknown.
-
-    See `GymnasiumVecEnv`, also for what such a step looks like.
-    """
-    base = venv.unwrapped
-    if isinstance(base, GymnasiumVecEnv):
-        return base.awaiting_reset
-    return np.zeros(venv.num_envs, dtype=np.bool_)
-
-
 def resets_chosen_rows(venv: gym.vector.VectorEnv) -> bool:
     """Return whether `options["reset_mask"]` is known to reset these rows only, in every mode.
 

@@ -24,7 +24,6 @@ from safe_envs.contract.row_infos import RowInfos
 
 Raw = np.ndarray | dict[str, np.ndarray]
 LARGEST_FORWARD = 8192  # rows of one forward pass over the rollout
-NOBODY = np.zeros(0, dtype=np.bool_)
 USUAL_NUMBERS = (float, np.float64, np.float32)
 
 
@@ -73,7 +72,7 @@ def check_observations(observations: Raw, where: str) -> None:
 def all_finite(numbers: np.ndarray) -> bool:
     """Return whether all numbers are finite; False also if the sum of their squares is not.
 
-    One product is the fastest test, and it runs at every step.
+    One product is the fastest test, and it runs at every step. Of whole numbers it says nothing.
     """
     return math.isfinite(np.vdot(numbers, numbers))
 
@@ -104,24 +103,39 @@ class Rollout:
         self._truncated_obs: list[Raw] = []
         self._last: Raw = np.empty(0)
 
-    def read_signals(
-        self, rewards: np.ndarray, infos: Sequence[Mapping[str, Any]], where: str
-    ) -> None:
-        """Read reward and costs of the next step, which `add` completes.
+    def check(
+        self,
+        observations: Raw,
+        rewards: np.ndarray,
+        infos: Sequence[Mapping[str, Any]],
+        dones: np.ndarray,
+        training_step: int,
+    ) -> dict[int, Raw]:
+        """Read the next step, which `add` completes, and return what `final_observations` returns.
 
         Args:
+            observations: after the step, (N, ...).
             rewards: (N,).
             infos: one per environment.
-            where: names the step in errors.
+            dones: whether the step was the last of its episode, (N,).
+            training_step: number of the step, for errors.
 
         Raises:
             CostSignalError: if a cost is missing, not finite, negative or of the wrong shape.
-            NonFiniteEnvError: if a reward is not finite.
+            NonFiniteEnvError: if a reward or an observation is not finite.
         """
         signals, m = self._signals[self.num_steps], self._num_constraints
         signals[:, 0] = rewards
+        where = ""  # written if there may be something to say
         if (m and not _read_usual_costs(infos, signals[:, 1:])) or not all_finite(signals):
+            where = f"step {training_step} of training"
             signals[:] = checked_signals(rewards, infos, m, where)
+        if type(observations) is not np.ndarray or not all_finite(observations):
+            where = f"step {training_step} of training"
+            check_observations(observations, where)
+        if not np.count_nonzero(dones):
+            return {}
+        return final_observations(infos, dones, where or f"step {training_step} of training")
 
     def add(
         self,
@@ -155,7 +169,7 @@ class Rollout:
                 np.copyto(self._observations[key][t], part)
         else:
             np.copyto(self._observations[t], observations)  # type: ignore[index]
-        np.copyto(self._actions[t], actions)
+        self._actions[t] = actions
         self._ended[t] = dones
         self._stepped[t] = stepped
         if self._plain_rewards is not None:
@@ -313,21 +327,16 @@ def _read_usual_costs(infos: Sequence[Mapping[str, Any]], costs: np.ndarray) -> 
         apart = infos.made.items()
     else:
         apart = enumerate(infos)  # type: ignore[assignment]
+        if np.count_nonzero(costs < ZERO):
+            return False
     for row, info in apart:
-        cost = info.get("cost")
-        if costs.shape[1] > 1 or type(cost) not in USUAL_NUMBERS or ONLY_RESET in info:
+        cost: Any = info.get("cost")
+        if type(cost) not in USUAL_NUMBERS or not cost >= 0.0:
+            return False
+        if costs.shape[1] > 1 or ONLY_RESET in info:
             return False
         costs[row, 0] = cost
-    return not np.count_nonzero(costs < ZERO)
-
-
-def infos_of_ended(
-    infos: Sequence[dict[str, Any]], dones: np.ndarray
-) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Return the infos of the episodes that ended, and as many times True."""
-    if not np.count_nonzero(dones):  # cheaper than asking which, at every step
-        return [], NOBODY
-    return [infos[row] for row in np.flatnonzero(dones).tolist()], dones[dones]
+    return True
 
 
 def final_observations(
@@ -344,8 +353,6 @@ def final_observations(
         NonFiniteEnvError: if an observation is not finite.
     """
     found: dict[int, Raw] = {}
-    if not np.count_nonzero(dones):
-        return found
     for row in np.flatnonzero(dones).tolist():
         if infos[row].get("TimeLimit.truncated", False):
             last = infos[row]["terminal_observation"]

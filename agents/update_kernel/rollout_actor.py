@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -87,13 +87,13 @@ class NumpyActor:
     """
 
     def __init__(self, policy: MlpPolicy, num_envs: int) -> None:
-        layers = [*policy.mlp_extractor.policy_net, policy.action_net]
-        self._layers: list[Callable[[np.ndarray], np.ndarray]] = []
-        for layer in layers:
-            if isinstance(layer, nn.Linear):
-                self._layers.append(_linear(layer, num_envs))
+        self._layers: list[_Layer] = []
+        for module in (*policy.mlp_extractor.policy_net, policy.action_net):
+            if isinstance(module, nn.Linear):
+                self._layers.append(_layer(module, num_envs))
             else:
-                self._layers.append(ACTIVATIONS[type(layer)])
+                last = self._layers.pop()
+                self._layers.append(last._replace(activation=ACTIVATIONS[type(module)]))
         self._inputs = _inputs(policy)
         self._log_std = np.zeros(0)
         if isinstance(policy.action_dist, DiagGaussianDistribution):
@@ -102,8 +102,11 @@ class NumpyActor:
     def outputs(self, seen: Raw) -> np.ndarray:
         """Return the outputs of the network, (N, k) float32; the next call overwrites them."""
         out = self._inputs(seen)
-        for layer in self._layers:
-            out = layer(out)
+        for weight, bias, units, activation in self._layers:
+            out = np.dot(out, weight, units)
+            out += bias
+            if activation is not None:
+                activation(out, out)
         return out
 
     def deviation(self) -> np.ndarray:
@@ -214,19 +217,29 @@ def _sampling(distribution: Distribution, network: NumpyActor | _TorchActor) -> 
     return lambda logits, noise: (logits + noise).argmax(axis=1)
 
 
-def _linear(layer: nn.Linear, rows: int) -> Callable[[np.ndarray], np.ndarray]:
-    weight = layer.weight.detach().numpy().T
-    out = np.empty((rows, layer.out_features), np.float32)
-    if layer.bias is None:
-        return lambda x: np.dot(x, weight, out)
-    bias = layer.bias.detach().numpy()
-    return lambda x: np.add(np.dot(x, weight, out), bias, out)
+class _Layer(NamedTuple):
+    """One layer of the network."""
+
+    weight: np.ndarray  # (inputs, units)
+    bias: np.ndarray  # (units,)
+    units: np.ndarray  # (N, units), for the result
+    activation: Callable[[np.ndarray, np.ndarray], object] | None
 
 
-ACTIVATIONS: dict[type[nn.Module], Callable[[np.ndarray], np.ndarray]] = {
-    nn.Tanh: lambda x: np.tanh(x, x),
-    nn.ReLU: lambda x: np.maximum(x, ZERO, out=x),
-}  # in place
+def _layer(linear: nn.Linear, rows: int) -> _Layer:
+    units = np.empty((rows, linear.out_features), np.float32)
+    bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
+    return _Layer(linear.weight.detach().numpy().T, bias.detach().numpy(), units, None)
+
+
+def _relu(units: np.ndarray, out: np.ndarray) -> None:
+    np.maximum(units, ZERO, out=out)
+
+
+ACTIVATIONS: dict[type[nn.Module], Callable[[np.ndarray, np.ndarray], object]] = {
+    nn.Tanh: np.tanh,
+    nn.ReLU: _relu,
+}
 
 
 def _inputs(policy: MlpPolicy) -> Callable[[Raw], np.ndarray]:

@@ -97,14 +97,18 @@ class EpisodeTotals:
 
     def _add_to_row(self, row: int, signals: np.ndarray) -> None:
         """Add steps of one episode, (n, 1 + m); sums are taken in the order of the steps."""
-        factors = np.empty((len(signals) + 1, signals.shape[1]))
+        count, width = signals.shape
+        factors = np.empty((count + 1, width))
         factors[0], factors[1:] = self._factors[row], self._discounts
         factors = np.multiply.accumulate(factors)
-        parts = (factors[:-1] * signals, signals, factors[:-1])
-        for sums, part in zip((self._sums, self._plain, self._horizons), parts, strict=True):
-            sums[row] = np.add.accumulate(np.concatenate((sums[row][None], part)))[-1]
+        steps = np.empty((count + 1, 3, width))
+        steps[0] = self._sums[row], self._plain[row], self._horizons[row]
+        steps[1:, 0] = factors[:-1] * signals
+        steps[1:, 1] = signals
+        steps[1:, 2] = factors[:-1]
+        self._sums[row], self._plain[row], self._horizons[row] = np.add.accumulate(steps)[-1]
         self._factors[row] = factors[-1]
-        self._lengths[row] += len(signals)
+        self._lengths[row] += count
 
     def so_far(self) -> np.ndarray:
         """Return value and costs of the episodes in progress, with the discounts, (N, 1 + m)."""
