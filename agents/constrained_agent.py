@@ -19,7 +19,7 @@ from agents.agent_settings import plain
 from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
-from agents.rollout import Rollout, check_observations
+from agents.rollout import Rollout, check_observations, plain_rewards
 from agents.schedules import LinearDecay
 from agents.sequential_vec_env import in_sequence
 from agents.shared_arguments import (
@@ -270,7 +270,7 @@ class ConstrainedAgent(AdjustableAgent):
                 statistics.update(fresh)
                 new_seen = statistics.standardize(new_obs)
                 last_seen = {row: statistics.standardize(last) for row, last in truncated.items()}
-                plain = self._plain_rewards()
+                plain = plain_rewards(self._vec_normalize_env)
                 rollout.add(seen, actions, dones, last_seen, new_seen, stepped, plain)
                 self._last_obs, self._last_episode_starts, seen = new_obs, dones, new_seen
                 if not goes_on:
@@ -390,11 +390,6 @@ class ConstrainedAgent(AdjustableAgent):
 
     def _log(self) -> TrainingLog:
         return TrainingLog(self.logger, [constraint.name for constraint in self.constraints])
-
-    def _plain_rewards(self) -> np.ndarray | None:
-        """Return the last step's unscaled rewards, (N,), if a VecNormalize may scale them."""
-        normalized = self._vec_normalize_env
-        return None if normalized is None else normalized.get_original_reward()
 
 
 load = ConstrainedAgent.load  # of the files of all agents

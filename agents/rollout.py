@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, rows, split
@@ -342,6 +343,11 @@ def _read_usual_costs(infos: Sequence[Mapping[str, Any]], costs: np.ndarray) -> 
             return False
         costs[row, 0] = cost
     return True
+
+
+def plain_rewards(normalized: VecNormalize | None) -> np.ndarray | None:
+    """Return the last step's unscaled rewards, (N,), if a VecNormalize may scale them."""
+    return None if normalized is None else normalized.get_original_reward()
 
 
 def final_observations(

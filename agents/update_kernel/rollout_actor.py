@@ -94,14 +94,17 @@ class NumpyActor:
             else:
                 last = self._layers.pop()
                 self._layers.append(last._replace(activation=ACTIVATIONS[type(module)]))
+        self._dtype = self._layers[0].units.dtype
         self._inputs = _inputs(policy)
         self._log_std = np.zeros(0)
         if isinstance(policy.action_dist, DiagGaussianDistribution):
             self._log_std = policy.log_std.detach().numpy()
 
     def outputs(self, seen: Raw) -> np.ndarray:
-        """Return the outputs of the network, (N, k) float32; the next call overwrites them."""
+        """Return the outputs of the network, (N, k); the next call overwrites them."""
         out = self._inputs(seen)
+        if out.dtype != self._dtype:
+            out = out.astype(self._dtype)
         for weight, bias, units, activation in self._layers:
             out = np.dot(out, weight, units)
             out += bias
@@ -227,9 +230,10 @@ class _Layer(NamedTuple):
 
 
 def _layer(linear: nn.Linear, rows: int) -> _Layer:
-    units = np.empty((rows, linear.out_features), np.float32)
-    bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
-    return _Layer(linear.weight.detach().numpy().T, bias.detach().numpy(), units, None)
+    weight = linear.weight.detach().numpy().T
+    units = np.empty((rows, linear.out_features), weight.dtype)
+    bias = np.zeros_like(units[0]) if linear.bias is None else linear.bias.detach().numpy()
+    return _Layer(weight, bias, units, None)
 
 
 def _relu(units: np.ndarray, out: np.ndarray) -> None:
