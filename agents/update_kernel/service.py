@@ -55,7 +55,7 @@ def backend_of(
     """
     if setting == "torch":
         return "torch"
-    reason = why_torch(policy, with_actor)
+    reason = why_torch(policy, with_actor) or _about_memory(policy, with_actor)
     if setting == "numpy":
         if reason:
             raise ValueError(
@@ -63,10 +63,12 @@ def backend_of(
                 "'auto' or 'torch'"
             )
         return "numpy"
+    if reason:
+        return "torch"
     widest = max(policy.value_net.widths[1:])
-    if with_actor and not reason:
+    if with_actor:
         widest = max(widest, *(layer.out_features for layer in linear_layers(policy)))
-    return "torch" if reason or widest > WIDEST or batch_size > MOST_ROWS else "numpy"
+    return "torch" if widest > WIDEST or batch_size > MOST_ROWS else "numpy"
 
 
 def serves_actor(policy: MlpPolicy) -> bool:
@@ -93,13 +95,27 @@ def _about_training(policy: MlpPolicy) -> str:
         return f"it is on the device {policy.device}"
     if not all(one.requires_grad for one in parameters):
         return "some of its parameters are frozen"
-    if any(module._forward_hooks or module._forward_pre_hooks for module in policy.modules()):
+    if any(map(_has_hooks, policy.modules())):
         return "hooks are registered on its modules"
     if type(optimizer) is not torch.optim.Adam:
         return f"its optimizer is {type(optimizer).__name__}, not Adam"
     if len(optimizer.param_groups) > 1 or group["weight_decay"] or group["amsgrad"]:
         return "its Adam has groups of parameters, a weight decay or amsgrad"
     return "its Adam maximizes" if group["maximize"] else ""
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
+
+
+def _about_memory(policy: MlpPolicy, with_actor: bool) -> str:
+    """Return why one counter of steps is not enough, "" if it is."""
+    parameters = policy.parameters() if with_actor else [policy.value_net.weight]
+    states = [policy.optimizer.state.get(one) for one in parameters]
+    if len({float(state["step"]) if state else 0.0 for state in states}) > 1:
+        return "its Adam has not taken as many steps on all parameters"
+    return ""
 
 
 def _about_critics(policy: MlpPolicy) -> str:
@@ -111,6 +127,8 @@ def _about_critics(policy: MlpPolicy) -> str:
     extractors = [policy.features_extractor, policy.vf_features_extractor]
     if any(list(extractor.parameters()) for extractor in extractors):
         return "it learns to extract features"
+    if type(policy) not in POLICIES and not policy.share_features_extractor:
+        return f"the critics of {type(policy).__name__} may have more to learn"
     return ""
 
 
