@@ -55,13 +55,10 @@ def backend_of(
     """
     if setting == "torch":
         return "torch"
-    reason = why_torch(policy, with_actor) or _about_memory(policy, with_actor)
+    reason = why_torch(policy, with_actor)
     if setting == "numpy":
         if reason:
-            raise ValueError(
-                f"update_backend is 'numpy', which cannot update this policy: {reason}; pass "
-                "'auto' or 'torch'"
-            )
+            raise _refusal(reason)
         return "numpy"
     if reason:
         return "torch"
@@ -69,6 +66,22 @@ def backend_of(
     if with_actor:
         widest = max(widest, *(layer.out_features for layer in linear_layers(policy)))
     return "torch" if widest > WIDEST or batch_size > MOST_ROWS else "numpy"
+
+
+def backend_of_steps(
+    policy: MlpPolicy, setting: UpdateBackend, batch_size: int, with_actor: bool
+) -> Backend:
+    """Return what takes the next steps: as `backend_of`, and torch if Adam's memory is uneven.
+
+    The kernel counts the steps of all parameters together. After steps of the critics alone the
+    actor has taken fewer.
+    """
+    backend = backend_of(policy, setting, batch_size, with_actor)
+    if backend == "torch" or not with_actor or _is_even(policy.optimizer):
+        return backend
+    if setting == "numpy":
+        raise _refusal("its Adam has not taken as many steps on all parameters")
+    return "torch"
 
 
 def serves_actor(policy: MlpPolicy) -> bool:
@@ -85,6 +98,20 @@ def linear_layers(policy: MlpPolicy) -> list[nn.Linear]:
 def why_torch(policy: MlpPolicy, with_actor: bool) -> str:
     """Return why NumPy cannot serve a policy, "" if it can."""
     return _about_training(policy) or _about_critics(policy) or _about_actor(policy, with_actor)
+
+
+def _refusal(reason: str) -> ValueError:
+    return ValueError(
+        f"update_backend is 'numpy', which cannot update this policy: {reason}; pass 'auto' or "
+        "'torch'"
+    )
+
+
+def _is_even(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether the optimizer has taken as many steps on all parameters."""
+    (group,) = optimizer.param_groups
+    states = [optimizer.state.get(one) for one in group["params"]]
+    return len({float(state["step"]) if state else 0.0 for state in states}) == 1
 
 
 def _about_training(policy: MlpPolicy) -> str:
@@ -107,15 +134,6 @@ def _about_training(policy: MlpPolicy) -> str:
 def _has_hooks(module: nn.Module) -> bool:
     forward = module._forward_hooks or module._forward_pre_hooks
     return bool(forward or module._backward_hooks or module._backward_pre_hooks)
-
-
-def _about_memory(policy: MlpPolicy, with_actor: bool) -> str:
-    """Return why one counter of steps is not enough, "" if it is."""
-    parameters = policy.parameters() if with_actor else [policy.value_net.weight]
-    states = [policy.optimizer.state.get(one) for one in parameters]
-    if len({float(state["step"]) if state else 0.0 for state in states}) > 1:
-        return "its Adam has not taken as many steps on all parameters"
-    return ""
 
 
 def _about_critics(policy: MlpPolicy) -> str:

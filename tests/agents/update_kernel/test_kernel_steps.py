@@ -181,10 +181,10 @@ def test_the_memory_of_adam_goes_from_update_to_update(loss, backends):
 
 
 def test_critics_that_have_learned_longer_than_the_actor():
-    """Every parameter has its own moments and number of steps."""
+    """Every parameter has its own moments and number of steps, whatever "auto" chooses."""
     pair = [make_policy(ACTIONS["box"]) for _ in range(2)]
     start = parameters(pair[0])
-    for policy, backend in zip(pair, BACKENDS, strict=True):
+    for policy, backend in zip(pair, ["torch", "auto"], strict=True):
         batch = make_batch(policy, ROWS)
         policy.value_net.track(batch.targets)
         for loss in (None, "ppo", None, "spma"):
