@@ -124,10 +124,16 @@ def _about_training(policy: MlpPolicy) -> str:
         return "some of its parameters are frozen"
     if any(map(_has_hooks, policy.modules())):
         return "hooks are registered on its modules"
+    if any(one._backward_hooks or one._post_accumulate_grad_hooks for one in parameters):
+        return "hooks are registered on its parameters"
     if type(optimizer) is not torch.optim.Adam:
         return f"its optimizer is {type(optimizer).__name__}, not Adam"
     if len(optimizer.param_groups) > 1 or group["weight_decay"] or group["amsgrad"]:
         return "its Adam has groups of parameters, a weight decay or amsgrad"
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return "hooks are registered on its optimizer"
+    if set(group["params"]) != set(parameters):
+        return "its optimizer does not have all of its parameters"
     return "its Adam maximizes" if group["maximize"] else ""
 
 

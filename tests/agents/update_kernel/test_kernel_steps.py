@@ -75,6 +75,7 @@ def test_single_precision(actions, loss, activation):
         {"vf_coef": 0.0},
         {"descent": {"max_grad_norm": 0.5}},
         {"descent": {"max_grad_norm": 1e-3}, "ent_coef": 0.1},
+        {"descent": {"max_grad_norm": math.inf}},
         {"descent": {"batch_size": 35}},  # of equal size
         {"descent": {"batch_size": 23}},  # the last has a single row
         {"descent": {"batch_size": 1, "n_epochs": 1}},
@@ -297,13 +298,17 @@ def test_an_error_at_the_first_step_leaves_nothing_behind(backend):
         assert torch.equal(own, other)
 
 
-@pytest.mark.parametrize("norm", [1e-3, 40.0, 1e300])
-def test_a_gradient_that_is_not_finite_is_no_step(norm):
-    """Whatever the bound, and without a warning of NumPy's."""
+@pytest.mark.parametrize("norm", [1e-3, 40.0, 1e300, math.inf])
+@pytest.mark.parametrize("loss", ["ppo", "spma"])
+def test_a_gradient_that_is_not_finite_is_no_step(loss, norm):
+    """Whatever the bound: NaN from a ratio that is infinite, or an infinite gradient."""
     policy = make_policy(ACTIONS["box"])
     batch = make_batch(policy, 20)
     start = parameters(policy)
-    batch.log_probs[3] = -math.inf  # a ratio that is infinite; the critics' loss is finite
+    if loss == "ppo":
+        batch.log_probs[3] = -math.inf
+    else:
+        batch.advantages[3] = math.inf
     with pytest.raises(NonFiniteLossError):
-        update(policy, batch, "numpy", descent={"max_grad_norm": norm})
+        update(policy, batch, "numpy", loss, descent={"max_grad_norm": norm})
     assert torch.equal(parameters(policy), start)

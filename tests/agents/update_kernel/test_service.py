@@ -113,6 +113,17 @@ def in_groups():
     return policy
 
 
+def actor_alone():
+    policy = made()
+    policy.optimizer = torch.optim.Adam(policy.actor_parameters())
+    return policy
+
+
+def with_new_optimizer(policy):
+    policy.optimizer = torch.optim.Adam(policy.parameters())
+    return policy
+
+
 def replaced(place, module):
     def make():
         policy = made()
@@ -126,7 +137,7 @@ def with_layer(module):
     def make():
         policy = made()
         policy.mlp_extractor.policy_net.append(module)
-        return policy
+        return with_new_optimizer(policy)
 
     return make
 
@@ -134,7 +145,7 @@ def with_layer(module):
 def weight_normed():
     policy = made()
     nn.utils.parametrizations.weight_norm(policy.action_net)
-    return policy
+    return with_new_optimizer(policy)
 
 
 class MyCritics(nn.Module):
@@ -174,6 +185,28 @@ FOR_BOTH = {  # reasons against the critics alone as well
     "backward pre-hook": (
         hooked(lambda policy: policy.value_net.register_full_backward_pre_hook(do_nothing)),
         "hooks are registered on its modules",
+    ),
+    "hook of a parameter": (
+        hooked(lambda policy: policy.log_std.register_hook(do_nothing)),
+        "hooks are registered on its parameters",
+    ),
+    "hook after a gradient": (
+        hooked(
+            lambda policy: policy.value_net.weight.register_post_accumulate_grad_hook(do_nothing)
+        ),
+        "hooks are registered on its parameters",
+    ),
+    "hook before a step": (
+        hooked(lambda policy: policy.optimizer.register_step_pre_hook(do_nothing)),
+        "hooks are registered on its optimizer",
+    ),
+    "hook after a step": (
+        hooked(lambda policy: policy.optimizer.register_step_post_hook(do_nothing)),
+        "hooks are registered on its optimizer",
+    ),
+    "optimizer of the actor": (
+        actor_alone,
+        "its optimizer does not have all of its parameters",
     ),
     "other optimizer": (
         with_optimizer(torch.optim.RMSprop),
