@@ -302,7 +302,7 @@ def test_an_error_at_the_first_step_leaves_nothing_behind(backend):
 @pytest.mark.parametrize("loss", ["ppo", "spma"])
 def test_a_gradient_that_is_not_finite_is_no_step(loss, norm):
     """Whatever the bound: NaN from a ratio that is infinite, or an infinite gradient."""
-    policy = make_policy(ACTIONS["box"])
+    policy = make_policy(Box(-1.0, 1.0, (1,)))
     batch = make_batch(policy, 20)
     start = parameters(policy)
     if loss == "ppo":

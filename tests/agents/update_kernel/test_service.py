@@ -80,6 +80,12 @@ def on_another_device():
     return made().to("meta")
 
 
+def two_precisions():
+    policy = made()
+    policy.value_net.double()
+    return policy
+
+
 def frozen_actor():
     policy = made()
     policy.action_net.weight.requires_grad = False
@@ -166,6 +172,14 @@ def do_nothing(*_):
 
 FOR_BOTH = {  # reasons against the critics alone as well
     "device": (on_another_device, "it is on the device meta"),
+    "half precision": (
+        lambda: made().bfloat16(),
+        "its parameters are not all float32 or all float64",
+    ),
+    "two precisions": (
+        two_precisions,
+        "its parameters are not all float32 or all float64",
+    ),
     "frozen actor": (frozen_actor, "some of its parameters are frozen"),
     "frozen critics": (frozen_critics, "some of its parameters are frozen"),
     "forward hook": (
