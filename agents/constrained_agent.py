@@ -292,6 +292,7 @@ class ConstrainedAgent(AdjustableAgent):
             self.policy,
             np.array([self.gamma] + [self.cost_gamma] * m),
             np.array([self.gae_lambda] + [self.cost_gae_lambda] * m),
+            self._acts_in_numpy(),
         )
         self.policy.value_net.track(batch.targets)
         measured = self.episodes.measure(self.cost_limit)

@@ -12,8 +12,9 @@ from stable_baselines3.common.utils import explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, rows, split
+from agents.batch import Batch, Observations, rows, split
 from agents.episode_record import EpisodeRecord
+from agents.update_kernel.readout import PolicyReadout
 from safe_envs.contract.cost_signal import (
     ONLY_RESET,
     ZERO,
@@ -196,7 +197,11 @@ class Rollout:
         episodes.add_steps(signals, self._ended[taken], self._stepped[taken])
 
     def batch(
-        self, policy: MlpPolicy, discounts: np.ndarray, lambdas: np.ndarray
+        self,
+        policy: MlpPolicy,
+        discounts: np.ndarray,
+        lambdas: np.ndarray,
+        in_numpy: bool = False,
     ) -> tuple[Batch, np.ndarray]:
         """Return the batch to learn from, and each critic's explained variance, (k,).
 
@@ -207,21 +212,17 @@ class Rollout:
             policy: the policy that acted, with its critics.
             discounts: of reward and costs, (k,).
             lambdas: of the advantage estimates, (k,).
+            in_numpy: whether NumPy evaluates the networks, see `agents.update_kernel.service`.
         """
         device, signals = policy.device, self._signals
         observations = obs_as_tensor(_flattened(self._observations), device)
         actions = torch.as_tensor(_flattened(self._actions), device=device)
         with torch.no_grad():
-            parts = [
-                (policy.all_values(seen), policy.log_probs(seen, done))
-                for seen, done in zip(
-                    split(observations, LARGEST_FORWARD),
-                    actions.split(LARGEST_FORWARD),
-                    strict=True,
-                )
-            ]
-            values = torch.cat([value for value, _ in parts])
-            log_probs = torch.cat([log_prob for _, log_prob in parts])
+            if in_numpy:
+                readout = PolicyReadout(policy)
+                values, log_probs = readout.values_and_log_probs(observations, actions)
+            else:
+                values, log_probs = _values_and_log_probs(policy, observations, actions)
             at_values = values.cpu().numpy().astype(np.float64).reshape(signals.shape)
             next_values = self._next_values(policy, at_values)
         advantages = generalized_advantages(
@@ -271,6 +272,16 @@ class Rollout:
                 policy.all_values(reached).cpu().numpy()
             )
         return next_values
+
+
+def _values_and_log_probs(
+    policy: MlpPolicy, observations: Observations, actions: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the values, (n, k), and log probabilities of actions, (n,), by PyTorch."""
+    seen, chosen = split(observations, LARGEST_FORWARD), actions.split(LARGEST_FORWARD)
+    values = torch.cat([policy.all_values(part) for part in seen])
+    parts = zip(seen, chosen, strict=True)
+    return values, torch.cat([policy.log_probs(part, own) for part, own in parts])
 
 
 def generalized_advantages(
