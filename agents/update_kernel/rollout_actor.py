@@ -58,7 +58,7 @@ def rollout_actor(policy: MlpPolicy, num_steps: int, num_envs: int, in_numpy: bo
         policy: the policy, whose parameters may change in place meanwhile.
         num_steps: steps of every environment.
         num_envs: environments N.
-        in_numpy: whether NumPy evaluates the network, see `service.serves_actor`. Policies that
+        in_numpy: whether NumPy evaluates the network, see `service.backend_of`. Policies that
             sample in their own way are asked themselves, whatever this says.
     """
     if not samples_as_usual(policy):

@@ -31,6 +31,7 @@ BACKENDS = get_args(UpdateBackend)
 WIDEST = 256  # units of a hidden layer
 MOST_ROWS = 1024  # of a minibatch
 POLICIES = (MlpPolicy, CnnPolicy, MultiInputPolicy)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 DISTRIBUTIONS = (
     DiagGaussianDistribution,
     CategoricalDistribution,
@@ -62,10 +63,12 @@ def backend_of(
         return "numpy"
     if reason:
         return "torch"
-    widest = max(policy.value_net.widths[1:])
+    widths = [*policy.value_net.widths[1:-1]]
     if with_actor:
-        widest = max(widest, *(layer.out_features for layer in linear_layers(policy)))
-    return "torch" if widest > WIDEST or batch_size > MOST_ROWS else "numpy"
+        widths += [
+            one.out_features for one in policy.mlp_extractor.policy_net if type(one) is nn.Linear
+        ]
+    return "torch" if max(widths, default=0) > WIDEST or batch_size > MOST_ROWS else "numpy"
 
 
 def backend_of_steps(
@@ -82,17 +85,6 @@ def backend_of_steps(
     if setting == "numpy":
         raise _refusal("its Adam has not taken as many steps on all parameters")
     return "torch"
-
-
-def serves_actor(policy: MlpPolicy) -> bool:
-    """Return whether NumPy can compute the actions and the gradient of the actor."""
-    return not why_torch(policy, with_actor=True)
-
-
-def linear_layers(policy: MlpPolicy) -> list[nn.Linear]:
-    """Return the layers of an actor that is served, without those of its activation functions."""
-    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
-    return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
 
 def why_torch(policy: MlpPolicy, with_actor: bool) -> str:
@@ -153,9 +145,15 @@ def _about_critics(policy: MlpPolicy) -> str:
     extractors = [policy.features_extractor, policy.vf_features_extractor]
     if any(list(extractor.parameters()) for extractor in extractors):
         return "it learns to extract features"
+    if any(map(_is_random_or_learns, (one for kind in extractors for one in kind.modules()))):
+        return "its features are random, or depend on statistics"
     if type(policy) not in POLICIES and not policy.share_features_extractor:
         return f"the critics of {type(policy).__name__} may have more to learn"
     return ""
+
+
+def _is_random_or_learns(module: nn.Module) -> bool:
+    return isinstance(module, DROPOUTS) or any(True for _ in module.buffers(recurse=False))
 
 
 def _about_actor(policy: MlpPolicy, with_actor: bool) -> str:

@@ -7,11 +7,10 @@ import torch
 from torch import nn
 
 import agents
-from agents import constrained_agent
 from agents.actor_critic import MlpPolicy
 from agents.update_kernel import rollout_actor as module
 from agents.update_kernel.rollout_actor import rollout_actor
-from agents.update_kernel.service import serves_actor
+from agents.update_kernel.service import why_torch
 from safe_envs import ConstraintSpec
 
 spaces = gym.spaces
@@ -97,7 +96,7 @@ def actions_of(policy, seen, in_numpy):
 @pytest.mark.parametrize("actions", ACTIONS)
 def test_numpy_takes_the_actions_of_pytorch(actions, activation):
     policy = policy_of("box", actions, activation)
-    assert serves_actor(policy)
+    assert why_torch(policy, with_actor=True) == ""
     seen = seen_of(policy, steps=40)
     ours, theirs = (actions_of(policy, seen, in_numpy) for in_numpy in (True, False))
     assert ours.dtype == theirs.dtype
@@ -204,10 +203,10 @@ def test_policies_that_sample_in_their_own_way_are_asked():
 
 
 @pytest.mark.parametrize("actions", ACTIONS)
-def test_a_seed_gives_the_same_rollout_whoever_evaluates_the_network(actions, monkeypatch):
+def test_a_seed_gives_the_same_rollout_whoever_evaluates_the_network(actions):
     def rollout(in_numpy):
-        monkeypatch.setattr(constrained_agent, "serves_actor", lambda policy: in_numpy)
         agent = agent_of("box", actions)
+        agent.update_backend = "numpy" if in_numpy else "torch"
         _, callback = agent._setup_learn(1, None)
         agent.collect_rollouts(agent.env, callback, None, 32)
         batch, _ = agent._rollout.batch(agent.policy, np.full(2, 0.99), np.full(2, 0.95))

@@ -13,8 +13,6 @@ from agents.critic_descent import CriticDescent
 from agents.update_kernel.service import (
     backend_of,
     backend_of_steps,
-    linear_layers,
-    serves_actor,
     why_torch,
 )
 from tests.agents.update_kernel.small_updates import ACTIONS, make_batch, make_policy, update
@@ -300,7 +298,7 @@ def test_reasons_for_torch(case, with_actor):
     with pytest.raises(ValueError, match=message) as refusal:
         backend_of(policy, "numpy", 64, with_actor)
     assert why_torch(policy, with_actor) in str(refusal.value)
-    assert serves_actor(policy) is False
+    assert why_torch(policy, with_actor=True)
 
 
 SERVED = {
@@ -324,7 +322,7 @@ SERVED = {
 def test_policies_that_numpy_updates(case, with_actor):
     policy = SERVED[case]()
     assert why_torch(policy, with_actor) == ""
-    assert serves_actor(policy)
+    assert why_torch(policy, with_actor=True) == ""
     assert backend_of(policy, "auto", 64, with_actor) == "numpy"
     assert backend_of(policy, "numpy", 64, with_actor) == "numpy"
     assert backend_of(policy, "torch", 64, with_actor) == "torch"
@@ -381,7 +379,7 @@ def test_memory_of_different_lengths():
     with pytest.raises(ValueError, match="its Adam has not taken as many steps on all parameters"):
         update(policy, batch, "numpy")
     assert backend_of(policy, "numpy", 64, with_actor=True) == "numpy"  # for trust regions
-    assert serves_actor(policy)
+    assert why_torch(policy, with_actor=True) == ""
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -398,15 +396,31 @@ def test_layers_below_the_critics(kind, shared):
     assert torch.equal(layer.weight, before) == shared
 
 
-def test_the_actors_layers_in_order():
-    policy = made(net_arch={"pi": [5, 6], "vf": [7]})
-    assert [(one.in_features, one.out_features) for one in linear_layers(policy)] == [
-        (3, 5),
-        (5, 6),
-        (6, 2),
-    ]
-
-
 def test_unknown_backends():
     with pytest.raises(ValueError, match="update_backend is 'jax'; pass one of 'auto', 'torch'"):
         CriticDescent(update_backend="jax")
+
+
+def test_auto_looks_at_hidden_layers_alone():
+    policy = MlpPolicy(Box(-1, 1, (3,)), Discrete(300), lambda _: 1e-3, num_costs=1)
+    assert backend_of(policy, "auto", 64, with_actor=True) == "numpy"
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.1), nn.BatchNorm1d(3, affine=False)])
+def test_features_that_are_random_or_follow_statistics_are_torchs(layer):
+    class Changing(FlattenExtractor):
+        def __init__(self, space):
+            super().__init__(space)
+            self.layer = layer
+
+        def forward(self, observations):
+            return self.layer(super().forward(observations))
+
+    policy = MlpPolicy(
+        Box(-1, 1, (3,)),
+        Discrete(2),
+        lambda _: 1e-3,
+        num_costs=1,
+        features_extractor_class=Changing,
+    )
+    assert "random" in why_torch(policy, with_actor=True)
