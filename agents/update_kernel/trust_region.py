@@ -37,10 +37,10 @@ class KernelActor:
 
     def __init__(self, policy: MlpPolicy, batch: Batch) -> None:
         self._policy, self._batch = policy, batch
-        self._old, self._new = PolicyKernel(policy, True), PolicyKernel(policy, True)
-        self._distribution, self._new_distribution = (
-            kernel.distribution() for kernel in (self._old, self._new)
-        )
+        self._old = PolicyKernel(policy, with_actor=True)
+        self._new = PolicyKernel(policy, with_actor=True)
+        self._distribution = self._old.distribution()
+        self._new_distribution = self._new.distribution()
         self._places = self._old.actor_places()
         self._start = flat_values(policy.actor_parameters())
         self._actions = batch.actions.reshape(len(batch.actions), -1).numpy()
@@ -90,7 +90,7 @@ class KernelActor:
                 total += kernel.gradient[places]
                 count += moved.shape[1]
             total /= count
-            total[deviations:] = 2 * vector.numpy()[deviations:]
+            total[deviations:] = 2 * vector.numpy()[deviations:]  # M of log sigma
             return torch.from_numpy(total) + damping * vector
 
         return product
