@@ -24,7 +24,6 @@ from agents.batch import Batch, Measurement
 from agents.constrained_agent import ConstrainedAgent
 from agents.cpo_program import priced_step
 from agents.cpo_step import CpoCase
-from agents.divergence import estimated_divergence, log_ratios
 from agents.named_agents import TRPO_DEFAULTS
 from agents.primal.trpo import Acceptance, TrustRegionStep, inner
 from safe_envs.contract.argument_checks import check_number, check_whole
@@ -94,8 +93,7 @@ class ConstrainedPolicyOptimization:
         if self._violation is not None:
             gains = np.where(self._violation < 0.0, 1.0, self._gain)
             report = self._improve(policy, batch, gains * self._violation)
-        report |= self._trust_region.critic_descent.fit(policy, batch)
-        return report | {"approx_kl": estimated_divergence(log_ratios(policy, batch))}
+        return report | self._trust_region.fit_critics(policy, batch)
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the prices nu of the costs, in reward per cost, and the case of the last step.
@@ -126,7 +124,8 @@ class ConstrainedPolicyOptimization:
         """Move the policy by CPO's step for this violation per step, (m,)."""
         advantages = batch.advantages - batch.advantages.mean(0)  # (n, 1 + m)
         region = self._trust_region
-        gradients, directions = region.natural_gradients(policy, batch, advantages)
+        actor = region.actor(policy, batch)
+        gradients, directions = region.natural_gradients(actor, advantages)
         products = np.array([[inner(v, along) for along in directions] for v in gradients])
         found = priced_step(products, violation, region.max_kl)
         is_recovery = found.case is CpoCase.UNRECOVERABLE
@@ -135,7 +134,7 @@ class ConstrainedPolicyOptimization:
         step = found.along_reward * directions[0]
         for share, along in zip(found.along_costs.tolist(), directions[1:], strict=True):
             step = step + share * along
-        trial = region.search(policy, batch, advantages, step, _acceptance(found.case, violation))
+        trial = region.search(actor, advantages, step, _acceptance(found.case, violation))
         reward, *costs = trial.gains.tolist()
         names = [f"cost_surrogate_gain/{i}" for i in range(len(costs))]
         return {

@@ -12,16 +12,22 @@ import torch
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, pieces
+from agents.update_kernel.readout import PolicyReadout
+from agents.update_kernel.service import Backend
 
 
 @torch.no_grad()
-def log_ratios(policy: MlpPolicy, batch: Batch) -> torch.Tensor:
-    """Return log(pi / pi_old) of the batch's actions under the policy as it is now, (n,)."""
+def log_ratios(policy: MlpPolicy, batch: Batch, backend: Backend = "torch") -> torch.Tensor:
+    """Return log(pi / pi_old) of the batch's actions under the policy as it is now, (n,).
+
+    Args:
+        policy: pi.
+        batch: n steps of pi_old.
+        backend: what computes them; "numpy" is for policies that the kernel serves.
+    """
+    now = PolicyReadout(policy) if backend == "numpy" else policy
     return torch.cat(
-        [
-            policy.log_probs(part.observations, part.actions) - part.log_probs
-            for part in pieces(batch)
-        ]
+        [now.log_probs(part.observations, part.actions) - part.log_probs for part in pieces(batch)]
     )
 
 

@@ -17,19 +17,14 @@ from typing import NamedTuple
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, rows
+from agents.batch import Batch
 from agents.critic_descent import CriticDescent
 from agents.divergence import estimated_divergence, log_ratios
-from agents.flat_parameters import flat_values, set_flat_values
 from agents.non_finite_loss import NonFiniteLossError
-from agents.primal.conjugate_gradient import (
-    action_distributions,
-    conjugate_gradient,
-    fisher_product,
-    mean_divergence,
-    surrogate_gains,
-    surrogate_gradients,
-)
+from agents.primal.conjugate_gradient import conjugate_gradient
+from agents.primal.trust_region_actor import TorchActor, TrustRegionActor
+from agents.update_kernel.service import Backend, backend_of
+from agents.update_kernel.trust_region import KernelActor
 from safe_envs.contract.argument_checks import check_number
 
 Acceptance = Callable[[torch.Tensor], bool]
@@ -83,39 +78,41 @@ class TrustRegionStep:
             NonFiniteLossError: if a gradient or loss is NaN or infinite.
         """
         advantages = advantage[:, None]
-        (gradient,), (direction,) = self.natural_gradients(policy, batch, advantages)
+        actor = self.actor(policy, batch)
+        (gradient,), (direction,) = self.natural_gradients(actor, advantages)
         curvature = inner(gradient, direction)
         length = math.sqrt(2 * self.max_kl / curvature) if curvature > 0 else 0.0
-        trial = self.search(policy, batch, advantages, length * direction, lambda g: bool(g[0] > 0))
-        report = self.critic_descent.fit(policy, batch)
-        return report | {
+        trial = self.search(actor, advantages, length * direction, lambda g: bool(g[0] > 0))
+        return {
             "surrogate_gain": float(trial.gains[0]),
             "step_fraction": trial.fraction,
             "kl": trial.divergence,
-            "approx_kl": estimated_divergence(log_ratios(policy, batch)),
+            **self.fit_critics(policy, batch),
         }
 
+    def actor(self, policy: MlpPolicy, batch: Batch) -> TrustRegionActor:
+        """Return the actor that took a batch's steps."""
+        return (KernelActor if self._backend(policy) == "numpy" else TorchActor)(policy, batch)
+
     def natural_gradients(
-        self, policy: MlpPolicy, batch: Batch, advantages: torch.Tensor
+        self, actor: TrustRegionActor, advantages: torch.Tensor
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Return the surrogate's gradient g and H^-1 g for each advantage, lists of (d,).
 
         Args:
-            policy: the one that took the batch's steps.
-            batch: n steps.
+            actor: of n steps.
             advantages: (n, j).
 
         Raises:
             NonFiniteLossError: if a gradient or a solution is NaN or infinite.
         """
-        gradients = surrogate_gradients(policy, batch, advantages)
+        gradients = actor.surrogate_gradients(advantages)
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
             raise NonFiniteLossError(
                 "the surrogate's gradient is not finite; look for rewards, costs or observations "
                 "that are too large for float32"
             )
-        seen = rows(batch.observations, slice(None, None, self.fisher_every))
-        product = fisher_product(policy, seen, self.cg_damping)
+        product = actor.fisher_product(self.fisher_every, self.cg_damping)
         solutions = [conjugate_gradient(product, g, self.cg_iterations) for g in gradients]
         if not all(torch.isfinite(solution).all() for solution in solutions):
             raise NonFiniteLossError(
@@ -124,11 +121,9 @@ class TrustRegionStep:
             )
         return gradients, solutions
 
-    @torch.no_grad()
     def search(
         self,
-        policy: MlpPolicy,
-        batch: Batch,
+        actor: TrustRegionActor,
         advantages: torch.Tensor,
         step: torch.Tensor,
         acceptable: Acceptance,
@@ -139,24 +134,32 @@ class TrustRegionStep:
         the surrogates' changes. If none is, the policy does not change.
 
         Args:
-            policy: changed in place.
-            batch: n steps of the policy.
+            actor: of n steps; its policy is changed in place.
             advantages: (n, j), one surrogate each.
             step: of the actor's parameters, (d,).
             acceptable: maps changes of the surrogates, (j,), to whether they are acceptable.
         """
-        parameters = policy.actor_parameters()
-        start = flat_values(parameters)
-        old = action_distributions(policy, batch.observations)
         for attempt in range(self.line_search_steps):
             fraction = self.backtrack**attempt
-            set_flat_values(parameters, start + fraction * step)
-            divergence = float(mean_divergence(old, policy, batch.observations))
-            gains = surrogate_gains(policy, batch, advantages)
+            divergence, gains = actor.after(fraction * step, advantages)
             if divergence <= self.max_kl and acceptable(gains):
+                actor.take(fraction * step)
                 return Trial(fraction, gains, divergence)
-        set_flat_values(parameters, start)
         return Trial(0.0, torch.zeros_like(advantages[0]), 0.0)
+
+    def fit_critics(self, policy: MlpPolicy, batch: Batch) -> dict[str, float]:
+        """Fit the critics after the step; return what to log, the step's divergence included.
+
+        Raises:
+            NonFiniteLossError: if a loss is NaN or infinite.
+        """
+        report = self.critic_descent.fit(policy, batch)
+        log_ratio = log_ratios(policy, batch, self._backend(policy))
+        return report | {"approx_kl": estimated_divergence(log_ratio)}
+
+    def _backend(self, policy: MlpPolicy) -> Backend:
+        descent = self.critic_descent
+        return backend_of(policy, descent.update_backend, descent.batch_size, with_actor=True)
 
 
 def inner(left: torch.Tensor, right: torch.Tensor) -> float:

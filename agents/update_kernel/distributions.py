@@ -8,7 +8,18 @@ For a loss L(log pi) - c H, mean over rows, with u = dL/d log pi of each row:
     Bernoulli     p = sigmoid(logits):      dL/dlogits = u (a - p) + c p (1 - p) logits
 
 where c is already divided by the number of rows in the last two. `docs/update_kernel.md` derives
-them. Components of an action are independent: log probabilities and entropies add up.
+them. Components of an action are independent: log probabilities, entropies and divergences add up.
+
+The Fisher matrix M of a row's outputs y, KL(y || y + dy) = dy' M dy / 2 to second order, and KL
+itself, where a prime marks the second distribution:
+
+    Gaussian      M = diag(1 / sigma^2), and 2 for each log sigma
+                  KL = sum [e^2d - 1 - 2d + (z_mean)^2] / 2,
+                  d = log sigma - log sigma', z_mean = (mean - mean') / sigma'
+    Categorical   M = diag(p) - p p',       KL = sum p (log p - log p')
+    Bernoulli     M = diag(p (1 - p)),      KL = sum p (l - l') - log(1 + e^l) + log(1 + e^l')
+
+with logits l.
 """
 
 from __future__ import annotations
@@ -34,17 +45,27 @@ class ActionDistribution(Protocol):
         """Return dL/d outputs, (b, o), of the last `log_prob`, given dL/d log pi, (b,)."""
         ...
 
+    def fisher(self, outputs: np.ndarray, tangents: np.ndarray) -> np.ndarray:
+        """Return M dy of each row, (b, o) and (b, o) to (b, o)."""
+        ...
+
+    def divergences(self, old: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Return KL(old || now) of each row, (b, o) and (b, o) to (b,)."""
+        ...
+
 
 class Gaussian:
     """Independent normal distributions around the outputs.
 
     Args:
-        log_std: log sigma, (a,); is read at every call.
+        log_std: log sigma, (a,); is read at every call. Its first numbers are the old ones of
+            `divergences`.
         log_std_slope: receives dL/d log sigma, (a,).
     """
 
     def __init__(self, log_std: np.ndarray, log_std_slope: np.ndarray) -> None:
         self._log_std, self._log_std_slope = log_std, log_std_slope
+        self._old_log_std = log_std.copy()
         self._ones = np.ones_like(log_std)
 
     def log_prob(self, outputs: np.ndarray, actions: np.ndarray) -> np.ndarray:
@@ -68,6 +89,16 @@ class Gaussian:
         self._z *= u[:, None]
         return self._z
 
+    def fisher(self, outputs: np.ndarray, tangents: np.ndarray) -> np.ndarray:
+        """Return d mean / sigma^2, (b, a)."""
+        return tangents * np.exp(-2 * self._log_std)
+
+    def divergences(self, old: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Return KL(old || now) of each row, (b,)."""
+        double = 2 * (self._old_log_std - self._log_std)
+        z = (old - outputs) * np.exp(-self._log_std)
+        return 0.5 * ((z * z) @ self._ones + (np.expm1(double) - double).sum())
+
 
 class Categorical:
     """Independent choices, each with its own logits among the outputs.
@@ -85,8 +116,7 @@ class Categorical:
         self._logs = np.empty_like(outputs)
         found = np.zeros(len(outputs), outputs.dtype)
         for choice, part in enumerate(self._parts):
-            logits = outputs[:, part] - outputs[:, part].max(1, keepdims=True)
-            logits -= np.log(np.exp(logits).sum(1, keepdims=True))
+            logits = _log_softmax(outputs[:, part])
             self._logs[:, part] = logits
             found += logits[self._rows, self._chosen[:, choice]]
         return found
@@ -103,6 +133,22 @@ class Categorical:
                 slopes[:, part] += (ent_coef / len(u)) * p * (logs + entropy)
         return slopes
 
+    def fisher(self, outputs: np.ndarray, tangents: np.ndarray) -> np.ndarray:
+        """Return p (dl - p . dl), (b, o)."""
+        found = np.empty_like(outputs)
+        for part in self._parts:
+            p, along = np.exp(_log_softmax(outputs[:, part])), tangents[:, part]
+            found[:, part] = p * (along - (p * along).sum(1, keepdims=True))
+        return found
+
+    def divergences(self, old: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Return KL(old || now) of each row, (b,)."""
+        found = np.zeros(len(outputs), outputs.dtype)
+        for part in self._parts:
+            before, now = _log_softmax(old[:, part]), _log_softmax(outputs[:, part])
+            found += (np.exp(before) * (before - now)).sum(1)
+        return found
+
 
 class Bernoulli:
     """Independent bits, one logit each."""
@@ -114,8 +160,29 @@ class Bernoulli:
 
     def slopes(self, u: np.ndarray, ent_coef: float) -> np.ndarray:
         """Return dL/d logits, (b, o)."""
-        p = np.exp(-np.logaddexp(0.0, -self._logits))
+        p = _sigmoid(self._logits)
         slopes = u[:, None] * (self._bits - p)
         if ent_coef:
             slopes += (ent_coef / len(u)) * p * (1 - p) * self._logits
         return slopes
+
+    def fisher(self, outputs: np.ndarray, tangents: np.ndarray) -> np.ndarray:
+        """Return p (1 - p) dl, (b, o)."""
+        return _sigmoid(outputs) * _sigmoid(-outputs) * tangents
+
+    def divergences(self, old: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Return KL(old || now) of each row, (b,)."""
+        change = np.logaddexp(0.0, outputs) - np.logaddexp(0.0, old)
+        return (_sigmoid(old) * (old - outputs) + change).sum(1)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return log p of each row, (b, o)."""
+    logs = logits - logits.max(1, keepdims=True)
+    logs -= np.log(np.exp(logs).sum(1, keepdims=True))
+    return logs
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + e^-l)."""
+    return np.exp(-np.logaddexp(0.0, -logits))

@@ -8,6 +8,10 @@ A column of ones makes the biases the last rows of W and V. With E_l = dL/dH_l, 
     E_{l-1} = D_l W_l'
 
 phi' is a function of phi's value for tanh and ReLU. `docs/update_kernel.md` derives the formulas.
+
+When the weights move by dW_l and dV, the outputs move by dY to first order:
+
+    T_0 = 0,   T_l = (H_{l-1} dW_l + T_{l-1} W_l) * phi'(H_l),   dY = H_L dV + T_L V
 """
 
 from __future__ import annotations
@@ -126,18 +130,29 @@ class PerceptronPass:
         gradient: is overwritten by `backward`.
         activation: phi.
         x: the inputs with the column of ones, (b, n + 1); the caller fills it.
+        workspace: a pass of the same networks on as many rows, which lends all memory but that of
+            H and Y; None allocates it.
     """
 
     def __init__(
-        self, weights: Weights, gradient: Weights, activation: Activation, x: np.ndarray
+        self,
+        weights: Weights,
+        gradient: Weights,
+        activation: Activation,
+        x: np.ndarray,
+        workspace: PerceptronPass | None = None,
     ) -> None:
         self._activation = activation
         self._layers: list[_Layer] = []
-        for weight, slope in zip(weights.layers, gradient.layers, strict=True):
-            self._layers.append(
-                _layer(weight, slope, self._layers[-1].values if self._layers else x)
-            )
-        self._spare = [np.empty_like(layer.values) for layer in self._layers]
+        for number, (weight, slope) in enumerate(zip(weights.layers, gradient.layers, strict=True)):
+            inputs = self._layers[-1].values if self._layers else x
+            lent = None if workspace is None else workspace._layers[number].slopes
+            self._layers.append(_layer(weight, slope, inputs, lent))
+        self._spare: list[np.ndarray] = (
+            [np.empty_like(layer.values) for layer in self._layers]
+            if workspace is None
+            else workspace._spare
+        )
         last = self._layers[-1] if self._layers else None
         self._heads: list[_Head] = []
         start = 0
@@ -176,11 +191,33 @@ class PerceptronPass:
                 layer.copy_t[...] = layer.weight_t
                 np.matmul(layer.unit_slopes, layer.copy_t, out=self._layers[number - 1].unit_slopes)
 
+    def tangents(self, directions: Weights) -> list[np.ndarray]:
+        """Return dY of every head, (k, b, o), for changes dW and dV, after `forward`.
 
-def _layer(weight: np.ndarray, gradient: np.ndarray, inputs: np.ndarray) -> _Layer:
+        T takes the memory of E; the column that multiplies the biases is 0.
+        """
+        for number, (layer, change) in enumerate(zip(self._layers, directions.layers, strict=True)):
+            np.matmul(layer.inputs, change, out=layer.unit_slopes)
+            if number:
+                carried = self._spare[number]
+                np.matmul(self._layers[number - 1].slopes, layer.weight, out=carried[:, :, :-1])
+                carried[:, :, -1] = 0.0
+                np.add(layer.slopes, carried, out=layer.slopes)
+            self._activation.scale_by_slope(layer.slopes, layer.values, self._spare[number])
+        found = []
+        for head, change in zip(self._heads, directions.heads, strict=True):
+            found.append(np.matmul(head.inputs, change))
+            if self._layers:
+                found[-1] += np.matmul(head.slopes, head.weight[:, :-1])
+        return found
+
+
+def _layer(
+    weight: np.ndarray, gradient: np.ndarray, inputs: np.ndarray, slopes: np.ndarray | None
+) -> _Layer:
     networks, _, width = weight.shape
     values = np.ones((networks, inputs.shape[-2], width + 1), weight.dtype)
-    slopes = np.zeros_like(values)
+    slopes = np.zeros_like(values) if slopes is None else slopes
     weight_t = _flip(weight[:, :-1])
     return _Layer(
         *(weight, gradient, inputs, _flip(inputs)),

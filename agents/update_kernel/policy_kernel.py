@@ -91,23 +91,35 @@ class PolicyKernel:
     def __init__(self, policy: MlpPolicy, with_actor: bool) -> None:
         self._policy, critics = policy, policy.value_net
         self.parameters = [*(policy.actor_parameters() if with_actor else ()), critics.weight]
-        layout = _layout(policy, with_actor)
-        self._places = _places(layout)
+        self._layout = _layout(policy, with_actor)
+        self._places = _places(self._layout)
         self.theta = self.flat(self.parameters)
         self.gradient = np.empty_like(self.theta)
-        self.networks = Networks.of(self.theta, layout)
-        self.slopes = Networks.of(self.gradient, layout)
+        self.networks, self.slopes = self.views(self.theta), self.views(self.gradient)
         self._activation = ACTIVATIONS[type(critics.activation)]
+
+    def views(self, vector: np.ndarray) -> Networks:
+        """Return a vector of the kernel, (d,), as the networks' arrays."""
+        return Networks.of(vector, self._layout)
+
+    def actor_places(self) -> np.ndarray:
+        """Return where the actor's parameters, one after the other, are in a vector, (p,)."""
+        return self._places[: sum(one.numel() for one in self.parameters[:-1])]
 
     def passes(self, x: np.ndarray) -> list[PerceptronPass]:
         """Return a pass of each stack on the inputs with a column of ones, (b, n + 1)."""
         pairs = zip(self.networks.stacks, self.slopes.stacks, strict=True)
         return [PerceptronPass(weights, slopes, self._activation, x) for weights, slopes in pairs]
 
-    def actor_pass(self, x: np.ndarray) -> PerceptronPass:
-        """Return a pass of the actor alone on the inputs with a column of ones, (b, n + 1)."""
+    def actor_pass(self, x: np.ndarray, workspace: PerceptronPass | None = None) -> PerceptronPass:
+        """Return a pass of the actor alone on the inputs with a column of ones, (b, n + 1).
+
+        Args:
+            x: inputs.
+            workspace: a pass of the actor on as many rows that lends its memory.
+        """
         weights, slopes = self.networks.stacks[0].first(), self.slopes.stacks[0].first()
-        return PerceptronPass(weights, slopes, self._activation, x)
+        return PerceptronPass(weights, slopes, self._activation, x, workspace)
 
     def distribution(self) -> ActionDistribution:
         """Return what the actor's outputs mean."""

@@ -221,6 +221,7 @@ def test_parameters_go_there_and_back():
 
 MEMORY_OF_A_STEP = """
 import resource
+import sys
 import numpy as np
 import torch
 from gymnasium.spaces import Box
@@ -230,9 +231,11 @@ from agents.batch import Batch
 from agents.critic_descent import CriticDescent
 from agents.primal import conjugate_gradient
 from agents.primal.trpo import TrustRegionStep
+from agents.update_kernel import trust_region
 
 agents.batch.LARGEST_PIECE = conjugate_gradient.LARGEST_PIECE = 1024
 conjugate_gradient.KEPT_PIECES = 4
+trust_region.KEPT_BYTES = 2**21
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -241,22 +244,27 @@ torch.set_num_threads(1)
 policy = MlpPolicy(
     Box(-np.inf, np.inf, (17,)), Box(-1, 1, (6,)), lambda _: 1e-3, net_arch=[64, 64], num_costs=1
 )
-region = TrustRegionStep(CriticDescent(), cg_iterations=2)
+region = TrustRegionStep(CriticDescent(update_backend=sys.argv[1]), cg_iterations=2)
 for rows in (1_000, 40_000):
     advantages = torch.randn(rows, 2)
     seen = torch.randn(rows, 17)
     batch = Batch(seen, torch.randn(rows, 6), torch.randn(rows), advantages, advantages)
     before = peak()
-    _, (step, _) = region.natural_gradients(policy, batch, advantages)
-    region.search(policy, batch, advantages, 1e-3 * step, lambda gains: True)
+    actor = region.actor(policy, batch)
+    _, (step, _) = region.natural_gradients(actor, advantages)
+    region.search(actor, advantages, 1e-3 * step, lambda gains: True)
 print(peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs")
-def test_memory_does_not_grow_with_the_batch():
+@pytest.mark.parametrize("backend", ["torch", "numpy"])
+def test_memory_does_not_grow_with_the_batch(backend):
     """All at once, 40,000 rows of two layers of 64 took 170 MiB."""
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY_OF_A_STEP], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEMORY_OF_A_STEP, backend],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert float(done.stdout) < 80  # MiB

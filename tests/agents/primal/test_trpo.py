@@ -14,8 +14,15 @@ from agents.flat_parameters import flat_values
 from agents.non_finite_loss import NonFiniteLossError
 from agents.primal.conjugate_gradient import action_distributions, mean_divergence
 from agents.primal.trpo import TrustRegionStep
+from agents.primal.trust_region_actor import TorchActor
+from agents.update_kernel.trust_region import KernelActor
 
 SPACES = [Box(-1, 1, (2,)), Discrete(3)]
+
+
+@pytest.fixture(params=["torch", "numpy"])
+def backend(request):
+    return request.param
 
 
 def make_policy(space, observation_space=None, hidden=(8,)):
@@ -44,14 +51,14 @@ def sample_batch(policy, observations):
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: type(space).__name__)
 @pytest.mark.parametrize("max_kl", [1e-3, 0.1])
-def test_step_improves_within_the_divergence(space, max_kl):
+def test_step_improves_within_the_divergence(space, max_kl, backend):
     policy = make_policy(space)
     batch = sample_batch(policy, torch.randn(300, 3))
     advantage = batch.advantages[:, 0]
     old = action_distributions(policy, batch.observations)
-    report = TrustRegionStep(CriticDescent(), max_kl=max_kl, cg_damping=1e-4).improve(
-        policy, batch, advantage, 1.0
-    )
+    report = TrustRegionStep(
+        CriticDescent(update_backend=backend), max_kl=max_kl, cg_damping=1e-4
+    ).improve(policy, batch, advantage, 1.0)
     with torch.no_grad():
         ratio = torch.exp(policy.log_probs(batch.observations, batch.actions) - batch.log_probs)
         divergence = float(mean_divergence(old, policy, batch.observations))
@@ -64,7 +71,7 @@ def test_step_improves_within_the_divergence(space, max_kl):
     assert np.isfinite(report["value_loss"])
 
 
-def test_equals_the_natural_gradient_of_a_softmax_table():
+def test_equals_the_natural_gradient_of_a_softmax_table(backend):
     """Every action of every state once, under the uniform policy: F^-1 g is A itself.
 
     g = (A - mean_a A) / (S k) and F = (I - 11'/k) / (S k) for logits of a table (S, k), so the
@@ -87,9 +94,9 @@ def test_equals_the_natural_gradient_of_a_softmax_table():
         torch.randn(states * actions, 2),
         torch.randn(states * actions, 2),
     )
-    report = TrustRegionStep(CriticDescent(), max_kl=max_kl, cg_damping=0.0).improve(
-        policy, batch, advantage, 1.0
-    )
+    report = TrustRegionStep(
+        CriticDescent(update_backend=backend), max_kl=max_kl, cg_damping=0.0
+    ).improve(policy, batch, advantage, 1.0)
     table = advantage.view(states, actions)
     centered = table - table.mean(1, keepdim=True)
     length = math.sqrt(2 * max_kl / float(centered.square().mean()))
@@ -100,7 +107,7 @@ def test_equals_the_natural_gradient_of_a_softmax_table():
     torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_step_does_not_depend_on_the_scale_of_the_advantage():
+def test_step_does_not_depend_on_the_scale_of_the_advantage(backend):
     moved = []
     for scale in (1e-3, 1e3):
         policy = make_policy(SPACES[0])
@@ -108,7 +115,7 @@ def test_step_does_not_depend_on_the_scale_of_the_advantage():
             policy, torch.randn(100, 3, generator=torch.Generator().manual_seed(1))
         )
         start = flat_values(policy.actor_parameters())
-        TrustRegionStep(CriticDescent(n_epochs=1)).improve(
+        TrustRegionStep(CriticDescent(n_epochs=1, update_backend=backend)).improve(
             policy, batch, scale * batch.advantages[:, 0], 1.0
         )
         moved.append(flat_values(policy.actor_parameters()) - start)
@@ -116,69 +123,78 @@ def test_step_does_not_depend_on_the_scale_of_the_advantage():
     assert float(moved[0].norm()) > 0
 
 
-def test_nothing_moves_without_an_advantage():
+def test_nothing_moves_without_an_advantage(backend):
     policy = make_policy(SPACES[1])
     batch = sample_batch(policy, torch.randn(50, 3))
     start = flat_values(policy.actor_parameters())
-    report = TrustRegionStep(CriticDescent()).improve(policy, batch, torch.zeros(50), 1.0)
+    report = TrustRegionStep(CriticDescent(update_backend=backend)).improve(
+        policy, batch, torch.zeros(50), 1.0
+    )
     assert torch.equal(flat_values(policy.actor_parameters()), start)
     assert report["step_fraction"] == 0.0
 
 
-def test_search_leaves_the_policy_if_nothing_is_acceptable():
+def test_search_leaves_the_policy_if_nothing_is_acceptable(backend):
     policy = make_policy(SPACES[0])
     batch = sample_batch(policy, torch.randn(50, 3))
     start = flat_values(policy.actor_parameters())
     tried = []
-    trial = TrustRegionStep(CriticDescent(), max_kl=1e9, line_search_steps=4).search(
-        policy, batch, batch.advantages, torch.ones_like(start), lambda gains: tried.append(gains)
+    region = TrustRegionStep(CriticDescent(update_backend=backend), max_kl=1e9, line_search_steps=4)
+    trial = region.search(
+        region.actor(policy, batch), batch.advantages, torch.ones_like(start), tried.append
     )
     assert (trial.fraction, trial.divergence, trial.gains.tolist()) == (0.0, 0.0, [0.0, 0.0])
     assert len(tried) == 4
     assert torch.equal(flat_values(policy.actor_parameters()), start)
 
 
-def test_search_tries_smaller_and_smaller_fractions():
+def test_search_tries_smaller_and_smaller_fractions(backend):
     policy = make_policy(SPACES[0])
     batch = sample_batch(policy, torch.randn(50, 3))
     start = flat_values(policy.actor_parameters())
     step = 0.01 * torch.randn_like(start)
     answers = iter([False, False, True])
-    trial = TrustRegionStep(CriticDescent(), max_kl=1e9, backtrack=0.5).search(
-        policy, batch, batch.advantages, step, lambda _: next(answers)
+    region = TrustRegionStep(CriticDescent(update_backend=backend), max_kl=1e9, backtrack=0.5)
+    trial = region.search(
+        region.actor(policy, batch), batch.advantages, step, lambda _: next(answers)
     )
     assert trial.fraction == 0.25
     torch.testing.assert_close(flat_values(policy.actor_parameters()), start + 0.25 * step)
 
 
-def test_fisher_matrix_of_some_observations():
+def test_fisher_matrix_of_some_observations(backend):
     """With the same observation everywhere it does not matter how many are taken."""
     policy = make_policy(SPACES[0])
     batch = sample_batch(policy, torch.randn(1, 3).repeat(60, 1))
-    found = [
-        TrustRegionStep(CriticDescent(), fisher_every=every).natural_gradients(
-            policy, batch, batch.advantages
-        )[1][0]
+    regions = [
+        TrustRegionStep(CriticDescent(update_backend=backend), fisher_every=every)
         for every in (1, 7)
+    ]
+    found = [
+        region.natural_gradients(region.actor(policy, batch), batch.advantages)[1][0]
+        for region in regions
     ]
     torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-6)
 
 
-def test_refuses_an_advantage_that_is_not_finite():
+def test_refuses_an_advantage_that_is_not_finite(backend):
     policy = make_policy(SPACES[0])
     batch = sample_batch(policy, torch.randn(5, 3))
     message = "^the surrogate's gradient is not finite; look for rewards"
     with pytest.raises(NonFiniteLossError, match=message):
-        TrustRegionStep(CriticDescent()).improve(policy, batch, torch.full((5,), np.nan), 1.0)
+        TrustRegionStep(CriticDescent(update_backend=backend)).improve(
+            policy, batch, torch.full((5,), np.nan), 1.0
+        )
 
 
-def test_refuses_a_singular_fisher_matrix(monkeypatch):
-    monkeypatch.setattr("agents.primal.trpo.fisher_product", lambda *_: lambda v: 0.0 * v)
+def test_refuses_a_singular_fisher_matrix(backend, monkeypatch):
+    for kind in (TorchActor, KernelActor):
+        monkeypatch.setattr(kind, "fisher_product", lambda *_: lambda v: 0.0 * v)
     policy = make_policy(SPACES[0])
     batch = sample_batch(policy, torch.randn(5, 3))
     message = "^the natural gradient is not finite, .*; raise cg_damping, which is 0.0$"
     with pytest.raises(NonFiniteLossError, match=message):
-        TrustRegionStep(CriticDescent(), cg_damping=0.0).improve(
+        TrustRegionStep(CriticDescent(update_backend=backend), cg_damping=0.0).improve(
             policy, batch, batch.advantages[:, 0], 1.0
         )
 
