@@ -1,0 +1,127 @@
+"""CPU time of a gradient step, by batch size, width of the networks and number of costs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from agents.batch import Batch
+from agents.constrained_agent import ConstrainedAgent
+from agents.named_agents import named_agent
+from baselines.benchmarks.training_speed.floor import (
+    actor_and_critics,
+    arithmetic_seconds,
+    mean_seconds,
+)
+
+INPUTS, ACTIONS = 11, 3  # of Hopper
+BATCH_SIZES = (64, 256, 1024)
+WIDTHS = (64, 256)
+COSTS = (1, 3, 10)
+BACKENDS = ("torch", "numpy")
+MINIBATCHES, PASSES = 4, 4  # of a pass, and passes of an update
+ROWS_OF_TURN = 1024  # of a pass's minibatches, at least: small ones are updated several times
+
+
+class Shape(NamedTuple):
+    """What a gradient step is taken on."""
+
+    width: int  # of both hidden layers
+    costs: int
+    batch_size: int
+
+
+SHAPES = tuple(Shape(w, m, b) for w in WIDTHS for m in COSTS for b in BATCH_SIZES)
+
+
+class SpacesOfHopper(gym.Env):
+    """An environment that is never stepped: an agent reads its spaces."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (INPUTS,))
+    action_space = spaces.Box(-1.0, 1.0, (ACTIONS,))
+
+
+def backends_of(agent_name: str) -> tuple[str, ...]:
+    """Return the backends that an agent can choose between."""
+    has_choice = "update_backend" in named_agent(agent_name).arguments()
+    return BACKENDS if has_choice else BACKENDS[:1]
+
+
+def made_agent(name: str, shape: Shape, backend: str) -> ConstrainedAgent:
+    """Return an agent of a shape."""
+    chosen: dict[str, Any] = {"update_backend": backend} if len(backends_of(name)) > 1 else {}
+    return named_agent(name)(
+        "MlpPolicy",
+        SpacesOfHopper(),
+        cost_limit=[25.0] * shape.costs,
+        batch_size=shape.batch_size,
+        n_epochs=PASSES,
+        policy_kwargs={"net_arch": [shape.width, shape.width]},
+        seed=0,
+        **chosen,
+    )
+
+
+def made_batch(agent: ConstrainedAgent, shape: Shape) -> Batch:
+    """Return random steps of an agent, enough for `MINIBATCHES` of the shape's size."""
+    rows, signals = MINIBATCHES * shape.batch_size, 1 + shape.costs
+    draws = torch.Generator().manual_seed(0)
+
+    def drawn(columns: int) -> torch.Tensor:
+        return torch.randn(rows, columns, generator=draws)
+
+    seen, noise = drawn(INPUTS), drawn(ACTIONS)
+    with torch.no_grad():
+        actions = agent.policy.seen_distribution(seen).mode() + noise
+        log_probs = agent.policy.log_probs(seen, actions)
+    return Batch(seen, actions, log_probs, drawn(signals), drawn(signals))
+
+
+class MinibatchTimer:
+    """Measures the gradient steps of an agent's update on random data.
+
+    Args:
+        agent_name: of an agent that descends in minibatches.
+        shape: of the data and the networks.
+        backend: of the update.
+    """
+
+    def __init__(self, agent_name: str, shape: Shape, backend: str) -> None:
+        self._agent = made_agent(agent_name, shape, backend)
+        self._batch = made_batch(self._agent, shape)
+        self._agent.policy.value_net.track(self._batch.targets)
+        self._agent.policy.set_training_mode(True)
+        self._updates = max(1, ROWS_OF_TURN // shape.batch_size)
+        self._update()
+
+    def seconds(self) -> float:
+        """Return the CPU seconds per gradient step of an update, and all that goes with it."""
+        return mean_seconds(self._update, self._updates) / (MINIBATCHES * PASSES)
+
+    def _update(self) -> dict[str, Any]:
+        return self._agent._update.update(self._agent.policy, self._batch, None, 1.0)
+
+
+class MinibatchTimes(NamedTuple):
+    """CPU seconds of a gradient step."""
+
+    arithmetic: float
+    by_backend: dict[str, float]
+
+
+def minibatch_times(agent_name: str, shape: Shape, repeats: int) -> MinibatchTimes:
+    """Return the least times of a shape; backends take turns."""
+    hidden = (shape.width, shape.width)
+    networks = actor_and_critics(INPUTS, ACTIONS, 1 + shape.costs, shape.batch_size, hidden)
+    timers = {name: MinibatchTimer(agent_name, shape, name) for name in backends_of(agent_name)}
+    calls = max(2, 2 * ROWS_OF_TURN // shape.batch_size)
+    turns = [
+        (arithmetic_seconds(networks, calls), *(timer.seconds() for timer in timers.values()))
+        for _ in range(repeats)
+    ]
+    arithmetic, *backends = np.min(turns, axis=0).tolist()
+    return MinibatchTimes(arithmetic, dict(zip(timers, backends, strict=True)))
