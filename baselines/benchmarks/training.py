@@ -28,7 +28,7 @@ Python 3.10 with
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,7 +63,7 @@ Learner = Callable[[TrainingSetting], Spent]
 
 OURS = "PPOLag"
 PEER_SETTINGS = (
-    TrainingSetting("Hopper", 2_048, 40, 64),
+    TrainingSetting("Hopper", 2_048, 40, 64, updates=2),
     TrainingSetting("HalfCheetah", 20_000, 40, 64, updates=1),
     TrainingSetting("Hopper", 2_048, 10, 64),
     TrainingSetting("Hopper", 8_192, 10, 256, num_envs=16, updates=1),
@@ -78,6 +78,8 @@ class TrainingArguments:
 
     parts: tuple[Part, ...] = ("peers", "minibatches", "agents")
     """What to measure."""
+    settings: tuple[int, ...] = (1, 2, 3, 4)
+    """Which of the peers' settings, from 1; the second takes minutes."""
     omnisafe_python: Path | None = None
     """Interpreter with OmniSafe 0.5.0; None: without it."""
     sbx_python: Path | None = None
@@ -106,10 +108,26 @@ def learners_of(arguments: TrainingArguments) -> dict[str, Learner]:
     return {**elsewhere, **here}
 
 
+def chosen_settings(numbers: Sequence[int]) -> list[TrainingSetting]:
+    """Return the settings with these numbers, from 1.
+
+    Raises:
+        ValueError: if there is none with a number.
+    """
+    for number in numbers:
+        if not 1 <= number <= len(PEER_SETTINGS):
+            raise ValueError(
+                f"settings has {number}; pass numbers from 1 to {len(PEER_SETTINGS)}, which are "
+                + "; ".join(map(str, PEER_SETTINGS))
+            )
+    return [PEER_SETTINGS[number - 1] for number in numbers]
+
+
 def print_peers(arguments: TrainingArguments, console: Console) -> None:
     """Measure and print every learner in every setting."""
+    chosen = chosen_settings(arguments.settings)
     learners = learners_of(arguments)
-    for setting in PEER_SETTINGS:
+    for setting in chosen:
         runs: dict[str, list[Spent]] = {name: [] for name in learners}
         floors = []
         for _ in range(arguments.repeats):

@@ -17,7 +17,7 @@ from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity.physics import robot_physics
 
 WIDTHS = (64, 64)  # of the hidden layers
-CALLS = 300  # of a minibatch's arithmetic in one turn
+CALLS = 1000  # of a minibatch's arithmetic in one turn
 
 
 class Floor(NamedTuple):
@@ -112,7 +112,7 @@ def floor_of(setting: TrainingSetting, num_critics: int = 2) -> Floor:
     return Floor(physics_seconds(setting.robot), arithmetic)
 
 
-def physics_seconds(robot: str, steps: int = 2000) -> float:
+def physics_seconds(robot: str, steps: int = 5000) -> float:
     """Return CPU seconds per environment step of raw mj_step with random controls."""
     mujoco = load_mujoco()
     physics = robot_physics(robot)

@@ -90,6 +90,12 @@ def test_a_setting_has_a_table_with_a_row_for_every_learner_and_the_floor():
     ]
 
 
+def test_settings_are_chosen_by_number():
+    assert training.chosen_settings((2, 1)) == [*training.PEER_SETTINGS[1::-1]]
+    with pytest.raises(ValueError, match=r"settings has 5; pass numbers from 1 to 4, .*Hopper, "):
+        training.chosen_settings((1, 5))
+
+
 def test_gradient_steps_are_measured_for_every_shape(monkeypatch):
     monkeypatch.setattr(minibatches, "ROWS_OF_TURN", 8)
     shapes = (minibatches.Shape(8, 1, 8), minibatches.Shape(4, 3, 4))
