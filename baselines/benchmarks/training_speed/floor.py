@@ -16,7 +16,7 @@ from baselines.benchmarks.training_speed.settings import TrainingSetting
 from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity.physics import robot_physics
 
-WIDTHS = (64, 64)  # of the hidden layers
+HIDDEN = (64, 64)  # of the hidden layers
 CALLS = 1000  # of a minibatch's arithmetic in one turn
 
 
@@ -35,9 +35,10 @@ class Floor(NamedTuple):
 class NetworkArithmetic:
     """The matrix products of k networks of one shape, forward and backward, and their tanh.
 
-    Per layer: weights times inputs, their gradient, and, above the first layer, the gradient of
-    the inputs. There are no biases, losses, derivatives of tanh, and steps of an optimizer.
-    All arrays are float32 and made beforehand; columns are the rows of the minibatch.
+    Per layer: inputs times weights, the gradient of the weights, and, above the first layer, that
+    of the inputs. There are no biases, losses, derivatives of tanh, and steps of an optimizer. The
+    networks are one stack, so critics have as many outputs as the actor, which costs less than more
+    calls would. All arrays are float32 and made beforehand.
 
     Args:
         count: number of networks k.
@@ -48,58 +49,31 @@ class NetworkArithmetic:
     def __init__(self, count: int, widths: Sequence[int], batch_size: int) -> None:
         rng = np.random.default_rng(0)
 
-        def made(*shape: int) -> np.ndarray:
-            return (0.1 * rng.standard_normal((count, *shape))).astype(np.float32)
+        def made(rows: int, columns: int) -> np.ndarray:
+            return (0.1 * rng.standard_normal((count, rows, columns))).astype(np.float32)
 
-        self.weights = [made(rows, columns) for columns, rows in pairwise(widths)]
+        self.weights = [made(rows, columns) for rows, columns in pairwise(widths)]
         self.gradients = [np.empty_like(weight) for weight in self.weights]
-        self.layers = [made(width, batch_size) for width in widths]  # inputs, ..., outputs
-        self.errors = [made(width, batch_size) for width in widths]
+        self.layers = [made(batch_size, width) for width in widths]  # inputs, ..., outputs
+        self.errors = [made(batch_size, width) for width in widths]
 
     def run(self) -> None:
         """Do it once."""
         weights, layers, errors = self.weights, self.layers, self.errors
         last = len(weights) - 1
         for i, weight in enumerate(weights):
-            np.matmul(weight, layers[i], out=layers[i + 1])
+            np.matmul(layers[i], weight, out=layers[i + 1])
             if i < last:
                 np.tanh(layers[i + 1], out=layers[i + 1])
         for i in range(last, -1, -1):
-            np.matmul(errors[i + 1], layers[i].swapaxes(1, 2), out=self.gradients[i])
+            np.matmul(layers[i].swapaxes(1, 2), errors[i + 1], out=self.gradients[i])
             if i > 0:
-                _product(weights[i].swapaxes(1, 2), errors[i + 1], out=errors[i])
+                np.matmul(errors[i + 1], weights[i].swapaxes(1, 2), out=errors[i])
 
-    def multiplications(self) -> int:
-        """Return the number of multiplications of all products."""
-        sizes = [weight.size for weight in self.weights]
-        return (3 * sum(sizes) - sizes[0]) * self.layers[0].shape[2]
-
-
-def _product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
-    """Write left times right; an outer product is several times as fast as a multiplication."""
-    multiply = np.multiply if left.shape[-1] == 1 else np.matmul
-    multiply(left, right, out=out)
-
-
-def actor_and_critics(
-    inputs: int, actions: int, num_critics: int, batch_size: int, hidden: Sequence[int] = WIDTHS
-) -> list[NetworkArithmetic]:
-    """Return the arithmetic of an actor and of critics of the same hidden layers."""
-    return [
-        NetworkArithmetic(1, [inputs, *hidden, actions], batch_size),
-        NetworkArithmetic(num_critics, [inputs, *hidden, 1], batch_size),
-    ]
-
-
-def arithmetic_seconds(networks: Sequence[NetworkArithmetic], calls: int = CALLS) -> float:
-    """Return the CPU seconds of the networks' arithmetic for one minibatch."""
-
-    def once() -> None:
-        for network in networks:
-            network.run()
-
-    once()  # the first call is slower
-    return mean_seconds(once, calls)
+    def seconds(self, calls: int = CALLS) -> float:
+        """Return the CPU seconds of doing it once."""
+        self.run()  # the first call is slower
+        return mean_seconds(self.run, calls)
 
 
 def floor_of(setting: TrainingSetting, num_critics: int = 2) -> Floor:
@@ -107,9 +81,11 @@ def floor_of(setting: TrainingSetting, num_critics: int = 2) -> Floor:
     env = gym.make(setting.env_id)
     inputs, actions = spaces.flatdim(env.observation_space), spaces.flatdim(env.action_space)
     env.close()
-    networks = actor_and_critics(inputs, actions, num_critics, setting.batch_size)
-    arithmetic = arithmetic_seconds(networks) * setting.minibatches_per_step
-    return Floor(physics_seconds(setting.robot), arithmetic)
+    widths = (inputs, *HIDDEN, actions)
+    arithmetic = NetworkArithmetic(1 + num_critics, widths, setting.batch_size)
+    return Floor(
+        physics_seconds(setting.robot), arithmetic.seconds() * setting.minibatches_per_step
+    )
 
 
 def physics_seconds(robot: str, steps: int = 5000) -> float:

@@ -12,11 +12,7 @@ from gymnasium import spaces
 from agents.batch import Batch
 from agents.constrained_agent import ConstrainedAgent
 from agents.named_agents import named_agent
-from baselines.benchmarks.training_speed.floor import (
-    actor_and_critics,
-    arithmetic_seconds,
-    mean_seconds,
-)
+from baselines.benchmarks.training_speed.floor import NetworkArithmetic, mean_seconds
 
 INPUTS, ACTIONS = 11, 3  # of Hopper
 BATCH_SIZES = (64, 256, 1024)
@@ -115,12 +111,12 @@ class MinibatchTimes(NamedTuple):
 
 def minibatch_times(agent_name: str, shape: Shape, repeats: int) -> MinibatchTimes:
     """Return the least times of a shape; backends take turns."""
-    hidden = (shape.width, shape.width)
-    networks = actor_and_critics(INPUTS, ACTIONS, 1 + shape.costs, shape.batch_size, hidden)
+    widths = (INPUTS, shape.width, shape.width, ACTIONS)
+    networks = NetworkArithmetic(2 + shape.costs, widths, shape.batch_size)
     timers = {name: MinibatchTimer(agent_name, shape, name) for name in backends_of(agent_name)}
     calls = max(2, 2 * ROWS_OF_TURN // shape.batch_size)
     turns = [
-        (arithmetic_seconds(networks, calls), *(timer.seconds() for timer in timers.values()))
+        (networks.seconds(calls), *(timer.seconds() for timer in timers.values()))
         for _ in range(repeats)
     ]
     arithmetic, *backends = np.min(turns, axis=0).tolist()

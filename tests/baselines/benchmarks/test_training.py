@@ -33,7 +33,7 @@ def test_arithmetic_is_that_of_a_linear_chain():
     chain = [nn.Parameter(torch.as_tensor(weight)) for weight in arithmetic.weights]
     inputs = torch.as_tensor(arithmetic.layers[0])
     error = torch.as_tensor(arithmetic.errors[-1])
-    outputs = chain[2] @ (chain[1] @ (chain[0] @ inputs))
+    outputs = inputs @ chain[0] @ chain[1] @ chain[2]
     (outputs * error).sum().backward()
     arithmetic.run()
     assert np.allclose(arithmetic.layers[-1], outputs.detach(), rtol=1e-4, atol=1e-12)
@@ -42,7 +42,7 @@ def test_arithmetic_is_that_of_a_linear_chain():
 
 
 def test_floor_counts_the_minibatches_of_a_step(monkeypatch):
-    monkeypatch.setattr(floor, "arithmetic_seconds", lambda networks: 3e-5)
+    monkeypatch.setattr(NetworkArithmetic, "seconds", lambda networks: 3e-5)
     monkeypatch.setattr(floor, "physics_seconds", lambda robot: 6e-5)
     setting = TrainingSetting("Hopper", 2_048, 40, 64)
     minibatches_of_update = 40 * 2_048 // 64
