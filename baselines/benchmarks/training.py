@@ -11,7 +11,8 @@ machine slows them equally. Three parts, `--parts` chooses:
   SafetyHopperVelocity-v1, and that of SBX (the same two networks, in JAX) a DummyVecEnv of
   Gymnasium's Hopper-v5, which has no cost; both use VecNormalize. SBX's compilation is not counted.
   The floor is raw `mj_step` and the bare matrix products and tanh of our three networks.
-- minibatches: a gradient step of PPO-Lag by width of the networks, number of costs and batch size.
+- minibatches: a gradient step of PPO-Lag by width of the networks, number of costs and batch size,
+  measured in updates of 2,048 samples and 10 passes; and its bare products and tanh.
 - agents: where the time of each of our agents goes.
 
 Each peer needs an environment of its own. SBX: `pip install sbx-rl "gymnasium[mujoco]"`. OmniSafe:

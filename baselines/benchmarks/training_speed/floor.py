@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -73,7 +73,10 @@ class NetworkArithmetic:
     def seconds(self, calls: int = CALLS) -> float:
         """Return the CPU seconds of doing it once."""
         self.run()  # the first call is slower
-        return mean_seconds(self.run, calls)
+        began = time.process_time()
+        for _ in range(calls):
+            self.run()
+        return (time.process_time() - began) / calls
 
 
 def floor_of(setting: TrainingSetting, num_critics: int = 2) -> Floor:
@@ -100,11 +103,3 @@ def physics_seconds(robot: str, steps: int = 5000) -> float:
         data.ctrl[:] = control
         mujoco.mj_step(model, data, frame_skip)
     return (time.process_time() - began) / steps
-
-
-def mean_seconds(part: Callable[[], object], calls: int) -> float:
-    """Return the mean CPU seconds of a call."""
-    began = time.process_time()
-    for _ in range(calls):
-        part()
-    return (time.process_time() - began) / calls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -12,15 +14,15 @@ from gymnasium import spaces
 from agents.batch import Batch
 from agents.constrained_agent import ConstrainedAgent
 from agents.named_agents import named_agent
-from baselines.benchmarks.training_speed.floor import NetworkArithmetic, mean_seconds
+from baselines.benchmarks.training_speed.floor import NetworkArithmetic
 
 INPUTS, ACTIONS = 11, 3  # of Hopper
 BATCH_SIZES = (64, 256, 1024)
 WIDTHS = (64, 256)
 COSTS = (1, 3, 10)
 BACKENDS = ("torch", "numpy")
-MINIBATCHES, PASSES = 4, 4  # of a pass, and passes of an update
-ROWS_OF_TURN = 1024  # of a pass's minibatches, at least: small ones are updated several times
+SAMPLES, PASSES = 2_048, 10  # of an update
+ARITHMETIC_CALLS = 20
 
 
 class Shape(NamedTuple):
@@ -63,12 +65,12 @@ def made_agent(name: str, shape: Shape, backend: str) -> ConstrainedAgent:
 
 
 def made_batch(agent: ConstrainedAgent, shape: Shape) -> Batch:
-    """Return random steps of an agent, enough for `MINIBATCHES` of the shape's size."""
-    rows, signals = MINIBATCHES * shape.batch_size, 1 + shape.costs
+    """Return random steps of an agent."""
+    signals = 1 + shape.costs
     draws = torch.Generator().manual_seed(0)
 
     def drawn(columns: int) -> torch.Tensor:
-        return torch.randn(rows, columns, generator=draws)
+        return torch.randn(SAMPLES, columns, generator=draws)
 
     seen, noise = drawn(INPUTS), drawn(ACTIONS)
     with torch.no_grad():
@@ -91,15 +93,15 @@ class MinibatchTimer:
         self._batch = made_batch(self._agent, shape)
         self._agent.policy.value_net.track(self._batch.targets)
         self._agent.policy.set_training_mode(True)
-        self._updates = max(1, ROWS_OF_TURN // shape.batch_size)
-        self._update()
+        self._steps = PASSES * math.ceil(SAMPLES / shape.batch_size)
+        self.seconds()  # the first update is slower
 
     def seconds(self) -> float:
         """Return the CPU seconds per gradient step of an update, and all that goes with it."""
-        return mean_seconds(self._update, self._updates) / (MINIBATCHES * PASSES)
-
-    def _update(self) -> dict[str, Any]:
-        return self._agent._update.update(self._agent.policy, self._batch, None, 1.0)
+        agent = self._agent
+        began = time.process_time()
+        agent._update.update(agent.policy, self._batch, None, 1.0)
+        return (time.process_time() - began) / self._steps
 
 
 class MinibatchTimes(NamedTuple):
@@ -114,9 +116,8 @@ def minibatch_times(agent_name: str, shape: Shape, repeats: int) -> MinibatchTim
     widths = (INPUTS, shape.width, shape.width, ACTIONS)
     networks = NetworkArithmetic(2 + shape.costs, widths, shape.batch_size)
     timers = {name: MinibatchTimer(agent_name, shape, name) for name in backends_of(agent_name)}
-    calls = max(2, 2 * ROWS_OF_TURN // shape.batch_size)
     turns = [
-        (networks.seconds(calls), *(timer.seconds() for timer in timers.values()))
+        (networks.seconds(ARITHMETIC_CALLS), *(timer.seconds() for timer in timers.values()))
         for _ in range(repeats)
     ]
     arithmetic, *backends = np.min(turns, axis=0).tolist()

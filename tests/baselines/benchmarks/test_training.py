@@ -97,7 +97,7 @@ def test_settings_are_chosen_by_number():
 
 
 def test_gradient_steps_are_measured_for_every_shape(monkeypatch):
-    monkeypatch.setattr(minibatches, "ROWS_OF_TURN", 8)
+    monkeypatch.setattr(minibatches, "SAMPLES", 12)
     shapes = (minibatches.Shape(8, 1, 8), minibatches.Shape(4, 3, 4))
     rows = printed(training.minibatch_table("SPMALag", shapes, repeats=1))
     assert [row[:3] for row in rows] == [["8", "1", "8"], ["4", "3", "4"]]
