@@ -10,6 +10,7 @@ from agents.actor_critic import MlpPolicy
 from agents.constrained_agent import AnyEnv, LimitSetting, Schedule
 from agents.constrained_agent import ConstrainedAgent as ConstrainedAgent
 from agents.constrained_agent import load as load
+from agents.critic_descent import UpdateBackend
 from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback
 from agents.evaluation import evaluate as evaluate
 from agents.primal_dual import NormalizeAdvantage
@@ -52,6 +53,7 @@ class PPO(ConstrainedAgent):
         batch_size: int = 64,
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
         target_kl: float | None = None,
@@ -86,6 +88,7 @@ class PPOLag(ConstrainedAgent):
         batch_size: int = 64,
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
         target_kl: float | None = None,
@@ -125,6 +128,7 @@ class PPOPID(ConstrainedAgent):
         batch_size: int = 64,
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
         target_kl: float | None = None,
@@ -165,6 +169,7 @@ class PPOALM(ConstrainedAgent):
         batch_size: int = 64,
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
         target_kl: float | None = None,
@@ -203,6 +208,7 @@ class SPMALag(ConstrainedAgent):
         batch_size: int = 64,
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
         target_kl: float | None = None,
@@ -242,6 +248,7 @@ class SPMAALM(ConstrainedAgent):
         batch_size: int = 64,
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
         target_kl: float | None = None,
@@ -280,6 +287,7 @@ class TRPOLag(ConstrainedAgent):
         batch_size: int = 128,
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
         max_kl: float = 0.01,
         cg_iterations: int = 15,
         cg_damping: float = 0.1,
@@ -321,6 +329,7 @@ class TRPOALM(ConstrainedAgent):
         batch_size: int = 128,
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
         max_kl: float = 0.01,
         cg_iterations: int = 15,
         cg_damping: float = 0.1,
@@ -359,6 +368,7 @@ class CPO(ConstrainedAgent):
         batch_size: int = 128,
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
         max_kl: float = 0.01,
         cg_iterations: int = 15,
         cg_damping: float = 0.1,
@@ -411,4 +421,5 @@ class SCPO(ConstrainedAgent):
         batch_size: int = 256,
         n_epochs: int = 5,
         max_grad_norm: float = 40.0,
+        update_backend: UpdateBackend = "auto",
     ) -> None: ...

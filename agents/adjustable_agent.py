@@ -23,6 +23,7 @@ from agents.saving.learned_state import checked_tensors, fitting_state
 from agents.signatures import Argument
 from agents.training_env import AnyEnv
 from agents.training_log import one_window
+from agents.update_kernel.service import Backend, backend_of
 from agents.warm_start import warm_start
 from safe_envs.contract.cost_signal import ConstraintSpec
 
@@ -34,6 +35,7 @@ class AdjustableAgent(OnPolicyAlgorithm):
 
     recipe: ClassVar[Recipe]
     follows_limits: ClassVar[bool] = True  # whether the limits may change in a training
+    descends_actor: ClassVar[bool] = True  # or in a trust region; not by projected steps
     fixed_arguments: ClassVar[Mapping[str, str]] = {}  # that cannot change, and why
     defaults: ClassVar[Mapping[str, Any]] = {}  # of all arguments except policy and env
     policy: MlpPolicy
@@ -72,6 +74,20 @@ class AdjustableAgent(OnPolicyAlgorithm):
         if name in vars(self).get("settings", ()):
             return self.settings[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def backend_in_use(self) -> Backend:
+        """What computes the updates, which is what "auto" chose if `update_backend` is that."""
+        return self.check_backend(self.settings)
+
+    def check_backend(self, settings: Mapping[str, Any]) -> Backend:
+        """Return what computes the updates with these settings.
+
+        Raises:
+            ValueError: if it is "numpy", which cannot update this policy.
+        """
+        chosen, rows = settings["update_backend"], settings["batch_size"]
+        return backend_of(self.policy, chosen, rows, self.descends_actor)
 
     def save(
         self,
@@ -130,6 +146,7 @@ class AdjustableAgent(OnPolicyAlgorithm):
             get_system_info()
             print("== SAVED AGENT SYSTEM INFO ==", SavedAgent(path).packages, sep="\n")
         agent = load_agent(cls, path, env, device, custom_objects, kwargs)
+        agent.check_backend(agent.settings)
         return agent  # type: ignore[return-value]
 
     def set_parameters(
@@ -189,6 +206,7 @@ class AdjustableAgent(OnPolicyAlgorithm):
 
     def renew_parts(self, settings: dict[str, Any]) -> None:
         """Make the parts anew from settings; they take over what the old ones remember."""
+        self.check_backend(settings)
         update = self.recipe.build(settings, len(self.constraints))
         update.load_state(self._update.state())
         self.settings, self._update = settings, update

@@ -47,6 +47,7 @@ from agents.training_env import (
 )
 from agents.training_log import TrainingLog
 from agents.training_warnings import TrainingWatch
+from agents.update_kernel.blas_thread import one_blas_thread
 from safe_envs.contract.cost_signal import ConstraintSpec, with_limits
 from safe_envs.contract.transition_values import kept
 
@@ -199,6 +200,7 @@ class ConstrainedAgent(AdjustableAgent):
             self.limit_schedule = checked_schedule(self, cost_limit)
             self._update = self.recipe.build(self.settings, len(self.constraints))
             self._setup_model()
+            self.check_backend(self.settings)
             self.is_made = True
 
     def constraint_state(self) -> dict[str, np.ndarray]:
@@ -233,7 +235,7 @@ class ConstrainedAgent(AdjustableAgent):
         """Train for at least this many steps, as in Stable-Baselines3."""
         name = type(self).__name__ if tb_log_name is None else tb_log_name
         given = (total_timesteps, callback, log_interval, name, reset_num_timesteps, progress_bar)
-        with errors_named(self.env, self.seed):
+        with errors_named(self.env, self.seed), one_blas_thread():
             return super().learn(*given)
 
     def collect_rollouts(

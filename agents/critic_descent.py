@@ -1,26 +1,41 @@
-"""Minibatch gradient descent on all critics at once; the actor does not change.
+"""Minibatch gradient descent on the critics, alone or with the actor: the passes over a batch.
 
-The step defined here, which bounds every network's gradient, is also used to train the actor.
+This is where training spends most of its time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
-from agents.batch import Batch, rows
-from agents.flat_parameters import Parameters
-from safe_envs.contract.argument_checks import check_number
+from agents.actor_goal import ActorGoal
+from agents.batch import LARGEST_PIECE, Batch
+from agents.torch_steps import TorchSteps
+from agents.update_kernel.kernel_steps import KernelSteps
+from agents.update_kernel.service import BACKENDS, UpdateBackend, backend_of
+from safe_envs.contract.argument_checks import check_choice, check_number
 
 
-class NonFiniteLossError(RuntimeError, ValueError):
-    """A loss became NaN or infinite; the policy was left as it was before that step.
+class Steps(Protocol):
+    """Steps of an optimizer on parts of a batch."""
 
-    It is also a ValueError: PyTorch's distributions raise one for such policies, and RL Zoo's
-    hyperparameter search treats it as a failed trial.
-    """
+    value_loss: float  # of the critics in the last step
+
+    def gather(self, index: torch.Tensor) -> None:
+        """Make rows of the batch ready."""
+        ...
+
+    def take(self, part: slice) -> bool:
+        """Take a step on a part of the gathered rows; False if the actor has moved too far."""
+        ...
+
+    def close(self) -> None:
+        """Give the policy what was learned."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,16 +49,21 @@ class CriticDescent:
             and every critic's alone; 40 as in OmniSafe. The bound of 0.5 that Stable-Baselines3
             puts on the joint gradient keeps PPO-Lag on Hopper's velocity task in a local optimum
             (falling forward early).
+        update_backend: "numpy" computes gradients and steps by hand-derived formulas, several times
+            as fast; "torch" is the reference, for any policy. "auto" is "numpy" for multilayer
+            perceptrons up to the sizes that were measured (`agents.update_kernel.service`).
     """
 
     batch_size: int = 64
     n_epochs: int = 10
     max_grad_norm: float = 40.0
+    update_backend: UpdateBackend = "auto"
 
     def __post_init__(self) -> None:
         check_number("batch_size", self.batch_size, low=1)
         check_number("n_epochs", self.n_epochs, low=1)
         check_number("max_grad_norm", self.max_grad_norm, low=0.0, open_low=True)
+        check_choice("update_backend", self.update_backend, BACKENDS)
 
     def fit(self, policy: MlpPolicy, batch: Batch) -> dict[str, float]:
         """Fit the critics and return what to log; the actor does not change.
@@ -51,61 +71,40 @@ class CriticDescent:
         Raises:
             NonFiniteLossError: if a loss is NaN or infinite.
         """
-        targets = policy.value_net.in_own_units(batch.targets)
-        critics = policy.critic_parameters()
-        loss = torch.zeros(())
-        for _ in range(self.n_epochs):
-            for index in torch.randperm(len(targets)).split(self.batch_size):
-                features = policy.critic_features(rows(batch.observations, index))
-                if policy.share_features_extractor:
-                    features = features.detach()  # the layers below decide the actions as well
-                values = policy.value_net.standardized(features)
-                loss = critic_loss(values, targets[index])
-                self.step(policy, loss, [], critics)
-        return fit_report(loss, self.n_epochs)
+        return self.run(policy, batch, None)
 
-    def step(
-        self, policy: MlpPolicy, loss: torch.Tensor, actor: Parameters, critics: Parameters
-    ) -> None:
-        """Take one step of the policy's optimizer with bounded gradients.
+    def run(
+        self, policy: MlpPolicy, batch: Batch, goal: ActorGoal | None, vf_coef: float = 1.0
+    ) -> dict[str, float]:
+        """Fit the critics, and the actor in the same passes, and return what to log.
 
         Args:
-            policy: changed in place.
-            loss: of a minibatch, a scalar.
-            actor: parameters to bound as one; none if the loss does not depend on them.
-            critics: the critics' own parameters, the stack of them last.
+            policy: its optimizer takes the steps.
+            batch: n steps.
+            goal: of the actor; None leaves it as it is.
+            vf_coef: weight of the critics' loss.
 
         Raises:
-            NonFiniteLossError: if the loss is NaN or infinite.
+            NonFiniteLossError: if a loss is NaN or infinite.
         """
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                f"the loss is {loss.item()}; lower learning_rate, or look for rewards, costs or "
-                "observations that are too large for float32"
-            )
-        policy.optimizer.zero_grad()
-        loss.backward()
-        if actor:
-            torch.nn.utils.clip_grad_norm_(actor, self.max_grad_norm)
-        _clip_each_row(policy.value_net.weight, self.max_grad_norm)
-        if len(critics) > 1:
-            torch.nn.utils.clip_grad_norm_(critics[:-1], self.max_grad_norm)
-        policy.optimizer.step()
+        backend = backend_of(policy, self.update_backend, self.batch_size, goal is not None)
+        kind = KernelSteps if backend == "numpy" else TorchSteps
+        steps: Steps = kind(policy, batch, goal, vf_coef, self.max_grad_norm)
+        try:
+            with np.errstate(all="ignore"):  # numbers that are not finite raise NonFiniteLossError
+                passes = self._passes(steps, len(batch.targets))
+        finally:
+            steps.close()
+        return {"value_loss": steps.value_loss, "n_epochs": float(passes)}
 
-
-def critic_loss(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the critics' mean squared errors, summed, (b, k) and (b, k) to a scalar."""
-    return (values - targets).square().mean(0).sum()
-
-
-def fit_report(last_loss: torch.Tensor, passes: int) -> dict[str, float]:
-    """Return what to log of a fit: the last minibatch's loss of the critics, and the passes."""
-    return {"value_loss": float(last_loss.detach()), "n_epochs": float(passes)}
-
-
-def _clip_each_row(stacked: torch.nn.Parameter, max_norm: float) -> None:
-    """Bound the norm of each critic's gradient separately; each row is one critic."""
-    gradient = stacked.grad
-    assert gradient is not None
-    norms = gradient.norm(dim=1, keepdim=True)
-    gradient.mul_((max_norm / (norms + 1e-6)).clamp_max_(1.0))
+    def _passes(self, steps: Steps, count: int) -> int:
+        """Return how many passes were made over this many rows."""
+        size = self.batch_size
+        piece = size * max(LARGEST_PIECE // size, 1)
+        for passes in range(self.n_epochs):
+            for index in torch.randperm(count).split(piece):
+                steps.gather(index)
+                for start in range(0, len(index), size):
+                    if not steps.take(slice(start, min(start + size, len(index)))):
+                        return passes
+        return self.n_epochs

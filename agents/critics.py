@@ -43,9 +43,9 @@ class StackedCritics(nn.Module):
         orthogonal: bool = True,
     ) -> None:
         super().__init__()
-        widths = [inputs, *hidden, 1]
+        self.widths = (inputs, *hidden, 1)
         self.count = count
-        self._shapes = list(pairwise(widths))
+        self._shapes = list(pairwise(self.widths))
         self._sizes = [size for rows, columns in self._shapes for size in (rows * columns, columns)]
         self.weight = nn.Parameter(torch.empty(count, sum(self._sizes)))
         self.activation = activation()
@@ -74,12 +74,16 @@ class StackedCritics(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the values, (batch, n) -> (batch, k)."""
-        return self.mean.float() + self.scale.float() * self.standardized(features)
+        return self.in_real_units(self.standardized(features))
+
+    def in_real_units(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return the values that the networks' outputs mean, (batch, k) -> (batch, k)."""
+        return self.mean.to(outputs.dtype) + self.scale.to(outputs.dtype) * outputs
 
     def in_own_units(self, targets: torch.Tensor) -> torch.Tensor:
         """Return targets as the networks see them, (batch, k) -> (batch, k)."""
         scale = torch.where(self.scale > 0, self.scale, math.inf)  # 0: the mean, up to rounding
-        return ((targets - self.mean) / scale).float()
+        return ((targets - self.mean) / scale).to(self.weight.dtype)
 
     @torch.no_grad()
     def track(self, targets: torch.Tensor) -> None:

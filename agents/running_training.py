@@ -97,6 +97,7 @@ def resume(agent: ConstrainedAgent, folder: Path, with_environments: bool = True
             f"{agent.n_envs}; make as many"
         )
     saved.restore(agent)
+    _keep_backend(agent, saved)
     assert agent.env is not None
     if with_environments:
         warm_up(agent.env)
@@ -109,6 +110,16 @@ def resume(agent: ConstrainedAgent, folder: Path, with_environments: bool = True
     parts = put_back(parts, ObjectState(state["root"], state["nodes"]), MADE_ANEW)
     _set_running_parts(agent, parts)
     restore_random_states(saved.part("random_states", dict))
+
+
+def _keep_backend(agent: ConstrainedAgent, saved: SavedAgent) -> None:
+    """Compute as before the interruption, whatever "auto" would choose now."""
+    before = saved.backend()
+    if agent.backend_in_use != before:
+        try:
+            agent.update_backend = before
+        except ValueError as error:
+            raise SavedAgentError(f"{saved.shown} cannot go on: {error}") from error
 
 
 def why_not_restorable(make: Callable[[], VecEnv], seed: int) -> str:

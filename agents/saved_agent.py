@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
@@ -24,6 +24,7 @@ from agents.saving.learned_state import (
     random_states,
     restore_random_states,
 )
+from agents.update_kernel.service import Backend
 from safe_envs.contract.cost_signal import ConstraintSpec
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def _parts_of(agent: AdjustableAgent) -> dict[str, Any]:
         "parameters": agent.policy.state_dict(),
         "optimizer": optimizer_state(agent.policy.optimizer),
         "update": agent._update.state(),
+        "backend": agent.backend_in_use,
         "measured": None if last is None else last._asdict(),
         "random_states": random_states(),
     }
@@ -188,6 +190,13 @@ class SavedAgent:
         if not 0 < discount <= 1:
             raise SavedAgentError(f"reward_discount in {self.shown} is {discount}")
         return float(discount)
+
+    def backend(self) -> str:
+        """Return what computed the updates."""
+        found: str = self.part("backend", str)
+        if found not in get_args(Backend):
+            raise SavedAgentError(f"the backend in {self.shown} is {found[:80]!r}")
+        return found
 
     def counters(self) -> dict[str, int]:
         """Return how far the training has come."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
+from agents.actor_goal import Surrogate
 from agents.batch import Batch
 from agents.minibatch_descent import MinibatchDescent
 from safe_envs.contract.argument_checks import check_number
@@ -41,10 +44,10 @@ class ClippedSurrogate:
         """Improve the policy on the advantage, (n,), and fit its critics."""
         epsilon = clip_range_at(progress_remaining, self.clip_range)
 
-        def loss(log_ratio: torch.Tensor, adv: torch.Tensor) -> torch.Tensor:
-            return clipped_loss(log_ratio, adv, epsilon)
-
-        report, log_ratio = self.descent.run(policy, batch, advantage, loss)
+        surrogate = Surrogate(
+            partial(clipped_loss, epsilon=epsilon), partial(clipped_slope, epsilon=epsilon)
+        )
+        report, log_ratio = self.descent.run(policy, batch, advantage, surrogate)
         clipped = (torch.exp(log_ratio) - 1).abs() > epsilon
         return report | {"clip_fraction": float(clipped.float().mean()), "clip_range": epsilon}
 
@@ -65,3 +68,13 @@ def clipped_loss(log_ratio: torch.Tensor, advantage: torch.Tensor, epsilon: floa
     ratio = torch.exp(log_ratio)
     clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
     return -torch.minimum(ratio * advantage, clipped * advantage)
+
+
+def clipped_slope(log_ratio: np.ndarray, advantage: np.ndarray, epsilon: float) -> np.ndarray:
+    """Return the derivative of `clipped_loss` by log rho, (b,): -rho A, or 0 where clipped."""
+    ratio = np.exp(log_ratio)
+    slope = ratio * advantage
+    clipped = np.minimum(np.maximum(ratio, 1 - epsilon), 1 + epsilon)
+    clipped *= advantage
+    slope *= slope <= clipped
+    return np.negative(slope, out=slope)

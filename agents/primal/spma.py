@@ -10,10 +10,13 @@ softmax policy mirror ascent"; Lu et al. (2026, arXiv 2605.11694), appendix F.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 
 from agents.actor_critic import MlpPolicy
+from agents.actor_goal import Surrogate
 from agents.batch import Batch
 from agents.divergence import divergence_terms
 from agents.minibatch_descent import MinibatchDescent
@@ -44,12 +47,12 @@ class MirrorAscentSurrogate:
         self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, progress_remaining: float
     ) -> dict[str, float]:
         """Improve the policy on the advantage, (n,), and fit its critics."""
-
-        def loss(log_ratio: torch.Tensor, adv: torch.Tensor) -> torch.Tensor:
-            return mirror_loss(log_ratio, adv, self.step_size)
-
+        surrogate = Surrogate(
+            partial(mirror_loss, step_size=self.step_size),
+            partial(mirror_slope, step_size=self.step_size),
+        )
         bounded = bounded_advantage(advantage, self.step_size)
-        report, _ = self.descent.run(policy, batch, bounded, loss)
+        report, _ = self.descent.run(policy, batch, bounded, surrogate)
         return report | {"clip_fraction": float((bounded != advantage).float().mean())}
 
 
@@ -61,3 +64,11 @@ def bounded_advantage(advantage: torch.Tensor, step_size: float) -> torch.Tensor
 def mirror_loss(log_ratio: torch.Tensor, advantage: torch.Tensor, step_size: float) -> torch.Tensor:
     """Return -x A + (e^x - 1 - x) / eta of each sample, (b,)."""
     return -log_ratio * advantage + divergence_terms(log_ratio) / step_size
+
+
+def mirror_slope(log_ratio: np.ndarray, advantage: np.ndarray, step_size: float) -> np.ndarray:
+    """Return the derivative of `mirror_loss` by x, (e^x - 1) / eta - A, (b,)."""
+    slope = np.expm1(log_ratio)
+    slope *= 1 / step_size
+    slope -= advantage
+    return slope

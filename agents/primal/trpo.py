@@ -18,9 +18,10 @@ import torch
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, rows
-from agents.critic_descent import CriticDescent, NonFiniteLossError
+from agents.critic_descent import CriticDescent
 from agents.divergence import estimated_divergence, log_ratios
 from agents.flat_parameters import flat_values, set_flat_values
+from agents.non_finite_loss import NonFiniteLossError
 from agents.primal.conjugate_gradient import (
     action_distributions,
     conjugate_gradient,

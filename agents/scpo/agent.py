@@ -153,6 +153,7 @@ class SCPO(ConstrainedAgent):
     )
     policy_aliases = {"MlpPolicy": ResidualPolicy, "MultiInputPolicy": ResidualPolicy}
     follows_limits = False
+    descends_actor = False
     fixed_arguments = {"safe_policy": "the network has learned to add to it; make a new agent"}
     policy: ResidualPolicy
     _update: ScpoUpdate

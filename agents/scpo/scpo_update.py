@@ -19,8 +19,9 @@ import torch
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement
-from agents.critic_descent import CriticDescent, NonFiniteLossError
+from agents.critic_descent import CriticDescent
 from agents.divergence import estimated_divergence, log_ratios
+from agents.non_finite_loss import NonFiniteLossError
 from agents.primal.ppo import check_clip_range, clip_range_at
 from agents.scpo.base_step import METRICS, Metric
 from agents.scpo.objectives import (

@@ -107,6 +107,7 @@ class EpisodicResult:
     # Steps at which the training was resumed with new episodes, because its environments cannot be
     # restored in the middle of one; everywhere else it went on bit for bit.
     restarted_at: list[int] = field(default_factory=list)
+    update_backend: str = ""  # "numpy" or "torch" for an agent of this project
 
     def __post_init__(self) -> None:
         """Raise ValueError if the lists do not fit together."""
@@ -139,6 +140,7 @@ class TrainingTotals(NamedTuple):
     wall_seconds: float = 0.0
     constraint_log: Mapping[str, float] = MappingProxyType({})  # of the last update
     restarted_at: Sequence[int] = ()
+    update_backend: str = ""  # "numpy" or "torch"
 
 
 def episodic_result(
@@ -182,6 +184,7 @@ def episodic_result(
         warnings=list(dict.fromkeys(warnings)),
         versions=versions,
         restarted_at=list(training.restarted_at),
+        update_backend=training.update_backend,
     )
 
 

@@ -146,6 +146,7 @@ def _result(
         history.wall_seconds,
         {k: v for k, v in logged.items() if k.split("/")[0] not in NOT_KEPT},
         history.restarted_at,
+        model.backend_in_use,
     )
     contract = Contract(model.constraints, model.reward_discount)
     installed = versions(PACKAGES)

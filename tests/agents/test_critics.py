@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from agents.actor_critic import MlpPolicy
-from agents.critic_descent import _clip_each_row
 from agents.critics import StackedCritics
+from agents.torch_steps import _clip_each_row
 
 
 def with_random_weights(hidden=(7, 5), count=3, activation=nn.Tanh):

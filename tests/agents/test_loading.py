@@ -12,8 +12,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
 from agents.actor_critic import MlpPolicy
-from agents.critic_descent import NonFiniteLossError
 from agents.named_agents import NAMED_AGENTS
+from agents.non_finite_loss import NonFiniteLossError
 from agents.scpo.residual_policy import ResidualPolicy
 from safe_envs import ConstraintSpec, LinearFeedback
 

@@ -9,8 +9,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 import agents
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch
-from agents.critic_descent import CriticDescent, NonFiniteLossError
+from agents.critic_descent import CriticDescent
 from agents.flat_parameters import flat_values
+from agents.non_finite_loss import NonFiniteLossError
 from agents.primal.conjugate_gradient import action_distributions, mean_divergence
 from agents.primal.trpo import TrustRegionStep
 

@@ -7,8 +7,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents import SCPO, make_vec_env
 from agents.actor_critic import MlpPolicy
-from agents.critic_descent import NonFiniteLossError
 from agents.flat_parameters import flat_values
+from agents.non_finite_loss import NonFiniteLossError
 from agents.scpo import InfeasibleStartError, SeededEpisodes, StateRollouts
 from safe_envs.control.constrained_regression import target
 from safe_envs.control.double_integrator_reference import (

@@ -1,0 +1,1 @@
+"""Updates of policies in NumPy, by hand-derived gradients; `docs/update_kernel.md` derives them."""

@@ -1,0 +1,129 @@
+"""Which policies the NumPy kernel serves, and when `update_backend="auto"` chooses it.
+
+The rule of "auto": NumPy if the policy is one of this project's own, its actor and critics are
+perceptrons with tanh or ReLU on features that need no training, on the CPU, trained by
+plain Adam; no hidden layer is wider than 256 and a minibatch has at most 1,024 rows, the sizes up
+to which it was measured to be faster (`python -m baselines.benchmarks.training`). It depends on
+nothing else, so that every run of the same settings computes the same.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from stable_baselines3.common.distributions import (
+    BernoulliDistribution,
+    CategoricalDistribution,
+    DiagGaussianDistribution,
+    MultiCategoricalDistribution,
+)
+from stable_baselines3.common.torch_layers import MlpExtractor
+from torch import nn
+
+from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
+from agents.critics import StackedCritics
+from agents.update_kernel.policy_kernel import ACTIVATIONS
+
+Backend = Literal["torch", "numpy"]
+UpdateBackend = Literal["auto", "torch", "numpy"]
+BACKENDS = get_args(UpdateBackend)
+WIDEST = 256  # units of a hidden layer
+MOST_ROWS = 1024  # of a minibatch
+POLICIES = (MlpPolicy, CnnPolicy, MultiInputPolicy)
+DISTRIBUTIONS = (
+    DiagGaussianDistribution,
+    CategoricalDistribution,
+    MultiCategoricalDistribution,
+    BernoulliDistribution,
+)
+
+
+def backend_of(
+    policy: MlpPolicy, setting: UpdateBackend, batch_size: int, with_actor: bool
+) -> Backend:
+    """Return what computes the updates of a policy.
+
+    Args:
+        policy: to be updated.
+        setting: the agent's `update_backend`.
+        batch_size: rows of a minibatch.
+        with_actor: whether the actor is trained as well; False for the critics alone.
+
+    Raises:
+        ValueError: if "numpy" was asked for and cannot serve the policy.
+    """
+    if setting == "torch":
+        return "torch"
+    reason = why_torch(policy, with_actor)
+    if setting == "numpy":
+        if reason:
+            raise ValueError(
+                f"update_backend is 'numpy', which cannot update this policy: {reason}; pass "
+                "'auto' or 'torch'"
+            )
+        return "numpy"
+    widest = max(policy.value_net.widths[1:])
+    if with_actor and not reason:
+        widest = max(widest, *(layer.out_features for layer in linear_layers(policy)))
+    return "torch" if reason or widest > WIDEST or batch_size > MOST_ROWS else "numpy"
+
+
+def serves_actor(policy: MlpPolicy) -> bool:
+    """Return whether NumPy can compute the actions and the gradient of the actor."""
+    return not why_torch(policy, with_actor=True)
+
+
+def linear_layers(policy: MlpPolicy) -> list[nn.Linear]:
+    """Return the layers of an actor that is served, without those of its activation functions."""
+    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
+def why_torch(policy: MlpPolicy, with_actor: bool) -> str:
+    """Return why NumPy cannot serve a policy, "" if it can."""
+    return _about_training(policy) or _about_critics(policy) or _about_actor(policy, with_actor)
+
+
+def _about_training(policy: MlpPolicy) -> str:
+    parameters = list(policy.parameters())
+    optimizer = policy.optimizer
+    group = optimizer.param_groups[0]
+    if any(one.device.type != "cpu" for one in parameters):
+        return f"it is on the device {policy.device}"
+    if not all(one.requires_grad for one in parameters):
+        return "some of its parameters are frozen"
+    if any(module._forward_hooks or module._forward_pre_hooks for module in policy.modules()):
+        return "hooks are registered on its modules"
+    if type(optimizer) is not torch.optim.Adam:
+        return f"its optimizer is {type(optimizer).__name__}, not Adam"
+    if len(optimizer.param_groups) > 1 or group["weight_decay"] or group["amsgrad"]:
+        return "its Adam has groups of parameters, a weight decay or amsgrad"
+    return "its Adam maximizes" if group["maximize"] else ""
+
+
+def _about_critics(policy: MlpPolicy) -> str:
+    critics = policy.value_net
+    if type(critics) is not StackedCritics:
+        return f"its critics are {type(critics).__name__}"
+    if type(critics.activation) not in ACTIVATIONS:
+        return f"its activation function is {type(critics.activation).__name__}, not Tanh or ReLU"
+    extractors = [policy.features_extractor, policy.vf_features_extractor]
+    if any(list(extractor.parameters()) for extractor in extractors):
+        return "it learns to extract features"
+    return ""
+
+
+def _about_actor(policy: MlpPolicy, with_actor: bool) -> str:
+    if not with_actor:
+        return ""
+    if type(policy) not in POLICIES:
+        return f"{type(policy).__name__} may compute actions its own way"
+    if type(policy.action_dist) not in DISTRIBUTIONS:
+        return f"its actions have a {type(policy.action_dist).__name__}"
+    plain = (nn.Linear, type(policy.value_net.activation))
+    if type(policy.mlp_extractor) is not MlpExtractor or type(policy.action_net) is not nn.Linear:
+        return "its actor is no plain perceptron"
+    if any(type(layer) not in plain for layer in policy.mlp_extractor.policy_net):
+        return "its actor has other layers than linear ones and the critics' activation function"
+    return ""
