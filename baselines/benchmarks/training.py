@@ -53,7 +53,6 @@ from baselines.benchmarks.training_speed.minibatches import (
     BACKENDS,
     SHAPES,
     Shape,
-    backends_of,
     minibatch_times,
 )
 from baselines.benchmarks.training_speed.settings import Spent, TrainingSetting, fastest
@@ -96,9 +95,8 @@ class TrainingArguments:
 def learners_of(arguments: TrainingArguments) -> dict[str, Learner]:
     """Return the learners to compare, ours last; those of this process have been called once."""
     here: dict[str, Learner] = {"SB3 PPO": train_sb3}
-    for backend in backends_of(OURS):
-        options = {"update_backend": backend} if len(backends_of(OURS)) > 1 else {}
-        here[f"ours, {backend}"] = partial(train_ours, OURS, options)
+    for backend in BACKENDS:
+        here[f"ours, {backend}"] = partial(train_ours, OURS, backend)
     for learner in here.values():
         learner(PEER_SETTINGS[0].shortened())
     elsewhere: dict[str, Learner] = {}
@@ -137,8 +135,10 @@ def print_peers(arguments: TrainingArguments, console: Console) -> None:
             floors.append(floor_of(setting))
         floor = Floor(*map(min, zip(*floors, strict=True)))
         console.print(peer_table(setting, {n: fastest(found) for n, found in runs.items()}, floor))
-    if arguments.omnisafe_python is None or arguments.sbx_python is None:
-        console.print("--omnisafe-python PATH and --sbx-python PATH add OmniSafe and SBX")
+    if arguments.omnisafe_python is None:
+        console.print("--omnisafe-python PATH adds OmniSafe's PPO-Lag")
+    if arguments.sbx_python is None:
+        console.print("--sbx-python PATH adds SBX's PPO")
 
 
 def peer_table(setting: TrainingSetting, spent: dict[str, Spent], floor: Floor) -> Table:
@@ -170,13 +170,9 @@ def minibatch_table(agent_name: str, shapes: tuple[Shape, ...], repeats: int) ->
         table.add_column(heading, justify="right")
     for shape in shapes:
         times = minibatch_times(agent_name, shape, repeats)
-        found = times.by_backend
-        cells = [f"{found[name] * MICRO:.0f}" if name in found else "-" for name in BACKENDS]
-        ratios = ["-", "-"]
-        if "numpy" in found:
-            both = (found["torch"] / found["numpy"], found["numpy"] / times.arithmetic)
-            ratios = [f"{ratio:.1f}x" for ratio in both]
-        table.add_row(*map(str, shape), f"{times.arithmetic * MICRO:.0f}", *cells, *ratios)
+        cells = [f"{seconds * MICRO:.0f}" for seconds in times]
+        ratios = (times.torch / times.numpy, times.numpy / times.arithmetic)
+        table.add_row(*map(str, shape), *cells, *(f"{ratio:.1f}x" for ratio in ratios))
     return table
 
 
@@ -194,7 +190,7 @@ def own_table(arguments: TrainingArguments) -> Table:
         best = fastest(runs)
         parts = (best.stepping, best.inference, best.update, best.total)
         cells = [f"{best.per_step(part):.0f}" for part in parts]
-        table.add_row(name, "torch", *cells, f"{best.total / best.steps / floor:.1f}x")
+        table.add_row(name, best.backend, *cells, f"{best.total / best.steps / floor:.1f}x")
     return table
 
 

@@ -8,7 +8,6 @@ import os
 import subprocess
 import time
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,25 +51,26 @@ class TimedVecEnv(VecEnvWrapper):
         return outcome
 
 
-def train_ours(name: str, options: Mapping[str, Any], setting: TrainingSetting) -> Spent:
+def train_ours(name: str, backend: str, setting: TrainingSetting) -> Spent:
     """Train one of our agents, which has an actor and 1 + m critics.
 
     Args:
         name: of the agent.
-        options: more of its arguments.
+        backend: of its updates, "torch" or "numpy".
         setting: how much.
     """
-    return _timed(_ours(name, options, setting, _our_envs(setting)), setting)
+    return _timed(_ours(name, backend, setting, _our_envs(setting)), setting)
 
 
 def train_ours_in_parts(name: str, setting: TrainingSetting) -> Spent:
     """Train one of our agents; the time of stepping is measured by itself."""
     timed = TimedVecEnv(_our_envs(setting))
-    agent = _ours(name, {}, setting, timed)
+    agent = _ours(name, "auto", setting, timed)
     before = timed.seconds
     spent = _timed(agent, setting)
     stepping = timed.seconds - before
-    return spent._replace(stepping=stepping, inference=spent.inference - stepping)
+    inference = spent.inference - stepping
+    return spent._replace(stepping=stepping, inference=inference, backend=agent.backend_in_use)
 
 
 def train_sb3(setting: TrainingSetting) -> Spent:
@@ -105,9 +105,7 @@ def _our_envs(setting: TrainingSetting) -> VecEnv:
     return agents.make_vec_env(setting.env_id, setting.num_envs)
 
 
-def _ours(
-    name: str, options: Mapping[str, Any], setting: TrainingSetting, env: VecEnv
-) -> ConstrainedAgent:
+def _ours(name: str, backend: str, setting: TrainingSetting, env: VecEnv) -> ConstrainedAgent:
     return named_agent(name)(
         "MlpPolicy",
         env,
@@ -115,7 +113,7 @@ def _ours(
         n_epochs=setting.passes,
         batch_size=setting.batch_size,
         seed=0,
-        **options,
+        update_backend=backend,
     )
 
 
