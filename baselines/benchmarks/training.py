@@ -29,7 +29,7 @@ Python 3.10 with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,7 @@ from baselines.benchmarks.training_speed.learners import (
 from baselines.benchmarks.training_speed.minibatches import (
     BACKENDS,
     SHAPES,
-    Shape,
+    MinibatchShape,
     minibatch_times,
 )
 from baselines.benchmarks.training_speed.settings import Spent, TrainingSetting, fastest
@@ -78,8 +78,8 @@ class TrainingArguments:
 
     parts: tuple[Part, ...] = ("peers", "minibatches", "agents")
     """What to measure."""
-    settings: tuple[int, ...] = (1, 2, 3, 4)
-    """Which of the peers' settings, from 1; the second takes minutes."""
+    settings: tuple[Literal[1, 2, 3, 4], ...] = (1, 2, 3, 4)
+    """Which of the peers' settings, in the order of the docs; the second takes minutes."""
     omnisafe_python: Path | None = None
     """Interpreter with OmniSafe 0.5.0; None: without it."""
     sbx_python: Path | None = None
@@ -107,26 +107,10 @@ def learners_of(arguments: TrainingArguments) -> dict[str, Learner]:
     return {**elsewhere, **here}
 
 
-def chosen_settings(numbers: Sequence[int]) -> list[TrainingSetting]:
-    """Return the settings with these numbers, from 1.
-
-    Raises:
-        ValueError: if there is none with a number.
-    """
-    for number in numbers:
-        if not 1 <= number <= len(PEER_SETTINGS):
-            raise ValueError(
-                f"settings has {number}; pass numbers from 1 to {len(PEER_SETTINGS)}, which are "
-                + "; ".join(map(str, PEER_SETTINGS))
-            )
-    return [PEER_SETTINGS[number - 1] for number in numbers]
-
-
 def print_peers(arguments: TrainingArguments, console: Console) -> None:
     """Measure and print every learner in every setting."""
-    chosen = chosen_settings(arguments.settings)
     learners = learners_of(arguments)
-    for setting in chosen:
+    for setting in (PEER_SETTINGS[number - 1] for number in arguments.settings):
         runs: dict[str, list[Spent]] = {name: [] for name in learners}
         floors = []
         for _ in range(arguments.repeats):
@@ -162,7 +146,7 @@ def peer_table(setting: TrainingSetting, spent: dict[str, Spent], floor: Floor) 
     return table
 
 
-def minibatch_table(agent_name: str, shapes: tuple[Shape, ...], repeats: int) -> Table:
+def minibatch_table(agent_name: str, shapes: tuple[MinibatchShape, ...], repeats: int) -> Table:
     """Return a row for every shape."""
     table = Table(title=f"CPU microseconds per gradient step of {agent_name}, 11 inputs, 3 actions")
     headings = ("width", "costs", "batch", "arithmetic", *BACKENDS, "torch / numpy")

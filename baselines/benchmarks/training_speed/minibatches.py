@@ -25,7 +25,7 @@ SAMPLES, PASSES = 2_048, 10  # of an update
 ARITHMETIC_CALLS = 20
 
 
-class Shape(NamedTuple):
+class MinibatchShape(NamedTuple):
     """What a gradient step is taken on."""
 
     width: int  # of both hidden layers
@@ -33,7 +33,7 @@ class Shape(NamedTuple):
     batch_size: int
 
 
-SHAPES = tuple(Shape(w, m, b) for w in WIDTHS for m in COSTS for b in BATCH_SIZES)
+SHAPES = tuple(MinibatchShape(w, m, b) for w in WIDTHS for m in COSTS for b in BATCH_SIZES)
 
 
 class SpacesOfHopper(gym.Env):
@@ -43,7 +43,7 @@ class SpacesOfHopper(gym.Env):
     action_space = spaces.Box(-1.0, 1.0, (ACTIONS,))
 
 
-def made_agent(name: str, shape: Shape, backend: str) -> ConstrainedAgent:
+def made_agent(name: str, shape: MinibatchShape, backend: str) -> ConstrainedAgent:
     """Return an agent of a shape."""
     return named_agent(name)(
         "MlpPolicy",
@@ -57,7 +57,7 @@ def made_agent(name: str, shape: Shape, backend: str) -> ConstrainedAgent:
     )
 
 
-def made_batch(agent: ConstrainedAgent, shape: Shape) -> Batch:
+def made_batch(agent: ConstrainedAgent, shape: MinibatchShape) -> Batch:
     """Return random steps of an agent."""
     signals = 1 + shape.costs
     draws = torch.Generator().manual_seed(0)
@@ -81,7 +81,7 @@ class MinibatchTimer:
         backend: of the update.
     """
 
-    def __init__(self, agent_name: str, shape: Shape, backend: str) -> None:
+    def __init__(self, agent_name: str, shape: MinibatchShape, backend: str) -> None:
         self._agent = made_agent(agent_name, shape, backend)
         self._batch = made_batch(self._agent, shape)
         self._agent.policy.value_net.track(self._batch.targets)
@@ -105,7 +105,7 @@ class MinibatchTimes(NamedTuple):
     numpy: float
 
 
-def minibatch_times(agent_name: str, shape: Shape, repeats: int) -> MinibatchTimes:
+def minibatch_times(agent_name: str, shape: MinibatchShape, repeats: int) -> MinibatchTimes:
     """Return the least times of a shape; the three take turns."""
     widths = (INPUTS, shape.width, shape.width, ACTIONS)
     networks = NetworkArithmetic(2 + shape.costs, widths, shape.batch_size)

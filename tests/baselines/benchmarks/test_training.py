@@ -90,15 +90,9 @@ def test_a_setting_has_a_table_with_a_row_for_every_learner_and_the_floor():
     ]
 
 
-def test_settings_are_chosen_by_number():
-    assert training.chosen_settings((2, 1)) == [*training.PEER_SETTINGS[1::-1]]
-    with pytest.raises(ValueError, match=r"settings has 5; pass numbers from 1 to 4, .*Hopper, "):
-        training.chosen_settings((1, 5))
-
-
 def test_gradient_steps_are_measured_for_every_shape(monkeypatch):
     monkeypatch.setattr(minibatches, "SAMPLES", 12)
-    shapes = (minibatches.Shape(8, 1, 8), minibatches.Shape(4, 3, 4))
+    shapes = (minibatches.MinibatchShape(8, 1, 8), minibatches.MinibatchShape(4, 3, 4))
     rows = printed(training.minibatch_table("SPMALag", shapes, repeats=1))
     assert [row[:3] for row in rows] == [["8", "1", "8"], ["4", "3", "4"]]
     assert all(float(cell) > 0 for row in rows for cell in row[3:6])
