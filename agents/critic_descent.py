@@ -104,7 +104,8 @@ class CriticDescent:
         for passes in range(self.n_epochs):
             for index in torch.randperm(count).split(piece):
                 steps.gather(index)
-                for start in range(0, len(index), size):
-                    if not steps.take(slice(start, min(start + size, len(index)))):
+                rows = len(index)
+                for start in range(0, rows, size):
+                    if not steps.take(slice(start, min(start + size, rows))):
                         return passes
         return self.n_epochs

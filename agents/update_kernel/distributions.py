@@ -55,7 +55,7 @@ class Gaussian:
         self._squares = self._z * self._z
         found = self._squares @ self._ones
         found *= -0.5
-        found -= float(self._log_std.sum()) + HALF_LOG_TWO_PI * len(self._log_std)
+        found -= float(self._ones @ self._log_std) + HALF_LOG_TWO_PI * len(self._log_std)
         return found
 
     def slopes(self, u: np.ndarray, ent_coef: float) -> np.ndarray:

@@ -91,6 +91,8 @@ def _about_training(policy: MlpPolicy) -> str:
     group = optimizer.param_groups[0]
     if any(one.device.type != "cpu" for one in parameters):
         return f"it is on the device {policy.device}"
+    if {one.dtype for one in parameters} not in ({torch.float32}, {torch.float64}):
+        return "its parameters are not all float32 or all float64"
     if not all(one.requires_grad for one in parameters):
         return "some of its parameters are frozen"
     if any(module._forward_hooks or module._forward_pre_hooks for module in policy.modules()):
