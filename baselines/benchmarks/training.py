@@ -168,10 +168,14 @@ def own_table(arguments: TrainingArguments) -> Table:
     headings = ("agent", "backend", "stepping", "inference", "update", "total", "times physics")
     for heading in headings:
         table.add_column(heading, justify="left" if heading in headings[:2] else "right")
-    for name in arguments.agent_names:
+    runs: dict[str, list[Spent]] = {name: [] for name in arguments.agent_names}
+    for name in runs:
         train_ours_in_parts(name, setting.shortened())
-        runs = [train_ours_in_parts(name, setting) for _ in range(arguments.repeats)]
-        best = fastest(runs)
+    for _ in range(arguments.repeats):
+        for name, own in runs.items():
+            own.append(train_ours_in_parts(name, setting))
+    for name, own in runs.items():
+        best = fastest(own)
         parts = (best.stepping, best.inference, best.update, best.total)
         cells = [f"{best.per_step(part):.0f}" for part in parts]
         table.add_row(name, best.backend, *cells, f"{best.total / best.steps / floor:.1f}x")
