@@ -46,6 +46,7 @@ clients:
 
 benchmark: $(INSTALLED)
 	$(RUN) -m baselines.benchmarks.environments
+	$(RUN) -m baselines.benchmarks.robots_against_gymnasium
 	$(RUN) -m baselines.benchmarks.learner_step
 	$(RUN) -m baselines.benchmarks.bridged_tasks
 	$(RUN) -m baselines.benchmarks.tabular

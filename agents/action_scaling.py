@@ -29,18 +29,28 @@ class ActionScaling:
             self.middle, self.half = _middle_and_half(space) if enabled else _identity(space)
             ends = self.to_policy(np.stack([space.low, space.high]))
             self._low, self._high = ends[0], ends[1]  # of the policy's actions
+            self._least, self._most = (side.astype(np.float64) for side in (space.low, space.high))
+            self._is_identity = not self.middle.any() and bool((self.half == 1.0).all())
+            self._is_whole = np.issubdtype(space.dtype, np.integer)
+        self._is_shifted = bool(self._start.any())
 
     def to_environment(self, actions: np.ndarray) -> np.ndarray:
         """Return the environment's actions, (n, k) to (n, ...), within the bounds of a Box."""
         space = self.space
         if not isinstance(space, spaces.Box):
-            return actions + self._start if self._start.any() else actions
-        wanted = self.middle + self.half * actions.reshape(len(actions), -1)
+            return actions + self._start if self._is_shifted else actions
+        # Minimum and maximum are faster than np.clip, and this runs at every step.
+        if self._is_identity and actions.dtype == space.dtype:
+            wanted = actions.reshape(-1, *space.shape)
+            inside: np.ndarray = np.maximum(wanted, space.low)
+            return np.minimum(inside, space.high, out=inside)
+        wanted = self.half * actions.reshape(len(actions), -1)
+        wanted += self.middle
         wanted = wanted.reshape(-1, *space.shape)
-        if np.issubdtype(space.dtype, np.integer):
+        if self._is_whole:
             wanted = np.rint(wanted)
-        inside: np.ndarray = np.clip(wanted, space.low, space.high).astype(space.dtype)
-        return inside
+        inside = np.minimum(np.maximum(wanted, self._least), self._most)
+        return inside.astype(space.dtype)
 
     def to_policy(self, actions: np.ndarray) -> np.ndarray:
         """Return the policy's actions, (n, ...) to (n, k) float64; the inverse of the map."""

@@ -110,9 +110,14 @@ class MlpPolicy(ActorCriticPolicy):
     def sample_actions(self, seen: PyTorchObs) -> torch.Tensor:
         """Return one random action per observation, in the policy's units, (batch, ...)."""
         if isinstance(self.action_dist, DiagGaussianDistribution):
-            mean = self.action_net(self._actor_latent(seen))
+            mean = self.action_outputs(seen)
             return torch.addcmul(mean, self.log_std.exp(), torch.randn_like(mean))
         return self.seen_distribution(seen).sample()
+
+    def action_outputs(self, seen: PyTorchObs) -> torch.Tensor:
+        """Return the outputs of the actor's network: means or logits of all actions, (batch, k)."""
+        outputs: torch.Tensor = self.action_net(self._actor_latent(seen))
+        return outputs
 
     def evaluate(
         self, seen: PyTorchObs, actions: torch.Tensor

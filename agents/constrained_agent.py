@@ -11,7 +11,6 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
-from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
@@ -20,8 +19,9 @@ from agents.agent_settings import plain
 from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
-from agents.rollout import Rollout, check_observations, checked_signals, final_observations
+from agents.rollout import Rollout, check_observations, plain_rewards
 from agents.schedules import LinearDecay
+from agents.sequential_vec_env import in_sequence
 from agents.shared_arguments import (
     check_memory,
     check_shared,
@@ -48,6 +48,7 @@ from agents.training_env import (
 from agents.training_log import TrainingLog
 from agents.training_warnings import TrainingWatch
 from agents.update_kernel.blas_thread import one_blas_thread
+from agents.update_kernel.rollout_actor import rollout_actor
 from safe_envs.contract.cost_signal import ConstraintSpec, with_limits
 from safe_envs.contract.transition_values import kept
 
@@ -248,35 +249,35 @@ class ConstrainedAgent(AdjustableAgent):
         """Take `n_rollout_steps` steps of every environment; False if a callback stopped it."""
         assert self._last_obs is not None, "learn() resets the environments first"
         self.policy.set_training_mode(False)
-        rollout, policy = Rollout(), self.policy
-        seen = policy.normalizer.standardize(self._last_obs)
         callback.on_rollout_start()
-        for n_steps in range(1, n_rollout_steps + 1):  # noqa: B007 callbacks look the name up
-            with torch.no_grad():
-                obs_tensor = obs_as_tensor(seen, self.device)
-                actions = policy.sample_actions(obs_tensor).cpu().numpy()
-            clipped_actions = policy.action_scaling.to_environment(actions)
-            new_obs, fresh, rewards, dones, infos, stepped = step_of(env, clipped_actions)
-            self.num_timesteps += int(np.count_nonzero(stepped))
-            callback.update_locals(locals())
-            goes_on = callback.on_step()  # the step is taken and counts, whatever it answers
-            ended = np.flatnonzero(dones)
-            self._update_info_buffer([infos[row] for row in ended], dones[ended])
-            where = f"step {self.num_timesteps // env.num_envs} of training"
-            signals = checked_signals(rewards, infos, len(self.constraints), where)
-            check_observations(new_obs, where)
-            truncated = final_observations(infos, dones, where)
-            self.episodes.add(self._unscaled(signals), dones, stepped)
-            policy.normalizer.update(fresh)
-            standardize = policy.normalizer.standardize
-            new_seen = standardize(new_obs)
-            last_seen = {row: standardize(last) for row, last in truncated.items()}
-            rollout.add(seen, actions, signals, dones, last_seen, new_seen, stepped)
-            self._last_obs, seen = new_obs, new_seen
-            self._last_episode_starts = dones
-            if not goes_on:
-                return False
-        self._rollout = rollout
+        policy, scaling = self.policy, self.policy.action_scaling
+        self._rollout = rollout = Rollout(n_rollout_steps, env.num_envs, len(self.constraints))
+        actor = rollout_actor(policy, n_rollout_steps, env.num_envs, self._acts_in_numpy())
+        statistics = policy.normalizer.in_rollout(env.num_envs)
+        seen = statistics.standardize(self._last_obs)
+        try:
+            for n_steps in range(1, n_rollout_steps + 1):  # noqa: B007 callbacks look the name up
+                actions = actor.actions(seen)
+                clipped_actions = scaling.to_environment(actions)
+                new_obs, fresh, rewards, dones, infos, stepped = step_of(env, clipped_actions)
+                self.num_timesteps += int(np.count_nonzero(stepped))
+                callback.update_locals(locals())
+                goes_on = callback.on_step()  # the step is taken and counts, whatever it answers
+                if np.count_nonzero(dones):
+                    ended = np.flatnonzero(dones)
+                    self._update_info_buffer([infos[row] for row in ended], dones[ended])
+                step = self.num_timesteps // env.num_envs
+                truncated = rollout.check(new_obs, rewards, infos, dones, step)
+                statistics.update(fresh)
+                new_seen = statistics.standardize(new_obs)
+                last_seen = {row: statistics.standardize(last) for row, last in truncated.items()}
+                plain = plain_rewards(self._vec_normalize_env)
+                rollout.add(seen, actions, dones, last_seen, new_seen, stepped, plain)
+                self._last_obs, self._last_episode_starts, seen = new_obs, dones, new_seen
+                if not goes_on:
+                    return False
+        finally:
+            rollout.record(self.episodes)
         self._log().episodes(self.episodes)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -291,6 +292,7 @@ class ConstrainedAgent(AdjustableAgent):
             self.policy,
             np.array([self.gamma] + [self.cost_gamma] * m),
             np.array([self.gae_lambda] + [self.cost_gae_lambda] * m),
+            self._acts_in_numpy(),
         )
         self.policy.value_net.track(batch.targets)
         measured = self.episodes.measure(self.cost_limit)
@@ -314,7 +316,8 @@ class ConstrainedAgent(AdjustableAgent):
         Raises:
             ValueError: if spaces or the number of constraints differ.
         """
-        prepared = self._wrap_env(as_vec_env(env, self.n_envs, self.constraints), self.verbose)
+        given = in_sequence(as_vec_env(env, self.n_envs, self.constraints))
+        prepared = self._wrap_env(given, self.verbose)
         check_exchange(self, prepared)
         vars(self)["n_envs"] = prepared.num_envs
         super().set_env(prepared, force_reset)
@@ -344,7 +347,7 @@ class ConstrainedAgent(AdjustableAgent):
 
     def _attach_env(self, env: VecEnv | gym.Env) -> None:
         """Wrap and keep the environments; Stable-Baselines3 refuses Box actions without bounds."""
-        self.env = self._wrap_env(env, self.verbose)
+        self.env = self._wrap_env(in_sequence(env), self.verbose)
         self.observation_space = self.env.observation_space
         self.action_space = self.env.action_space
         self.n_envs = self.env.num_envs
@@ -358,7 +361,7 @@ class ConstrainedAgent(AdjustableAgent):
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         ).to(self.device)
         self.rollout_buffer = None  # type: ignore[assignment]
-        self._rollout = Rollout()
+        self._rollout = Rollout(0, self.n_envs, len(self.constraints))
         self._watch = TrainingWatch([constraint.name for constraint in self.constraints])
         self._new_episodes()
 
@@ -387,15 +390,11 @@ class ConstrainedAgent(AdjustableAgent):
         before = vars(self).get("episodes")
         self.episodes = EpisodeRecord(self.constraints, self.reward_discount, before)
 
+    def _acts_in_numpy(self) -> bool:
+        return self.descends_actor and self.backend_in_use == "numpy"
+
     def _log(self) -> TrainingLog:
         return TrainingLog(self.logger, [constraint.name for constraint in self.constraints])
-
-    def _unscaled(self, signals: np.ndarray) -> np.ndarray:
-        """Return the signals with the unscaled reward if VecNormalize scales rewards."""
-        if self._vec_normalize_env is None or not self._vec_normalize_env.norm_reward:
-            return signals
-        raw = self._vec_normalize_env.get_original_reward()
-        return np.column_stack((raw, signals[:, 1:]))
 
 
 load = ConstrainedAgent.load  # of the files of all agents

@@ -16,7 +16,7 @@ from agents.actor_goal import ActorGoal
 from agents.batch import LARGEST_PIECE, Batch
 from agents.torch_steps import TorchSteps
 from agents.update_kernel.kernel_steps import KernelSteps
-from agents.update_kernel.service import BACKENDS, UpdateBackend, backend_of
+from agents.update_kernel.service import BACKENDS, UpdateBackend, backend_of_steps
 from safe_envs.contract.argument_checks import check_choice, check_number
 
 
@@ -87,7 +87,8 @@ class CriticDescent:
         Raises:
             NonFiniteLossError: if a loss is NaN or infinite.
         """
-        backend = backend_of(policy, self.update_backend, self.batch_size, goal is not None)
+        with_actor = goal is not None
+        backend = backend_of_steps(policy, self.update_backend, self.batch_size, with_actor)
         kind = KernelSteps if backend == "numpy" else TorchSteps
         steps: Steps = kind(policy, batch, goal, vf_coef, self.max_grad_norm)
         try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.batch import Measurement, measurement
 from safe_envs.contract.cost_signal import ConstraintSpec
-from safe_envs.contract.episode_totals import Episode, EpisodeTotals
+from safe_envs.contract.episode_totals import EndedEpisode, Episode, EpisodeTotals
 
 WINDOW = 10  # episodes that the logged averages cover if no more have ended since the last update
 
@@ -57,11 +57,11 @@ class EpisodeRecord:
 
         Environments that are not in `stepped`, (N,) bool, were only reset, which is no step.
         """
-        if self._totals is None:
-            self._totals = EpisodeTotals(len(signals), *self._discounts)
-        ended = [one.episode for one in self._totals.add(signals, dones, stepped)]
-        self._fresh += ended
-        self.recent += ended
+        self._keep(self._totals_of(len(signals)).add(signals, dones, stepped))
+
+    def add_steps(self, signals: np.ndarray, dones: np.ndarray, stepped: np.ndarray) -> None:
+        """Add T steps at once, to the same result: (T, N, 1 + m), (T, N) and (T, N)."""
+        self._keep(self._totals_of(signals.shape[1]).add_steps(signals, dones, stepped))
 
     def measure(self, limits: np.ndarray) -> Measurement | None:
         """Return the costs of the episodes that ended since the last call, against limits (m,)."""
@@ -109,3 +109,13 @@ class EpisodeRecord:
             cost_errors=errors[1:],
             length=float(np.mean([one.length for one in episodes])),
         )
+
+    def _totals_of(self, num_envs: int) -> EpisodeTotals:
+        if self._totals is None:
+            self._totals = EpisodeTotals(num_envs, *self._discounts)
+        return self._totals
+
+    def _keep(self, ended: Sequence[EndedEpisode]) -> None:
+        episodes = [one.episode for one in ended]
+        self._fresh += episodes
+        self.recent += episodes

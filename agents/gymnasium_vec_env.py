@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from agents.shared_contract import check_all_declare, shared_constraints
 from safe_envs.contract.cost_signal import (
     ONLY_RESET,
+    ZERO,
     ConstraintSpec,
     CostSignalError,
     read_costs,
@@ -26,6 +28,7 @@ from safe_envs.contract.transition_values import kept
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.safety_filters.vector_filter import VectorSafetyFilter
 
+ONLY_RESET_MASK = f"_{ONLY_RESET}"
 Infos = RowInfos | list[dict[str, Any]]
 
 
@@ -231,11 +234,32 @@ class GymnasiumVecEnv(VecEnv):
         if not self.constraints:
             return [{} for _ in range(self.num_envs)]
         only_reset = None if empty is self._nobody else empty
+        plain = self._plain_costs(info) if only_reset is None else None
+        if plain is not None:
+            return RowInfos(plain)
         try:
             costs = read_costs(info, self.num_envs, len(self.constraints), only_reset=only_reset)
         except CostSignalError as error:
             raise CostSignalError(f"{self.venv}, step {self._steps}: {error}") from error
         return RowInfos(costs)
+
+    def _plain_costs(self, info: dict[str, Any]) -> np.ndarray | None:
+        """Return the costs of a usual step, (N, m), in a fifth of the time of `read_costs`.
+
+        In a usual step all rows report sound costs and no episode has ended; else None.
+        """
+        if "final_info" in info or ONLY_RESET_MASK in info:
+            return None
+        shape = (self.num_envs, len(self.constraints))
+        key = "cost" if shape[1] == 1 else "costs"
+        given, mask = info.get(key), info.get("_" + key)
+        if type(given) is not np.ndarray or given.dtype != np.float64 or mask is None:
+            return None
+        if len(given) != shape[0] or given.size != shape[0] * shape[1]:
+            return None
+        costs = given.reshape(shape).copy()
+        is_sound = math.isfinite(np.vdot(costs, costs)) and not np.count_nonzero(costs < ZERO)
+        return costs if is_sound and np.count_nonzero(mask) == shape[0] else None
 
     def _last_observation(self, observations: Any, info: dict[str, Any], row: int) -> Any:
         if self._mode != AutoresetMode.SAME_STEP:
@@ -302,17 +326,6 @@ class GymnasiumVecEnv(VecEnv):
                 f"indices is {indices!r}, but {self.venv} can only {doing} in all its environments "
                 "at once; leave indices out"
             )
-
-
-def rows_awaiting_reset(venv: VecEnv) -> np.ndarray:
-    """Return which rows the next step will only reset, (N,) bool; False wherever that is unknown.
-
-    See `GymnasiumVecEnv`, also for what such a step looks like.
-    """
-    base = venv.unwrapped
-    if isinstance(base, GymnasiumVecEnv):
-        return base.awaiting_reset
-    return np.zeros(venv.num_envs, dtype=np.bool_)
 
 
 def resets_chosen_rows(venv: gym.vector.VectorEnv) -> bool:

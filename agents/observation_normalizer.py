@@ -24,6 +24,7 @@ from safe_envs.contract.one_hot_box import OneHotBox
 
 Raw = np.ndarray | dict[str, np.ndarray]
 CLIP = 10.0  # deviations, as in Stable-Baselines3's VecNormalize
+LOWEST, HIGHEST = np.array(-CLIP), np.array(CLIP)  # faster to compare with than Python's numbers
 ROUNDING = 1e-12  # of the mean: a deviation below it is rounding
 
 
@@ -52,7 +53,7 @@ class ObservationNormalizer(nn.Module):
             key: slice(*ends[i : i + 2]) for i, key in enumerate(sizes)
         }  # of the vector, by key; "" for an observation that is no dictionary
         starts = {key: np.asarray(getattr(part, "start", 0)) for key, part in parts.items()}
-        self._starts = {key: start for key, start in starts.items() if start.any()}
+        self.starts = {key: start for key, start in starts.items() if start.any()}
         self.mean: torch.Tensor
         self.squares: torch.Tensor
         self.count: torch.Tensor
@@ -66,40 +67,20 @@ class ObservationNormalizer(nn.Module):
         return bool(self.slices)
 
     def update(self, observations: Raw) -> None:
-        """Take the observations of N environments into the statistics, (N, ...).
-
-        Source: Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance".
-        """
-        if not self.active:
-            return
-        rows = self._joined(observations)
-        count, added = float(self.count), len(rows)
-        mean = self.mean.cpu().numpy()
-        center = rows.mean(0)
-        apart = center - mean
-        total = count + added
-        squares = np.square(rows - center).sum(0) + np.square(apart) * (count * added / total)
-        self.squares += torch.from_numpy(squares).to(self.squares.device)
-        self.mean += torch.from_numpy(apart * (added / total)).to(self.mean.device)
-        self.count.fill_(total)
+        """Take the observations of N environments into the statistics, (N, ...)."""
+        RunningStatistics(self).update(observations)
 
     def standardize(self, observations: Raw) -> Raw:
         """Return the observations as the networks see them, (N, ...), standardized as float32."""
-        observations = self._from_zero(observations)
-        if not self.active:
-            return observations
-        seen = self._scaled(self._joined(observations)).astype(np.float32)
-        if isinstance(observations, dict):
-            changed = {
-                key: seen[:, own].reshape(observations[key].shape)
-                for key, own in self.slices.items()
-            }
-            return {**observations, **changed}
-        return seen.reshape(observations.shape)
+        return RunningStatistics(self).standardize(observations)
+
+    def in_rollout(self, num_envs: int) -> RunningStatistics:
+        """Return what updates and standardizes with less effort per step, for one rollout."""
+        return RunningStatistics(self, num_envs)
 
     def forward(self, observations: PyTorchObs) -> PyTorchObs:
         """Return tensors of observations as the networks see them, (N, ...)."""
-        observations = self._from_zero(observations)
+        observations = self.from_zero(observations)
         if not self.active:
             return observations
         mean, deviation = self.mean, torch.from_numpy(self.deviation()).to(self.mean.device)
@@ -117,9 +98,7 @@ class ObservationNormalizer(nn.Module):
 
     def deviation(self) -> np.ndarray:
         """Return the deviation of each entry, (d,); 0 where it has not varied."""
-        squares, mean = self.squares.cpu().numpy(), self.mean.cpu().numpy()
-        found: np.ndarray = np.sqrt(squares / max(float(self.count), 1.0))
-        return np.where(found > ROUNDING * np.abs(mean), found, 0.0)
+        return RunningStatistics(self).deviation(unvaried=0.0)
 
     def set_moments(self, mean: np.ndarray, deviation: np.ndarray, count: float = 1.0) -> None:
         """Replace the statistics, (d,) each; `count` is their weight against later observations."""
@@ -128,35 +107,125 @@ class ObservationNormalizer(nn.Module):
         self.squares.copy_(torch.from_numpy(np.square(deviation).reshape(self.mean.shape) * count))
         self.count.fill_(count)
 
-    def _from_zero(self, observations: Any) -> Any:
+    def from_zero(self, observations: Any) -> Any:
         """Return arrays or tensors of observations, those of Discrete spaces counted from 0."""
 
         def counted(part: Any, key: str) -> Any:
-            start = self._starts.get(key)
+            start = self.starts.get(key)
             if start is None:
                 return part
             if isinstance(part, torch.Tensor):
                 return part - torch.as_tensor(start, device=part.device)
             return part - start
 
-        if not self._starts:
+        if not self.starts:
             return observations
         if isinstance(observations, Mapping):
             return {key: counted(part, key) for key, part in observations.items()}
         return counted(observations, "")
 
-    def _joined(self, observations: Raw) -> np.ndarray:
+    def joined(self, observations: Raw) -> np.ndarray:
         """Return the standardized parts as one array, (N, d) float64."""
-        parts = observations if isinstance(observations, dict) else {"": observations}
-        flat = [np.asarray(parts[key], dtype=np.float64) for key in self.slices]
+        if not isinstance(observations, dict):
+            if observations.ndim == 2 and observations.dtype == np.float64:
+                return observations
+            return np.asarray(observations, dtype=np.float64).reshape(len(observations), -1)
+        flat = [np.asarray(observations[key], dtype=np.float64) for key in self.slices]
         return np.concatenate([part.reshape(len(part), -1) for part in flat], axis=1)
 
-    def _scaled(self, rows: np.ndarray) -> np.ndarray:
-        deviation = self.deviation()
-        varies = deviation > 0
-        off = rows - self.mean.cpu().numpy()
-        scaled = np.divide(off, deviation, out=np.zeros_like(off), where=varies)
-        return np.clip(scaled, -CLIP, CLIP)
+
+class RunningStatistics:
+    """A normalizer's statistics as NumPy arrays, for the many steps of one rollout.
+
+    The arrays are the memory of the normalizer's buffers, so that the policy always has the
+    current statistics; PyTorch's own access to them would take most of the time. Only if they are
+    on another device are they read and written at every call.
+
+    Args:
+        normalizer: of the policy that acts.
+        num_envs: environments N of a usual step.
+    """
+
+    def __init__(self, normalizer: ObservationNormalizer, num_envs: int = 1) -> None:
+        self._normalizer = normalizer
+        self._ones = np.ones(num_envs)
+        self._active = normalizer.active
+        self._is_shared = normalizer.mean.device.type == "cpu"
+        self._read()
+
+    def update(self, observations: Raw) -> None:
+        """Take the observations of N environments into the statistics, (N, ...).
+
+        Source: Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance".
+        """
+        if not self._active:
+            return
+        if not self._is_shared:
+            self._read()
+        rows = self._normalizer.joined(observations)
+        count, added = float(self._count), len(rows)
+        total = count + added
+        off = rows - self._mean
+        if added == 1:
+            apart = off[0]
+            squares = apart * apart
+            squares *= count / total
+        elif count == 0.0:  # the general formula would cancel
+            apart = off.mean(0)
+            squares = np.square(off - apart).sum(0)
+        else:
+            ones = self._ones if added == len(self._ones) else np.ones(added)
+            apart = np.dot(ones, off)  # faster than a sum
+            apart /= added
+            off *= off
+            squares = np.dot(ones, off)
+            squares -= apart * apart * (added * added / total)
+        self._squares += squares
+        apart *= added / total
+        self._mean += apart
+        self._count[...] = total
+        if not self._is_shared:
+            self._write()
+
+    def standardize(self, observations: Raw) -> Raw:
+        """Return the observations as the networks see them, (N, ...), standardized as float32."""
+        if self._normalizer.starts:
+            observations = self._normalizer.from_zero(observations)
+        if not self._active:
+            return observations
+        if not self._is_shared:
+            self._read()
+        scaled = self._normalizer.joined(observations) - self._mean
+        scaled /= self.deviation(unvaried=np.inf)
+        np.minimum(np.maximum(scaled, LOWEST, out=scaled), HIGHEST, out=scaled)
+        seen = scaled.astype(np.float32)
+        if isinstance(observations, dict):
+            changed = {
+                key: seen[:, own].reshape(observations[key].shape)
+                for key, own in self._normalizer.slices.items()
+            }
+            return {**observations, **changed}
+        return seen.reshape(observations.shape)
+
+    def deviation(self, unvaried: float) -> np.ndarray:
+        """Return the deviation of each entry, (d,), and `unvaried` where it has not varied."""
+        found = self._squares / max(float(self._count), 1.0)
+        np.sqrt(found, found)
+        smallest = np.abs(self._mean)
+        smallest *= ROUNDING
+        varies = found > smallest
+        if np.count_nonzero(varies) == len(varies):
+            return found
+        return np.where(varies, found, unvaried)
+
+    def _read(self) -> None:
+        buffers = (self._normalizer.mean, self._normalizer.squares, self._normalizer.count)
+        self._mean, self._squares, self._count = (buffer.cpu().numpy() for buffer in buffers)
+
+    def _write(self) -> None:
+        self._normalizer.mean.copy_(torch.from_numpy(self._mean))
+        self._normalizer.squares.copy_(torch.from_numpy(self._squares))
+        self._normalizer.count.fill_(float(self._count))
 
 
 def is_standardized(space: spaces.Space, normalize_images: bool = True) -> bool:

@@ -56,8 +56,8 @@ class TorchSteps:
         seen, (target, *chosen) = rows(observations, part), [one[part] for one in columns]
         goal, policy = self._goal, self._policy
         if goal is None:
-            values = self._values(seen)
-            loss = values_loss = critic_loss(values, target)
+            values_loss = critic_loss(self._values(seen), target)
+            loss = self._vf_coef * values_loss
         else:
             actions, old, advantage = chosen
             log_prob, entropy, values = policy.evaluate(seen, actions)

@@ -18,8 +18,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import safe_envs  # noqa: F401  registers the ids
-from agents.gymnasium_vec_env import GymnasiumVecEnv, rows_awaiting_reset
+from agents.gymnasium_vec_env import GymnasiumVecEnv
 from agents.make_vec_env_arguments import check_arguments
+from agents.sequential_vec_env import SequentialVecEnv
 from agents.shared_contract import check_all_declare, shared_constraints, shared_discount
 from safe_envs.contract.argument_checks import check_count
 from safe_envs.contract.constrained_wrapper import ConstrainedWrapper
@@ -97,9 +98,9 @@ def _made(
             raise TypeError(
                 f"{env_id} returned a {type(env).__name__}; it has to return a gymnasium.Env"
             )
-        return Monitor(OwnObservations(env))
+        return Monitor(env)
 
-    return DummyVecEnv([one] * n_envs)
+    return SequentialVecEnv([one] * n_envs)
 
 
 class OwnObservations(gym.Wrapper[Any, Any, Any, Any]):
@@ -238,7 +239,9 @@ def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
     Raises:
         CostSignalError: if an environment returns six values, as in Safety-Gymnasium.
     """
-    stepped = ~rows_awaiting_reset(venv)
+    base = venv.unwrapped
+    waits = base if isinstance(base, GymnasiumVecEnv) else None
+    idle = None if waits is None else waits.awaiting_reset
     try:
         observations, rewards, dones, infos = venv.step(np.array(actions))
     except ValueError as error:
@@ -250,11 +253,12 @@ def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
             "from the third"
         ) from error
     observations = fresh = kept(observations)
-    waiting = rows_awaiting_reset(venv)
-    if waiting.any():
+    if waits is not None and np.count_nonzero(waits.awaiting_reset):
+        acting = ~waits.awaiting_reset
         is_dict = isinstance(observations, dict)
-        parts = {key: part[~waiting] for key, part in observations.items()} if is_dict else None
-        fresh = parts or observations[~waiting]
+        parts = {key: part[acting] for key, part in observations.items()} if is_dict else None
+        fresh = parts or observations[acting]
+    stepped = np.ones(venv.num_envs, dtype=np.bool_) if idle is None else ~idle
     dones = np.asarray(dones, dtype=np.bool_) & stepped
     return VecStep(observations, fresh, rewards, dones, infos, stepped)
 

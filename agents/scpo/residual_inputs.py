@@ -93,6 +93,10 @@ class ResidualInputs(nn.Module):
         self.scale.copy_(torch.from_numpy(scale))
         self.is_frozen.fill_(True)
 
+    def in_rollout(self, num_envs: int) -> ResidualInputs:
+        """Return what updates and standardizes during a rollout: these inputs themselves."""
+        return self
+
     def update(self, observations: np.ndarray) -> None:
         """Leave the inputs as they are; warn once if an entry varies that the networks do not see.
 

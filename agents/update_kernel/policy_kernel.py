@@ -127,7 +127,7 @@ class PolicyKernel:
             NonFiniteLossError: if the gradient is not finite.
         """
         norm = math.sqrt(float(np.dot(self.gradient, self.gradient)))
-        if norm + 1e-6 <= max_norm:
+        if math.isfinite(norm) and norm + 1e-6 <= max_norm:
             return  # then no network's gradient is too long
         norms = self.slopes.norms()
         check_loss(float(sum(own.sum() for own in norms)))

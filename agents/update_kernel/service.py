@@ -58,15 +58,30 @@ def backend_of(
     reason = why_torch(policy, with_actor)
     if setting == "numpy":
         if reason:
-            raise ValueError(
-                f"update_backend is 'numpy', which cannot update this policy: {reason}; pass "
-                "'auto' or 'torch'"
-            )
+            raise _refusal(reason)
         return "numpy"
+    if reason:
+        return "torch"
     widest = max(policy.value_net.widths[1:])
-    if with_actor and not reason:
+    if with_actor:
         widest = max(widest, *(layer.out_features for layer in linear_layers(policy)))
-    return "torch" if reason or widest > WIDEST or batch_size > MOST_ROWS else "numpy"
+    return "torch" if widest > WIDEST or batch_size > MOST_ROWS else "numpy"
+
+
+def backend_of_steps(
+    policy: MlpPolicy, setting: UpdateBackend, batch_size: int, with_actor: bool
+) -> Backend:
+    """Return what takes the next steps: as `backend_of`, and torch if Adam's memory is uneven.
+
+    The kernel counts the steps of all parameters together. After steps of the critics alone the
+    actor has taken fewer.
+    """
+    backend = backend_of(policy, setting, batch_size, with_actor)
+    if backend == "torch" or not with_actor or _is_even(policy.optimizer):
+        return backend
+    if setting == "numpy":
+        raise _refusal("its Adam has not taken as many steps on all parameters")
+    return "torch"
 
 
 def serves_actor(policy: MlpPolicy) -> bool:
@@ -85,6 +100,20 @@ def why_torch(policy: MlpPolicy, with_actor: bool) -> str:
     return _about_training(policy) or _about_critics(policy) or _about_actor(policy, with_actor)
 
 
+def _refusal(reason: str) -> ValueError:
+    return ValueError(
+        f"update_backend is 'numpy', which cannot update this policy: {reason}; pass 'auto' or "
+        "'torch'"
+    )
+
+
+def _is_even(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether the optimizer has taken as many steps on all parameters."""
+    (group,) = optimizer.param_groups
+    states = [optimizer.state.get(one) for one in group["params"]]
+    return len({float(state["step"]) if state else 0.0 for state in states}) == 1
+
+
 def _about_training(policy: MlpPolicy) -> str:
     parameters = list(policy.parameters())
     optimizer = policy.optimizer
@@ -95,13 +124,24 @@ def _about_training(policy: MlpPolicy) -> str:
         return "its parameters are not all float32 or all float64"
     if not all(one.requires_grad for one in parameters):
         return "some of its parameters are frozen"
-    if any(module._forward_hooks or module._forward_pre_hooks for module in policy.modules()):
+    if any(map(_has_hooks, policy.modules())):
         return "hooks are registered on its modules"
+    if any(one._backward_hooks or one._post_accumulate_grad_hooks for one in parameters):
+        return "hooks are registered on its parameters"
     if type(optimizer) is not torch.optim.Adam:
         return f"its optimizer is {type(optimizer).__name__}, not Adam"
     if len(optimizer.param_groups) > 1 or group["weight_decay"] or group["amsgrad"]:
         return "its Adam has groups of parameters, a weight decay or amsgrad"
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return "hooks are registered on its optimizer"
+    if set(group["params"]) != set(parameters):
+        return "its optimizer does not have all of its parameters"
     return "its Adam maximizes" if group["maximize"] else ""
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
 
 
 def _about_critics(policy: MlpPolicy) -> str:
@@ -113,6 +153,8 @@ def _about_critics(policy: MlpPolicy) -> str:
     extractors = [policy.features_extractor, policy.vf_features_extractor]
     if any(list(extractor.parameters()) for extractor in extractors):
         return "it learns to extract features"
+    if type(policy) not in POLICIES and not policy.share_features_extractor:
+        return f"the critics of {type(policy).__name__} may have more to learn"
     return ""
 
 

@@ -8,9 +8,10 @@ seed is not a number and is refused: it must be reported, not averaged away.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
-from scipy.stats import trim_mean
+from scipy.stats import permutation_test, trim_mean
 
 from agents.cost_tails import finite_values
 
@@ -160,6 +161,103 @@ def violation_probability(costs: np.ndarray, limit: float) -> float:
     """
     values = finite_values("costs", costs, "(seeds,) or (seeds, episodes)", (1, 2))
     return float(np.mean(values > finite_values("limit", np.asarray(limit), "()", (0,))))
+
+
+def permutation_p_value(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the two-sided p value of the exact permutation test of equal means.
+
+        p = min(1, 2 min(P(D <= d), P(D >= d))),   d = mean of first - mean of second
+
+    D takes every split of all values into groups of the two sizes, each with equal probability: two
+    groups of 5 seeds have 252 splits, so that no p value is below 2 / 252. The groups are not
+    paired: 5 pairs have only 32 exchanges, and no p value below 2 / 32.
+
+    Args:
+        first: shape (seeds,), at least two.
+        second: shape (seeds,), at least two; the number of seeds may differ.
+
+    Raises:
+        ValueError: if an argument is refused.
+    """
+    groups = [
+        finite_values(name, values, "(seeds,)", (1,))
+        for name, values in (("first", first), ("second", second))
+    ]
+    _at_least_two_seeds(min(map(len, groups)), "a permutation test")
+
+    def difference(ours: np.ndarray, theirs: np.ndarray, axis: int) -> np.ndarray:
+        return np.asarray(ours.mean(axis=axis) - theirs.mean(axis=axis))
+
+    tested = permutation_test(groups, difference, vectorized=True, n_resamples=np.inf)
+    return float(tested.pvalue)
+
+
+def holm_adjusted(p_values: Sequence[float]) -> np.ndarray:
+    """Return p values adjusted for their number: reject those at or below the level.
+
+        adjusted_(i) = max over j <= i of min(1, (n - j + 1) p_(j)),   p_(1) <= ... <= p_(n)
+
+    Then the probability of any wrong rejection is at most the level, however the tests depend on
+    each other. Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
+
+    Args:
+        p_values: of n tests, shape (n,).
+
+    Returns:
+        Shape (n,), in the same order.
+    """
+    given = finite_values("p_values", np.asarray(p_values), "(tests,)", (1,))
+    order = np.argsort(given, kind="stable")
+    adjusted = np.empty(len(given))
+    factors = np.arange(len(given), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * given[order]), 1.0)
+    return adjusted
+
+
+def joint_permutation_p_value(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator, draws: int = 10_000
+) -> float:
+    """Return the p value of one test for any difference of means, in several pairs of groups.
+
+        T = sum over pairs and quantities of abs(mean of first - mean of second) / s
+
+    s is the standard deviation of both groups together; a quantity without any deviation adds
+    nothing. Every draw splits each pair's seeds anew, for all of its quantities in the same way,
+    and p = (1 + #{draws with T at least as large}) / (1 + draws). Small differences in many
+    quantities add up here, whereas Holm's correction asks for a large one.
+
+    Args:
+        pairs: of groups of equally many seeds, both (seeds, quantities), at least two seeds.
+        rng: draws the splits.
+        draws: number of them.
+
+    Raises:
+        ValueError: if a pair is refused.
+    """
+    observed, drawn = 0.0, np.zeros(draws)
+    for first, second in pairs:
+        statistics = _split_statistics(_matrix("first", first), _matrix("second", second))
+        observed += statistics[0]
+        drawn += statistics[rng.integers(len(statistics), size=draws)]
+    at_least = np.count_nonzero(drawn >= observed * (1.0 - 1e-12))  # whatever the sums' rounding
+    return float((1 + at_least) / (1 + draws))
+
+
+def _split_statistics(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the sum over quantities of scaled differences for every split, the given one first."""
+    if first.shape != second.shape:
+        raise ValueError(
+            f"first is {first.shape} and second {second.shape}; pass as many seeds of the same "
+            "quantities"
+        )
+    seeds = len(first)
+    _at_least_two_seeds(seeds, "a permutation test")
+    values = np.concatenate((first, second))  # (2 seeds, quantities)
+    deviations = values.std(axis=0)
+    scaled = (values - values.mean(axis=0)) / np.where(deviations > 0.0, deviations, 1.0)
+    splits = np.array(list(combinations(range(2 * seeds), seeds)))  # (splits, seeds)
+    sums = sum(scaled[splits[:, k]] for k in range(seeds))  # (splits, quantities)
+    return np.asarray(2.0 / seeds * np.abs(sums).sum(axis=1))  # the others' sum is the negative
 
 
 def normal_half_width(seed_values: np.ndarray) -> float:

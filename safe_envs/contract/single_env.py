@@ -74,7 +74,7 @@ class SingleEnv(gym.Env[Any, Any]):
         self._episode_cost = NOTHING
         # Whole numbers in [first, end) are actions as they are; everything else is checked.
         self._first, self._end = whole_actions(self.action_space)
-        self._check, self._action_space = action_check(self.action_space), self.action_space
+        self._check = action_check(self.action_space)
 
     def current_state(self, purpose: str) -> Any:
         """Return the state; before the first reset, raise ResetNeeded with the purpose."""
@@ -111,7 +111,7 @@ class SingleEnv(gym.Env[Any, Any]):
         if state is None:
             raise gym.error.ResetNeeded("call reset() before step()")
         if type(action) is not int or not self._first <= action < self._end:
-            action = self._check(action, self._action_space)
+            action = self._check(action)
         self._state, seen, reward, cost, terminated, costs, margins, details = self._scalar.step(
             state, action, self._np_random
         )

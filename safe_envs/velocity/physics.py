@@ -13,6 +13,8 @@ so they are kept in the row and not recomputed from qpos.
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,22 +24,23 @@ import numpy as np
 
 from safe_envs.contract.argument_checks import checked_array
 from safe_envs.rendering.mujoco_package import load_mujoco
+from safe_envs.velocity.health import HealthCheck
 from safe_envs.velocity.models import compiled_model, has_floating_base, is_shared, torso
 from safe_envs.velocity.robots import Robot, robot_named
 
 UNIT_NORM_TOLERANCE = 1e-15  # as in MuJoCo's mju_normalize4: closer to 1 counts as normalized
 KEPT = 64  # tasks of robots that stay compiled
+ADDED_IN_ORDER = 8  # NumPy adds fewer numbers than this one after the other, without pairing them
 
 
 class StepOutcome(NamedTuple):
-    """The result of one step from a row to the next; leading axes as in the rows."""
+    """The result of one step: NumPy scalars for one row, arrays (n,) for rows (n, width)."""
 
-    velocity: np.ndarray  # (..., 2) along x and y [m/s]
-    forward_reward: np.ndarray  # (...)
-    reported_cost: np.ndarray  # (...) what Gymnasium's info reports as the control's cost
-    healthy_reward: np.ndarray | float  # (...), or one number for all
-    reward: np.ndarray  # (...)
-    terminated: np.ndarray  # (...) bool
+    forward_reward: Any
+    reported_cost: Any  # what Gymnasium's info reports as the control's cost
+    healthy_reward: Any  # or one number for all
+    reward: Any
+    terminated: Any  # bool
 
 
 def robot_physics(name: str) -> RobotPhysics:
@@ -95,7 +98,7 @@ class RobotPhysics:
     """
 
     def __init__(self, robot: Robot, model: Any, shared: bool) -> None:
-        self._mujoco = mujoco = load_mujoco()
+        self._mujoco = load_mujoco()
         self.robot, self.model, self.shared = robot, model, shared
         self.positions, self.velocities = model.nq, model.nv
         self.body = torso(model)
@@ -107,27 +110,14 @@ class RobotPhysics:
         self._forward_weight = (
             1.0 if robot.forward_reward_weight is None else robot.forward_reward_weight
         )
+        self._control_weight = np.float64(robot.ctrl_cost_weight)
         self._healthy_reward = np.float64(robot.healthy_reward or 0.0)
         self._pays_for_contacts = bool(robot.use_contact_forces)
         self.needs_forces = robot.observes_forces or self._pays_for_contacts
-        self._within = _state_check(robot)
-        self._spec = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-        self.state_columns = slice(0, mujoco.mj_stateSize(model, self._spec))
-        first = mujoco.mj_stateSize(model, int(mujoco.mjtState.mjSTATE_TIME))
-        self._qpos = slice(first, first + self.positions)
-        self._qvel = slice(self._qpos.stop, self._qpos.stop + self.velocities)
-        end = self.state_columns.stop + 2
-        self._velocity = slice(end - 2, end)
-        self.place_columns = slice(first, first + 2)
-        if robot.position != "joints":
-            self.place_columns = slice(end, end + 2)
-            end += 2
-        self._forces = slice(end, end)
-        if robot.observes_forces:
-            self._forces = slice(end, end + 22 * model.nbody + self.velocities)
-        elif self._pays_for_contacts:
-            self._forces = slice(end, end + 6 * model.nbody)
-        self.width: int = self._forces.stop
+        self._health = None if robot.healthy_z_range is None else HealthCheck(robot)
+        self._clips_velocities = math.isfinite(robot.velocity_clip)
+        self._spec = int(self._mujoco.mjtState.mjSTATE_INTEGRATION)
+        self._lay_out_row()
 
     def private(self) -> RobotPhysics:
         """Return the same physics on a copy of the model, which may be changed."""
@@ -183,12 +173,15 @@ class RobotPhysics:
         data.qvel[:] = start[self.positions :]
         self._mujoco.mj_forward(self.model, data)
         self.read(data, row)
-        row[self._velocity] = 0.0
+        row[self._velocities] = 0.0
+
+    def load(self, data: Any, row: np.ndarray) -> None:
+        """Set scratch space to the state in a row."""
+        self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
 
     def advance(self, data: Any, row: np.ndarray, action: np.ndarray, reached: np.ndarray) -> None:
-        """Write the row reached by one environment step from `row`."""
-        self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
-        data.ctrl[:] = action
+        """Write the row reached by one environment step from `row`, whose state data is in."""
+        data.ctrl[...] = action
         self._mujoco.mj_step(self.model, data, self.robot.frame_skip)
         if self.needs_forces:
             self._mujoco.mj_rnePostConstraint(self.model, data)
@@ -197,9 +190,9 @@ class RobotPhysics:
 
     def replay(self, data: Any, before: np.ndarray, row: np.ndarray) -> None:
         """Set data to its values after the step from one row to another, including forces."""
-        self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
+        self.load(data, row)
         action = data.ctrl.copy()
-        self._mujoco.mj_setState(self.model, data, before[self.state_columns], self._spec)
+        self.load(data, before)
         self.simulate(data, action, self.robot.frame_skip)
 
     def simulate(self, data: Any, action: np.ndarray, steps: int) -> None:
@@ -211,25 +204,32 @@ class RobotPhysics:
     def read(self, data: Any, row: np.ndarray) -> None:
         """Write a row's columns except the velocity, which is that of a step."""
         self._mujoco.mj_getState(self.model, data, row[self.state_columns], self._spec)
+        if self._only_reads_state:
+            return
         if self.robot.position == "torso":
             row[self.place_columns] = data.xpos[self.body, :2]
         elif self.robot.position == "mass_center":
             moment = np.einsum("b,bj->j", self._mass, data.xipos)
             row[self.place_columns] = (moment / self._total_mass)[:2]
         if self.robot.observes_forces:
-            parts = (data.cinert, data.cvel, data.qfrc_actuator, data.cfrc_ext)
-            row[self._forces] = np.concatenate([part.ravel() for part in parts])
+            inertias, velocities, actuators, contacts = self._force_parts
+            row[inertias] = data.cinert.ravel()
+            row[velocities] = data.cvel.ravel()
+            row[actuators] = data.qfrc_actuator
+            row[contacts] = data.cfrc_ext.ravel()
         elif self._pays_for_contacts:
             row[self._forces] = data.cfrc_ext.ravel()
 
     def write_velocity(self, rows: np.ndarray, reached: np.ndarray) -> None:
         """Complete rows (..., width) reached from `rows`: the change of place over the step."""
-        places = self.place_columns
-        reached[..., self._velocity] = (reached[..., places] - rows[..., places]) / self.dt
+        before, after = rows.T, reached.T
+        after[self._x_velocity] = (after[self._x] - before[self._x]) / self.dt
+        if not self.robot.planar:
+            after[self._y_velocity] = (after[self._y] - before[self._y]) / self.dt
 
     def pose(self, data: Any, row: np.ndarray, forces: bool) -> None:
         """Set scratch space to the row's pose, for drawing, and compute forces if asked to."""
-        self._mujoco.mj_setState(self.model, data, row[self.state_columns], self._spec)
+        self.load(data, row)
         if forces or not self.shared:  # a user's model may have tendons and more to draw
             self._mujoco.mj_forward(self.model, data)
             return
@@ -244,25 +244,32 @@ class RobotPhysics:
             actions: actions of the step, (..., nu).
             reached: rows after the step, (..., width).
         """
-        velocity = reached[..., self._velocity]
-        forward = self._forward_weight * velocity[..., 0]
+        forward = self._forward_weight * reached.T[self._x_velocity]
         paid = reported = self.control_cost(actions)
         if self._pays_for_contacts:
             squares = np.square(self._contact_forces(reached))
             reported = self.robot.contact_cost_weight * squares.sum(axis=-1)
             paid = paid + reported
-        unhealthy = ~self.is_healthy(reached)
-        bonus: Any
-        if self.robot.terminate_when_unhealthy is False:
-            bonus, ends = ~unhealthy * self._healthy_reward, np.zeros_like(unhealthy)
+        bonus: Any = self._healthy_reward
+        ends: Any
+        if self.robot.terminate_when_unhealthy:
+            ends = ~self.is_healthy(reached)
         else:
-            bonus, ends = self._healthy_reward, unhealthy
-        return StepOutcome(velocity, forward, reported, bonus, forward + bonus - paid, ends)
+            ends = np.zeros(len(reached), np.bool_) if reached.ndim > 1 else np.False_
+            if self.robot.terminate_when_unhealthy is False:
+                bonus = self.is_healthy(reached) * bonus
+        reward = forward + bonus - paid
+        return StepOutcome(forward, reported, bonus, reward, ends)
 
-    def control_cost(self, actions: np.ndarray) -> np.ndarray:
+    def control_cost(self, actions: np.ndarray) -> Any:
         """Return the weighted sum of squared actions, (...), of actions (..., nu)."""
-        squares = np.ascontiguousarray(np.square(actions))
-        return self.robot.ctrl_cost_weight * squares.sum(axis=-1)
+        if actions.ndim == 1 and len(actions) < ADDED_IN_ORDER:
+            total = 0.0
+            for control in actions.tolist():
+                total += control * control
+            return self._control_weight * total
+        squares = np.square(actions, order="C")  # in any other order, a sum may round differently
+        return self._control_weight * np.add.reduce(squares, axis=-1)
 
     def details(
         self, rows: np.ndarray, outcome: StepOutcome, lengths: Callable[[np.ndarray], Any]
@@ -274,17 +281,17 @@ class RobotPhysics:
             outcome: the results of the step.
             lengths: the norm of vectors (..., 2), exactly as NumPy's `linalg.norm` rounds it.
         """
-        place = rows[..., self.place_columns]
-        details = {"x_position": +place[..., 0], "x_velocity": +outcome.velocity[..., 0]}
+        columns, several = rows.T, rows.ndim > 1
+        details = {"x_position": +columns[self._x], "x_velocity": +columns[self._x_velocity]}
         forward, control, healthy = self.robot.reward_names
         if forward:
             details[forward], details[control] = outcome.forward_reward, -outcome.reported_cost
         if healthy:
-            details[healthy] = outcome.healthy_reward + np.zeros(rows.shape[:-1])
+            details[healthy] = outcome.healthy_reward + (np.zeros(len(rows)) if several else 0.0)
         if not self.robot.planar:
-            details["y_position"] = +place[..., 1]
-            details["y_velocity"] = +outcome.velocity[..., 1]
-            details["distance_from_origin"] = lengths(place)
+            details["y_position"] = +columns[self._y]
+            details["y_velocity"] = +columns[self._y_velocity]
+            details["distance_from_origin"] = lengths(rows[..., self.place_columns])
             details["forward_reward"] = +outcome.forward_reward
         return details
 
@@ -292,18 +299,20 @@ class RobotPhysics:
         self, rows: np.ndarray, lengths: Callable[[np.ndarray], Any]
     ) -> dict[str, Any]:
         """Return the same entries after a reset: all rewards and velocities are zero."""
+        still = rows.copy()
+        still[..., self._velocities] = 0.0
         nothing = np.zeros(rows.shape[:-1])
-        still = np.zeros((*rows.shape[:-1], 2))
-        outcome = StepOutcome(still, +nothing, -nothing, 0.0, nothing, nothing)
-        return self.details(rows, outcome, lengths)
+        outcome = StepOutcome(+nothing, -nothing, +nothing, nothing, nothing)
+        return self.details(still, outcome, lengths)
 
     def excess(self, rows: np.ndarray) -> np.ndarray:
         """Return by how much the limited velocity exceeds its threshold, (..., 1) [m/s]."""
-        along_x = rows[..., self._velocity.start : self._velocity.start + 1]
-        if not self.robot.total_speed:
-            return along_x - self.robot.velocity_threshold
-        along_y = rows[..., self._velocity.stop - 1 : self._velocity.stop]
-        return np.sqrt(along_x * along_x + along_y * along_y) - self.robot.velocity_threshold
+        columns = rows.T
+        speed = columns[self._x_velocity]
+        if self.robot.total_speed:
+            along_y = columns[self._y_velocity]
+            speed = np.sqrt(speed * speed + along_y * along_y)
+        return (speed - self.robot.velocity_threshold)[..., None]
 
     def start_of(self, rows: np.ndarray) -> np.ndarray:
         """Return copies of the states (qpos, qvel) in rows, (..., nq + nv)."""
@@ -311,37 +320,23 @@ class RobotPhysics:
 
     def observe(self, rows: np.ndarray) -> np.ndarray:
         """Return the observations of rows, (..., size), sharing no memory with them."""
-        robot = self.robot
         seen = rows[..., self._qpos.start + self._hidden : self._qvel.stop]
-        if robot.observes_forces:
+        if self.robot.observes_forces:
             return np.concatenate((seen, rows[..., self._forces]), axis=-1)
         if self._pays_for_contacts:
             return np.concatenate((seen, self._contact_forces(rows)), axis=-1)
         seen = seen.copy()
-        if np.isfinite(robot.velocity_clip):
+        if self._clips_velocities:
             velocities = seen[..., self.positions - self._hidden :]
-            velocities.clip(-robot.velocity_clip, robot.velocity_clip, out=velocities)
+            largest = self.robot.velocity_clip
+            np.minimum(np.maximum(velocities, -largest), largest, out=velocities)
         return seen
 
     def is_healthy(self, rows: np.ndarray) -> np.ndarray:
         """Return whether the robot is in its healthy ranges, (...) bool."""
-        robot = self.robot
-        if robot.healthy_z_range is None:
+        if self._health is None:
             return np.ones(rows.shape[:-1], dtype=np.bool_)
-        first = self._qpos.start
-        height = rows[..., first + robot.height_joint]
-        low, high = robot.healthy_z_range
-        if robot.closed_z_range:
-            holds = (low <= height) & (height <= high)
-        else:
-            holds = (low < height) & (height < high)
-        if robot.healthy_angle_range is not None:
-            angle = rows[..., first + 2]
-            low, high = robot.healthy_angle_range
-            holds = holds & (low < angle) & (angle < high)
-        if self._within is not None:
-            holds = holds & self._within(rows[..., first : self._qvel.stop])
-        return holds
+        return self._health(rows[..., self._qpos.start : self._qvel.stop])
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.shared:
@@ -353,6 +348,36 @@ class RobotPhysics:
         self.dt: float = self.model.opt.timestep * self.robot.frame_skip
         self._mass = self.model.body_mass.copy()
         self._total_mass = self._mass.sum()
+
+    def _lay_out_row(self) -> None:
+        """Set the columns of a row: MuJoCo's state, velocities, place and forces, in this order."""
+        mujoco, robot, model = self._mujoco, self.robot, self.model
+        self.state_columns = slice(0, mujoco.mj_stateSize(model, self._spec))
+        first = mujoco.mj_stateSize(model, int(mujoco.mjtState.mjSTATE_TIME))
+        self._qpos = slice(first, first + self.positions)
+        self._qvel = slice(self._qpos.stop, self._qpos.stop + self.velocities)
+        self._x_velocity, self._y_velocity = self.state_columns.stop, self.state_columns.stop + 1
+        end = self._x_velocity + (1 if robot.planar else 2)
+        self._velocities = slice(self._x_velocity, end)
+        self.place_columns = slice(first, first + 2)
+        if robot.position != "joints":
+            self.place_columns = slice(end, end + 2)
+            end += 2
+        self._x, self._y = self.place_columns.start, self.place_columns.start + 1
+        self._forces = slice(end, end)
+        if robot.observes_forces:
+            self._forces = slice(end, end + 22 * model.nbody + self.velocities)
+        elif self._pays_for_contacts:
+            self._forces = slice(end, end + 6 * model.nbody)
+        self._force_parts = self._parts_of_forces() if robot.observes_forces else ()
+        self._only_reads_state = end == self._forces.stop and robot.position == "joints"
+        self.width: int = self._forces.stop
+
+    def _parts_of_forces(self) -> tuple[slice, ...]:
+        """Return the columns of inertias, body velocities, actuator and contact forces."""
+        bodies, first = self.model.nbody, self._forces.start
+        ends = first + np.cumsum([0, 10 * bodies, 6 * bodies, self.velocities, 6 * bodies])
+        return tuple(itertools.starmap(slice, itertools.pairwise(ends.tolist())))
 
     def _contact_forces(self, rows: np.ndarray) -> np.ndarray:
         """Return the clipped forces (..., 6 bodies) [N, N m]."""
@@ -369,15 +394,3 @@ class RobotPhysics:
             raise ValueError("the root's quaternion qpos[3:7] is zero; pass a rotation")
         norm = np.where(np.abs(norm - 1.0) > UNIT_NORM_TOLERANCE, norm, 1.0)
         return np.concatenate((qpos[..., :3], quaternion / norm, qpos[..., 7:]), axis=-1)
-
-
-def _state_check(robot: Robot) -> Callable[[np.ndarray], Any] | None:
-    """Return the check of (qpos, qvel), (..., nq + nv) to (...) bool; None for any state."""
-    if robot.healthy_if_finite:
-        return lambda states: (np.abs(states) < np.inf).all(axis=-1)
-    if robot.healthy_state_range is None:
-        return None
-    low, high = robot.healthy_state_range
-    if low == -high:  # saves a comparison
-        return lambda states: (np.abs(states[..., 2:]) < high).all(axis=-1)
-    return lambda states: ((low < states[..., 2:]) & (states[..., 2:] < high)).all(axis=-1)

@@ -35,6 +35,7 @@ class ScalarVelocity:
         self.around = physics.standing()
         self._data: Any = physics.new_data()
         self._before: np.ndarray | None = None  # the row before the last step; None after a reset
+        self._loaded: np.ndarray | None = None  # the row whose state the scratch space is in
         self._is_open = False
 
     def start(self, rng: np.random.Generator, options: Mapping[str, Any]) -> ScalarStart:
@@ -46,19 +47,24 @@ class ScalarVelocity:
             start = physics.draw_start(rng, self.around)
         row = np.empty(physics.width)
         physics.start(self._data, start, row)
-        self._before = None
+        self._before, self._loaded = None, row
         details = physics.start_details(row, _length)
         return row, physics.observe(row), physics.excess(row), details
 
-    def step(self, state: np.ndarray, action: np.ndarray, rng: np.random.Generator) -> ScalarStep:
+    def step(
+        self, state: np.ndarray, action: np.ndarray, rng: np.random.Generator | None = None
+    ) -> ScalarStep:
         """Simulate one environment step; the cost is for the average velocity."""
         physics = self.physics
         if self._is_open:
             reached = self._step_data(state, action)
         else:
-            reached = np.empty_like(state)
+            reached = np.empty(physics.width)
+            if self._loaded is not state:
+                physics.load(self._data, state)
+            self._loaded = None  # until the step is complete
             physics.advance(self._data, state, action, reached)
-            self._before = state
+            self._before, self._loaded = state, reached
         outcome = physics.outcome(action, reached)
         excess = physics.excess(reached)
         return (
@@ -97,7 +103,7 @@ class ScalarVelocity:
             elif state is not None:
                 physics.start(self._data, physics.start_of(state), np.empty_like(state))
             self.camera.follow(physics)
-            self._before = None
+            self._before = self._loaded = None
             self._is_open = True
         self.physics.follow_model()
         return self._data
@@ -120,7 +126,7 @@ class ScalarVelocity:
     def __getstate__(self) -> dict[str, Any]:
         if self._is_open:  # copies of data hold copies of its model
             return self.__dict__ | {"physics": self.physics.robot}
-        return self.__dict__ | {"_data": None}
+        return self.__dict__ | {"_data": None, "_loaded": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

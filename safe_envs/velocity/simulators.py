@@ -39,6 +39,7 @@ class BatchSimulator:
         self._physics = physics
         self._num_threads = num_threads
         self._batch: Any = None
+        self._controls = np.empty(0)  # of the batch, (n, nu)
 
     def advance(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> None:
         """Write the rows reached from `rows`."""
@@ -46,9 +47,11 @@ class BatchSimulator:
             from mujoco.batch import Batch
 
             self._batch = Batch(self._physics.model, len(rows), self._num_threads)
-            self._batch.bind("xpos")
+            self._controls = self._batch.bind("ctrl")
+            if self._physics.robot.position == "torso":
+                self._batch.bind("xpos")
         self._batch.state[:] = rows[:, self._physics.state_columns]
-        self._batch.bind("ctrl")[:] = actions
+        self._controls[...] = actions
         self._batch.step(nstep=self._physics.robot.frame_skip)
         reached[:, self._physics.state_columns] = self._batch.state
         if self._physics.robot.position == "torso":
@@ -76,11 +79,12 @@ class ThreadSimulator:
 
     def advance(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> None:
         """Write the rows reached from `rows`; each thread simulates a block of adjacent rows."""
-        advance, threads = self._physics.advance, len(self._scratch)
+        load, advance, threads = self._physics.load, self._physics.advance, len(self._scratch)
 
         def advance_stretch(thread: int) -> None:
             data = self._scratch[thread]
             for i in range(len(rows) * thread // threads, len(rows) * (thread + 1) // threads):
+                load(data, rows[i])
                 advance(data, rows[i], actions[i], reached[i])
 
         if self._pool is None:

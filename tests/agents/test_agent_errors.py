@@ -107,6 +107,13 @@ def test_an_observation_that_is_not_finite_stops_training_at_that_step(with_dict
     assert broken.steps == at
 
 
+def test_steps_before_an_error_count_for_their_episodes():
+    agent = training(BreaksAtStep(25, cost=-1.0))
+    with pytest.raises(CostSignalError, match="step 25 of training"):
+        agent.learn(64)
+    assert [(one.length, one.plain_value) for one in agent.episodes.recent] == [(10, 10.0)] * 2
+
+
 @pytest.mark.parametrize("backend", ["torch", "numpy"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_leaves_the_policy_as_it_was(value, backend):

@@ -66,7 +66,8 @@ FROM = {
     "bank_size": {"cost_limit": 9.0, "actor_learning_rate": 0.1},
     "groups": {"cost_limit": 9.0, "actor_learning_rate": 0.1},
     "metric": {"cost_limit": 9.0, "actor_learning_rate": 0.1},
-    "accept_measured": {"actor_learning_rate": 0.1},
+    "accept_measured": {"actor_learning_rate": 0.1, "n_steps": 10},
+    "derivative_gain": {"smoothing": 0.1},
 }
 TO = {
     **{"cost_limit": 0.5, "learning_rate": 0.01, "n_steps": 10, "gamma": 0.5, "cost_gamma": 0.5},

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
 from agents.gymnasium_vec_env import GymnasiumVecEnv
-from agents.rollout import checked_signals, generalized_advantages
+from agents.rollout import Rollout, checked_signals, generalized_advantages
 from safe_envs import ConstrainedWrapper, ConstraintSpec, CostSignalError, NonFiniteEnvError
 
 GAMMA, COST_GAMMA = 0.9, 0.7
@@ -170,6 +170,24 @@ def test_rewards_that_are_not_finite(value):
     infos = [{"cost": 0.0}] * 3
     with pytest.raises(NonFiniteEnvError, match=f"environment 2, step 7: the reward is {value}"):
         checked_signals(np.array([0.0, 1.0, value]), infos, 1, "step 7")
+
+
+@pytest.mark.parametrize("large", ["observations", "rewards", "cost"])
+def test_numbers_whose_squares_overflow_are_finite(large):
+    """The quick test of all numbers at once says nothing of them; the exact one lets them pass."""
+    observations, rewards, cost = np.ones((2, 3), np.float32), np.ones(2), 1.0
+    if large == "observations":
+        observations *= np.float32(3e38)
+    elif large == "rewards":
+        rewards *= -1e200
+    else:
+        cost = 1e200
+    rollout = Rollout(1, 2, 1)
+    infos, dones = [{"cost": cost}, {"cost": 0.0}], np.array([True, False])
+    assert rollout.check(observations, rewards, infos, dones, 7) == {}
+    observations[1, 2] = np.nan
+    with pytest.raises(NonFiniteEnvError, match="environment 1, step 7 of training: the obs"):
+        rollout.check(observations, rewards, infos, dones, 7)
 
 
 # Advantage estimates against the definition, summed term by term.

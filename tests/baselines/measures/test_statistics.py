@@ -9,9 +9,12 @@ from scipy import stats
 from agents.cost_tails import cost_tails
 from baselines.measures.statistics import (
     feasibility_rate,
+    holm_adjusted,
     interquartile_mean,
+    joint_permutation_p_value,
     normal_half_width,
     performance_profile,
+    permutation_p_value,
     probability_of_improvement,
     stratified_bootstrap_interval,
     violation_probability,
@@ -213,3 +216,46 @@ def test_other_refusals():
         stratified_bootstrap_interval(np.zeros(3), np.mean, rng=rng, resamples=0)
     with pytest.raises(ValueError, match=r"first has 2 tasks and second 1; both need"):
         probability_of_improvement(np.zeros((3, 2)), np.zeros(3))
+
+
+def test_permutation_p_values_by_counting():
+    low, high = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([6.0, 7.0, 8.0, 9.0, 10.0])
+    assert permutation_p_value(high, low) == pytest.approx(2 / 252)  # the most extreme split
+    assert permutation_p_value(low, high) == pytest.approx(2 / 252)
+    assert permutation_p_value(low, low) == 1.0
+    # Of the six splits of 0, 1, 2, 4 into pairs, {2, 4} and {1, 4} have differences >= 1.5.
+    assert permutation_p_value(np.array([1.0, 4.0]), np.array([0.0, 2.0])) == pytest.approx(4 / 6)
+    with pytest.raises(ValueError, match="a permutation test needs at least 2"):
+        permutation_p_value(np.array([1.0]), low)
+
+
+def test_holm_adjustment_of_a_textbook_example():
+    # At the level 0.05: 0.005 <= 0.05 / 4 and 0.01 <= 0.05 / 3 are rejected, 0.03 > 0.05 / 2 not.
+    adjusted = holm_adjusted([0.01, 0.04, 0.03, 0.005])
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm_adjusted([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+
+
+def test_the_joint_test_of_one_pair_is_the_exact_test():
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(size=(4, 1)), rng.normal(size=(4, 1)) + 1.0
+    exact = stats.permutation_test(
+        (first[:, 0], second[:, 0]),
+        lambda a, b: abs(a.mean() - b.mean()),
+        alternative="greater",
+        n_resamples=np.inf,
+    ).pvalue
+    joint = joint_permutation_p_value([(first, second)], rng, draws=40_000)
+    assert joint == pytest.approx(exact, abs=0.01)
+
+
+def test_the_joint_test_adds_up_small_differences():
+    rng = np.random.default_rng(6)
+    noise = [(rng.normal(size=(5, 2)), rng.normal(size=(5, 2))) for _ in range(40)]
+    shifted = [(first + 0.8, second) for first, second in noise]
+    assert joint_permutation_p_value(shifted, rng) < 0.001
+    assert joint_permutation_p_value(noise, rng) > 0.05
+    constant = [(np.ones((5, 1)), np.ones((5, 1)))]
+    assert joint_permutation_p_value(constant, rng) == 1.0
+    with pytest.raises(ValueError, match="as many seeds of the same quantities"):
+        joint_permutation_p_value([(np.ones((5, 1)), np.ones((4, 1)))], rng)

@@ -37,6 +37,30 @@ def test_discounted_sums():
         assert episode.length == length
 
 
+def test_many_steps_at_once_are_the_same_bit_for_bit():
+    """Episodes of one step, episodes across two calls, and rows that a step only reset."""
+    rng = np.random.default_rng(1)
+    steps, envs, discounts = 200, 4, [0.9, 1.0, 0.7]
+    signals = rng.random((steps, envs, 3))
+    ended = rng.random((steps, envs)) < [0.02, 0.1, 0.3, 0.9]
+    stepped = np.ones_like(ended)
+    stepped[1:] = ~(ended[:-1] & (rng.random((steps - 1, envs)) < 0.5))
+    ended &= stepped
+    one_by_one, at_once = (EpisodeTotals(envs, discounts[0], discounts[1:]) for _ in range(2))
+    expected = [
+        one for step in zip(signals, ended, stepped, strict=True) for one in one_by_one.add(*step)
+    ]
+    found = []
+    for part in (slice(0, 0), slice(0, 37), slice(37, 38), slice(38, steps)):
+        found += at_once.add_steps(signals[part], ended[part], stepped[part])
+    assert len(found) == len(expected) > 100
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.row == theirs.row
+        for name, value in vars(theirs.episode).items():
+            np.testing.assert_array_equal(vars(ours.episode)[name], value, err_msg=name)
+    np.testing.assert_array_equal(at_once.so_far(), one_by_one.so_far())
+
+
 def test_closing_ends_episodes_in_progress():
     totals = EpisodeTotals(3, 0.5, [1.0])
     going_on = np.zeros(3, dtype=np.bool_)

@@ -174,6 +174,16 @@ def test_both_ways_of_simulating_are_equal(robot, num_threads):
         way.close()
 
 
+@pytest.mark.parametrize("controls", range(1, 20))
+def test_control_costs_of_one_row_round_as_those_of_many(controls):
+    physics = robot_physics("Hopper")
+    actions = np.random.default_rng(controls).normal(size=(50, controls))
+    alone = [physics.control_cost(row) for row in actions]
+    np.testing.assert_array_equal(alone, physics.control_cost(actions))
+    np.testing.assert_array_equal(alone, physics.control_cost(np.asfortranarray(actions)))
+    np.testing.assert_allclose(alone, 1e-3 * (actions * actions) @ np.ones(controls), rtol=1e-14)
+
+
 def test_rows_that_were_not_reset_keep_their_margin():
     venv = gym.make_vec("SafetyHalfCheetahVelocity-v1", num_envs=2, autoreset_mode="Disabled")
     venv.reset(seed=0)

@@ -14,7 +14,7 @@ from safe_envs.rendering.mujoco_package import load_mujoco
 from safe_envs.velocity import models
 from safe_envs.velocity.env import SafetyVelocityEnv
 from safe_envs.velocity.models import compiled_model
-from safe_envs.velocity.physics import shared_physics
+from safe_envs.velocity.physics import RobotPhysics, shared_physics
 from safe_envs.velocity.robots import ROBOTS, robot_named
 
 NUMBERS = {  # robot: threshold [m/s] and step [s], as published
@@ -150,6 +150,26 @@ def test_a_deep_copy_in_mid_episode_continues_identically():
 
 
 @pytest.mark.usefixtures("opengl")
+@pytest.mark.parametrize("robot", ["HalfCheetah", "Ant"])
+def test_an_interrupted_step_is_as_if_it_had_never_begun(robot, monkeypatch):
+    """MuJoCo's data is ahead of the state then."""
+    env, twin = SafetyVelocityEnv(robot), SafetyVelocityEnv(robot)
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (20, *env.action_space.shape))
+    env.reset(seed=0), twin.reset(seed=0)
+    for action in actions[:10]:
+        env.step(action), twin.step(action)
+    with monkeypatch.context() as patch:
+        patch.setattr(RobotPhysics, "read", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            env.step(actions[0])
+    for action in actions[10:]:
+        np.testing.assert_equal(env.step(action), twin.step(action))
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
 def test_the_ball_above_a_speeding_robot_is_red(make_env):
     env = make_env("SafetyHopperVelocity-v1", render_mode="rgb_array")
     balls = []

@@ -1,0 +1,1 @@
+"""Parts of the experiment that compares the backends of updates."""
