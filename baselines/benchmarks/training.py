@@ -1,11 +1,22 @@
-"""Training speed of the deep agents, where the time goes, and OmniSafe's PPO-Lag for comparison.
+"""Training speed of the agents beside OmniSafe, SB3, SBX and a floor, and where the time goes.
 
-`python -m baselines.benchmarks.training [--omnisafe-python PATH]`. Every figure is CPU time with
-one torch thread, for the same number of samples, passes and minibatches; ours and the peer take
-turns and the least time of each counts, so that a busy machine slows them equally. The floor is
-MuJoCo alone: raw `mj_step`, `frame_skip` times per step.
+`python -m baselines.benchmarks.training [--omnisafe-python PATH] [--sbx-python PATH]`. Every figure
+is CPU time with one thread. Learners take turns and the least time of each counts, so that a busy
+machine slows them equally. Three parts, `--parts` chooses:
 
-The peer needs an environment of its own, Python 3.10 with:
+- peers: training with the same samples, passes and minibatches, networks 64-64 with tanh, and no
+  early stopping. Ours is PPO-Lag (an actor and two critics) on the native form of the velocity
+  task. OmniSafe's PPO-Lag (the same networks) steps one copy of its SafetyHopperVelocity-v1. The
+  PPO of Stable-Baselines3 (an actor and one critic) steps a DummyVecEnv of our single
+  SafetyHopperVelocity-v1, and that of SBX (the same two networks, in JAX) a DummyVecEnv of
+  Gymnasium's Hopper-v5, which has no cost; both use VecNormalize. SBX's compilation is not counted.
+  The floor is raw `mj_step` and the bare matrix products and tanh of our three networks.
+- minibatches: a gradient step of PPO-Lag by width of the networks, number of costs and batch size,
+  measured in updates of 2,048 samples and 10 passes; and its bare products and tanh.
+- agents: where the time of each of our agents goes.
+
+Each peer needs an environment of its own. SBX: `pip install sbx-rl "gymnasium[mujoco]"`. OmniSafe:
+Python 3.10 with
 
     pip install torch==1.12.1 "numpy<1.24"
     pip install gymnasium==0.28.1 pygame==2.1.0 mujoco==2.3.3 xmltodict pyyaml imageio jax-jumpy \
@@ -18,197 +29,156 @@ The peer needs an environment of its own, Python 3.10 with:
 
 from __future__ import annotations
 
-import json
-import subprocess
-import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal
 
-import gymnasium as gym
-import numpy as np
 import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from threadpoolctl import threadpool_limits
 
-import agents
-from agents.constrained_agent import ConstrainedAgent
+from baselines.benchmarks.training_speed.floor import Floor, floor_of, physics_seconds
+from baselines.benchmarks.training_speed.learners import (
+    train_omnisafe,
+    train_ours,
+    train_ours_in_parts,
+    train_sb3,
+    train_sbx,
+)
+from baselines.benchmarks.training_speed.minibatches import (
+    BACKENDS,
+    SHAPES,
+    MinibatchShape,
+    minibatch_times,
+)
+from baselines.benchmarks.training_speed.settings import Spent, TrainingSetting, fastest
 from baselines.shell_command import shell_command
-from safe_envs.velocity.physics import robot_physics
 
-PEER_SCRIPT = Path(__file__).parent / "peers" / "omnisafe_speed.py"
+Part = Literal["peers", "minibatches", "agents"]
+Learner = Callable[[TrainingSetting], Spent]
+
+OURS = "PPOLag"
+PEER_SETTINGS = (
+    TrainingSetting("Hopper", 2_048, 40, 64, updates=2),
+    TrainingSetting("HalfCheetah", 20_000, 40, 64, updates=1),
+    TrainingSetting("Hopper", 2_048, 10, 64),
+    TrainingSetting("Hopper", 8_192, 10, 256, num_envs=16, updates=1),
+)
+OWN_SETTING = TrainingSetting("Hopper", 2_048, 10, 64)
+MICRO = 1e6
 
 
 @dataclass(frozen=True)
 class TrainingArguments:
-    """Print training steps per CPU second, their parts, and the ratio to OmniSafe's PPO-Lag."""
+    """Print CPU time of training per step, beside other libraries and a floor, and its parts."""
 
+    parts: tuple[Part, ...] = ("peers", "minibatches", "agents")
+    """What to measure."""
+    settings: tuple[Literal[1, 2, 3, 4], ...] = (1, 2, 3, 4)
+    """Which of the peers' settings, in the order of the docs; the second takes minutes."""
     omnisafe_python: Path | None = None
-    """Interpreter with OmniSafe 0.5.0; without it only our agents run."""
+    """Interpreter with OmniSafe 0.5.0; None: without it."""
+    sbx_python: Path | None = None
+    """Interpreter with SBX; None: without it."""
     agent_names: tuple[str, ...] = ("PPO", "PPOLag", "PPOALM", "SPMAALM", "TRPOLag", "CPO")
-    """Agents of the second table."""
+    """Agents whose time is taken apart."""
+    minibatch_agent: str = OURS
+    """Agent whose gradient steps are timed; one that descends in minibatches."""
     repeats: int = 2
-    """Turns of every part; the fastest counts."""
-    num_envs: int = 8
-    """Environments that our agents step together."""
+    """Turns of every learner; the fastest counts."""
 
 
-class TrainingSetting(NamedTuple):
-    """What both sides run."""
-
-    env_id: str
-    steps: int  # samples per update
-    updates: int
-    passes: int
-    batch_size: int
-
-
-class Spent(NamedTuple):
-    """CPU seconds of a training."""
-
-    stepping: float
-    inference: float
-    update: float
-    steps: int
-
-    @property
-    def total(self) -> float:
-        """All CPU seconds."""
-        return self.stepping + self.inference + self.update
+def learners_of(arguments: TrainingArguments) -> dict[str, Learner]:
+    """Return the learners to compare, ours last; those of this process have been called once."""
+    here: dict[str, Learner] = {"SB3 PPO": train_sb3}
+    for backend in BACKENDS:
+        here[f"ours, {backend}"] = partial(train_ours, OURS, backend)
+    for learner in here.values():
+        learner(PEER_SETTINGS[0].shortened())
+    elsewhere: dict[str, Learner] = {}
+    if arguments.omnisafe_python is not None:
+        elsewhere["OmniSafe 0.5.0"] = partial(train_omnisafe, arguments.omnisafe_python)
+    if arguments.sbx_python is not None:
+        elsewhere["SBX PPO"] = partial(train_sbx, arguments.sbx_python)
+    return {**elsewhere, **here}
 
 
-PEER_SETTINGS = (
-    TrainingSetting("SafetyHalfCheetahVelocity-v1", 20_000, 1, 40, 64),
-    TrainingSetting("SafetyHopperVelocity-v1", 2_048, 4, 40, 64),
-)
-OWN_SETTING = TrainingSetting("SafetyHopperVelocity-v1", 2_048, 4, 10, 64)
-
-
-class TimedVecEnv(VecEnvWrapper):
-    """Adds up the CPU time spent in stepping."""
-
-    def __init__(self, venv: VecEnv) -> None:
-        super().__init__(venv)
-        self.seconds = 0.0
-
-    def reset(self) -> Any:
-        """Reset all environments."""
-        return self.venv.reset()
-
-    def step_wait(self) -> Any:
-        """Step all environments and time it."""
-        began = time.process_time()
-        outcome = self.venv.step_wait()
-        self.seconds += time.process_time() - began
-        return outcome
-
-
-def train_ours(name: str, setting: TrainingSetting, num_envs: int) -> Spent:
-    """Train one of our agents for a setting and return where the time went."""
-    kind: type[ConstrainedAgent] = getattr(agents, name)
-    timed = TimedVecEnv(agents.make_vec_env(setting.env_id, num_envs))
-    agent = kind(
-        "MlpPolicy",
-        VecNormalize(timed, norm_reward=False),
-        n_steps=setting.steps // num_envs,
-        n_epochs=setting.passes,
-        batch_size=setting.batch_size,
-        seed=0,
-    )
-    agent._setup_learn(setting.steps)  # what learn() does before its first rollout
-    callback = agent._init_callback(None)
-    update = 0.0
-    timed.seconds = 0.0
-    began = time.process_time()
-    for _ in range(setting.updates):
-        agent.collect_rollouts(timed, callback, None, agent.n_steps)
-        before = time.process_time()
-        agent.train()
-        update += time.process_time() - before
-    total = time.process_time() - began
-    agent.env.close()  # type: ignore[union-attr]
-    steps = setting.steps * setting.updates
-    return Spent(timed.seconds, total - timed.seconds - update, update, steps)
-
-
-def train_peer(python: Path, setting: TrainingSetting) -> Spent:
-    """Train OmniSafe's PPO-Lag in its own interpreter.
-
-    Raises:
-        RuntimeError: if it fails, with the end of its output.
-    """
-    numbers = (setting.steps, setting.updates, setting.passes, setting.batch_size)
-    command = [str(python), str(PEER_SCRIPT), setting.env_id, *map(str, numbers)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{python} could not train OmniSafe's PPO-Lag:\n{done.stderr[-2000:]}")
-    spent = json.loads(done.stdout.strip().splitlines()[-1])
-    return Spent(0.0, spent["total"] - spent["update"], spent["update"], spent["steps"])
-
-
-def physics_floor(env_id: str, steps: int = 2000) -> float:
-    """Return CPU seconds per environment step of raw mj_step with random controls."""
-    import mujoco
-
-    physics = robot_physics(gym.spec(env_id).kwargs["robot"])
-    model, frame_skip = physics.model, physics.robot.frame_skip
-    data = mujoco.MjData(model)
-    controls = np.random.default_rng(0).uniform(-1, 1, (steps, model.nu))
-    began = time.process_time()
-    for control in controls:
-        data.ctrl[:] = control
-        mujoco.mj_step(model, data, frame_skip)
-    return (time.process_time() - began) / steps
-
-
-def fastest(runs: Sequence[Spent]) -> Spent:
-    """Return the run with the least CPU time."""
-    return min(runs, key=lambda run: run.total)
-
-
-def peer_table(arguments: TrainingArguments, python: Path) -> Table:
-    """Return our PPO-Lag next to the peer's."""
-    table = Table(title="PPO-Lag: environment steps per CPU second, one torch thread")
-    for heading in ("samples / passes / batch", "OmniSafe 0.5.0", "ours", "ratio"):
-        table.add_column(heading, justify="right")
-    table.add_column("update ratio", justify="right")
-    for setting in PEER_SETTINGS:
-        ours, theirs = [], []
+def print_peers(arguments: TrainingArguments, console: Console) -> None:
+    """Measure and print every learner in every setting."""
+    learners = learners_of(arguments)
+    for setting in (PEER_SETTINGS[number - 1] for number in arguments.settings):
+        runs: dict[str, list[Spent]] = {name: [] for name in learners}
+        floors = []
         for _ in range(arguments.repeats):
-            theirs.append(train_peer(python, setting))
-            ours.append(train_ours("PPOLag", setting, arguments.num_envs))
-        us, them = fastest(ours), fastest(theirs)
-        table.add_row(
-            f"{setting.env_id}\n{setting.steps} / {setting.passes} / {setting.batch_size}",
-            f"{them.steps / them.total:.0f}",
-            f"{us.steps / us.total:.0f}",
-            f"[bold]{them.total / us.total * us.steps / them.steps:.1f}x[/]",
-            f"{them.update / us.update:.1f}x",
+            for name, learner in learners.items():
+                runs[name].append(learner(setting))
+            floors.append(floor_of(setting))
+        floor = Floor(*map(min, zip(*floors, strict=True)))
+        console.print(peer_table(setting, {n: fastest(found) for n, found in runs.items()}, floor))
+    if arguments.omnisafe_python is None:
+        console.print("--omnisafe-python PATH adds OmniSafe's PPO-Lag")
+    if arguments.sbx_python is None:
+        console.print("--sbx-python PATH adds SBX's PPO")
+
+
+def peer_table(setting: TrainingSetting, spent: dict[str, Spent], floor: Floor) -> Table:
+    """Return a row for every learner, ours last, and one for the floor."""
+    table = Table(title=f"CPU microseconds per step: {setting}")
+    table.add_column("learner", no_wrap=True)
+    for heading in ("rollout", "update", "total", "total / ours", "update / ours", "total / floor"):
+        table.add_column(heading, justify="right")
+    ours = list(spent.values())[-1]
+    for name, run in spent.items():
+        parts = [f"{run.per_step(part):.0f}" for part in (run.rollout, run.update, run.total)]
+        ratios = (
+            run.per_step(run.total) / ours.per_step(ours.total),
+            run.per_step(run.update) / ours.per_step(ours.update),
+            run.per_step(run.total) / (floor.total * MICRO),
         )
+        table.add_row(name, *parts, *(f"{ratio:.2f}x" for ratio in ratios))
+    bounds = [f"{part * MICRO:.0f}" for part in (*floor, floor.total)]
+    table.add_section()
+    table.add_row("floor: physics, arithmetic", *bounds, "", "", "1.00x")
+    return table
+
+
+def minibatch_table(agent_name: str, shapes: tuple[MinibatchShape, ...], repeats: int) -> Table:
+    """Return a row for every shape."""
+    table = Table(title=f"CPU microseconds per gradient step of {agent_name}, 11 inputs, 3 actions")
+    headings = ("width", "costs", "batch", "arithmetic", *BACKENDS, "torch / numpy")
+    for heading in (*headings, "numpy / arithmetic"):
+        table.add_column(heading, justify="right")
+    for shape in shapes:
+        times = minibatch_times(agent_name, shape, repeats)
+        cells = [f"{seconds * MICRO:.0f}" for seconds in times]
+        ratios = (times.torch / times.numpy, times.numpy / times.arithmetic)
+        table.add_row(*map(str, shape), *cells, *(f"{ratio:.1f}x" for ratio in ratios))
     return table
 
 
 def own_table(arguments: TrainingArguments) -> Table:
     """Return where the time of each of our agents goes."""
     setting = OWN_SETTING
-    floor = min(physics_floor(setting.env_id) for _ in range(arguments.repeats))
-    table = Table(
-        title=f"CPU microseconds per step on {setting.env_id}, {setting.steps} samples, "
-        f"{setting.passes} passes, batch {setting.batch_size}; physics alone {floor * 1e6:.0f}"
-    )
-    for heading in ("agent", "stepping", "inference", "update", "total", "times physics"):
-        table.add_column(heading, justify="left" if heading == "agent" else "right")
-    for name in arguments.agent_names:
-        best = fastest(
-            [train_ours(name, setting, arguments.num_envs) for _ in range(arguments.repeats)]
-        )
+    floor = min(physics_seconds(setting.robot) for _ in range(arguments.repeats))
+    table = Table(title=f"CPU microseconds per step: {setting}; physics alone {floor * MICRO:.0f}")
+    headings = ("agent", "backend", "stepping", "inference", "update", "total", "times physics")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in headings[:2] else "right")
+    runs: dict[str, list[Spent]] = {name: [] for name in arguments.agent_names}
+    for name in runs:
+        train_ours_in_parts(name, setting.shortened())
+    for _ in range(arguments.repeats):
+        for name, own in runs.items():
+            own.append(train_ours_in_parts(name, setting))
+    for name, own in runs.items():
+        best = fastest(own)
         parts = (best.stepping, best.inference, best.update, best.total)
-        cells = [f"{part / best.steps * 1e6:.0f}" for part in parts]
-        table.add_row(name, *cells, f"{best.total / best.steps / floor:.1f}x")
+        cells = [f"{best.per_step(part):.0f}" for part in parts]
+        table.add_row(name, best.backend, *cells, f"{best.total / best.steps / floor:.1f}x")
     return table
 
 
@@ -217,11 +187,12 @@ def main(arguments: TrainingArguments) -> None:
     torch.set_num_threads(1)
     console = Console(width=110)
     with threadpool_limits(1):
-        console.print(own_table(arguments))
-        if arguments.omnisafe_python is not None:
-            console.print(peer_table(arguments, arguments.omnisafe_python))
-        else:
-            console.print("pass --omnisafe-python PATH to compare with OmniSafe's PPO-Lag")
+        if "peers" in arguments.parts:
+            print_peers(arguments, console)
+        if "minibatches" in arguments.parts:
+            console.print(minibatch_table(arguments.minibatch_agent, SHAPES, arguments.repeats))
+        if "agents" in arguments.parts:
+            console.print(own_table(arguments))
 
 
 if __name__ == "__main__":
