@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import DTypeLike
 
 
 class _Rows(NamedTuple):
@@ -71,16 +72,17 @@ class ActionScaling:
 
     def _repeated(self, space: spaces.Box, rows: int) -> _Rows:
         bounds = space.dtype if self._is_identity else np.float64
+
+        def filled(entries: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+            array = np.empty((rows, *space.shape), dtype)
+            array[...] = entries.reshape(space.shape)
+            return array
+
         return _Rows(
-            *(
-                np.broadcast_to(entries.reshape(space.shape), (rows, *space.shape)).astype(dtype)
-                for entries, dtype in (
-                    (self.half, np.float64),
-                    (self.middle, np.float64),
-                    (space.low, bounds),
-                    (space.high, bounds),
-                )
-            )
+            filled(self.half, np.float64),
+            filled(self.middle, np.float64),
+            filled(space.low, bounds),
+            filled(space.high, bounds),
         )
 
     def to_policy(self, actions: np.ndarray) -> np.ndarray:

@@ -179,10 +179,10 @@ class RunningStatistics:
             squares = np.square(off - apart).sum(0)
         else:
             ones = self._ones if added == len(self._ones) else np.ones(added)
-            apart = np.dot(ones, off)  # faster than a sum
-            apart /= added
+            apart = ones.dot(off)  # faster than a sum, and than np.dot
+            apart /= float(added)
             off *= off
-            squares = np.dot(ones, off)
+            squares = ones.dot(off)
             squares -= apart * apart * (added * added / total)
         self._squares += squares
         apart *= added / total

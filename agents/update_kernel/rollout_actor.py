@@ -106,7 +106,7 @@ class NumpyActor:
         if out.dtype != self._dtype:
             out = out.astype(self._dtype)
         for weight, bias, biases, units, activation in self._layers:
-            out = np.dot(out, weight, units)
+            out = out.dot(weight, units)  # np.dot takes as long again to start
             if biases is not bias:
                 biases[...] = bias
             out += biases
