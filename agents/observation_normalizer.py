@@ -26,6 +26,7 @@ Raw = np.ndarray | dict[str, np.ndarray]
 CLIP = 10.0  # deviations, as in Stable-Baselines3's VecNormalize
 LOWEST, HIGHEST = np.array(-CLIP), np.array(CLIP)  # faster to compare with than Python's numbers
 ROUNDING = 1e-12  # of the mean: a deviation below it is rounding
+SURE = 100.0  # times that: no rounding, and not soon to be; see `RunningStatistics.deviation`
 
 
 class ObservationNormalizer(nn.Module):
@@ -149,6 +150,9 @@ class RunningStatistics:
     def __init__(self, normalizer: ObservationNormalizer, num_envs: int = 1) -> None:
         self._normalizer = normalizer
         self._ones = np.ones(num_envs)
+        self._rows = np.empty((0, 0))  # see `_repeated`
+        self._own_count = -1.0  # of the statistics if nobody else has set them since
+        self._vary_until = 0.0  # the count up to which all entries are sure to vary
         self._active = normalizer.active
         self._is_shared = normalizer.mean.device.type == "cpu"
         self._read()
@@ -165,7 +169,7 @@ class RunningStatistics:
         rows = self._normalizer.joined(observations)
         count, added = float(self._count), len(rows)
         total = count + added
-        off = rows - self._mean
+        off = rows - self._repeated(self._mean, added)
         if added == 1:
             apart = off[0]
             squares = apart * apart
@@ -175,15 +179,17 @@ class RunningStatistics:
             squares = np.square(off - apart).sum(0)
         else:
             ones = self._ones if added == len(self._ones) else np.ones(added)
-            apart = np.dot(ones, off)  # faster than a sum
-            apart /= added
+            apart = ones.dot(off)  # faster than a sum, and than np.dot
+            apart /= float(added)
             off *= off
-            squares = np.dot(ones, off)
+            squares = ones.dot(off)
             squares -= apart * apart * (added * added / total)
         self._squares += squares
         apart *= added / total
         self._mean += apart
         self._count[...] = total
+        if self._own_count == count:
+            self._own_count = total
         if not self._is_shared:
             self._write()
 
@@ -195,8 +201,9 @@ class RunningStatistics:
             return observations
         if not self._is_shared:
             self._read()
-        scaled = self._normalizer.joined(observations) - self._mean
-        scaled /= self.deviation(unvaried=np.inf)
+        rows = self._normalizer.joined(observations)
+        scaled = rows - self._repeated(self._mean, len(rows))
+        scaled /= self._repeated(self.deviation(unvaried=np.inf), len(rows))
         np.minimum(np.maximum(scaled, LOWEST, out=scaled), HIGHEST, out=scaled)
         seen = scaled.astype(np.float32)
         if isinstance(observations, dict):
@@ -205,18 +212,39 @@ class RunningStatistics:
                 for key, own in self._normalizer.slices.items()
             }
             return {**observations, **changed}
-        return seen.reshape(observations.shape)
+        return seen if observations.ndim == 2 else seen.reshape(observations.shape)
 
     def deviation(self, unvaried: float) -> np.ndarray:
-        """Return the deviation of each entry, (d,), and `unvaried` where it has not varied."""
-        found = self._squares / max(float(self._count), 1.0)
+        """Return the deviation of each entry, (d,), and `unvaried` where it has not varied.
+
+        What has varied by far more than rounding goes on to: with a share f of the observations
+        seen before, deviation / |mean| falls at most by the factor sqrt(f) / 2, or stays above
+        sqrt(f) / 2. So the entries are compared anew only when there are `SURE` times as many.
+        """
+        count = float(self._count)
+        found = self._squares / max(count, 1.0)
         np.sqrt(found, found)
-        smallest = np.abs(self._mean)
-        smallest *= ROUNDING
+        if count == self._own_count and count <= self._vary_until:
+            return found
+        smallest = np.abs(self._mean) * ROUNDING
         varies = found > smallest
         if np.count_nonzero(varies) == len(varies):
+            is_sure = np.count_nonzero(found > SURE * smallest) == len(varies)
+            self._own_count, self._vary_until = count, SURE * count if is_sure else 0.0
             return found
         return np.where(varies, found, unvaried)
+
+    def _repeated(self, entries: np.ndarray, rows: int) -> np.ndarray:
+        """Return one number per entry, (d,), as an array of that many rows, until the next call.
+
+        NumPy combines arrays of one shape in a third of the time of a row and an array.
+        """
+        if rows == 1:
+            return entries[None]
+        if len(self._rows) != rows:
+            self._rows = np.empty((rows, len(entries)))
+        self._rows[...] = entries
+        return self._rows
 
     def _read(self) -> None:
         buffers = (self._normalizer.mean, self._normalizer.squares, self._normalizer.count)

@@ -17,7 +17,6 @@ from agents.episode_record import EpisodeRecord
 from agents.update_kernel.readout import PolicyReadout
 from safe_envs.contract.cost_signal import (
     ONLY_RESET,
-    ZERO,
     CostSignalError,
     NonFiniteEnvError,
     read_costs,
@@ -344,8 +343,6 @@ def _read_usual_costs(infos: Sequence[Mapping[str, Any]], costs: np.ndarray) -> 
         apart = infos.made.items()
     else:
         apart = enumerate(infos)  # type: ignore[assignment]
-        if np.count_nonzero(costs < ZERO):
-            return False
     for row, info in apart:
         cost: Any = info.get("cost")
         if type(cost) not in USUAL_NUMBERS or not cost >= 0.0:

@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -230,7 +230,7 @@ class VecStep(NamedTuple):
     rewards: np.ndarray  # (N,)
     dones: np.ndarray  # (N,) bool: the step was the last of its episode
     infos: Any  # a sequence of one dict per environment
-    stepped: np.ndarray  # (N,) bool: False for environments that were only reset
+    stepped: np.ndarray  # (N,) bool, read-only: False for environments that were only reset
 
 
 def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
@@ -241,7 +241,7 @@ def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
     """
     base = venv.unwrapped
     waits = base if isinstance(base, GymnasiumVecEnv) else None
-    idle = None if waits is None else waits.awaiting_reset
+    idle = None if waits is None else _some(waits.awaiting_reset)
     try:
         observations, rewards, dones, infos = venv.step(np.array(actions))
     except ValueError as error:
@@ -253,14 +253,30 @@ def step_of(venv: VecEnv, actions: np.ndarray) -> VecStep:
             "from the third"
         ) from error
     observations = fresh = kept(observations)
-    if waits is not None and np.count_nonzero(waits.awaiting_reset):
-        acting = ~waits.awaiting_reset
+    waiting = None if waits is None else _some(waits.awaiting_reset)
+    if waiting is not None:
+        acting = ~waiting
         is_dict = isinstance(observations, dict)
         parts = {key: part[acting] for key, part in observations.items()} if is_dict else None
         fresh = parts or observations[acting]
-    stepped = np.ones(venv.num_envs, dtype=np.bool_) if idle is None else ~idle
-    dones = np.asarray(dones, dtype=np.bool_) & stepped
+    dones = np.array(dones, dtype=np.bool_)
+    stepped = _everyone(len(dones))
+    if idle is not None:
+        stepped = ~idle
+        dones &= stepped
     return VecStep(observations, fresh, rewards, dones, infos, stepped)
+
+
+def _some(chosen: np.ndarray) -> np.ndarray | None:
+    """Return which environments are chosen, (N,) bool; None if none is."""
+    return chosen if np.count_nonzero(chosen) else None
+
+
+@lru_cache
+def _everyone(num_envs: int) -> np.ndarray:
+    stepped = np.ones(num_envs, dtype=np.bool_)
+    stepped.setflags(write=False)
+    return stepped
 
 
 def undeclared_constraints(cost_limit: CostLimits) -> tuple[ConstraintSpec, ...]:

@@ -93,6 +93,36 @@ def test_moments_do_not_depend_on_how_observations_come(offset):
         np.testing.assert_allclose(normalizer(torch.from_numpy(rows)), seen, rtol=1e-6)
 
 
+@pytest.mark.parametrize("spread", [1e-13, 3e-12, 1e-9, 1.0])  # rounding is 1e-12 of the mean
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_rollout_knows_when_an_entry_stops_to_vary(copies, spread):
+    normalizer = ObservationNormalizer(spaces.Box(-np.inf, np.inf, (2,), np.float64))
+    statistics = normalizer.in_rollout(copies)
+    rng = np.random.default_rng(0)
+    for step in range(200):
+        rows = np.ones((copies, 2)) + [1.0, spread] * rng.normal(size=(copies, 2)) * (step < 4)
+        rows[:, 0] += 1e6 * (step == 100)
+        statistics.update(rows)
+        seen = statistics.standardize(rows + spread)
+        mean, squares, count = (
+            one.numpy() for one in (normalizer.mean, normalizer.squares, normalizer.count)
+        )
+        deviation = np.sqrt(squares / count)
+        varies = deviation > 1e-12 * np.abs(mean)
+        off = (rows + spread - mean) / np.where(varies, deviation, np.inf)
+        np.testing.assert_array_equal(seen, np.clip(off, -CLIP, CLIP).astype(np.float32))
+
+
+def test_a_rollout_notices_new_statistics():
+    normalizer = ObservationNormalizer(spaces.Box(-np.inf, np.inf, (1,), np.float64))
+    statistics = normalizer.in_rollout(2)
+    for _ in range(3):
+        statistics.update(np.array([[0.0], [2.0]]))
+        assert statistics.standardize(np.array([[2.0]])).tolist() == [[1.0]]
+    normalizer.set_moments(np.array([1.0]), np.array([0.0]))
+    assert statistics.standardize(np.array([[2.0]])).tolist() == [[0.0]]
+
+
 def test_what_is_far_off_is_clipped():
     normalizer = ObservationNormalizer(spaces.Box(-np.inf, np.inf, (2,), np.float32))
     statistics = normalizer.in_rollout(2)
