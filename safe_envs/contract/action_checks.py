@@ -112,6 +112,8 @@ def _box_check(space: Box, shape: tuple[int, ...]) -> Callable[[Any], np.ndarray
     one_range = low.size and (low == low.flat[0]).all() and (high == high.flat[0]).all()
     if one_range and math.prod(shape) <= FEW:
         return partial(_checked_few, shape, low, high, low.item(0), high.item(0))
+    if one_range:  # as arrays of shape (), in half the time
+        low, high = np.array(low.item(0)), np.array(high.item(0))
     return partial(_checked_numbers, shape, low, high)
 
 

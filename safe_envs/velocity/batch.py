@@ -46,6 +46,7 @@ class VelocityBatch:
         self.physics = physics
         self._limits = [constraint.limit for constraint in self.constraints]
         self._num_threads = num_threads
+        self._around = physics.standing()
         self._camera = TrackingCamera(physics, view)
 
     @cached_property
@@ -65,7 +66,8 @@ class VelocityBatch:
 
     def initial_states(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw first states around the robot's standing pose."""
-        return self._started(np.stack([self.physics.draw_start(rng) for _ in range(count)]))
+        starts = [self.physics.draw_start(rng, self._around) for _ in range(count)]
+        return self._started(np.stack(starts))
 
     def checked_states(self, states: Any, count: int) -> np.ndarray:
         """Return the rows of `count` states (qpos, qvel) given by the user."""

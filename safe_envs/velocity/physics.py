@@ -114,8 +114,14 @@ class RobotPhysics:
         self._healthy_reward = np.float64(robot.healthy_reward or 0.0)
         self._pays_for_contacts = bool(robot.use_contact_forces)
         self.needs_forces = robot.observes_forces or self._pays_for_contacts
-        self._health = None if robot.healthy_z_range is None else HealthCheck(robot)
+        self._health = None
+        if robot.healthy_z_range is not None:
+            self._health = HealthCheck(robot, self.positions + self.velocities)
         self._clips_velocities = math.isfinite(robot.velocity_clip)
+        seen_positions = self.positions - self._hidden
+        self._largest_seen = np.full(seen_positions + self.velocities, np.inf)
+        self._largest_seen[seen_positions:] = robot.velocity_clip
+        self._smallest_seen = -self._largest_seen
         self._spec = int(self._mujoco.mjtState.mjSTATE_INTEGRATION)
         self._lay_out_row()
 
@@ -146,12 +152,14 @@ class RobotPhysics:
         """Draw a first state (qpos, qvel), shape (nq + nv,), around one; None for standing."""
         noise = self.robot.reset_noise_scale
         around = self.standing() if around is None else around
-        qpos = around[: self.positions] + rng.uniform(-noise, noise, self.positions)
         if self.robot.normal_velocity_noise:
-            qvel = noise * rng.standard_normal(self.velocities)
+            qpos = rng.uniform(-noise, noise, self.positions)
+            start = around + np.concatenate((qpos, noise * rng.standard_normal(self.velocities)))
         else:
-            qvel = rng.uniform(-noise, noise, self.velocities)
-        return np.concatenate((self._normalized(qpos), around[self.positions :] + qvel))
+            start = around + rng.uniform(-noise, noise, self.positions + self.velocities)
+        if self._has_floating_base:
+            start[: self.positions] = self._normalized(start[: self.positions])
+        return start
 
     def checked_starts(self, given: Any, leading: tuple[int, ...]) -> np.ndarray:
         """Return states (qpos, qvel) given by the user, the root's quaternion normalized.
@@ -325,12 +333,9 @@ class RobotPhysics:
             return np.concatenate((seen, rows[..., self._forces]), axis=-1)
         if self._pays_for_contacts:
             return np.concatenate((seen, self._contact_forces(rows)), axis=-1)
-        seen = seen.copy()
         if self._clips_velocities:
-            velocities = seen[..., self.positions - self._hidden :]
-            largest = self.robot.velocity_clip
-            np.minimum(np.maximum(velocities, -largest), largest, out=velocities)
-        return seen
+            return np.minimum(np.maximum(seen, self._smallest_seen), self._largest_seen)
+        return seen.copy()
 
     def is_healthy(self, rows: np.ndarray) -> np.ndarray:
         """Return whether the robot is in its healthy ranges, (...) bool."""

@@ -39,29 +39,33 @@ class BatchSimulator:
         self._physics = physics
         self._num_threads = num_threads
         self._batch: Any = None
-        self._controls = np.empty(0)  # of the batch, (n, nu)
+        self._controls = np.empty((0, 0))  # of the batch, (n, nu)
+        self._places: np.ndarray | None = None  # of the torsos, (n, 2) [m]; None if in the state
 
     def advance(self, rows: np.ndarray, actions: np.ndarray, reached: np.ndarray) -> None:
         """Write the rows reached from `rows`."""
-        if self._batch is None or self._batch.nsim != len(rows):
-            from mujoco.batch import Batch
-
-            self._batch = Batch(self._physics.model, len(rows), self._num_threads)
-            self._controls = self._batch.bind("ctrl")
-            if self._physics.robot.position == "torso":
-                self._batch.bind("xpos")
-        self._batch.state[:] = rows[:, self._physics.state_columns]
+        if self._batch is None or len(self._controls) != len(rows):
+            self._make_batch(len(rows))
+        physics, batch = self._physics, self._batch
+        batch.state[:] = rows[:, physics.state_columns]
         self._controls[...] = actions
-        self._batch.step(nstep=self._physics.robot.frame_skip)
-        reached[:, self._physics.state_columns] = self._batch.state
-        if self._physics.robot.position == "torso":
-            torso = self._batch.bind("xpos")[:, self._physics.body, :2]
-            reached[:, self._physics.place_columns] = torso
-        self._physics.write_velocity(rows, reached)
+        batch.step(nstep=physics.robot.frame_skip)
+        reached[:, physics.state_columns] = batch.state
+        if self._places is not None:
+            reached[:, physics.place_columns] = self._places
+        physics.write_velocity(rows, reached)
 
     def close(self) -> None:
         """End the threads."""
         self._batch = None
+
+    def _make_batch(self, size: int) -> None:
+        from mujoco.batch import Batch
+
+        self._batch = Batch(self._physics.model, size, self._num_threads)
+        self._controls = self._batch.bind("ctrl")
+        if self._physics.robot.position == "torso":
+            self._places = self._batch.bind("xpos")[:, self._physics.body, :2]
 
 
 class ThreadSimulator:
