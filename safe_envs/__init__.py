@@ -16,6 +16,7 @@ from safe_envs.contract.cost_signal import (
     read_costs,
 )
 from safe_envs.contract.dataset_metadata import dataset_metadata
+from safe_envs.contract.thread_count import set_num_threads
 from safe_envs.safety_gymnasium_bridge.task_ids import TASKS
 from safe_envs.tabular.model import PolicyEvaluation, TabularCMDP
 
@@ -35,6 +36,7 @@ __all__ = [
     "dataset_metadata",
     "declared_constraints",
     "read_costs",
+    "set_num_threads",
 ]
 
 

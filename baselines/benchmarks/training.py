@@ -57,6 +57,7 @@ from baselines.benchmarks.training_speed.minibatches import (
 )
 from baselines.benchmarks.training_speed.settings import Spent, TrainingSetting, fastest
 from baselines.shell_command import shell_command
+from safe_envs.contract.thread_count import set_num_threads
 
 Part = Literal["peers", "minibatches", "agents"]
 Learner = Callable[[TrainingSetting], Spent]
@@ -185,6 +186,7 @@ def own_table(arguments: TrainingArguments) -> Table:
 def main(arguments: TrainingArguments) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
+    set_num_threads(1)
     console = Console(width=110)
     with threadpool_limits(1):
         if "peers" in arguments.parts:

@@ -27,6 +27,7 @@ from baselines.jobs.progress_file import ProgressFile, tensorboard_files
 from baselines.jobs.run_folder import start_anew
 from baselines.jobs.settings import make_agent, make_training_env
 from safe_envs.contract.argument_checks import is_number
+from safe_envs.contract.thread_count import set_num_threads
 
 LOG = logging.getLogger(__name__)
 UNUSABLE = (ValueError, TypeError, LookupError, AttributeError, OSError)  # by a file of wrong data
@@ -76,6 +77,7 @@ def prepare_training(job: TrainedJob) -> PreparedRun:
         CostSignalError: if the environment declares no constraints and there is no cost_limit.
     """
     torch.set_num_threads(1)
+    set_num_threads(1)
     settings = job.hyperparameters
     venv = make_training_env(job.env, settings["n_envs"])
     return PreparedRun(job, make_agent(job.agent_class(), venv, settings, job.seed), venv)

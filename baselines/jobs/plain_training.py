@@ -45,6 +45,7 @@ from baselines.names.agents import CONTROLLER_SETTINGS
 from baselines.policy_export.plain_policy import export_plain_policy
 from baselines.policy_export.policy_export import contract_metadata
 from baselines.policy_export.policy_graph import ExportRefusedError
+from safe_envs.contract.thread_count import set_num_threads
 
 PACKAGES = ("safe-envs", "gymnasium", "numpy", "torch", "stable-baselines3", "mujoco", "onnx")
 FACE = "predict(observation, state=None, episode_start=None, deterministic=False)"
@@ -73,6 +74,7 @@ def prepare_training(job: TrainedJob) -> PreparedPlainRun:
         Exception: whatever the class raises.
     """
     torch.set_num_threads(1)
+    set_num_threads(1)
     settings = job.hyperparameters
     venv = make_training_env(job.env, settings["n_envs"])
     contract = contract_of(venv, settings["cost_limit"], required=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -14,6 +13,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from safe_envs.contract.cost_signal import declared_constraints
+from safe_envs.contract.thread_count import usual_num_threads
 from safe_envs.contract.vector_env import AutoresetMode, rows_to_reset
 
 
@@ -77,7 +77,7 @@ class ThreadedVectorEnv(VectorEnv):
             raise ValueError(f"num_threads is {num_threads}; pass a whole number >= 1 or None")
         self.num_envs = len(env_fns)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        threads = min(num_threads or os.cpu_count() or 1, self.num_envs)
+        threads = min(num_threads or usual_num_threads(), self.num_envs)
         self._threads = [ThreadPoolExecutor(1, "environments") for _ in range(threads)]
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         self._observations: list[Any] | None = None  # None: to be reset before a step

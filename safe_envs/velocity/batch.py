@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from safe_envs.contract.cost_signal import CostLimits, declare_constraints
 from safe_envs.contract.dynamics import BatchStep
+from safe_envs.contract.thread_count import usual_num_threads
 from safe_envs.velocity.camera import FrameView, TrackingCamera
 from safe_envs.velocity.physics import RobotPhysics
 from safe_envs.velocity.scalar import ScalarVelocity
@@ -45,7 +45,7 @@ class VelocityBatch:
         self.render_fps = max(1, round(1.0 / physics.dt))
         self.physics = physics
         self._limits = [constraint.limit for constraint in self.constraints]
-        self._num_threads = num_threads
+        self.num_threads = num_threads
         self._around = physics.standing()
         self._camera = TrackingCamera(physics, view)
 
@@ -57,7 +57,7 @@ class VelocityBatch:
     @cached_property
     def _simulator(self) -> Simulator:
         """The threads, started by the first step."""
-        return fastest_simulator(self.physics, self._num_threads)
+        return fastest_simulator(self.physics, self.num_threads)
 
     @cached_property
     def _alone(self) -> ScalarVelocity:
@@ -116,7 +116,7 @@ class VelocityBatch:
         return VelocityBatch(self.physics, self._camera.view, self._limits, num_threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return VelocityBatch, (self.physics, self._camera.view, self._limits, self._num_threads)
+        return VelocityBatch, (self.physics, self._camera.view, self._limits, self.num_threads)
 
     def _step_alone(self, state: np.ndarray, action: np.ndarray) -> BatchStep:
         """Advance a batch of one row, in NumPy scalars, which are faster than small arrays."""
@@ -146,13 +146,13 @@ def _lengths(vectors: np.ndarray) -> np.ndarray:
 
 
 def checked_thread_count(num_threads: int | None, num_envs: int) -> int:
-    """Return the number of threads; by default one per processor, and never more than rows.
+    """Return the number of threads; by default `usual_num_threads`, and never more than rows.
 
     Raises:
         ValueError: if it is not a whole number >= 1.
     """
     if num_threads is None:
-        num_threads = os.cpu_count() or 1
+        num_threads = usual_num_threads()
     if not isinstance(num_threads, int) or num_threads < 1:
         raise ValueError(
             f"num_threads is {num_threads!r}; pass a whole number >= 1, or None for one per "
