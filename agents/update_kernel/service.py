@@ -18,7 +18,11 @@ from stable_baselines3.common.distributions import (
     DiagGaussianDistribution,
     MultiCategoricalDistribution,
 )
-from stable_baselines3.common.torch_layers import MlpExtractor
+from stable_baselines3.common.torch_layers import (
+    CombinedExtractor,
+    FlattenExtractor,
+    MlpExtractor,
+)
 from torch import nn
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
@@ -31,7 +35,12 @@ BACKENDS = get_args(UpdateBackend)
 WIDEST = 256  # units of a hidden layer
 MOST_ROWS = 1024  # of a minibatch
 POLICIES = (MlpPolicy, CnnPolicy, MultiInputPolicy)
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+CHANGING = (  # layers whose outputs are random, or depend on the other rows of a minibatch
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
+    *(nn.FeatureAlphaDropout, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+)
+FIXED_FEATURES = (FlattenExtractor, CombinedExtractor)  # two of them extract the same
 DISTRIBUTIONS = (
     DiagGaussianDistribution,
     CategoricalDistribution,
@@ -153,7 +162,7 @@ def _about_critics(policy: MlpPolicy) -> str:
 
 
 def _is_random_or_learns(module: nn.Module) -> bool:
-    return isinstance(module, DROPOUTS) or any(True for _ in module.buffers(recurse=False))
+    return isinstance(module, CHANGING) or any(True for _ in module.buffers(recurse=False))
 
 
 def _about_actor(policy: MlpPolicy, with_actor: bool) -> str:
@@ -163,9 +172,27 @@ def _about_actor(policy: MlpPolicy, with_actor: bool) -> str:
         return f"{type(policy).__name__} may compute actions its own way"
     if type(policy.action_dist) not in DISTRIBUTIONS:
         return f"its actions have a {type(policy.action_dist).__name__}"
+    own, critics = policy.pi_features_extractor, policy.vf_features_extractor
+    if own is not critics and not (type(own) is type(critics) and type(own) in FIXED_FEATURES):
+        return "its actor and critics have features of their own"
     plain = (nn.Linear, type(policy.value_net.activation))
     if type(policy.mlp_extractor) is not MlpExtractor or type(policy.action_net) is not nn.Linear:
         return "its actor is no plain perceptron"
-    if any(type(layer) not in plain for layer in policy.mlp_extractor.policy_net):
+    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+    if any(type(layer) not in plain for layer in layers):
         return "its actor has other layers than linear ones and the critics' activation function"
-    return ""
+    if any(type(layer) is not plain[number % 2] for number, layer in enumerate(layers)):
+        return "its actor's linear layers and activation functions do not take turns"
+    return "" if _has_usual_parameters(policy) else "its actor has no usual weights and biases"
+
+
+def _has_usual_parameters(policy: MlpPolicy) -> bool:
+    """Return whether each linear layer has a weight and a bias, and nothing else is trained."""
+    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+    usual = [one for layer in layers[::2] for one in (layer.weight, layer.bias)]
+    if isinstance(policy.action_dist, DiagGaussianDistribution):
+        if policy.log_std.shape != (policy.action_dist.action_dim,):
+            return False
+        usual.append(policy.log_std)
+    expected = [*usual, policy.value_net.weight]
+    return len(expected) == len(set(expected)) and set(expected) == set(policy.parameters())
