@@ -24,6 +24,8 @@ from stable_baselines3.common.torch_layers import (
     MlpExtractor,
 )
 from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.critics import StackedCritics
@@ -125,19 +127,28 @@ def _about_training(policy: MlpPolicy) -> str:
         return "its parameters are not all float32 or all float64"
     if not all(one.requires_grad for one in parameters):
         return "some of its parameters are frozen"
-    if any(map(_has_hooks, policy.modules())):
-        return "hooks are registered on its modules"
-    if any(one._backward_hooks or one._post_accumulate_grad_hooks for one in parameters):
-        return "hooks are registered on its parameters"
+    if _where_hooks_are(policy):
+        return f"hooks are registered on {_where_hooks_are(policy)}"
     if type(optimizer) is not torch.optim.Adam:
         return f"its optimizer is {type(optimizer).__name__}, not Adam"
     if len(optimizer.param_groups) > 1 or group["weight_decay"] or group["amsgrad"]:
         return "its Adam has groups of parameters, a weight decay or amsgrad"
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
-        return "hooks are registered on its optimizer"
     if set(group["params"]) != set(parameters):
         return "its optimizer does not have all of its parameters"
     return "its Adam maximizes" if group["maximize"] else ""
+
+
+def _where_hooks_are(policy: MlpPolicy) -> str:
+    optimizer = policy.optimizer
+    if any(map(_has_hooks, policy.modules())):
+        return "its modules"
+    if any(one._backward_hooks or one._post_accumulate_grad_hooks for one in policy.parameters()):
+        return "its parameters"
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return "its optimizer"
+    if _has_any_global_hook() or _global_optimizer_pre_hooks or _global_optimizer_post_hooks:
+        return "all modules or optimizers"
+    return ""
 
 
 def _has_hooks(module: nn.Module) -> bool:

@@ -152,52 +152,6 @@ def weight_normed():
     return with_new_optimizer(policy)
 
 
-def with_layers(choose, **settings):
-    def make():
-        policy = made(**settings)
-        layers = choose(*policy.mlp_extractor.policy_net)
-        policy.mlp_extractor.policy_net = nn.Sequential(*layers)
-        return with_new_optimizer(policy)
-
-    return make
-
-
-def without_biases():
-    policy = made()
-    policy.action_net = nn.Linear(4, 2, bias=False)
-    return with_new_optimizer(policy)
-
-
-def one_weight_twice():
-    policy = made(net_arch=[3], acted=Box(-1.0, 1.0, (3,)))
-    policy.action_net.weight = policy.mlp_extractor.policy_net[0].weight
-    return with_new_optimizer(policy)
-
-
-def constant_deviation():
-    policy = made()
-    del policy.log_std
-    policy.register_buffer("log_std", torch.full((2,), -0.5))
-    return with_new_optimizer(policy)
-
-
-def one_deviation():
-    policy = made()
-    policy.log_std = nn.Parameter(torch.zeros(1))
-    return with_new_optimizer(policy)
-
-
-class RandomFeatures(FlattenExtractor):
-    """Another function of the observations in every object, without parameters or buffers."""
-
-    def __init__(self, space):
-        super().__init__(space)
-        self.directions = torch.randn(3, 3)
-
-    def forward(self, observations):
-        return torch.cos(super().forward(observations) @ self.directions)
-
-
 class MyCritics(nn.Module):
     """Critics with the face of the project's own."""
 
@@ -325,30 +279,6 @@ FOR_THE_ACTOR = {  # reasons that leave the critics to NumPy
     "weight norm": (weight_normed, "its actor is no plain perceptron"),
     "another layer": (with_layer(nn.LayerNorm(4)), "its actor has other layers than linear ones"),
     "another activation": (with_layer(nn.ReLU()), "its actor has other layers than linear ones"),
-    "layers in a row": (
-        with_layers(lambda one, _, two, phi: (one, two, phi), net_arch=[4, 4]),
-        "its actor's linear layers and activation functions do not take turns",
-    ),
-    "no activation": (
-        with_layers(lambda linear, _: (linear,)),
-        "its actor's linear layers and activation functions do not take turns",
-    ),
-    "activation first": (
-        with_layers(lambda linear, phi: (nn.Tanh(), linear, phi)),
-        "its actor's linear layers and activation functions do not take turns",
-    ),
-    "activation twice": (
-        with_layer(nn.Tanh()),
-        "its actor's linear layers and activation functions do not take turns",
-    ),
-    "no biases": (without_biases, "its actor has no usual weights and biases"),
-    "one weight twice": (one_weight_twice, "its actor has no usual weights and biases"),
-    "constant deviation": (constant_deviation, "its actor has no usual weights and biases"),
-    "one deviation for all actions": (one_deviation, "its actor has no usual weights and biases"),
-    "two functions as features": (
-        lambda: made(features_extractor_class=RandomFeatures, share_features_extractor=False),
-        "its actor and critics have features of their own",
-    ),
 }
 
 
@@ -378,7 +308,6 @@ SERVED = {
     "two shapes": lambda: made(net_arch={"pi": [4], "vf": [5, 6]}),
     "numbers as observations": lambda: made(seen=Discrete(3)),
     "extractors of their own": lambda: made(share_features_extractor=False),
-    "random features of both": lambda: made(features_extractor_class=RandomFeatures),
     "dictionary": lambda: made(MultiInputPolicy, Dict({"far": SEEN, "gear": Discrete(3)})),
     "image without convolutions": lambda: made(
         CnnPolicy, IMAGE, features_extractor_class=FlattenExtractor
@@ -475,31 +404,3 @@ def test_unknown_backends():
 def test_auto_looks_at_hidden_layers_alone():
     policy = MlpPolicy(Box(-1, 1, (3,)), Discrete(300), lambda _: 1e-3, num_costs=1)
     assert backend_of(policy, "auto", 64, with_actor=True) == "numpy"
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        nn.Dropout(0.1),
-        nn.RReLU(),
-        nn.BatchNorm1d(3, affine=False),
-        nn.BatchNorm1d(3, affine=False, track_running_stats=False),
-    ],
-)
-def test_features_that_are_random_or_follow_statistics_are_torchs(layer):
-    class Changing(FlattenExtractor):
-        def __init__(self, space):
-            super().__init__(space)
-            self.layer = layer
-
-        def forward(self, observations):
-            return self.layer(super().forward(observations))
-
-    policy = MlpPolicy(
-        Box(-1, 1, (3,)),
-        Discrete(2),
-        lambda _: 1e-3,
-        num_costs=1,
-        features_extractor_class=Changing,
-    )
-    assert "random" in why_torch(policy, with_actor=True)
