@@ -192,8 +192,8 @@ class SavedAgent:
         return float(discount)
 
     def backend(self) -> str:
-        """Return what computed the updates."""
-        found: str = self.part("backend", str)
+        """Return what computed the updates; PyTorch before there was a choice."""
+        found: str = self.part("backend", str) if "backend" in self._parts else "torch"
         if found not in get_args(Backend):
             raise SavedAgentError(f"the backend in {self.shown} is {found[:80]!r}")
         return found

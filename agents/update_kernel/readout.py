@@ -26,6 +26,7 @@ class PolicyReadout:
         self._policy, self._kernel = policy, PolicyKernel(policy, with_actor=True)
         self._distribution = self._kernel.distribution()
 
+    @np.errstate(all="ignore")  # what is not finite is found by those who use it
     def log_probs(self, observations: Observations, actions: torch.Tensor) -> torch.Tensor:
         """Return log pi of each action, (n, ...) and (n, ...) to (n,)."""
         outputs = self._forward(observations, lambda x: [self._kernel.actor_pass(x)])
@@ -33,6 +34,7 @@ class PolicyReadout:
         found = [self._distribution.log_prob(mean[0], chosen.numpy()) for (mean,), chosen in parts]
         return torch.from_numpy(np.concatenate(found))
 
+    @np.errstate(all="ignore")
     def values_and_log_probs(
         self, observations: Observations, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -55,7 +55,8 @@ def rollout_actor(policy: MlpPolicy, num_steps: int, num_envs: int, in_numpy: bo
     """Return what chooses the actions of a rollout; made anew for each.
 
     Args:
-        policy: the policy, whose parameters may change in place meanwhile.
+        policy: the policy, whose parameters may change meanwhile; its modules and their hooks
+            are those at the beginning.
         num_steps: steps of every environment.
         num_envs: environments N.
         in_numpy: whether NumPy evaluates the network, see `service.backend_of`. Policies that
@@ -87,21 +88,19 @@ class NumpyActor:
     """
 
     def __init__(self, policy: MlpPolicy, num_envs: int) -> None:
-        self._layers: list[_Layer] = []
-        for module in (*policy.mlp_extractor.policy_net, policy.action_net):
-            if isinstance(module, nn.Linear):
-                self._layers.append(_layer(module, num_envs))
-            else:
-                last = self._layers.pop()
-                self._layers.append(last._replace(activation=ACTIVATIONS[type(module)]))
-        self._dtype = self._layers[0].units.dtype
-        self._inputs = _inputs(policy)
-        self._log_std = np.zeros(0)
+        self._policy, self._num_envs = policy, num_envs
+        modules = (*policy.mlp_extractor.policy_net, policy.action_net)
+        linear = [module for module in modules if isinstance(module, nn.Linear)]
+        self._places = [(one._parameters, name) for one in linear for name in ("weight", "bias")]
         if isinstance(policy.action_dist, DiagGaussianDistribution):
-            self._log_std = policy.log_std.detach().numpy()
+            self._places.append((policy._parameters, "log_std"))
+        self._inputs = _inputs(policy)
+        self._read_out()
 
     def outputs(self, seen: Raw) -> np.ndarray:
         """Return the outputs of the network, (N, k); the next call overwrites them."""
+        if self._addresses() != self._known:
+            self._read_out()
         out = self._inputs(seen)
         if out.dtype != self._dtype:
             out = out.astype(self._dtype)
@@ -118,6 +117,27 @@ class NumpyActor:
         """Return the Gaussian's deviation, (k,)."""
         deviation: np.ndarray = np.exp(self._log_std)
         return deviation
+
+    def _read_out(self) -> None:
+        """Take the memory that the parameters have now."""
+        policy = self._policy
+        self._layers: list[_Layer] = []
+        for module in (*policy.mlp_extractor.policy_net, policy.action_net):
+            if isinstance(module, nn.Linear):
+                self._layers.append(_layer(module, self._num_envs))
+            else:
+                last = self._layers.pop()
+                self._layers.append(last._replace(activation=ACTIVATIONS[type(module)]))
+        self._dtype = self._layers[0].units.dtype
+        self._log_std = np.zeros(0)
+        if isinstance(policy.action_dist, DiagGaussianDistribution):
+            self._log_std = policy.log_std.detach().numpy()
+        self._known = self._addresses()
+
+    def _addresses(self) -> list[int]:
+        """Return where the parameters are; `parameter.data = ...` moves them, for example."""
+        # The modules' own dictionaries: their attributes take several times as long.
+        return [parameters[name].data_ptr() for parameters, name in self._places]  # type: ignore[union-attr]
 
 
 class _TorchActor:
@@ -247,7 +267,7 @@ class _Layer(NamedTuple):
 def _layer(linear: nn.Linear, rows: int) -> _Layer:
     weight = linear.weight.detach().numpy().T
     units = np.empty((rows, linear.out_features), weight.dtype)
-    bias = np.zeros_like(units[:1]) if linear.bias is None else linear.bias.detach().numpy()[None]
+    bias = linear.bias.detach().numpy()[None]
     return _Layer(weight, bias, bias if rows == 1 else np.empty_like(units), units, None)
 
 

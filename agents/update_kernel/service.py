@@ -18,8 +18,14 @@ from stable_baselines3.common.distributions import (
     DiagGaussianDistribution,
     MultiCategoricalDistribution,
 )
-from stable_baselines3.common.torch_layers import MlpExtractor
+from stable_baselines3.common.torch_layers import (
+    CombinedExtractor,
+    FlattenExtractor,
+    MlpExtractor,
+)
 from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.critics import StackedCritics
@@ -31,7 +37,12 @@ BACKENDS = get_args(UpdateBackend)
 WIDEST = 256  # units of a hidden layer
 MOST_ROWS = 1024  # of a minibatch
 POLICIES = (MlpPolicy, CnnPolicy, MultiInputPolicy)
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+CHANGING = (  # layers whose outputs are random, or depend on the other rows of a minibatch
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
+    *(nn.FeatureAlphaDropout, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+)
+FIXED_FEATURES = (FlattenExtractor, CombinedExtractor)  # two of them extract the same
 DISTRIBUTIONS = (
     DiagGaussianDistribution,
     CategoricalDistribution,
@@ -116,19 +127,28 @@ def _about_training(policy: MlpPolicy) -> str:
         return "its parameters are not all float32 or all float64"
     if not all(one.requires_grad for one in parameters):
         return "some of its parameters are frozen"
-    if any(map(_has_hooks, policy.modules())):
-        return "hooks are registered on its modules"
-    if any(one._backward_hooks or one._post_accumulate_grad_hooks for one in parameters):
-        return "hooks are registered on its parameters"
+    if _where_hooks_are(policy):
+        return f"hooks are registered on {_where_hooks_are(policy)}"
     if type(optimizer) is not torch.optim.Adam:
         return f"its optimizer is {type(optimizer).__name__}, not Adam"
     if len(optimizer.param_groups) > 1 or group["weight_decay"] or group["amsgrad"]:
         return "its Adam has groups of parameters, a weight decay or amsgrad"
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
-        return "hooks are registered on its optimizer"
     if set(group["params"]) != set(parameters):
         return "its optimizer does not have all of its parameters"
     return "its Adam maximizes" if group["maximize"] else ""
+
+
+def _where_hooks_are(policy: MlpPolicy) -> str:
+    optimizer = policy.optimizer
+    if any(map(_has_hooks, policy.modules())):
+        return "its modules"
+    if any(one._backward_hooks or one._post_accumulate_grad_hooks for one in policy.parameters()):
+        return "its parameters"
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return "its optimizer"
+    if _has_any_global_hook() or _global_optimizer_pre_hooks or _global_optimizer_post_hooks:
+        return "all modules or optimizers"
+    return ""
 
 
 def _has_hooks(module: nn.Module) -> bool:
@@ -153,7 +173,7 @@ def _about_critics(policy: MlpPolicy) -> str:
 
 
 def _is_random_or_learns(module: nn.Module) -> bool:
-    return isinstance(module, DROPOUTS) or any(True for _ in module.buffers(recurse=False))
+    return isinstance(module, CHANGING) or any(True for _ in module.buffers(recurse=False))
 
 
 def _about_actor(policy: MlpPolicy, with_actor: bool) -> str:
@@ -163,9 +183,27 @@ def _about_actor(policy: MlpPolicy, with_actor: bool) -> str:
         return f"{type(policy).__name__} may compute actions its own way"
     if type(policy.action_dist) not in DISTRIBUTIONS:
         return f"its actions have a {type(policy.action_dist).__name__}"
+    own, critics = policy.pi_features_extractor, policy.vf_features_extractor
+    if own is not critics and not (type(own) is type(critics) and type(own) in FIXED_FEATURES):
+        return "its actor and critics have features of their own"
     plain = (nn.Linear, type(policy.value_net.activation))
     if type(policy.mlp_extractor) is not MlpExtractor or type(policy.action_net) is not nn.Linear:
         return "its actor is no plain perceptron"
-    if any(type(layer) not in plain for layer in policy.mlp_extractor.policy_net):
+    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+    if any(type(layer) not in plain for layer in layers):
         return "its actor has other layers than linear ones and the critics' activation function"
-    return ""
+    if any(type(layer) is not plain[number % 2] for number, layer in enumerate(layers)):
+        return "its actor's linear layers and activation functions do not take turns"
+    return "" if _has_usual_parameters(policy) else "its actor has no usual weights and biases"
+
+
+def _has_usual_parameters(policy: MlpPolicy) -> bool:
+    """Return whether each linear layer has a weight and a bias, and nothing else is trained."""
+    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+    usual = [one for layer in layers[::2] for one in (layer.weight, layer.bias)]
+    if isinstance(policy.action_dist, DiagGaussianDistribution):
+        if policy.log_std.shape != (policy.action_dist.action_dim,):
+            return False
+        usual.append(policy.log_std)
+    expected = [*usual, policy.value_net.weight]
+    return len(expected) == len(set(expected)) and set(expected) == set(policy.parameters())

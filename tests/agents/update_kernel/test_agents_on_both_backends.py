@@ -186,6 +186,18 @@ def test_a_snapshot_goes_on_bit_for_bit(backend, tmp_path):
     assert torch.equal(numbers(second), numbers(whole))
 
 
+def test_a_snapshot_from_before_there_was_a_choice_goes_on_in_pytorch(tmp_path):
+    original = made("PPOLag", "torch").learn(ROWS)
+    taken = snapshot(original, with_environments=False)
+    del taken.agent.document["backend"]
+    write_snapshot(tmp_path, taken)
+    other = made("PPOLag", "auto")
+    other.set_logger(Logger(None, []))
+    resume(other, tmp_path, with_environments=False)
+    assert other.backend_in_use == "torch"
+    assert torch.equal(numbers(other), numbers(original))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_backend_that_cannot_is_refused_at_once(name):
     with pytest.raises(ValueError, match="which cannot update this policy: its activation"):

@@ -1,5 +1,6 @@
 """Log probabilities and values of many rows against those of the torch policy."""
 
+import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete
@@ -76,3 +77,19 @@ def test_results_are_no_views_of_each_other():
     readout.values_and_log_probs(other.observations, other.actions)
     assert torch.equal(values, kept[0])
     assert torch.equal(log_probs, kept[1])
+
+
+@pytest.mark.parametrize("log_std", [-200.0, 200.0])
+def test_extreme_deviations_are_no_warning(log_std):
+    """PyTorch says nothing about them; the loss is checked later."""
+    policy = make_policy(ACTIONS["box"], dtype=torch.float32)
+    batch = make_batch(policy, 5)
+    with torch.no_grad():
+        policy.log_std.fill_(log_std)
+        expected = policy.log_probs(batch.observations, batch.actions)
+    with np.errstate(all="raise"):
+        readout = PolicyReadout(policy)
+        found = readout.log_probs(batch.observations, batch.actions)
+        _, others = readout.values_and_log_probs(batch.observations, batch.actions)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(others, expected)

@@ -177,6 +177,38 @@ def test_parameters_that_a_callback_changes_count_at_once():
     np.testing.assert_allclose(actor.actions(seen), np.tile([1.0, 2.0, 3.0], (N, 1)), rtol=1e-6)
 
 
+def in_new_memory(policy, changed):
+    for parameter, value in zip(policy.parameters(), changed, strict=True):
+        parameter.data = value
+
+
+def as_new_parameters(policy, changed):
+    names = [name for name, _ in policy.named_parameters()]
+    state = policy.state_dict() | dict(zip(names, changed, strict=True))
+    policy.load_state_dict(state, assign=True)
+
+
+def as_one_vector(policy, changed):
+    flat = nn.utils.parameters_to_vector(changed)
+    nn.utils.vector_to_parameters(flat, policy.parameters())
+
+
+@pytest.mark.parametrize("actions", ACTIONS)
+@pytest.mark.parametrize("change", [in_new_memory, as_new_parameters, as_one_vector])
+def test_parameters_that_a_callback_moves_count_at_once(change, actions):
+    def taken(in_numpy):
+        policy = policy_of("box", actions)
+        (seen,) = seen_of(policy)
+        torch.manual_seed(3)
+        actor = rollout_actor(policy, 2, N, in_numpy)
+        first = actor.actions(seen).copy()
+        change(policy, [2.0 * one.detach() + 1.0 for one in policy.parameters()])
+        return first, actor.actions(seen)
+
+    for ours, theirs in zip(taken(True), taken(False), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 class Still(MlpPolicy):
     """Always takes the same action."""
 

@@ -404,23 +404,3 @@ def test_unknown_backends():
 def test_auto_looks_at_hidden_layers_alone():
     policy = MlpPolicy(Box(-1, 1, (3,)), Discrete(300), lambda _: 1e-3, num_costs=1)
     assert backend_of(policy, "auto", 64, with_actor=True) == "numpy"
-
-
-@pytest.mark.parametrize("layer", [nn.Dropout(0.1), nn.BatchNorm1d(3, affine=False)])
-def test_features_that_are_random_or_follow_statistics_are_torchs(layer):
-    class Changing(FlattenExtractor):
-        def __init__(self, space):
-            super().__init__(space)
-            self.layer = layer
-
-        def forward(self, observations):
-            return self.layer(super().forward(observations))
-
-    policy = MlpPolicy(
-        Box(-1, 1, (3,)),
-        Discrete(2),
-        lambda _: 1e-3,
-        num_costs=1,
-        features_extractor_class=Changing,
-    )
-    assert "random" in why_torch(policy, with_actor=True)
