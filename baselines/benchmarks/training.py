@@ -162,24 +162,27 @@ def minibatch_table(agent_name: str, shapes: tuple[MinibatchShape, ...], repeats
 
 
 def own_table(arguments: TrainingArguments) -> Table:
-    """Return where the time of each of our agents goes."""
+    """Return where the time of each of our agents goes, with each backend."""
     setting = OWN_SETTING
     floor = min(physics_seconds(setting.robot) for _ in range(arguments.repeats))
     table = Table(title=f"CPU microseconds per step: {setting}; physics alone {floor * MICRO:.0f}")
     headings = ("agent", "backend", "stepping", "inference", "update", "total", "times physics")
-    for heading in headings:
+    for heading in (*headings, "update, torch / numpy"):
         table.add_column(heading, justify="left" if heading in headings[:2] else "right")
-    runs: dict[str, list[Spent]] = {name: [] for name in arguments.agent_names}
-    for name in runs:
-        train_ours_in_parts(name, setting.shortened())
+    cases = [(name, backend) for name in arguments.agent_names for backend in BACKENDS]
+    runs: dict[tuple[str, str], list[Spent]] = {case: [] for case in cases}
+    for name, backend in cases:
+        train_ours_in_parts(name, backend, setting.shortened())
     for _ in range(arguments.repeats):
-        for name, own in runs.items():
-            own.append(train_ours_in_parts(name, setting))
-    for name, own in runs.items():
+        for (name, backend), own in runs.items():
+            own.append(train_ours_in_parts(name, backend, setting))
+    for (name, backend), own in runs.items():
         best = fastest(own)
         parts = (best.stepping, best.inference, best.update, best.total)
         cells = [f"{best.per_step(part):.0f}" for part in parts]
-        table.add_row(name, best.backend, *cells, f"{best.total / best.steps / floor:.1f}x")
+        ratio = fastest(runs[name, "torch"]).update / best.update
+        times = f"{best.total / best.steps / floor:.1f}x"
+        table.add_row(name, backend, *cells, times, f"{ratio:.1f}x")
     return table
 
 

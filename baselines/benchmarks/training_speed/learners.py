@@ -62,15 +62,15 @@ def train_ours(name: str, backend: str, setting: TrainingSetting) -> Spent:
     return _timed(_ours(name, backend, setting, _our_envs(setting)), setting)
 
 
-def train_ours_in_parts(name: str, setting: TrainingSetting) -> Spent:
+def train_ours_in_parts(name: str, backend: str, setting: TrainingSetting) -> Spent:
     """Train one of our agents; the time of stepping is measured by itself."""
     timed = TimedVecEnv(_our_envs(setting))
-    agent = _ours(name, "auto", setting, timed)
+    agent = _ours(name, backend, setting, timed)
     before = timed.seconds
     spent = _timed(agent, setting)
     stepping = timed.seconds - before
     inference = spent.inference - stepping
-    return spent._replace(stepping=stepping, inference=inference, backend=agent.backend_in_use)
+    return spent._replace(stepping=stepping, inference=inference)
 
 
 def train_sb3(setting: TrainingSetting) -> Spent:

@@ -50,7 +50,6 @@ class Spent(NamedTuple):
     inference: float  # of the rollouts; with the stepping, if that is not measured
     update: float
     steps: int  # of all environments together
-    backend: str = ""  # of the updates of one of our agents
 
     @property
     def rollout(self) -> float:

@@ -55,7 +55,7 @@ def test_floor_counts_the_minibatches_of_a_step(monkeypatch):
 def test_learners_of_this_process_take_the_steps_of_a_setting():
     for learner in (
         lambda: learners.train_ours("PPOLag", "numpy", TINY),
-        lambda: learners.train_ours_in_parts("PPO", TINY._replace(updates=2)),
+        lambda: learners.train_ours_in_parts("PPO", "numpy", TINY._replace(updates=2)),
         lambda: learners.train_sb3(TINY),
     ):
         spent = learner()
