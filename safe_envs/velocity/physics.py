@@ -104,9 +104,8 @@ class RobotPhysics:
         self.body = torso(model)
         self._has_floating_base = has_floating_base(model)
         self._read_constants()
-        self._hidden = (
-            robot.ground_positions if robot.exclude_current_positions_from_observation else 0
-        )
+        excluded = robot.exclude_current_positions_from_observation
+        self._hidden = robot.ground_positions if excluded else 0
         self._forward_weight = (
             1.0 if robot.forward_reward_weight is None else robot.forward_reward_weight
         )
