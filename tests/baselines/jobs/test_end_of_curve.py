@@ -67,7 +67,8 @@ def result_of(run):
 def test_the_last_point_of_training_agrees_with_the_result(runs):
     """Within three standard errors of the difference, which the log and the result hold.
 
-    The last rollout is one update older than the result; these seeds change little in it. A mean over a hundred episodes, ten points here, would be off by many more.
+    The last rollout is one update older than the result; these seeds change little in it. A mean
+    over a hundred episodes, ten points here, would be off by many more.
     """
     for run in runs:
         rows, episodes = rows_of(run), result_of(run).stochastic
