@@ -2,11 +2,11 @@
 
 import os
 
-import gymnasium as gym
 import pytest
 
 import safe_envs
 from safe_envs.contract.thread_count import usual_num_threads
+from safe_envs.velocity.batch import checked_thread_count
 
 
 @pytest.fixture(autouse=True)
@@ -16,20 +16,12 @@ def one_per_processor():
     safe_envs.set_num_threads(None)
 
 
-def threads_of(**settings):
-    venv = gym.make_vec("SafetyHopperVelocity-v1", num_envs=4, **settings)
-    try:
-        return venv.unwrapped.dynamics.num_threads
-    finally:
-        venv.close()
-
-
 def test_the_setting_holds_where_nothing_is_said():
     assert usual_num_threads() == os.cpu_count()
-    assert threads_of() == min(os.cpu_count(), 4)
+    assert checked_thread_count(None, 4) == min(os.cpu_count(), 4)
     safe_envs.set_num_threads(3)
-    assert usual_num_threads() == threads_of() == 3
-    assert threads_of(num_threads=2) == 2
+    assert usual_num_threads() == checked_thread_count(None, 4) == 3
+    assert checked_thread_count(2, 4) == 2
     safe_envs.set_num_threads(None)
     assert usual_num_threads() == os.cpu_count()
 
