@@ -16,7 +16,13 @@ from agents.actor_goal import ActorGoal
 from agents.batch import LARGEST_PIECE, Batch
 from agents.torch_steps import TorchSteps
 from agents.update_kernel.kernel_steps import KernelSteps
-from agents.update_kernel.service import BACKENDS, UpdateBackend, backend_of_steps
+from agents.update_kernel.service import (
+    BACKENDS,
+    Backend,
+    UpdateBackend,
+    backend_of,
+    backend_of_steps,
+)
 from safe_envs.contract.argument_checks import check_choice, check_number
 
 
@@ -97,6 +103,10 @@ class CriticDescent:
         finally:
             steps.close()
         return {"value_loss": steps.value_loss, "n_epochs": float(passes)}
+
+    def actor_backend(self, policy: MlpPolicy) -> Backend:
+        """Return what evaluates and updates the actor: what `update_backend` means for a policy."""
+        return backend_of(policy, self.update_backend, self.batch_size, with_actor=True)
 
     def _passes(self, steps: Steps, count: int) -> int:
         """Return how many passes were made over this many rows."""

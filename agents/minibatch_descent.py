@@ -13,7 +13,6 @@ from agents.actor_goal import ActorGoal, Surrogate
 from agents.batch import Batch
 from agents.critic_descent import CriticDescent
 from agents.divergence import estimated_divergence, log_ratios
-from agents.update_kernel.service import backend_of
 from safe_envs.contract.argument_checks import check_number
 
 
@@ -63,8 +62,6 @@ class MinibatchDescent:
         """
         largest = math.inf if self.target_kl is None else 1.5 * self.target_kl
         goal = ActorGoal(advantage, surrogate, self.ent_coef, largest)
-        descent = self.critic_descent
-        report = descent.run(policy, batch, goal, self.vf_coef)
-        backend = backend_of(policy, descent.update_backend, descent.batch_size, with_actor=True)
-        log_ratio = log_ratios(policy, batch, backend)
+        report = self.critic_descent.run(policy, batch, goal, self.vf_coef)
+        log_ratio = log_ratios(policy, batch, self.critic_descent.actor_backend(policy))
         return Descended(report | {"approx_kl": estimated_divergence(log_ratio)}, log_ratio)

@@ -23,7 +23,6 @@ from agents.divergence import estimated_divergence, log_ratios
 from agents.non_finite_loss import NonFiniteLossError
 from agents.primal.conjugate_gradient import conjugate_gradient
 from agents.primal.trust_region_actor import TorchActor, TrustRegionActor
-from agents.update_kernel.service import Backend, backend_of
 from agents.update_kernel.trust_region import KernelActor
 from safe_envs.contract.argument_checks import check_number
 
@@ -92,7 +91,9 @@ class TrustRegionStep:
 
     def actor(self, policy: MlpPolicy, batch: Batch) -> TrustRegionActor:
         """Return the actor that took a batch's steps."""
-        return (KernelActor if self._backend(policy) == "numpy" else TorchActor)(policy, batch)
+        return (
+            KernelActor if self.critic_descent.actor_backend(policy) == "numpy" else TorchActor
+        )(policy, batch)
 
     def natural_gradients(
         self, actor: TrustRegionActor, advantages: torch.Tensor
@@ -154,12 +155,8 @@ class TrustRegionStep:
             NonFiniteLossError: if a loss is NaN or infinite.
         """
         report = self.critic_descent.fit(policy, batch)
-        log_ratio = log_ratios(policy, batch, self._backend(policy))
+        log_ratio = log_ratios(policy, batch, self.critic_descent.actor_backend(policy))
         return report | {"approx_kl": estimated_divergence(log_ratio)}
-
-    def _backend(self, policy: MlpPolicy) -> Backend:
-        descent = self.critic_descent
-        return backend_of(policy, descent.update_backend, descent.batch_size, with_actor=True)
 
 
 def inner(left: torch.Tensor, right: torch.Tensor) -> float:

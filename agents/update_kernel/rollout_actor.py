@@ -33,10 +33,10 @@ from stable_baselines3.common.utils import obs_as_tensor
 from torch import nn
 
 from agents.actor_critic import MlpPolicy
+from agents.update_kernel.policy_kernel import ACTIVATIONS
 
 Raw = np.ndarray | dict[str, np.ndarray]
 Sampling = Callable[[np.ndarray, np.ndarray], np.ndarray]
-ZERO = np.zeros((), np.float32)  # faster to compare with than Python's 0.0
 BLOCK = 2**18  # random numbers drawn at once, 1 MiB: more are no cheaper
 
 
@@ -110,7 +110,7 @@ class NumpyActor:
                 biases[...] = bias
             out += biases
             if activation is not None:
-                activation(out, out)
+                activation(out)
         return out
 
     def deviation(self) -> np.ndarray:
@@ -127,7 +127,7 @@ class NumpyActor:
                 self._layers.append(_layer(module, self._num_envs))
             else:
                 last = self._layers.pop()
-                self._layers.append(last._replace(activation=ACTIVATIONS[type(module)]))
+                self._layers.append(last._replace(activation=ACTIVATIONS[type(module)].apply))
         self._dtype = self._layers[0].units.dtype
         self._log_std = np.zeros(0)
         if isinstance(policy.action_dist, DiagGaussianDistribution):
@@ -261,7 +261,7 @@ class _Layer(NamedTuple):
     bias: np.ndarray  # (1, units)
     biases: np.ndarray  # (N, units), for the copies; the bias itself if N is 1
     units: np.ndarray  # (N, units), for the result
-    activation: Callable[[np.ndarray, np.ndarray], object] | None
+    activation: Callable[[np.ndarray], None] | None
 
 
 def _layer(linear: nn.Linear, rows: int) -> _Layer:
@@ -269,16 +269,6 @@ def _layer(linear: nn.Linear, rows: int) -> _Layer:
     units = np.empty((rows, linear.out_features), weight.dtype)
     bias = linear.bias.detach().numpy()[None]
     return _Layer(weight, bias, bias if rows == 1 else np.empty_like(units), units, None)
-
-
-def _relu(units: np.ndarray, out: np.ndarray) -> None:
-    np.maximum(units, ZERO, out=out)
-
-
-ACTIVATIONS: dict[type[nn.Module], Callable[[np.ndarray, np.ndarray], object]] = {
-    nn.Tanh: np.tanh,
-    nn.ReLU: _relu,
-}
 
 
 def _inputs(policy: MlpPolicy) -> Callable[[Raw], np.ndarray]:

@@ -127,8 +127,8 @@ def _about_training(policy: MlpPolicy) -> str:
         return "its parameters are not all float32 or all float64"
     if not all(one.requires_grad for one in parameters):
         return "some of its parameters are frozen"
-    if _where_hooks_are(policy):
-        return f"hooks are registered on {_where_hooks_are(policy)}"
+    if hooked := _where_hooks_are(policy):
+        return f"hooks are registered on {hooked}"
     if type(optimizer) is not torch.optim.Adam:
         return f"its optimizer is {type(optimizer).__name__}, not Adam"
     if len(optimizer.param_groups) > 1 or group["weight_decay"] or group["amsgrad"]:
