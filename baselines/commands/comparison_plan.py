@@ -20,6 +20,7 @@ from baselines.names.environments import (
     parse_environment_name,
 )
 from baselines.names.hyperparameters import (
+    Overrides,
     hyperparameters_for,
     parse_overrides,
     read_tables_by_agent,
@@ -92,8 +93,12 @@ class Plan(NamedTuple):
     models: dict[EnvironmentName, TabularCMDP | None]
 
 
-def plan(options: CompareOptions) -> Plan:
+def plan(options: CompareOptions, settings: Overrides | None = None) -> Plan:
     """Return the jobs of a comparison and the models of its environments.
+
+    Args:
+        options: of the comparison.
+        settings: further hyperparameters by agent, which override all others.
 
     Raises:
         ValueError: for an unknown environment, agent or hyperparameter, a tabular solver on an
@@ -105,6 +110,8 @@ def plan(options: CompareOptions) -> Plan:
     kinds = {agent: KINDS[kind_of(agent)] for agent in agents}
     _check_distinct("agents", {agent: label_of(agent) for agent in agents})
     overrides = parse_overrides(options.overrides, agents)
+    for agent, further in (settings or {}).items():
+        overrides[agent] = {**overrides.get(agent, {}), **further}
     envs = list(dict.fromkeys(parse_environment_name(text) for text in options.envs))
     _check_distinct("envs", {env: str(env) for env in envs})
     file, named = options.hyperparameters, [env.table for env in envs]
@@ -119,10 +126,10 @@ def plan(options: CompareOptions) -> Plan:
         }
         limits = {agent: s["cost_limit"] for agent, s in chosen.items() if "cost_limit" in s}
         _check_common_limit(env, limits)
-        for agent, settings in chosen.items():
-            kinds[agent].check(env, agent, settings)
+        for agent, own in chosen.items():
+            kinds[agent].check(env, agent, own)
             for seed in dict.fromkeys(options.seeds):
-                jobs.append(kinds[agent].planned(env, agent, seed, settings, effort))
+                jobs.append(kinds[agent].planned(env, agent, seed, own, effort))
     return Plan(jobs, models)
 
 

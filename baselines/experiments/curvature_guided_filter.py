@@ -35,13 +35,12 @@ from baselines.experiments.quadrotor.flights import (
     WEIGHTED,
     Filter,
     Flights,
-    MeanInterval,
     Nominal,
     filter_times,
     fly,
     one_step_degradation,
-    paired_interval,
 )
+from baselines.measures.statistics import MeanInterval, paired_interval
 from baselines.report.plots import write_png
 from baselines.report.style import LIMIT_COLOR
 from baselines.shell_command import shell_command

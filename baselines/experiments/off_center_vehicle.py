@@ -28,8 +28,8 @@ from baselines.experiments.quadrotor.flights import (
     Filter,
     Flights,
     fly,
-    paired_interval,
 )
+from baselines.measures.statistics import paired_interval
 from baselines.shell_command import shell_command
 from safe_envs.quadrotor.reference import FIGURE_EIGHTS, FigureEight
 from safe_envs.quadrotor.task import CONTROL_DT, SceneName

@@ -14,7 +14,6 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +35,13 @@ from baselines.experiments.backends.differences import (
     verdict,
 )
 from baselines.experiments.backends.first_update import FirstUpdate, measured_first_update
+from baselines.experiments.trained.missing_runs import train_missing
+from baselines.experiments.trained.shown_numbers import digits_for, shown_mean
 from baselines.jobs.folder_lock import locked
 from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.jobs.job import Job, job_folder
-from baselines.jobs.processes import run_in_processes
-from baselines.jobs.run_folder import run_job
 from baselines.measures.learning_curve import read_learning_curve
+from baselines.measures.statistics import standard_error
 from baselines.shell_command import shell_command
 from safe_envs.contract.argument_checks import check_whole
 
@@ -140,7 +140,7 @@ def run(arguments: BackendArguments, console: Console) -> int:
     trainings = planned(arguments)
     try:
         with locked(arguments.folder, arguments.command()), watched_signals():
-            has_failed = train_missing(trainings, arguments.processes, console)
+            has_failed = bool(train_missing(trainings, arguments.processes, console))
             updates = {} if has_failed else first_updates(trainings, arguments.folder)
     except Interrupted as stop:
         console.print("interrupted; the same command does the rest")
@@ -161,24 +161,6 @@ def run(arguments: BackendArguments, console: Console) -> int:
     console.print(verdict(differences, joint, arguments.seeds), soft_wrap=True)
     console.print(first_update_table(updates))
     return 0
-
-
-def train_missing(trainings: Sequence[BackendTraining], processes: int, console: Console) -> bool:
-    """Train what has no result yet; return whether a training failed."""
-    missing = [one for one in trainings if one.job.outcome(one.folder).result is None]
-    console.print(f"{len(trainings)} trainings, {len(missing)} of them missing")
-    has_failed = False
-    with closing(run_in_processes(_train, missing, processes)) as running:
-        for done, unrecorded in running:
-            outcome = done.job.outcome(done.folder)
-            reason = "" if outcome.result is not None else unrecorded or outcome.reason
-            has_failed |= outcome.result is None
-            console.print(f"{done.shown}: {reason or 'done'}", soft_wrap=True, markup=False)
-    return has_failed
-
-
-def _train(training: BackendTraining) -> str:
-    return run_job(training.job, training.folder, training.command)
 
 
 def results(trainings: Sequence[BackendTraining]) -> Results:
@@ -212,7 +194,7 @@ def table(env: str, differences: Sequence[BackendDifference]) -> Table:
     for agent in dict.fromkeys(one.case.agent for one in differences):
         own = [one for one in differences if one.case.agent == agent]
         for backend in BACKENDS:
-            shown.add_row(agent, backend, *(_mean(one.by_backend()[backend]) for one in own))
+            shown.add_row(agent, backend, *(shown_mean(one.by_backend()[backend]) for one in own))
         shown.add_row(agent, "numpy - torch", *map(_difference, own), end_section=True)
     return shown
 
@@ -254,28 +236,14 @@ def first_update_table(updates: Mapping[TrainedCase, FirstUpdate]) -> Table:
     return shown
 
 
-def _error(values: np.ndarray) -> float:
-    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
-
-
-def _mean(values: np.ndarray) -> str:
-    mean = float(np.mean(values))
-    digits = _digits(mean)
-    return f"{mean:.{digits}f} +- {_error(values):.{digits}f}"
-
-
 def _difference(one: BackendDifference) -> str:
-    digits = _digits(float(one.torch.mean()))
+    digits = digits_for(float(one.torch.mean()))
     difference = float(one.numpy.mean() - one.torch.mean())
-    error = math.hypot(_error(one.numpy), _error(one.torch))
+    error = math.hypot(standard_error(one.numpy), standard_error(one.torch))
     mark = " *" if one.is_significant else ""
     told = f"{difference:+.{digits}f} +- {error:.{digits}f}"
     tests = f"p {one.p_value:.3f}, Holm {one.adjusted:.3f}{mark}"
     return f"{told}\n{tests}\nin a seed <= {one.largest_in_a_seed:.2g}"
-
-
-def _digits(size: float) -> int:
-    return 1 if abs(size) >= 100.0 else 2 if abs(size) >= 10.0 else 4
 
 
 def main(arguments: BackendArguments) -> int:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import permutation_test, trim_mean
+from scipy.stats import t as student
 
 from agents.cost_tails import finite_values
 
@@ -271,9 +273,74 @@ def normal_half_width(seed_values: np.ndarray) -> float:
     Raises:
         ValueError: if seed_values is refused or has only one entry.
     """
+    return NORMAL_QUANTILE * standard_error(seed_values)
+
+
+class MeanInterval(NamedTuple):
+    """A mean with its 95 % confidence interval, mean +- half_width."""
+
+    mean: float
+    half_width: float
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+        return self.mean + self.half_width
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside the interval."""
+        return abs(self.mean) > self.half_width
+
+
+def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> MeanInterval:
+    """Return the mean of ours - theirs over pairs with Student's 95 % interval.
+
+        half width = t_{0.975, pairs - 1} s / sqrt(pairs)
+
+    Pairs are runs of the same seed, or flights from the same start.
+
+    Args:
+        ours: shape (pairs,), at least two.
+        theirs: the same pairs in the same order.
+
+    Raises:
+        ValueError: if an argument is refused, or the numbers of pairs differ.
+    """
+    first, second = (
+        finite_values(name, values, "(pairs,)", (1,))
+        for name, values in (("ours", ours), ("theirs", theirs))
+    )
+    count = len(first)
+    if len(second) != count:
+        raise ValueError(
+            f"ours has {count} entries and theirs {len(second)}; each is compared with the other "
+            "of its pair; pass the same pairs in the same order"
+        )
+    if count < 2:
+        raise ValueError(f"there is {count} pair; an interval needs at least 2; run more pairs")
+    difference = first - second
+    width = student.ppf(0.975, count - 1) * difference.std(ddof=1) / np.sqrt(count)
+    return MeanInterval(float(difference.mean()), float(width))
+
+
+def standard_error(seed_values: np.ndarray) -> float:
+    """Return the standard error of the mean over seeds, s / sqrt(seeds).
+
+    Args:
+        seed_values: shape (seeds,), at least two.
+
+    Raises:
+        ValueError: if seed_values is refused or has only one entry.
+    """
     values = finite_values("seed_values", seed_values, "(seeds,)", (1,))
     _at_least_two_seeds(len(values), "a standard deviation")
-    return float(NORMAL_QUANTILE * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def _matrix(name: str, scores: np.ndarray) -> np.ndarray:

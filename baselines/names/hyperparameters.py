@@ -105,6 +105,26 @@ def read_tables_by_agent(
     return found
 
 
+def read_toml_tables(path: Path, below: str = "[name]") -> dict[str, dict[str, Any]]:
+    """Return the tables of a TOML file that has nothing outside of them.
+
+    Args:
+        path: of the file.
+        below: tables that an entry outside of them may belong in, for the message.
+
+    Raises:
+        ValueError: if it is not TOML, or an entry is outside of a table.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ValueError(f"{path} sets {name!r} outside a table; move it below {below}")
+    return tables
+
+
 def parse_overrides(texts: Sequence[str], agents: Sequence[str] = ()) -> Overrides:
     """Return the settings of texts such as "npg_pd.step_size=1"; values read as in TOML.
 
@@ -204,17 +224,7 @@ def _check_table_names(path: str, tables: Tables, envs: Sequence[str]) -> None:
 def _tables(path: Path) -> dict[str, Hyperparameters]:
     if not path.exists():
         return {}
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise ValueError(
-                f"{path} sets {name!r} outside a table; move it below [default] or "
-                '["environment id"]'
-            )
-    return tables
+    return read_toml_tables(path, '[default] or ["environment id"]')
 
 
 def _toml_value(text: str) -> Any:

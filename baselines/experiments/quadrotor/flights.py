@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from scipy.stats import t as student
 
 from agents.controllers.quadrotor_mpc import QuadrotorMPC
 from baselines.experiments.quadrotor.action_value import ActionValue, value_optimal
@@ -64,18 +63,6 @@ class Flights(NamedTuple):
     active: np.ndarray  # share of steps in which the filter changed the action
     ended_early: np.ndarray  # bool: terminated
     path: np.ndarray  # (steps, 3) of the first flight [m]
-
-
-class MeanInterval(NamedTuple):
-    """A mean with its 95 % confidence interval, mean +- half_width."""
-
-    mean: float
-    half_width: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 lies outside the interval."""
-        return abs(self.mean) > self.half_width
 
 
 def fly(
@@ -238,22 +225,6 @@ def one_step_degradation(
                 lost[name].append(before - value(*here, each.action[:, chosen]))
         flight.step(flight.actions_of(euclidean.action))
     return {name: np.concatenate(parts or [np.zeros(0)]) for name, parts in lost.items()}
-
-
-def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> MeanInterval:
-    """Return the mean of ours - theirs over pairs (N,) with Student's 95 % interval.
-
-        half width = t_{0.975, N - 1} s / sqrt(N)
-
-    Raises:
-        ValueError: if there are fewer than two pairs.
-    """
-    difference = ours - theirs
-    count = len(difference)
-    if count < 2:
-        raise ValueError(f"{count} pair has no confidence interval; fly at least 2 scenarios")
-    width = student.ppf(0.975, count - 1) * difference.std(ddof=1) / np.sqrt(count)
-    return MeanInterval(float(difference.mean()), float(width))
 
 
 def _barrier(chosen: Filter, margin: float) -> SphereZCBF:

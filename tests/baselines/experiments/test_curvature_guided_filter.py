@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_rel
 
 from safe_envs.contract.vector_env import AutoresetMode
 
@@ -21,7 +20,6 @@ from baselines.experiments.quadrotor.flights import (  # noqa: E402
     NAMES,
     VALUE_OPTIMAL,
     fly,
-    paired_interval,
 )
 
 
@@ -62,15 +60,3 @@ def test_model_predictive_control_flies_behind_the_filter():
     assert not planned.ended_early.any()
     np.testing.assert_allclose(planned.path, geometric.path, atol=0.1)
     assert not np.array_equal(planned.path, geometric.path)
-
-
-def test_the_paired_interval_is_that_of_the_t_test():
-    rng = np.random.default_rng(0)
-    ours, theirs = rng.normal(size=(2, 12))
-    expected = ttest_rel(ours, theirs).confidence_interval(0.95)
-    mean, half_width = interval = paired_interval(ours, theirs)
-    assert mean - half_width == pytest.approx(expected.low)
-    assert mean + half_width == pytest.approx(expected.high)
-    assert interval.excludes_zero == (expected.low > 0.0 or expected.high < 0.0)
-    with pytest.raises(ValueError, match="1 pair has no confidence interval"):
-        paired_interval(ours[:1], theirs[:1])

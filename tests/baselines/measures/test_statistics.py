@@ -13,9 +13,11 @@ from baselines.measures.statistics import (
     interquartile_mean,
     joint_permutation_p_value,
     normal_half_width,
+    paired_interval,
     performance_profile,
     permutation_p_value,
     probability_of_improvement,
+    standard_error,
     stratified_bootstrap_interval,
     violation_probability,
 )
@@ -192,6 +194,7 @@ def test_half_width_by_hand():
         lambda x: violation_probability(x, 1.0),
         cost_tails,
         normal_half_width,
+        lambda x: paired_interval(x, x),
         lambda x: stratified_bootstrap_interval(x, np.mean, rng=np.random.default_rng(0)),
     ],
 )
@@ -259,3 +262,26 @@ def test_the_joint_test_adds_up_small_differences():
     assert joint_permutation_p_value(constant, rng) == 1.0
     with pytest.raises(ValueError, match="as many seeds of the same quantities"):
         joint_permutation_p_value([(np.ones((5, 1)), np.ones((4, 1)))], rng)
+
+
+def test_the_paired_interval_is_that_of_the_t_test():
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(size=(2, 12))
+    expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
+    mean, half_width = interval = paired_interval(ours, theirs)
+    assert mean - half_width == pytest.approx(expected.low)
+    assert mean + half_width == pytest.approx(expected.high)
+    assert (interval.low, interval.high) == (mean - half_width, mean + half_width)
+    assert interval.excludes_zero == (expected.low > 0.0 or expected.high < 0.0)
+    with pytest.raises(ValueError, match="there is 1 pair; an interval needs at least 2"):
+        paired_interval(ours[:1], theirs[:1])
+    with pytest.raises(ValueError, match="ours has 12 entries and theirs 11"):
+        paired_interval(ours, theirs[1:])
+
+
+def test_the_standard_error_is_that_of_scipy():
+    values = np.random.default_rng(3).normal(size=7)
+    assert standard_error(values) == pytest.approx(stats.sem(values))
+    assert normal_half_width(values) == pytest.approx(1.96 * stats.sem(values))
+    with pytest.raises(ValueError, match="there is 1 seed"):
+        standard_error(values[:1])

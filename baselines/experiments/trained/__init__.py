@@ -1,0 +1,1 @@
+"""What experiments share that train in worker processes and compare means over seeds."""
