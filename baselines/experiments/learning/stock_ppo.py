@@ -30,7 +30,8 @@ class StockPPO:
 
     Args:
         policy: name of the policy, such as "MlpPolicy".
-        env: one environment, or several in a VecEnv, as they come.
+        env: one environment, or several in a VecEnv; observations are arrays or dictionaries of
+            them.
         seed: random seed.
     """
 

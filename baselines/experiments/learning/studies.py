@@ -75,8 +75,9 @@ def on_top(under: Mapping[str, Any], over: Mapping[str, Any]) -> Hyperparameters
     merged = dict(under)
     for name, value in over.items():
         below = under.get(name)
-        is_table = isinstance(below, dict) and isinstance(value, dict)
-        merged[name] = {**below, **value} if is_table else value
+        if isinstance(below, dict) and isinstance(value, dict):
+            value = {**below, **value}
+        merged[name] = value
     return merged
 
 
@@ -115,8 +116,14 @@ def check_study(study: Study) -> None:
         if kind not in TRAINED:
             raise ValueError(
                 f"study {study.name!r} has the agent {agent}, which is a {kind}; a study trains "
-                "deep agents: pass a class of `agents`, module:Class or file.py:Class"
+                "deep agents: write a class of `agents`, module:Class or file.py:Class"
             )
+    _check_labels(study)
+    for variant in study.variants:
+        _check_variant(study, variant)
+
+
+def _check_labels(study: Study) -> None:
     for agent in study.labels:
         if agent not in study.agents:
             known = unknown_name("agent", agent, study.agents)
@@ -127,14 +134,16 @@ def check_study(study: Study) -> None:
             f"study {study.name!r} shows two agents by one name ({', '.join(shown)}); give them "
             "different labels"
         )
-    for name, variant in study.variants.items():
-        where = f"variant {name!r} of study {study.name!r}"
-        for agent, settings in variant.items():
-            if agent not in (EVERY_AGENT, *study.agents):
-                known = unknown_name("agent", agent, [EVERY_AGENT, *study.agents])
-                raise ValueError(f"{known} ({where})")
-            for meant in study.agents if agent == EVERY_AGENT else (agent,):
-                check_settings(meant, settings, where)
+
+
+def _check_variant(study: Study, variant: str) -> None:
+    where = f"variant {variant!r} of study {study.name!r}"
+    for agent, settings in study.variants[variant].items():
+        if agent not in (EVERY_AGENT, *study.agents):
+            known = unknown_name("agent", agent, [EVERY_AGENT, *study.agents])
+            raise ValueError(f"{known} ({where})")
+        for meant in study.agents if agent == EVERY_AGENT else (agent,):
+            check_settings(meant, settings, where)
 
 
 def _study(name: str, table: Mapping[str, Any], path: Path) -> Study:
