@@ -6,7 +6,7 @@ Trains agents on tasks from several seeds with every variant of a study, and pri
 task: return, cost, episode length and the share of feasible policies, with paired differences to
 the first variant. Studies are tables of `learning/studies.toml`, which keeps the trials that the
 agents' default settings were chosen by; `learning/studies.py` describes their format. A second run
-with the same folder does only what is missing, and trainings go on from their checkpoints.
+with the same folder does only what is missing, and this project's agents go on from checkpoints.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def _table(numbers: StudyNumbers, env: str) -> StudyTable:
     unordered = [one for one in numbers.variants if one.env == env]
     agents = list(dict.fromkeys(one.agent for one in unordered))
     own = sorted(unordered, key=lambda one: agents.index(one.agent))
-    finished = next((one for one in own if one.seeds), own[0])
-    quantities = ["return", *_cost_names(finished.constraint_names)]
+    names = next((one.constraint_names for one in own if one.seeds), [])
+    quantities = ["return", *_cost_names(names)]
     firsts = {one.agent: one for one in reversed(own)}
     is_compared = any(firsts[one.agent] is not one for one in own)
     headings = [*quantities, "length", "shortest", "within limit", "within limit + SE"]
@@ -79,7 +79,7 @@ def _table(numbers: StudyNumbers, env: str) -> StudyTable:
                 cells += _differences(one, firsts[one.agent], mode)
             cells += [""] * (len(headings) - len(cells))
             rows.append([one.agent, one.variant, mode, *cells])
-    return StudyTable(numbers.question, _subtitle(numbers, finished, is_compared), headings, rows)
+    return StudyTable(numbers.question, _subtitle(numbers, own, is_compared), headings, rows)
 
 
 def _cost_names(constraint_names: Sequence[str]) -> list[str]:
@@ -87,14 +87,17 @@ def _cost_names(constraint_names: Sequence[str]) -> list[str]:
     return [f"cost {name}" for name in constraint_names] if len(constraint_names) > 1 else ["cost"]
 
 
-def _subtitle(numbers: StudyNumbers, finished: VariantNumbers, is_compared: bool) -> str:
-    seeds = [seed.seed for seed in finished.seeds]
-    told = f"{numbers.study}: {finished.env}, {numbers.total_timesteps:,} steps"
-    if finished.limits:
-        told += f", limit {' and '.join(f'{limit:g}' for limit in finished.limits)}"
-    told += f"; mean +- standard error over the seeds {' '.join(map(str, seeds))}" if seeds else ""
+def _subtitle(numbers: StudyNumbers, variants: Sequence[VariantNumbers], is_compared: bool) -> str:
+    """Return what is shown, and from which seeds; all variants have the same."""
+    first = variants[0]
+    seeds = sorted([*(seed.seed for seed in first.seeds), *map(int, first.failures)])
+    limits = next((one.limits for one in variants if one.seeds), [])
+    told = f"{numbers.study}: {first.env}, {numbers.total_timesteps:,} steps"
+    told += f", limit {' and '.join(f'{limit:g}' for limit in limits)}" if limits else ""
+    over = "mean +- standard error over the seeds" if len(seeds) > 1 else "seed"
+    told += f"; {over} {' '.join(map(str, seeds))}"
     if is_compared:
-        told += f"; differences to {finished.variant} by seed, with Student's 95 % intervals"
+        told += f"; differences to {first.variant} by seed, with Student's 95 % intervals"
     return told
 
 

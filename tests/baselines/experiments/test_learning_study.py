@@ -153,7 +153,8 @@ def test_means_of_the_remaining_seeds_are_not_shown():
     _, rows = table_of(FIRST, failed)
     assert rows[2]["return"] == "1 of 2 seeds failed"
     assert {*rows[2].values()} == {"1 of 2 seeds failed", ""}
-    _, rows = table_of(failed, OTHER)
+    table, rows = table_of(failed, OTHER)
+    assert "over the seeds 0 1; differences to failed by seed" in table.subtitle
     assert rows[2]["return"] == "5.0000 +- 1.1547"
     assert rows[2]["return: difference [95 %]"] == ""
 
