@@ -40,7 +40,12 @@ class MlpPolicy(ActorCriticPolicy):
     have the shape `net_arch["vf"]`.
 
     Args:
+        observation_space: of the environment.
+        action_space: of the environment.
+        lr_schedule: as in `ActorCriticPolicy`, like all further arguments.
         *args: as in `ActorCriticPolicy`.
+        log_std_init: logarithm of the Gaussian's first deviation; None makes the mean square of
+            the noise 1 in all k dimensions together, -log(k) / 2.
         num_costs: number of costs m; the agent sets it.
         normalize_observation: whether Box observations are standardized; the agent sets it.
         scale_actions: whether the policy acts in [-1, 1] between finite bounds; False for actions
@@ -52,7 +57,11 @@ class MlpPolicy(ActorCriticPolicy):
 
     def __init__(
         self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
         *args: Any,
+        log_std_init: float | None = None,
         num_costs: int = 0,
         normalize_observation: bool = False,
         scale_actions: bool = True,
@@ -68,7 +77,10 @@ class MlpPolicy(ActorCriticPolicy):
                 "fused": True,
                 **(kwargs.get("optimizer_kwargs") or {}),
             }
-        super().__init__(*args, **kwargs)
+        if log_std_init is None:
+            log_std_init = usual_log_std(action_space)
+        kwargs["log_std_init"] = log_std_init
+        super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
         self.normalizer = ObservationNormalizer(
             self.observation_space, normalize_observation, self.normalize_images
         )
@@ -202,6 +214,16 @@ class MlpPolicy(ActorCriticPolicy):
         log_volume = self.log_std.sum() + HALF_LOG_TWO_PI * actions.shape[1]
         log_prob = -0.5 * scaled.square().sum(1) - log_volume
         return log_prob, (log_volume + 0.5 * actions.shape[1]).expand(len(actions))
+
+
+def usual_log_std(action_space: spaces.Space) -> float:
+    """Return the logarithm of the deviation at which noise in all k dimensions has mean square 1.
+
+    With a deviation of 1 in each, as in Stable-Baselines3, noise in many dimensions swamps the
+    actions: on Ant's velocity task (k = 8) its control cost exceeds the reward for staying upright,
+    and falling early pays.
+    """
+    return -0.5 * math.log(max(spaces.flatdim(action_space), 1)) if isinstance(action_space, spaces.Box) else 0.0
 
 
 class CnnPolicy(MlpPolicy):

@@ -13,6 +13,8 @@ import numpy as np
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement
+from agents.cost_margin import MarginSetting
+from agents.exploration_noise import NoiseCeiling
 from agents.price_units import PriceUnits
 from agents.primal_dual import AdvantageScaling, PrimalDual
 from safe_envs.contract.argument_checks import check_flag, closest_hint
@@ -165,10 +167,11 @@ def primal_dual(primal: type, dual: type, defaults: Mapping[str, Any] | None = N
             make_part(AdvantageScaling, settings),
             make_part(primal, settings),
             make_part(dual, {**settings, "num_constraints": num_constraints}),
-            PriceUnits(num_constraints),
+            PriceUnits(num_constraints, make_part(MarginSetting, settings)),
+            make_part(NoiseCeiling, settings),
         )
 
-    return Recipe((AdvantageScaling, primal, dual), build, defaults or {})
+    return Recipe((AdvantageScaling, MarginSetting, NoiseCeiling, primal, dual), build, defaults or {})
 
 
 def _check_kinds(part: type, given: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ class Measurement(NamedTuple):
     limits: np.ndarray  # (m,)
     horizon: np.ndarray  # (m,) mean discounted number of steps of an episode
     episodes: int
+    variances: np.ndarray  # (m,) of an episode's cost, around its local mean; 0 if unknown
 
     @property
     def violation(self) -> np.ndarray:
@@ -38,12 +39,27 @@ class Measurement(NamedTuple):
         return self.costs - self.limits
 
 
-def measurement(episodes: Sequence[Episode], limits: np.ndarray) -> Measurement | None:
-    """Return how the episodes violate the limits, (m,); None if there are no episodes."""
+def measurement(
+    episodes: Sequence[Episode], limits: np.ndarray, before: Episode | None = None
+) -> Measurement | None:
+    """Return how the episodes violate the limits, (m,); None if there are no episodes.
+
+    The variance of a cost is half the mean square of the differences between an episode and the
+    next, which a change of the policy hardly affects. Source: von Neumann et al. (1941), "The mean
+    square successive difference".
+
+    Args:
+        episodes: in the order in which they ended.
+        limits: (m,).
+        before: the last episode before them.
+    """
     if not episodes:
         return None
     horizon = np.mean([episode.horizon for episode in episodes], axis=0)
-    return Measurement(mean_costs(episodes), limits, horizon, len(episodes))
+    in_order = [*([] if before is None else [before]), *episodes]
+    apart = np.diff([episode.costs for episode in in_order], axis=0)
+    variances = np.square(apart).sum(0) / (2 * max(len(apart), 1))
+    return Measurement(mean_costs(episodes), limits, horizon, len(episodes), variances)
 
 
 def mean_costs(episodes: Sequence[Episode]) -> np.ndarray:

@@ -22,8 +22,10 @@ from agents.actor_critic import MlpPolicy
 from agents.agent_settings import Recipe, make_part
 from agents.batch import Batch, Measurement
 from agents.constrained_agent import ConstrainedAgent
+from agents.cost_margin import NO_MARGIN, CostMargin, MarginSetting
 from agents.cpo_program import priced_step
 from agents.cpo_step import CpoCase
+from agents.exploration_noise import FREE_NOISE, NoiseCeiling
 from agents.named_agents import TRPO_DEFAULTS
 from agents.primal.trpo import Acceptance, TrustRegionStep, inner
 from safe_envs.contract.argument_checks import check_number, check_whole
@@ -64,13 +66,22 @@ class ConstrainedPolicyOptimization:
         trust_region: radius, linear solver and line search.
         scale: of the violation.
         num_constraints: m, of the environment.
+        margin: below the limits.
+        noise: how much actions may vary.
     """
 
     def __init__(
-        self, trust_region: TrustRegionStep, scale: ViolationScale, num_constraints: int = 1
+        self,
+        trust_region: TrustRegionStep,
+        scale: ViolationScale,
+        num_constraints: int = 1,
+        margin: MarginSetting = NO_MARGIN,
+        noise: NoiseCeiling = FREE_NOISE,
     ) -> None:
         check_whole("num_constraints", num_constraints, low=1)
         self._trust_region, self._gain = trust_region, scale.violation_gain
+        self._margin = CostMargin(margin, num_constraints)
+        self._noise = noise
         self._violation: np.ndarray | None = None  # (m,) per step
         self._multipliers: np.ndarray | None = np.zeros(num_constraints)
         self._case = NO_STEP_YET
@@ -88,11 +99,12 @@ class ConstrainedPolicyOptimization:
             NonFiniteLossError: if a gradient or loss is NaN or infinite.
         """
         if measured is not None:
-            self._violation = measured.violation / measured.horizon
+            self._violation = self._margin.violation(measured) / measured.horizon
         report: dict[str, float] = {}
         if self._violation is not None:
             gains = np.where(self._violation < 0.0, 1.0, self._gain)
             report = self._improve(policy, batch, gains * self._violation)
+        self._noise.apply(policy, progress_remaining)
         return report | self._trust_region.fit_critics(policy, batch)
 
     def log(self) -> dict[str, np.ndarray]:
@@ -112,6 +124,7 @@ class ConstrainedPolicyOptimization:
             "violation": self._violation,
             "multipliers": self._multipliers,
             "case": self._case,
+            "margin": self._margin.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -119,6 +132,7 @@ class ConstrainedPolicyOptimization:
         self._violation = _array_or_none(state["violation"])
         self._multipliers = _array_or_none(state["multipliers"])
         self._case = int(state["case"])
+        self._margin.load_state(state["margin"])
 
     def _improve(self, policy: MlpPolicy, batch: Batch, violation: np.ndarray) -> dict[str, float]:
         """Move the policy by CPO's step for this violation per step, (m,)."""
@@ -167,7 +181,11 @@ def _acceptance(case: CpoCase, violation: np.ndarray) -> Acceptance:
 
 def _build(settings: Mapping[str, Any], num_constraints: int) -> ConstrainedPolicyOptimization:
     return ConstrainedPolicyOptimization(
-        make_part(TrustRegionStep, settings), make_part(ViolationScale, settings), num_constraints
+        make_part(TrustRegionStep, settings),
+        make_part(ViolationScale, settings),
+        num_constraints,
+        make_part(MarginSetting, settings),
+        make_part(NoiseCeiling, settings),
     )
 
 
@@ -178,4 +196,4 @@ class CPO(ConstrainedAgent):
     and the critics' learning rate are OmniSafe's.
     """
 
-    recipe = Recipe((TrustRegionStep, ViolationScale), _build, TRPO_DEFAULTS)
+    recipe = Recipe((TrustRegionStep, ViolationScale, MarginSetting, NoiseCeiling), _build, TRPO_DEFAULTS)

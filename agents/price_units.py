@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from agents.batch import Measurement
+from agents.cost_margin import NO_MARGIN, CostMargin, MarginSetting
 
 MOMENTUM = 0.9  # weight of the past in the running squares of the advantages
 SHARE_OF_COST = 0.1  # of the mean cost so far: the size of a cost whose limit is smaller
@@ -27,9 +28,11 @@ class PriceUnits:
 
     Args:
         num_constraints: m.
+        margin: below the limits.
     """
 
-    def __init__(self, num_constraints: int) -> None:
+    def __init__(self, num_constraints: int, margin: MarginSetting = NO_MARGIN) -> None:
+        self._margin = CostMargin(margin, num_constraints)
         self._squares = np.zeros(1 + num_constraints)  # of the centered advantages
         self._updates = 0
         self._total_costs = np.zeros(num_constraints)
@@ -47,10 +50,11 @@ class PriceUnits:
         """Return the violations e as pure numbers, (m,), and remember the costs."""
         self._total_costs = self._total_costs + measured.episodes * measured.costs
         self._episodes += measured.episodes
+        violation = self._margin.violation(measured)
         usual = SHARE_OF_COST * self._total_costs / self._episodes
         size = np.maximum(measured.limits, usual)
         free = size == 0.0  # limit 0 and no cost yet
-        return np.where(free, 0.0, measured.violation / np.where(free, 1.0, size))
+        return np.where(free, 0.0, violation / np.where(free, 1.0, size))
 
     def price_unit(self) -> np.ndarray:
         """Return u, (m,): reward per cost; 0 for a cost whose advantage has not varied.
@@ -74,6 +78,7 @@ class PriceUnits:
             "updates": self._updates,
             "total_costs": self._total_costs.copy(),
             "episodes": self._episodes,
+            "margin": self._margin.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -82,3 +87,4 @@ class PriceUnits:
         self._updates = int(state["updates"])
         self._total_costs = np.array(state["total_costs"], dtype=np.float64)
         self._episodes = int(state["episodes"])
+        self._margin.load_state(state["margin"])

@@ -16,6 +16,7 @@ import torch
 
 from agents.actor_critic import MlpPolicy
 from agents.batch import Batch, Measurement, standardized
+from agents.exploration_noise import FREE_NOISE, NoiseCeiling
 from agents.price_units import PriceUnits
 
 NormalizeAdvantage = bool | Literal["separate"]
@@ -150,9 +151,15 @@ class PrimalDual:
     """
 
     def __init__(
-        self, scaling: AdvantageScaling, primal: Primal, dual: Dual, units: PriceUnits
+        self,
+        scaling: AdvantageScaling,
+        primal: Primal,
+        dual: Dual,
+        units: PriceUnits,
+        noise: NoiseCeiling = FREE_NOISE,
     ) -> None:
         self._scaling, self._primal, self._dual, self._units = scaling, primal, dual, units
+        self._noise = noise
         self._start = copy.deepcopy(dual.state())
 
     def update(
@@ -170,7 +177,9 @@ class PrimalDual:
         violation = None if measured is None else self._units.relative(measured)
         self._dual.update(violation, self._units.price_unit())
         advantage = self._scaling.combine(batch.advantages, self._dual.weights())
-        return self._primal.improve(policy, batch, advantage, progress_remaining)
+        report = self._primal.improve(policy, batch, advantage, progress_remaining)
+        self._noise.apply(policy, progress_remaining)
+        return report
 
     def log(self) -> dict[str, np.ndarray]:
         """Return the weights and the dual's own quantities."""

@@ -158,7 +158,8 @@ def make_update(gain=1.0, m=1):
 def measured(violation, horizon):
     """Of one constraint, or of as many as there are numbers."""
     violation = np.atleast_1d(violation)
-    return Measurement(violation, np.zeros(len(violation)), np.full(len(violation), horizon), 3)
+    zeros = np.zeros(len(violation))
+    return Measurement(violation, zeros, np.full(len(violation), horizon), 3, zeros)
 
 
 @pytest.mark.parametrize("horizon", [10.0, 1000.0])

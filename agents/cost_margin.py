@@ -1,0 +1,81 @@
+"""How far below its limit an agent keeps a cost, because the mean cost is only measured.
+
+    violation = mean cost - limit + margin standard error,   standard error = deviation / sqrt(n)
+
+over the n episodes of the last ten updates. A price that follows the measured cost leaves half of
+all last policies above the limit; with a margin, the mean is aimed at a confidence bound. It
+vanishes where many episodes are measured.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agents.batch import Measurement
+from safe_envs.contract.argument_checks import check_number
+
+UPDATES = 10  # whose episodes count
+
+
+@dataclass(frozen=True)
+class MarginSetting:
+    """The margin; an argument of every agent that prices or limits costs.
+
+    Args:
+        cost_margin: standard errors of the measured mean cost by which it is kept below the limit.
+            0 aims at the limit itself.
+    """
+
+    cost_margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("cost_margin", self.cost_margin, low=0.0)
+
+
+NO_MARGIN = MarginSetting(0.0)
+
+
+class CostMargin:
+    """Remembers how the costs of episodes vary.
+
+    Args:
+        setting: the margin in standard errors.
+        num_constraints: m.
+    """
+
+    def __init__(self, setting: MarginSetting, num_constraints: int) -> None:
+        self._errors = setting.cost_margin
+        self._zeros = np.zeros(num_constraints)
+        self._recent: deque[tuple[int, np.ndarray]] = deque(maxlen=UPDATES)
+
+    def violation(self, measured: Measurement) -> np.ndarray:
+        """Return the violation with the margin, (m,), and remember the episodes.
+
+        The margin is at most the limit: no cost is aimed below 0.
+        """
+        self._recent.append((measured.episodes, measured.variances))
+        margin = self._errors * self.standard_error()
+        return measured.costs - np.maximum(measured.limits - margin, 0.0)
+
+    def standard_error(self) -> np.ndarray:
+        """Return the standard error of the mean cost over the remembered episodes, (m,)."""
+        episodes = sum(count for count, _ in self._recent)
+        summed = sum((count * variances for count, variances in self._recent), self._zeros)
+        return np.sqrt(summed) / max(episodes, 1)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `load_state` takes."""
+        return {
+            "episodes": [count for count, _ in self._recent],
+            "variances": [variances.tolist() for _, variances in self._recent],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._recent.clear()
+        for count, variances in zip(state["episodes"], state["variances"], strict=True):
+            self._recent.append((int(count), np.array(variances, dtype=np.float64)))
