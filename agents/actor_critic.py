@@ -223,7 +223,11 @@ def usual_log_std(action_space: spaces.Space) -> float:
     actions: on Ant's velocity task (k = 8) its control cost exceeds the reward for staying upright,
     and falling early pays.
     """
-    return -0.5 * math.log(max(spaces.flatdim(action_space), 1)) if isinstance(action_space, spaces.Box) else 0.0
+    return (
+        -0.5 * math.log(max(spaces.flatdim(action_space), 1))
+        if isinstance(action_space, spaces.Box)
+        else 0.0
+    )
 
 
 class CnnPolicy(MlpPolicy):

@@ -16,6 +16,7 @@ from agents.agent_settings import PolicyUpdate, Recipe
 from agents.changed_settings import change
 from agents.cost_limits import LimitSchedule
 from agents.episode_record import EpisodeRecord
+from agents.exploration_noise import check_ceiling
 from agents.loading import load_agent
 from agents.saved_agent import SavedAgent, save_agent
 from agents.saving.archive import SavedAgentError
@@ -89,6 +90,11 @@ class AdjustableAgent(OnPolicyAlgorithm):
         chosen, rows = settings["update_backend"], settings["batch_size"]
         return backend_of(self.policy, chosen, rows, self.descends_actor)
 
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raise ValueError if the policy cannot be updated with these settings."""
+        self.check_backend(settings)
+        check_ceiling(settings.get("final_noise"), self.action_space)
+
     def save(
         self,
         path: Any,
@@ -146,7 +152,7 @@ class AdjustableAgent(OnPolicyAlgorithm):
             get_system_info()
             print("== SAVED AGENT SYSTEM INFO ==", SavedAgent(path).packages, sep="\n")
         agent = load_agent(cls, path, env, device, custom_objects, kwargs)
-        agent.check_backend(agent.settings)
+        agent.check_settings(agent.settings)
         return agent  # type: ignore[return-value]
 
     def set_parameters(
@@ -206,7 +212,7 @@ class AdjustableAgent(OnPolicyAlgorithm):
 
     def renew_parts(self, settings: dict[str, Any]) -> None:
         """Make the parts anew from settings; they take over what the old ones remember."""
-        self.check_backend(settings)
+        self.check_settings(settings)
         update = self.recipe.build(settings, len(self.constraints))
         update.load_state(self._update.state())
         self.settings, self._update = settings, update

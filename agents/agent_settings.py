@@ -171,7 +171,9 @@ def primal_dual(primal: type, dual: type, defaults: Mapping[str, Any] | None = N
             make_part(NoiseCeiling, settings),
         )
 
-    return Recipe((AdvantageScaling, MarginSetting, NoiseCeiling, primal, dual), build, defaults or {})
+    return Recipe(
+        (AdvantageScaling, MarginSetting, NoiseCeiling, primal, dual), build, defaults or {}
+    )
 
 
 def _check_kinds(part: type, given: Mapping[str, Any]) -> None:

@@ -53,7 +53,7 @@ from safe_envs.contract.cost_signal import ConstraintSpec, with_limits
 from safe_envs.contract.transition_values import kept
 
 SelfAgent = TypeVar("SelfAgent", bound="ConstrainedAgent")
-USUAL_LEARNING_RATE = LinearDecay(3e-4)
+USUAL_LEARNING_RATE = LinearDecay(1e-3)
 
 
 class ConstrainedAgent(AdjustableAgent):
@@ -79,7 +79,7 @@ class ConstrainedAgent(AdjustableAgent):
         learning_rate: of Adam, or a function of the remaining progress, 1 to 0.
         n_steps: steps per environment and update.
         gamma: discount of the advantages of the reward; None takes the declared discount if that
-            is below 1, else 0.99.
+            is below 1, else 0.995.
         cost_gamma: the same for the costs.
         gae_lambda: lambda of the reward's advantage estimates.
         cost_gae_lambda: lambda of the costs' advantage estimates.
@@ -201,7 +201,7 @@ class ConstrainedAgent(AdjustableAgent):
             self.limit_schedule = checked_schedule(self, cost_limit)
             self._update = self.recipe.build(self.settings, len(self.constraints))
             self._setup_model()
-            self.check_backend(self.settings)
+            self.check_settings(self.settings)
             self.is_made = True
 
     def constraint_state(self) -> dict[str, np.ndarray]:

@@ -196,4 +196,6 @@ class CPO(ConstrainedAgent):
     and the critics' learning rate are OmniSafe's.
     """
 
-    recipe = Recipe((TrustRegionStep, ViolationScale, MarginSetting, NoiseCeiling), _build, TRPO_DEFAULTS)
+    recipe = Recipe(
+        (TrustRegionStep, ViolationScale, MarginSetting, NoiseCeiling), _build, TRPO_DEFAULTS
+    )

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from gymnasium import spaces
 
 from agents.actor_critic import MlpPolicy
 from safe_envs.contract.argument_checks import check_number
@@ -37,3 +38,12 @@ class NoiseCeiling:
 
 
 FREE_NOISE = NoiseCeiling()
+
+
+def check_ceiling(final_noise: float | None, actions: spaces.Space) -> None:
+    """Raise ValueError if there is a ceiling, but no Gaussian."""
+    if final_noise is not None and not isinstance(actions, spaces.Box):
+        raise ValueError(
+            f"final_noise is {final_noise}, but the actions are {actions}, and only Box actions "
+            "have a Gaussian's noise; leave it out"
+        )

@@ -111,9 +111,6 @@ NAMED_AGENTS: dict[str, Pair | OwnClass] = {
         separate step of Adam, and both are pure numbers (`agents.price_units`); the combined
         advantage is standardized.
         """,
-        # With a rate that decays to 0 the policy stops following the price while episodes still
-        # lengthen (on Hopper's velocity task, costs of 26 to 48 at limit 25).
-        MappingProxyType({"learning_rate": 3e-4}),
     ),
     "SPMALag": Pair(
         "primal.spma.MirrorAscentSurrogate",

@@ -35,7 +35,7 @@ from safe_envs.contract.cost_signal import (
 from safe_envs.contract.transition_values import kept
 
 VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "autoreset_mode", "max_episode_steps")
-USUAL_DISCOUNT = 0.99
+USUAL_DISCOUNT = 0.995  # of advantages, where returns are plain sums
 TRANSPARENT = (
     "stable_baselines3.common.monitor:Monitor",
     "agents.training_env:OwnObservations",

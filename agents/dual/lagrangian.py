@@ -46,10 +46,10 @@ class Lagrangian:
         num_constraints: m.
     """
 
-    multiplier_lr: float = 0.1
+    multiplier_lr: float = 0.05
     initial_multiplier: float = field(default=0.001, metadata=AT_START)
     multiplier_optimizer: Literal["adam", "ascent"] = "ascent"
-    damping: float = 0.3
+    damping: float = 0.5
     max_multiplier: float = float("inf")
     num_constraints: int = 1
 

@@ -392,7 +392,7 @@ def test_discounts_come_from_the_environment():
     undiscounted = of_spaces(BOX, TWO_ACTIONS)
     undiscounted.constraints = (ConstraintSpec("harm", 1.0),)
     agent = agents.PPOLag("MlpPolicy", undiscounted)
-    assert (agent.gamma, agent.cost_gamma) == (0.99, 0.99)
+    assert (agent.gamma, agent.cost_gamma) == (0.995, 0.995)
 
 
 def test_the_unconstrained_agent_needs_no_constraints():

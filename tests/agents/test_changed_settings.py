@@ -347,7 +347,7 @@ def test_the_learning_rate_acts_at_once_and_as_a_schedule():
 def test_none_means_what_it_means_in_the_constructor():
     agent = made("PPOLag", gamma=0.5, cost_gamma=0.6, cost_limit=5.0)
     agent.gamma = agent.cost_gamma = None
-    assert (agent.gamma, agent.cost_gamma) == (0.99, 0.99)
+    assert (agent.gamma, agent.cost_gamma) == (0.995, 0.995)
     agent.cost_limit = None
     assert agent.cost_limit.tolist() == [2.0]
 

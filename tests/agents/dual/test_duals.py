@@ -271,7 +271,9 @@ def test_violations_are_in_units_of_the_limit_or_of_the_cost():
     """Limits of 2, of 0, and one far below a tenth of the mean cost so far."""
     units = PriceUnits(3)
     limits = np.array([2.0, 0.0, 1e-6])
-    first = units.relative(Measurement(np.array([3.0, 4.0, 50.0]), limits, np.ones(3), 1, np.zeros(3)))
+    first = units.relative(
+        Measurement(np.array([3.0, 4.0, 50.0]), limits, np.ones(3), 1, np.zeros(3))
+    )
     assert first == pytest.approx([0.5, 10.0, 10.0], rel=1e-6)
     costs = np.array([1.0, 0.0, 10.0])
     then = units.relative(Measurement(costs, limits, np.ones(3), 3, np.zeros(3)))
