@@ -44,8 +44,8 @@ class MlpPolicy(ActorCriticPolicy):
         action_space: of the environment.
         lr_schedule: as in `ActorCriticPolicy`, like all further arguments.
         *args: as in `ActorCriticPolicy`.
-        log_std_init: logarithm of the Gaussian's first deviation; None makes the mean square of
-            the noise 1 in all k dimensions together, -log(k) / 2.
+        log_std_init: logarithm of the Gaussian's first deviation; None chooses it by the number of
+            dimensions, see `usual_log_std`.
         num_costs: number of costs m; the agent sets it.
         normalize_observation: whether Box observations are standardized; the agent sets it.
         scale_actions: whether the policy acts in [-1, 1] between finite bounds; False for actions
@@ -217,17 +217,18 @@ class MlpPolicy(ActorCriticPolicy):
 
 
 def usual_log_std(action_space: spaces.Space) -> float:
-    """Return the logarithm of the deviation at which noise in all k dimensions has mean square 1.
+    """Return the logarithm of the deviation that Gaussian actions in k dimensions start with.
 
-    With a deviation of 1 in each, as in Stable-Baselines3, noise in many dimensions swamps the
-    actions: on Ant's velocity task (k = 8) its control cost exceeds the reward for staying upright,
-    and falling early pays.
+        deviation = min(1, sqrt(2 / k))
+
+    so that the noise in all dimensions together has a mean square of at most 2. With a deviation of 1
+    in each, as in Stable-Baselines3, noise in many dimensions swamps the actions: on Ant's velocity
+    task (k = 8) its control cost exceeds the reward for staying upright, and falling early pays.
+    With less, Hopper (k = 3) more often settles for falling forward or standing still.
     """
-    return (
-        -0.5 * math.log(max(spaces.flatdim(action_space), 1))
-        if isinstance(action_space, spaces.Box)
-        else 0.0
-    )
+    if not isinstance(action_space, spaces.Box):
+        return 0.0
+    return min(0.0, 0.5 * math.log(2.0 / max(spaces.flatdim(action_space), 1)))
 
 
 class CnnPolicy(MlpPolicy):

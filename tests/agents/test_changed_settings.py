@@ -68,6 +68,7 @@ FROM = {
     "metric": {"cost_limit": 9.0, "actor_learning_rate": 0.1},
     "accept_measured": {"actor_learning_rate": 0.1, "n_steps": 10},
     "derivative_gain": {"smoothing": 0.1},
+    "cost_margin": {"cost_limit": 9.0},
 }
 TO = {
     **{"cost_limit": 0.5, "learning_rate": 0.01, "n_steps": 10, "gamma": 0.5, "cost_gamma": 0.5},
@@ -82,6 +83,8 @@ TO = {
         "damping": 3.0,
         "penalty": 3.0,
         "penalty_growth": 2.0,
+        "cost_margin": 1e3,
+        "final_noise": 0.1,
     },
     **{"primal_steps_per_dual_step": 1, "step_size": 0.05, "max_kl": 0.1, "cg_iterations": 1},
     **{
@@ -189,6 +192,7 @@ def test_a_changed_argument_acts_as_one_that_was_given(name, argument):
 
 UNSEEN = {
     ("PPO", "cost_limit"),  # the reference agent ignores costs
+    ("PPO", "cost_margin"),
     ("PPO", "normalize_lagrangian"),
     ("PPO", "normalize_advantage"),
     ("CPO", "violation_gain"),  # no step recovers here, however hard it is asked to
