@@ -182,8 +182,8 @@ class PPOALM(ConstrainedAgent):
         vf_coef: float = 0.5,
         target_kl: float | None = None,
         clip_range: float | Callable[[float], float] = 0.2,
-        penalty: float = 0.5,
-        primal_steps_per_dual_step: int = 10,
+        penalty: float = 0.3,
+        primal_steps_per_dual_step: int = 3,
         initial_multiplier: float = 0.0,
         penalty_growth: float = 1.0,
     ) -> None: ...
@@ -265,8 +265,8 @@ class SPMAALM(ConstrainedAgent):
         vf_coef: float = 0.5,
         target_kl: float | None = None,
         step_size: float = 0.7,
-        penalty: float = 0.5,
-        primal_steps_per_dual_step: int = 10,
+        penalty: float = 0.3,
+        primal_steps_per_dual_step: int = 3,
         initial_multiplier: float = 0.0,
         penalty_growth: float = 1.0,
     ) -> None: ...
@@ -352,8 +352,8 @@ class TRPOALM(ConstrainedAgent):
         line_search_steps: int = 15,
         backtrack: float = 0.8,
         fisher_every: int = 1,
-        penalty: float = 0.5,
-        primal_steps_per_dual_step: int = 10,
+        penalty: float = 0.3,
+        primal_steps_per_dual_step: int = 3,
         initial_multiplier: float = 0.0,
         penalty_growth: float = 1.0,
     ) -> None: ...

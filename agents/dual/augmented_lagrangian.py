@@ -37,16 +37,17 @@ class AugmentedLagrangian:
             price is tau times the price at which reward and cost weigh the same. (The paper's
             grid, 1e-3 to 1e-1, is in units of reward per squared cost.)
         primal_steps_per_dual_step: updates of the policy per dual step, whether or not an episode
-            ended in each; 10 in the paper ("AL updates"). A dual step is skipped if no episode has
-            ended since the last one.
+            ended in each. A dual step is skipped if no episode has ended since the last one. 10 in
+            the paper ("AL updates"), where the price may come too late: on Hopper's velocity task,
+            after falling forward fast has been learned.
         initial_multiplier: lambda before the first dual step, in price units; 0 in the paper's
             theory.
         penalty_growth: factor on tau after every dual step. 1 in the paper.
         num_constraints: m.
     """
 
-    penalty: float = 0.5
-    primal_steps_per_dual_step: int = 10
+    penalty: float = 0.3
+    primal_steps_per_dual_step: int = 3
     initial_multiplier: float = field(default=0.0, metadata=AT_START)
     penalty_growth: float = 1.0
     num_constraints: int = 1
