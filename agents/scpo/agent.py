@@ -123,8 +123,8 @@ class SCPO(ConstrainedAgent):
     then, so `normalize_observation` has to be False.
 
     `policy_kwargs` may hold `observation_scale` (replaces those statistics), `width`, `blocks`,
-    `clip_backup` and `log_std_init` (how widely the rollouts explore; 0 is half of every range, the default for one or two
-    dimensions).
+    `clip_backup` and `log_std_init` (how widely the rollouts explore; 0 is half of every range,
+    the default for one or two dimensions).
 
     Source: Cao and Borrelli, "Constrained Policy Optimization via Sampling-Based Weight-Space
     Projection" (arXiv 2512.13788), algorithm 1 and section V-D.

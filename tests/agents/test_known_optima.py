@@ -71,8 +71,8 @@ def test_bandit_with_a_quadratic_program_for_an_answer(name, problem):
 
 
 DIVERS = {
-    "PPOALM": {"penalty": 1.5},
-    "SPMAALM": {"penalty": 1.5, "step_size": 0.5},
+    "PPOALM": {"penalty": 1.5, "primal_steps_per_dual_step": 10},
+    "SPMAALM": {"penalty": 1.5, "primal_steps_per_dual_step": 10, "step_size": 0.5},
 }
 
 
