@@ -385,7 +385,7 @@ class CPO(ConstrainedAgent):
         n_epochs: int = 10,
         max_grad_norm: float = 40.0,
         update_backend: UpdateBackend = "auto",
-        max_kl: float = 0.01,
+        max_kl: float = 0.02,
         cg_iterations: int = 15,
         cg_damping: float = 0.1,
         line_search_steps: int = 15,

@@ -221,10 +221,10 @@ def usual_log_std(action_space: spaces.Space) -> float:
 
         deviation = min(1, sqrt(2 / k))
 
-    so that the noise in all dimensions together has a mean square of at most 2. With a deviation of 1
-    in each, as in Stable-Baselines3, noise in many dimensions swamps the actions: on Ant's velocity
-    task (k = 8) its control cost exceeds the reward for staying upright, and falling early pays.
-    With less, Hopper (k = 3) more often settles for falling forward or standing still.
+    so that the noise in all dimensions together has a mean square of at most 2. With a deviation
+    of 1 in each, as in Stable-Baselines3, noise in many dimensions swamps the actions: on Ant's
+    velocity task (k = 8) its control cost exceeds the reward for staying upright, and falling early
+    pays. With less, Hopper (k = 3) more often settles for falling forward or standing still.
     """
     if not isinstance(action_space, spaces.Box):
         return 0.0

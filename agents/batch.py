@@ -32,6 +32,7 @@ class Measurement(NamedTuple):
     horizon: np.ndarray  # (m,) mean discounted number of steps of an episode
     episodes: int
     variances: np.ndarray  # (m,) of an episode's cost, around its local mean; 0 if unknown
+    latest: np.ndarray  # (m,) costs of the last of the episodes
 
     @property
     def violation(self) -> np.ndarray:
@@ -40,7 +41,7 @@ class Measurement(NamedTuple):
 
 
 def measurement(
-    episodes: Sequence[Episode], limits: np.ndarray, before: Episode | None = None
+    episodes: Sequence[Episode], limits: np.ndarray, before: Measurement | None = None
 ) -> Measurement | None:
     """Return how the episodes violate the limits, (m,); None if there are no episodes.
 
@@ -51,15 +52,15 @@ def measurement(
     Args:
         episodes: in the order in which they ended.
         limits: (m,).
-        before: the last episode before them.
+        before: the measurement before.
     """
     if not episodes:
         return None
     horizon = np.mean([episode.horizon for episode in episodes], axis=0)
-    in_order = [*([] if before is None else [before]), *episodes]
-    apart = np.diff([episode.costs for episode in in_order], axis=0)
+    costs = [episode.costs for episode in episodes]
+    apart = np.diff(costs if before is None else [before.latest, *costs], axis=0)
     variances = np.square(apart).sum(0) / (2 * max(len(apart), 1))
-    return Measurement(mean_costs(episodes), limits, horizon, len(episodes), variances)
+    return Measurement(mean_costs(episodes), limits, horizon, len(episodes), variances, costs[-1])
 
 
 def mean_costs(episodes: Sequence[Episode]) -> np.ndarray:

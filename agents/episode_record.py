@@ -46,7 +46,6 @@ class EpisodeRecord:
         self._discounts = (reward_discount, [constraint.discount for constraint in constraints])
         self._totals: EpisodeTotals | None = None  # of the episodes in progress
         self._fresh: list[Episode] = []  # ended since the last update
-        self._before: Episode | None = None  # the last that was measured
         self.recent: deque[Episode] = deque(maxlen=WINDOW)
         self.last: Measurement | None = None if before is None else before.last
         self._again: bool = before is not None and before._again
@@ -67,8 +66,7 @@ class EpisodeRecord:
     def measure(self, limits: np.ndarray) -> Measurement | None:
         """Return the costs of the episodes that ended since the last call, against limits (m,)."""
         fresh, self._fresh = self._fresh, []
-        measured = measurement(fresh, limits, self._before)
-        self._before = fresh[-1] if fresh else self._before
+        measured = measurement(fresh, limits, self.last)
         if measured is None and self._again and self.last is not None:
             measured = self.last._replace(limits=limits)
         self._again = False

@@ -222,7 +222,7 @@ class SavedAgent:
         if found is None:
             return None
         zeros = torch.zeros(num_constraints, dtype=torch.float64).numpy()
-        like = Measurement(zeros, zeros, zeros, 0, zeros)._asdict()
+        like = Measurement(zeros, zeros, zeros, 0, zeros, zeros)._asdict()
         check_like(found, like, "measured")
         return Measurement(**found)
 

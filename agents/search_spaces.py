@@ -18,11 +18,13 @@ from torch import nn
 
 from agents.actor_critic import MlpPolicy
 from agents.constrained_agent import ConstrainedAgent
+from agents.cost_margin import MarginSetting
 from agents.cpo import ViolationScale
 from agents.critic_descent import CriticDescent
 from agents.dual.augmented_lagrangian import AugmentedLagrangian
 from agents.dual.lagrangian import Lagrangian
 from agents.dual.pid import PID
+from agents.exploration_noise import NoiseCeiling
 from agents.minibatch_descent import MinibatchDescent
 from agents.primal.ppo import ClippedSurrogate
 from agents.primal.spma import MirrorAscentSurrogate
@@ -151,6 +153,8 @@ SPACES: Mapping[type, Space] = MappingProxyType(
         ),
         MinibatchDescent: (scale("ent_coef", 1e-8, 0.1),),  # Zoo
         AdvantageScaling: (),
+        MarginSetting: (),  # these two decide which policy is wanted
+        NoiseCeiling: (),
         ClippedSurrogate: (one_of("clip_range", 0.1, 0.2, 0.3, 0.4),),  # Zoo
         # The search of the ALM paper, arXiv 2605.11694, appendix F, without .001 and .01, at which
         # the policy hardly moves within a search's short runs.
@@ -162,7 +166,7 @@ SPACES: Mapping[type, Space] = MappingProxyType(
         ),
         NoDual: (),
         Lagrangian: (
-            # Pure numbers (`agents.price_units`): about the defaults, 0.05 and 0.3, on any task.
+            # Pure numbers (`agents.price_units`): about the defaults, 0.05 and 0.5, on any task.
             scale("multiplier_lr", 3e-3, 1.0),
             scale("damping", 0.03, 3.0),
             one_of("multiplier_optimizer", "adam", "ascent"),

@@ -21,8 +21,7 @@ def measured_with(costs, limits, before=None):
 def test_the_variance_is_half_the_mean_square_of_successive_differences():
     found = measured_with([1.0, 3.0, 2.0], [5.0])
     assert found.variances == pytest.approx([(4.0 + 1.0) / 2 / 2])
-    (before,) = episodes_of([5.0])
-    after = measured_with([1.0, 3.0, 2.0], [5.0], before)
+    after = measured_with([1.0, 3.0, 2.0], [5.0], before=measured_with([9.0, 5.0], [5.0]))
     assert after.variances == pytest.approx([(16.0 + 4.0 + 1.0) / 3 / 2])
     assert measured_with([7.0], [5.0]).variances.tolist() == [0.0]  # unknown
 
@@ -40,7 +39,9 @@ def test_the_margin_is_the_standard_error_over_the_last_updates():
     limits = np.array([10.0, 1.0])
     for count, variances in ((4, [8.0, 0.0]), (12, [16.0, 400.0])):
         costs, ones = np.array([9.0, 3.0]), np.ones(2)
-        found = margin.violation(Measurement(costs, limits, ones, count, np.array(variances)))
+        found = margin.violation(
+            Measurement(costs, limits, ones, count, np.array(variances), costs)
+        )
     pooled = np.array([(4 * 8 + 12 * 16) / 16, 12 * 400 / 16])
     error = np.sqrt(pooled / 16)
     assert margin.standard_error() == pytest.approx(error)

@@ -98,7 +98,9 @@ def watched(limits, costs):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for limit, cost in zip(limits, costs, strict=True):
-            measured = Measurement(np.array([cost]), np.array([limit]), np.ones(1), 1, np.zeros(1))
+            measured = Measurement(
+                np.array([cost]), np.array([limit]), np.ones(1), 1, *np.zeros((2, 1))
+            )
             watch.update(measured, np.zeros(0), batch, 0.0)
     return [str(one.message) for one in caught]
 

@@ -187,7 +187,7 @@ def trpo(region, policy, batch):
 
 
 def cpo(region, policy, batch):
-    measured = Measurement(np.array([0.02]), np.zeros(1), np.full(1, 10.0), 3, np.zeros(1))
+    measured = Measurement(np.array([0.02]), np.zeros(1), np.full(1, 10.0), 3, *np.zeros((2, 1)))
     return ConstrainedPolicyOptimization(region, ViolationScale(), 1).update(
         policy, batch, measured, 1.0
     )

@@ -45,6 +45,13 @@ def runs(tmp_path_factory):
     gym.register("Tempting-v0", Tempting)
     folder, done = tmp_path_factory.mktemp("falling"), []
     overrides = ("n_envs=1", "n_steps=200", "n_epochs=4", "learning_rate=1e-2")
+    overrides += (
+        "multiplier_lr=0.1",
+        "damping=0.3",
+        "cost_margin=0",
+        "gamma=0.99",
+        "cost_gamma=0.99",
+    )  # the cost falls slowly
     for seed in SEEDS:
         options = TrainOptions(
             "PPOLag", "Tempting-v0", folder / f"{seed}", 2400, seed, overrides, 60
