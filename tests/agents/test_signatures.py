@@ -30,7 +30,7 @@ KNOWN = {  # of some arguments, found in the parts' own files
     "SPMAALM": {"step_size": 0.7, "penalty_growth": 1.0},
     "TRPOLag": {"max_kl": 0.01, "batch_size": 128, "learning_rate": 1e-3},
     "TRPOALM": {"max_kl": 0.01, "batch_size": 128, "learning_rate": 1e-3},
-    "CPO": {"violation_gain": 10.0, "max_kl": 0.01, "learning_rate": 1e-3},
+    "CPO": {"violation_gain": 10.0, "max_kl": 0.02, "learning_rate": 1e-3},
     "SCPO": {"objective": "ppo", "bank_size": 16, "safe_policy": None, "learning_rate": 3e-4},
 }
 
