@@ -325,7 +325,7 @@ def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> MeanInterval:
     if count < 2:
         raise ValueError(f"there is {count} pair; an interval needs at least 2; run more pairs")
     difference = first - second
-    width = student.ppf(0.975, count - 1) * difference.std(ddof=1) / np.sqrt(count)
+    width = student.ppf(0.975, count - 1) * standard_error(difference)
     return MeanInterval(float(difference.mean()), float(width))
 
 
