@@ -25,12 +25,12 @@ class Batch(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """Constraints over the episodes that ended since the last update, at least one."""
+    """Constraints over the episodes that ended since the last update, or a repeat for new limits."""
 
     costs: np.ndarray  # (m,) mean cost
     limits: np.ndarray  # (m,)
     horizon: np.ndarray  # (m,) mean discounted number of steps of an episode
-    episodes: int
+    episodes: int  # that no measurement has counted before: 0 in a repeat
     variances: np.ndarray  # (m,) of an episode's cost, around its local mean; 0 if unknown
     latest: np.ndarray  # (m,) costs of the last of the episodes
 

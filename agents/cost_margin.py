@@ -57,7 +57,8 @@ class CostMargin:
 
         The margin is at most the limit: no cost is aimed below 0.
         """
-        self._recent.append((measured.episodes, measured.variances))
+        if measured.episodes:
+            self._recent.append((measured.episodes, measured.variances))
         margin = self._errors * self.standard_error()
         return measured.costs - np.maximum(measured.limits - margin, 0.0)
 

@@ -68,7 +68,7 @@ class EpisodeRecord:
         fresh, self._fresh = self._fresh, []
         measured = measurement(fresh, limits, self.last)
         if measured is None and self._again and self.last is not None:
-            measured = self.last._replace(limits=limits)
+            measured = self.last._replace(limits=limits, episodes=0)
         self._again = False
         self.last = measured or self.last
         return measured

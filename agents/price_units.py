@@ -48,8 +48,9 @@ class PriceUnits:
 
     def relative(self, measured: Measurement) -> np.ndarray:
         """Return the violations e as pure numbers, (m,), and remember the costs."""
-        self._total_costs = self._total_costs + measured.episodes * measured.costs
-        self._episodes += measured.episodes
+        new = measured.episodes or int(self._episodes == 0)  # a repeat counts if it is all there is
+        self._total_costs = self._total_costs + new * measured.costs
+        self._episodes += new
         violation = self._margin.violation(measured)
         usual = SHARE_OF_COST * self._total_costs / self._episodes
         size = np.maximum(measured.limits, usual)

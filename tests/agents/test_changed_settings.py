@@ -253,6 +253,7 @@ def test_a_limit_that_changed_after_the_last_update_still_counts_after_loading()
         measured = one.episodes.measure(one.cost_limit)
         np.testing.assert_array_equal(measured.costs, last.costs)
         assert measured.limits.tolist() == [7.0]
+        assert measured.episodes == 0  # none that the scales and the margin have not counted
 
 
 def test_a_rollout_that_does_not_fit_into_the_memory_is_refused():

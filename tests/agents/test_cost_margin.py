@@ -6,6 +6,9 @@ import pytest
 import agents
 from agents.batch import Measurement, measurement
 from agents.cost_margin import UPDATES, CostMargin, MarginSetting
+from agents.episode_record import EpisodeRecord
+from agents.price_units import PriceUnits
+from safe_envs.contract.cost_signal import ConstraintSpec
 from safe_envs.contract.episode_totals import Episode
 
 
@@ -54,6 +57,20 @@ def test_only_the_last_updates_count():
     for variance in [1e6] + [4.0] * UPDATES:
         margin.violation(measured_with([1.0], [1.0])._replace(variances=np.array([variance])))
     assert margin.standard_error() == pytest.approx([2.0 / np.sqrt(UPDATES)])
+
+
+def test_a_repeat_against_another_limit_counts_no_episode_twice():
+    """A limit that changes between two updates, with no new episode: scales and margin stay."""
+    units, constraint = PriceUnits(1, MarginSetting(1.0)), ConstraintSpec("cost", 4.0)
+    record = EpisodeRecord([constraint], 1.0)
+    for cost in (2.0, 6.0, 3.0):
+        record.add(np.array([[0.0, cost]]), np.array([True]))
+    first = units.relative(record.measure(np.array([4.0])))
+    record.measure_again()
+    again = units.relative(record.measure(np.array([8.0])))
+    mean, error = 11 / 3, np.sqrt((16.0 + 9.0) / 4 / 3)
+    assert first == pytest.approx([(mean - (4.0 - error)) / 4.0])
+    assert again == pytest.approx([(mean - (8.0 - error)) / 8.0])
 
 
 def test_a_state_carries_the_margin_on():
