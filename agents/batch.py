@@ -25,7 +25,10 @@ class Batch(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """Constraints over the episodes that ended since the last update, or a repeat for new limits."""
+    """Constraints over the episodes that ended since the last update, or a repeat for new limits.
+
+    A repeat is the last measurement against limits that have changed since.
+    """
 
     costs: np.ndarray  # (m,) mean cost
     limits: np.ndarray  # (m,)

@@ -102,9 +102,10 @@ class ConstrainedPolicyOptimization:
         if measured is not None:
             self._violation = self._margin.violation(measured) / measured.horizon
         report: dict[str, float] = {}
-        if self._violation is not None:
+        radius = self._trust_region.radius(progress_remaining)
+        if self._violation is not None and radius > 0.0:
             gains = np.where(self._violation < 0.0, 1.0, self._gain)
-            report = self._improve(policy, batch, gains * self._violation)
+            report = self._improve(policy, batch, gains * self._violation, radius)
         self._noise.apply(policy, progress_remaining)
         return report | self._trust_region.fit_critics(policy, batch)
 
@@ -135,21 +136,24 @@ class ConstrainedPolicyOptimization:
         self._case = int(state["case"])
         self._margin.load_state(state["margin"])
 
-    def _improve(self, policy: MlpPolicy, batch: Batch, violation: np.ndarray) -> dict[str, float]:
+    def _improve(
+        self, policy: MlpPolicy, batch: Batch, violation: np.ndarray, radius: float
+    ) -> dict[str, float]:
         """Move the policy by CPO's step for this violation per step, (m,)."""
         advantages = batch.advantages - batch.advantages.mean(0)  # (n, 1 + m)
         region = self._trust_region
         actor = region.actor(policy, batch)
         gradients, directions = region.natural_gradients(actor, advantages)
         products = np.array([[inner(v, along) for along in directions] for v in gradients])
-        found = priced_step(products, violation, region.max_kl)
+        found = priced_step(products, violation, radius)
         is_recovery = found.case is CpoCase.UNRECOVERABLE
         self._multipliers = None if is_recovery else found.cost_multipliers
         self._case = int(found.case)
         step = found.along_reward * directions[0]
         for share, along in zip(found.along_costs.tolist(), directions[1:], strict=True):
             step = step + share * along
-        trial = region.search(actor, advantages, step, _acceptance(found.case, violation))
+        acceptable = _acceptance(found.case, violation)
+        trial = region.search(actor, advantages, step, acceptable, radius)
         reward, *costs = trial.gains.tolist()
         names = [f"cost_surrogate_gain/{i}" for i in range(len(costs))]
         return {

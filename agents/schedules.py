@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from safe_envs.contract.argument_checks import check_number
+
+Scheduled = float | Callable[[float], float]  # a number, or one for every remaining progress
+
+
+def check_scheduled(name: str, value: Scheduled) -> None:
+    """Raise ValueError unless this is a schedule or a positive number."""
+    if not callable(value):
+        check_number(name, value, low=0.0, open_low=True)
+
+
+def scheduled(value: Scheduled, progress_remaining: float) -> float:
+    """Return the number, given the remaining progress, 1 to 0."""
+    return value(progress_remaining) if callable(value) else value
 
 
 @dataclass(frozen=True)

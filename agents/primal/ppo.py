@@ -18,9 +18,7 @@ from agents.actor_critic import MlpPolicy
 from agents.actor_goal import Surrogate
 from agents.batch import Batch
 from agents.minibatch_descent import MinibatchDescent
-from safe_envs.contract.argument_checks import check_number
-
-ClipRange = float | Callable[[float], float]  # a schedule is a function of the remaining progress
+from agents.schedules import check_scheduled, scheduled
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,13 @@ class ClippedSurrogate:
     clip_range: float | Callable[[float], float] = 0.2
 
     def __post_init__(self) -> None:
-        check_clip_range(self.clip_range)
+        check_scheduled("clip_range", self.clip_range)
 
     def improve(
         self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, progress_remaining: float
     ) -> dict[str, float]:
         """Improve the policy on the advantage, (n,), and fit its critics."""
-        epsilon = clip_range_at(progress_remaining, self.clip_range)
+        epsilon = scheduled(self.clip_range, progress_remaining)
 
         surrogate = Surrogate(
             partial(clipped_loss, epsilon=epsilon), partial(clipped_slope, epsilon=epsilon)
@@ -50,17 +48,6 @@ class ClippedSurrogate:
         report, log_ratio = self.descent.run(policy, batch, advantage, surrogate)
         clipped = (torch.exp(log_ratio) - 1).abs() > epsilon
         return report | {"clip_fraction": float(clipped.float().mean()), "clip_range": epsilon}
-
-
-def check_clip_range(clip_range: ClipRange) -> None:
-    """Raise ValueError unless this is a schedule or a positive number."""
-    if not callable(clip_range):
-        check_number("clip_range", clip_range, low=0.0, open_low=True)
-
-
-def clip_range_at(progress_remaining: float, clip_range: ClipRange) -> float:
-    """Return epsilon, given the remaining progress, 1 to 0."""
-    return clip_range(progress_remaining) if callable(clip_range) else clip_range
 
 
 def clipped_loss(log_ratio: torch.Tensor, advantage: torch.Tensor, epsilon: float) -> torch.Tensor:

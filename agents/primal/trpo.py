@@ -23,6 +23,7 @@ from agents.divergence import estimated_divergence, log_ratios
 from agents.non_finite_loss import NonFiniteLossError
 from agents.primal.conjugate_gradient import conjugate_gradient
 from agents.primal.trust_region_actor import TorchActor, TrustRegionActor
+from agents.schedules import check_scheduled, scheduled
 from agents.update_kernel.trust_region import KernelActor
 from safe_envs.contract.argument_checks import check_number
 
@@ -43,7 +44,8 @@ class TrustRegionStep:
 
     Args:
         critic_descent: how the critics are fitted; the actor takes no descent steps.
-        max_kl: delta, the largest mean divergence from the old policy.
+        max_kl: delta, the largest mean divergence from the old policy; or a function of the
+            remaining progress, 1 to 0. Where it is 0, the policy stays.
         cg_iterations: products with the Fisher matrix per solution.
         cg_damping: added to the Fisher matrix's diagonal. If it shortens steps too much, the
             divergence stays far below `max_kl`; a table of logits needs less than a network.
@@ -53,7 +55,7 @@ class TrustRegionStep:
     """
 
     critic_descent: CriticDescent
-    max_kl: float = 0.01
+    max_kl: float | Callable[[float], float] = 0.01
     cg_iterations: int = 15
     cg_damping: float = 0.1
     line_search_steps: int = 15
@@ -61,7 +63,7 @@ class TrustRegionStep:
     fisher_every: int = 1
 
     def __post_init__(self) -> None:
-        check_number("max_kl", self.max_kl, low=0.0, open_low=True)
+        check_scheduled("max_kl", self.max_kl)
         check_number("cg_iterations", self.cg_iterations, low=1)
         check_number("cg_damping", self.cg_damping, low=0.0)
         check_number("line_search_steps", self.line_search_steps, low=1)
@@ -80,14 +82,20 @@ class TrustRegionStep:
         actor = self.actor(policy, batch)
         (gradient,), (direction,) = self.natural_gradients(actor, advantages)
         curvature = inner(gradient, direction)
-        length = math.sqrt(2 * self.max_kl / curvature) if curvature > 0 else 0.0
-        trial = self.search(actor, advantages, length * direction, lambda g: bool(g[0] > 0))
+        radius = self.radius(progress_remaining)
+        length = math.sqrt(2 * radius / curvature) if curvature > 0 else 0.0
+        step = length * direction
+        trial = self.search(actor, advantages, step, lambda g: bool(g[0] > 0), radius)
         return {
             "surrogate_gain": float(trial.gains[0]),
             "step_fraction": trial.fraction,
             "kl": trial.divergence,
             **self.fit_critics(policy, batch),
         }
+
+    def radius(self, progress_remaining: float) -> float:
+        """Return delta at this remaining progress, 1 to 0."""
+        return max(scheduled(self.max_kl, progress_remaining), 0.0)
 
     def actor(self, policy: MlpPolicy, batch: Batch) -> TrustRegionActor:
         """Return the actor that took a batch's steps."""
@@ -128,10 +136,11 @@ class TrustRegionStep:
         advantages: torch.Tensor,
         step: torch.Tensor,
         acceptable: Acceptance,
+        radius: float,
     ) -> Trial:
         """Move the policy by the largest acceptable fraction of a step, and return that fraction.
 
-        A fraction is acceptable if the divergence is within `max_kl` and `acceptable` is true of
+        A fraction is acceptable if the divergence is within the radius and `acceptable` is true of
         the surrogates' changes. If none is, the policy does not change.
 
         Args:
@@ -139,11 +148,12 @@ class TrustRegionStep:
             advantages: (n, j), one surrogate each.
             step: of the actor's parameters, (d,).
             acceptable: maps changes of the surrogates, (j,), to whether they are acceptable.
+            radius: the largest divergence, as `radius` returns it.
         """
         for attempt in range(self.line_search_steps):
             fraction = self.backtrack**attempt
             divergence, gains = actor.after(fraction * step, advantages)
-            if divergence <= self.max_kl and acceptable(gains):
+            if divergence <= radius and acceptable(gains):
                 actor.take(fraction * step)
                 return Trial(fraction, gains, divergence)
         return Trial(0.0, torch.zeros_like(advantages[0]), 0.0)

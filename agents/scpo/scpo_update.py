@@ -22,7 +22,7 @@ from agents.batch import Batch, Measurement
 from agents.critic_descent import CriticDescent
 from agents.divergence import estimated_divergence, log_ratios
 from agents.non_finite_loss import NonFiniteLossError
-from agents.primal.ppo import check_clip_range, clip_range_at
+from agents.schedules import check_scheduled, scheduled
 from agents.scpo.base_step import METRICS, Metric
 from agents.scpo.objectives import (
     OBJECTIVES,
@@ -87,7 +87,7 @@ class ScpoSettings:
         check_choice("metric", self.metric, METRICS)
         check_number("actor_learning_rate", self.actor_learning_rate, low=0.0, open_low=True)
         check_number("actor_steps", self.actor_steps, low=1)
-        check_clip_range(self.clip_range)
+        check_scheduled("clip_range", self.clip_range)
         check_number("groups", self.groups, low=0)
         check_number("bank_size", self.bank_size, low=1)
         check_number("armijo", self.armijo, low=0.0, high=1.0, open_low=True)
@@ -278,9 +278,7 @@ class ScpoUpdate:
 
     def _objective(self, batch: Batch, progress_remaining: float) -> Objective:
         if self._settings.objective == "ppo":
-            return ClippedReturn(
-                batch, clip_range_at(progress_remaining, self._settings.clip_range)
-            )
+            return ClippedReturn(batch, scheduled(self._settings.clip_range, progress_remaining))
         if self._settings.objective == "reinforce":
             return PolicyGradient(batch)
         policy, _, _, expert = self._now()

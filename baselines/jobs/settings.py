@@ -17,7 +17,7 @@ from baselines.names.environments import EnvironmentName
 from safe_envs.contract.argument_checks import unknown_name
 from safe_envs.contract.cost_signal import CostLimits
 
-SCHEDULES = ("learning_rate", "clip_range")
+SCHEDULES = ("learning_rate", "clip_range", "max_kl")
 LINEAR = "lin_"
 ACTIVATIONS = {"Tanh": nn.Tanh, "ReLU": nn.ReLU, "ELU": nn.ELU}
 

@@ -17,6 +17,7 @@ from agents.critic_descent import CriticDescent
 from agents.flat_parameters import flat_values
 from agents.gymnasium_vec_env import GymnasiumVecEnv
 from agents.primal.trpo import TrustRegionStep
+from agents.schedules import LinearDecay
 from safe_envs.contract.vector_env import NativeVectorEnv
 from tests.agents.quadratic_bandit import TWO
 
@@ -225,6 +226,21 @@ def test_violation_is_held_while_no_episode_ends():
         again = batch._replace(log_probs=policy.log_probs(batch.observations, batch.actions))
     update.update(policy, again, None, 1.0)
     assert update.log()["case"].tolist() == [CpoCase.UNRECOVERABLE]
+
+
+def test_a_scheduled_radius_falls_with_the_progress():
+    reports = []
+    for max_kl, left in ((LinearDecay(0.02), 0.25), (0.005, 1.0)):
+        policy, batch = make_policy_and_batch()
+        region = TrustRegionStep(CriticDescent(n_epochs=1), max_kl=max_kl, cg_damping=1e-3)
+        update = ConstrainedPolicyOptimization(region, ViolationScale(1.0))
+        reports.append(update.update(policy, batch, measured(0.05, 10.0), left))
+    assert reports[0] == reports[1]
+    start = flat_values(policy.actor_parameters())
+    scheduled = TrustRegionStep(CriticDescent(), max_kl=LinearDecay(0.02))
+    at_the_end = ConstrainedPolicyOptimization(scheduled, ViolationScale(1.0))
+    at_the_end.update(policy, batch, measured(0.05, 10.0), 0.0)
+    assert torch.equal(flat_values(policy.actor_parameters()), start)
 
 
 def test_update_is_complete_when_constructed():

@@ -252,7 +252,7 @@ for rows in (1_000, 40_000):
     before = peak()
     actor = region.actor(policy, batch)
     _, (step, _) = region.natural_gradients(actor, advantages)
-    region.search(actor, advantages, 1e-3 * step, lambda gains: True)
+    region.search(actor, advantages, 1e-3 * step, lambda gains: True, 0.01)
 print(peak() - before)
 """
 

@@ -15,6 +15,7 @@ from agents.non_finite_loss import NonFiniteLossError
 from agents.primal.conjugate_gradient import action_distributions, mean_divergence
 from agents.primal.trpo import TrustRegionStep
 from agents.primal.trust_region_actor import TorchActor
+from agents.schedules import LinearDecay
 from agents.update_kernel.trust_region import KernelActor
 
 SPACES = [Box(-1, 1, (2,)), Discrete(3)]
@@ -69,6 +70,32 @@ def test_step_improves_within_the_divergence(space, max_kl, backend):
     assert report["surrogate_gain"] == pytest.approx(gain, rel=1e-3)
     assert 0 < report["step_fraction"] <= 1
     assert np.isfinite(report["value_loss"])
+
+
+def test_a_scheduled_radius_is_that_of_the_remaining_progress(backend):
+    """With a quarter of the progress left, the step is that of a constant quarter of the radius."""
+    steps = []
+    for max_kl in (LinearDecay(0.02), 0.005):
+        torch.manual_seed(3)
+        policy = make_policy(SPACES[0])
+        batch = sample_batch(policy, torch.randn(300, 3))
+        region = TrustRegionStep(CriticDescent(update_backend=backend), max_kl=max_kl)
+        start = flat_values(policy.actor_parameters())
+        report = region.improve(policy, batch, batch.advantages[:, 0], 0.25)
+        steps.append(flat_values(policy.actor_parameters()) - start)
+        assert 0.0 < report["kl"] <= 0.005
+    assert torch.equal(*steps)
+
+
+def test_a_radius_of_0_leaves_the_policy_and_fits_the_critics(backend):
+    policy = make_policy(SPACES[0])
+    batch = sample_batch(policy, torch.randn(300, 3))
+    start, critics = flat_values(policy.actor_parameters()), flat_values(policy.parameters())
+    region = TrustRegionStep(CriticDescent(update_backend=backend), max_kl=LinearDecay(0.02))
+    report = region.improve(policy, batch, batch.advantages[:, 0], 0.0)
+    assert (report["kl"], report["step_fraction"]) == (0.0, 0.0)
+    assert torch.equal(flat_values(policy.actor_parameters()), start)
+    assert not torch.equal(flat_values(policy.parameters()), critics)
 
 
 def test_equals_the_natural_gradient_of_a_softmax_table(backend):
@@ -141,7 +168,7 @@ def test_search_leaves_the_policy_if_nothing_is_acceptable(backend):
     tried = []
     region = TrustRegionStep(CriticDescent(update_backend=backend), max_kl=1e9, line_search_steps=4)
     trial = region.search(
-        region.actor(policy, batch), batch.advantages, torch.ones_like(start), tried.append
+        region.actor(policy, batch), batch.advantages, torch.ones_like(start), tried.append, 1e9
     )
     assert (trial.fraction, trial.divergence, trial.gains.tolist()) == (0.0, 0.0, [0.0, 0.0])
     assert len(tried) == 4
@@ -156,7 +183,7 @@ def test_search_tries_smaller_and_smaller_fractions(backend):
     answers = iter([False, False, True])
     region = TrustRegionStep(CriticDescent(update_backend=backend), max_kl=1e9, backtrack=0.5)
     trial = region.search(
-        region.actor(policy, batch), batch.advantages, step, lambda _: next(answers)
+        region.actor(policy, batch), batch.advantages, step, lambda _: next(answers), 1e9
     )
     assert trial.fraction == 0.25
     torch.testing.assert_close(flat_values(policy.actor_parameters()), start + 0.25 * step)
