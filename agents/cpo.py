@@ -31,7 +31,6 @@ from agents.primal.trpo import Acceptance, TrustRegionStep, inner
 from safe_envs.contract.argument_checks import check_number, check_whole
 
 NO_STEP_YET = -1
-CPO_DEFAULTS = {**TRPO_DEFAULTS, "max_kl": 0.02}
 
 
 @dataclass(frozen=True)
@@ -202,5 +201,5 @@ class CPO(ConstrainedAgent):
     """
 
     recipe = Recipe(
-        (TrustRegionStep, ViolationScale, MarginSetting, NoiseCeiling), _build, CPO_DEFAULTS
+        (TrustRegionStep, ViolationScale, MarginSetting, NoiseCeiling), _build, TRPO_DEFAULTS
     )

@@ -23,6 +23,7 @@ class ObjectForm(NamedTuple):
     kind: type  # exactly this class, no subclass
     parts: tuple[str, ...]  # the attributes that say everything about it
     make: Callable[..., Any]  # from the parts
+    later: tuple[str, ...] = ()  # parts that older files lack; then `make` has its default
 
 
 def _box(low: np.ndarray, high: np.ndarray) -> spaces.Box:
@@ -88,7 +89,9 @@ FORMS: Mapping[str, ObjectForm] = MappingProxyType(
         "Dict": ObjectForm(spaces.Dict, ("spaces",), _dict),
         "Tuple": ObjectForm(spaces.Tuple, ("spaces",), spaces.Tuple),
         "ConstantSchedule": ObjectForm(ConstantSchedule, ("val",), _constant_schedule),
-        "LinearDecay": ObjectForm(LinearDecay, ("start", "end"), LinearDecay),
+        "LinearDecay": ObjectForm(
+            LinearDecay, ("start", "end", "part"), LinearDecay, later=("part",)
+        ),
         "LinearSchedule": ObjectForm(
             LinearSchedule, ("start", "end", "end_fraction"), _linear_schedule
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from safe_envs.contract.argument_checks import check_number
+from safe_envs.contract.argument_checks import check_not_negative, check_number
 
 Scheduled = float | Callable[[float], float]  # a number, or one for every remaining progress
 
@@ -23,22 +23,24 @@ def scheduled(value: Scheduled, progress_remaining: float) -> float:
 
 @dataclass(frozen=True)
 class LinearDecay:
-    """A number that falls, or rises, in a straight line over a training.
+    """A number that falls, or rises, in a straight line over a training or over its last part.
 
     "lin_X" in a file of hyperparameters is `LinearDecay(X)`; the notation is RL Baselines3 Zoo's.
 
     Args:
         start: at the beginning.
         end: at the end.
+        part: share of the training, the last, over which the number moves; before, it is `start`.
     """
 
     start: float
     end: float = 0.0
+    part: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("start", self.start, low=0.0)
-        check_number("end", self.end, low=0.0)
+        check_not_negative(start=self.start, end=self.end)
+        check_number("part", self.part, low=0.0, high=1.0, open_low=True)
 
     def __call__(self, progress_remaining: float) -> float:
         """Return the number at this remaining progress, 1 to 0."""
-        return self.end + (self.start - self.end) * progress_remaining
+        return self.end + (self.start - self.end) * min(progress_remaining / self.part, 1.0)

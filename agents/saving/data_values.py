@@ -188,7 +188,7 @@ class ValueReader:
             return Code(str(entries["what"])[:LONGEST_NAME])
         if kind == "class":
             return _allowed_class(entries["name"], place)
-        if kind in FORMS and entries.keys() == set(FORMS[kind].parts):
+        if kind in FORMS and {*entries, *FORMS[kind].later} == set(FORMS[kind].parts):
             values = {n: self.read(v, f"{place}/{n}", depth) for n, v in entries.items()}
             return FORMS[kind].make(**values)
         raise SavedAgentError(f"{place} in the file is of the unknown kind {str(kind)[:80]!r}")

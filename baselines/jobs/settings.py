@@ -10,15 +10,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from agents import ConstrainedAgent, make_vec_env
-from agents.schedules import LinearDecay
 from agents.training_env import Contract, contract_of
 from baselines.names.agents import RUNNER_SETTINGS
 from baselines.names.environments import EnvironmentName
+from baselines.names.schedules import SCHEDULES, linear_schedule
 from safe_envs.contract.argument_checks import unknown_name
 from safe_envs.contract.cost_signal import CostLimits
 
-SCHEDULES = ("learning_rate", "clip_range", "max_kl")
-LINEAR = "lin_"
 ACTIVATIONS = {"Tanh": nn.Tanh, "ReLU": nn.ReLU, "ELU": nn.ELU}
 
 
@@ -95,22 +93,6 @@ def constructor_arguments(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     if settings.get("policy_kwargs"):
         settings["policy_kwargs"] = _policy_arguments(settings["policy_kwargs"])
     return settings
-
-
-def linear_schedule(name: str, text: str) -> LinearDecay:
-    """Return the schedule that "lin_X" stands for: from X down to 0 at the end of training.
-
-    Source of the notation: RL Baselines3 Zoo.
-    """
-    try:
-        start = float(text.removeprefix(LINEAR)) if text.startswith(LINEAR) else float("nan")
-    except ValueError:
-        start = float("nan")
-    if not 0.0 < start < float("inf"):
-        raise ValueError(
-            f"{name} is {text!r}; pass a number, or 'lin_X' for a linear decay from X > 0 to 0"
-        )
-    return LinearDecay(start)
 
 
 def _policy_arguments(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from agents.tabular.solver_trace import SolverTrace
 from baselines.names.own_agents import known_settings, own_agent, plain_name
 from baselines.names.own_code import is_own_code, parse_own_code
 from baselines.names.policy_files import is_policy_file, policy_label
+from baselines.names.schedules import schedule_text
 from safe_envs.contract.argument_checks import unknown_name
 
 Solver = Callable[..., SolverTrace]
@@ -149,7 +150,7 @@ def hyperparameter_names(agent: str) -> Collection[str] | None:
 
 def _as_data(default: Any) -> Any:
     """Return a default as it is written in files of hyperparameters."""
-    return f"lin_{default.start!r}" if isinstance(default, LinearDecay) else default
+    return schedule_text(default) if isinstance(default, LinearDecay) else default
 
 
 def takes_parameters(agent: str) -> bool:

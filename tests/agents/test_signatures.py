@@ -16,6 +16,7 @@ from agents.schedules import LinearDecay
 from agents.signatures import described_arguments, without_arguments
 
 ROOT = Path(__file__).parents[2]
+REGION = LinearDecay(0.02, part=0.2)
 KNOWN = {  # of some arguments, found in the parts' own files
     "PPO": {
         "clip_range": 0.2,
@@ -28,9 +29,9 @@ KNOWN = {  # of some arguments, found in the parts' own files
     "PPOALM": {"penalty": 0.3, "primal_steps_per_dual_step": 3},
     "SPMALag": {"step_size": 0.7, "multiplier_optimizer": "ascent"},
     "SPMAALM": {"step_size": 0.7, "penalty_growth": 1.0},
-    "TRPOLag": {"max_kl": 0.01, "batch_size": 128, "learning_rate": 1e-3},
-    "TRPOALM": {"max_kl": 0.01, "batch_size": 128, "learning_rate": 1e-3},
-    "CPO": {"violation_gain": 10.0, "max_kl": 0.02, "learning_rate": 1e-3},
+    "TRPOLag": {"max_kl": REGION, "batch_size": 128, "learning_rate": 1e-3, "gae_lambda": 0.9},
+    "TRPOALM": {"max_kl": REGION, "batch_size": 128, "learning_rate": 1e-3, "gae_lambda": 0.9},
+    "CPO": {"violation_gain": 10.0, "max_kl": REGION, "learning_rate": 1e-3, "gae_lambda": 0.9},
     "SCPO": {"objective": "ppo", "bank_size": 16, "safe_policy": None, "learning_rate": 3e-4},
 }
 

@@ -118,6 +118,7 @@ def test_spaces(space):
         FloatSchedule(0.3),
         FloatSchedule(LinearSchedule(1e-3, 0.0, 1.0)),
         LinearDecay(0.5),
+        LinearDecay(0.5, 0.1, 0.25),
     ],
 )
 def test_schedules(schedule):
@@ -125,6 +126,12 @@ def test_schedules(schedule):
     assert type(found) is type(schedule)
     for progress in np.linspace(1, 0, 9):
         assert found(progress) == schedule(progress)
+
+
+def test_a_decay_without_a_part_covers_the_whole_training():
+    """As files have it from before there were parts."""
+    data = {"$": "LinearDecay", "start": 0.5, "end": 0.1}
+    assert ValueReader({}).read(data, "x") == LinearDecay(0.5, 0.1, 1.0)
 
 
 def test_linear_controllers():

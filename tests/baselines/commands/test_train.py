@@ -25,7 +25,6 @@ from baselines.commands.train import TrainOptions, train, training_job
 from baselines.jobs.agent_job import AgentJob
 from baselines.jobs.kinds import episodic_job_from
 from baselines.jobs.run_folder import is_done, read_config
-from baselines.jobs.settings import linear_schedule
 from baselines.jobs.training import prepare_training
 from baselines.measures.episode_sampling import sample_episodes
 from baselines.names.agents import DEEP_AGENTS
@@ -370,11 +369,6 @@ def test_scpo_without_a_safe_controller_is_refused():
     job = AgentJob(hopper, "SCPO", 0, 8, hyperparameters_for("SCPO", "SafetyHopperVelocity-v1"))
     with pytest.raises(ValueError, match="offers no backup_policy"):
         prepare_training(job)
-
-
-def test_linear_schedule_ends_at_zero():
-    schedule = linear_schedule("learning_rate", "lin_3e-4")
-    assert [schedule(1.0), schedule(0.5), schedule(0.0)] == pytest.approx([3e-4, 1.5e-4, 0.0])
 
 
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
