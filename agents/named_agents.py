@@ -64,7 +64,7 @@ class OwnClass(NamedTuple):
         return _class(self.home)
 
 
-# The batches and the rate, of the critics, are OmniSafe's. A step of a trust region fits the noise of
+# Batches and rate, of the critics, are OmniSafe's. A step of a trust region fits the noise of
 # its few samples, so the advantages look less far, and the last steps are small: what they leave is
 # still what was measured.
 TRPO_DEFAULTS = MappingProxyType(
