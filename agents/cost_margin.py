@@ -23,7 +23,7 @@ UPDATES = 10  # whose episodes count
 
 @dataclass(frozen=True)
 class MarginSetting:
-    """The margin; an argument of every agent that prices or limits costs.
+    """The margin; an argument of every agent whose costs are means over rollouts, not of SCPO.
 
     Args:
         cost_margin: standard errors of the measured mean cost by which it is kept below the limit.

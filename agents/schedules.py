@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,9 +17,25 @@ def check_scheduled(name: str, value: Scheduled) -> None:
         check_number(name, value, low=0.0, open_low=True)
 
 
-def scheduled(value: Scheduled, progress_remaining: float) -> float:
-    """Return the number, given the remaining progress, 1 to 0."""
-    return value(progress_remaining) if callable(value) else value
+def scheduled(name: str, value: Scheduled, progress_remaining: float) -> float:
+    """Return the number, given the remaining progress, 1 to 0.
+
+    Raises:
+        ValueError: if a schedule returns anything but a finite number >= 0.
+    """
+    if not callable(value):
+        return value
+    returned = value(progress_remaining)
+    try:
+        number = float(returned)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isfinite(number) and number >= 0.0:
+        return number
+    raise ValueError(
+        f"{name} is {returned!r} at a remaining progress of {progress_remaining:g}; its schedule "
+        "has to return a finite number >= 0"
+    )
 
 
 @dataclass(frozen=True)

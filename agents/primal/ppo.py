@@ -40,7 +40,7 @@ class ClippedSurrogate:
         self, policy: MlpPolicy, batch: Batch, advantage: torch.Tensor, progress_remaining: float
     ) -> dict[str, float]:
         """Improve the policy on the advantage, (n,), and fit its critics."""
-        epsilon = scheduled(self.clip_range, progress_remaining)
+        epsilon = scheduled("clip_range", self.clip_range, progress_remaining)
 
         surrogate = Surrogate(
             partial(clipped_loss, epsilon=epsilon), partial(clipped_slope, epsilon=epsilon)

@@ -25,7 +25,7 @@ from agents.primal.conjugate_gradient import conjugate_gradient
 from agents.primal.trust_region_actor import TorchActor, TrustRegionActor
 from agents.schedules import check_scheduled, scheduled
 from agents.update_kernel.trust_region import KernelActor
-from safe_envs.contract.argument_checks import check_number
+from safe_envs.contract.argument_checks import check_number, check_positive
 
 Acceptance = Callable[[torch.Tensor], bool]
 
@@ -64,6 +64,8 @@ class TrustRegionStep:
 
     def __post_init__(self) -> None:
         check_scheduled("max_kl", self.max_kl)
+        if not callable(self.max_kl):
+            check_positive(max_kl=self.max_kl)  # nor infinite
         check_number("cg_iterations", self.cg_iterations, low=1)
         check_number("cg_damping", self.cg_damping, low=0.0)
         check_number("line_search_steps", self.line_search_steps, low=1)
@@ -94,8 +96,12 @@ class TrustRegionStep:
         }
 
     def radius(self, progress_remaining: float) -> float:
-        """Return delta at this remaining progress, 1 to 0."""
-        return max(scheduled(self.max_kl, progress_remaining), 0.0)
+        """Return delta at this remaining progress, 1 to 0.
+
+        Raises:
+            ValueError: if a schedule returns anything but a finite number >= 0.
+        """
+        return scheduled("max_kl", self.max_kl, progress_remaining)
 
     def actor(self, policy: MlpPolicy, batch: Batch) -> TrustRegionActor:
         """Return the actor that took a batch's steps."""

@@ -278,7 +278,8 @@ class ScpoUpdate:
 
     def _objective(self, batch: Batch, progress_remaining: float) -> Objective:
         if self._settings.objective == "ppo":
-            return ClippedReturn(batch, scheduled(self._settings.clip_range, progress_remaining))
+            clip_range = scheduled("clip_range", self._settings.clip_range, progress_remaining)
+            return ClippedReturn(batch, clip_range)
         if self._settings.objective == "reinforce":
             return PolicyGradient(batch)
         policy, _, _, expert = self._now()

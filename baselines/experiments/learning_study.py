@@ -11,10 +11,13 @@ with the same folder does only what is missing, and this project's agents go on 
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import tyro
 from rich.console import Console
@@ -75,8 +78,8 @@ def run(arguments: StudyArguments, console: Console) -> int:
         The exit code: 0, 1 if a training failed, 130 if interrupted, 143 after SIGTERM.
 
     Raises:
-        ValueError: for an unknown study, agent, environment or setting, a number out of range, or
-            a folder in use; before any training starts.
+        ValueError: for an unknown study, agent, environment or setting, a number out of range, a
+            folder in use, or files that cannot be written; before any training starts.
     """
     check_count(processes=arguments.processes)
     known = read_studies(arguments.studies)
@@ -84,6 +87,8 @@ def run(arguments: StudyArguments, console: Console) -> int:
         console.print(listing(known), soft_wrap=True, markup=False, highlight=False)
         return 0
     chosen = [chosen_study(name, known, arguments.studies) for name in arguments.study]
+    if arguments.markdown is not None:
+        check_writable("--markdown", arguments.markdown)
     if not arguments.train:
         files = [arguments.folder / study.name / SUMMARY for study in chosen]
         show([StudyNumbers.from_file(file) for file in files], arguments.markdown, console)
@@ -109,6 +114,25 @@ def listing(studies: dict[str, Study]) -> str:
     """Return the studies' names and questions, a line each."""
     width = max(map(len, studies), default=0)
     return "\n".join(f"{name:<{width}}  {study.question}" for name, study in studies.items())
+
+
+def check_writable(option: str, file: Path) -> None:
+    """Raise ValueError if no file of that name can be written; its folder is made.
+
+    Args:
+        option: that the file is passed with.
+        file: to check; it is not touched.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=file.parent):
+            pass
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        raise ValueError(
+            f"{option} is {file}, which cannot be written: {error.strerror}; pass another file"
+        ) from error
 
 
 def show(found: Sequence[StudyNumbers], markdown: Path | None, console: Console) -> None:

@@ -242,6 +242,12 @@ def test_refuses_numbers_out_of_range(name, value, allowed):
         TrustRegionStep(CriticDescent(), **{name: value})
 
 
+def test_refuses_an_infinite_radius():
+    """No fraction of its infinite step is in the region, so that nothing would be learned."""
+    with pytest.raises(ValueError, match="^max_kl is inf; pass a positive number$"):
+        TrustRegionStep(CriticDescent(), max_kl=math.inf)
+
+
 @pytest.mark.parametrize("agent", [agents.TRPOLag, agents.TRPOALM, agents.CPO])
 @pytest.mark.parametrize("name", ["target_kl", "ent_coef", "vf_coef"])
 def test_settings_that_would_do_nothing_are_no_arguments(agent, name):

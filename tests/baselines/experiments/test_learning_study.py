@@ -285,6 +285,21 @@ def test_errors_come_before_any_training(toy, old, new, message, capsys):
     assert not arguments.folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [("", "Is a directory"), ("studies.toml/tables.md", "File exists")],  # a file as a folder
+)
+def test_tables_that_could_not_be_written_are_refused_before_any_training(
+    toy, tmp_path, file, reason, capsys
+):
+    arguments = toy(study=("toy",), markdown=tmp_path / file)
+    assert main(arguments) == 2
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith(f"error: --markdown is {tmp_path / file}, which cannot be written: ")
+    assert reason in told
+    assert not arguments.folder.exists()
+
+
 def test_a_study_needs_variants_and_a_file(toy, tmp_path):
     with pytest.raises(ValueError, match=r"study 'toy' in .* has no variants; write variants.defa"):
         run(toy(TOY[: TOY.index("variants")], study=("toy",)), Console())
