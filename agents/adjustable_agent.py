@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -21,6 +22,7 @@ from agents.loading import load_agent
 from agents.saved_agent import SavedAgent, save_agent
 from agents.saving.archive import SavedAgentError
 from agents.saving.learned_state import checked_tensors, fitting_state
+from agents.schedules import scheduled
 from agents.signatures import Argument
 from agents.training_env import AnyEnv
 from agents.training_log import one_window
@@ -242,3 +244,7 @@ class AdjustableAgent(OnPolicyAlgorithm):
                 self.policy.optimizer, saved.part("optimizer", dict, type(None))
             ),
         }
+
+    def _setup_lr_schedule(self) -> None:
+        """Keep the rate as a function of the remaining progress that returns no wrong number."""
+        self.lr_schedule = partial(scheduled, "learning_rate", self.learning_rate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
@@ -21,7 +20,7 @@ from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
 from agents.rollout import Rollout, check_observations, plain_rewards
-from agents.schedules import LinearDecay, scheduled
+from agents.schedules import LinearDecay
 from agents.sequential_vec_env import in_sequence
 from agents.shared_arguments import (
     check_memory,
@@ -99,8 +98,7 @@ class ConstrainedAgent(AdjustableAgent):
 
     Raises:
         TypeError: for an unknown argument.
-        ValueError: for a setting out of range or a wrong number of limits; in `learn`, for a
-            schedule that returns a number out of range.
+        ValueError: for a setting out of range, in `learn` a schedule's, or too many or few limits.
         CostSignalError: if the environment declares no constraints and no limit is given; in
             `learn`, at a step whose cost breaks the contract.
         NonFiniteEnvError: in `learn`, at a step whose reward or observation is not finite.
@@ -366,10 +364,6 @@ class ConstrainedAgent(AdjustableAgent):
         self._rollout = Rollout(0, self.n_envs, len(self.constraints))
         self._watch = TrainingWatch([constraint.name for constraint in self.constraints])
         self._new_episodes()
-
-    def _setup_lr_schedule(self) -> None:
-        """Keep the rate as a function of the remaining progress that returns no wrong number."""
-        self.lr_schedule = partial(scheduled, "learning_rate", self.learning_rate)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         """Reset the environments if asked to; the first observations count as all others do."""
