@@ -17,8 +17,9 @@ class NoiseCeiling:
     """A ceiling of the Gaussian's deviation that falls during the training.
 
     Args:
-        final_noise: the deviation of Gaussian actions falls, in a straight line, at least to this
-            share of the initial one. A small one makes the policy nearly deterministic, so that
+        final_noise: the deviation of Gaussian actions falls, in a straight line, toward this share
+            of the initial one: the last update of K leaves at most final_noise + (1 - final_noise)
+            / K of it. A small one makes the policy nearly deterministic, so that
             `predict(..., deterministic=True)` keeps to the limits that were measured with noise.
             None leaves the deviation to the learning.
     """
