@@ -49,7 +49,6 @@ class EpisodeRecord:
         self.recent: deque[Episode] = deque(maxlen=WINDOW)
         self.last: Measurement | None = None if before is None else before.last
         self._again: bool = before is not None and before._again
-        self._adjoins = before is None  # the next episode to the last that was measured
 
     def add(
         self, signals: np.ndarray, dones: np.ndarray, stepped: np.ndarray | None = None
@@ -67,8 +66,7 @@ class EpisodeRecord:
     def measure(self, limits: np.ndarray) -> Measurement | None:
         """Return the costs of the episodes that ended since the last call, against limits (m,)."""
         fresh, self._fresh = self._fresh, []
-        measured = measurement(fresh, limits, self.last if self._adjoins else None)
-        self._adjoins = self._adjoins or bool(fresh)
+        measured = measurement(fresh, limits, self.last)
         if measured is None and self._again and self.last is not None:
             measured = self.last._replace(limits=limits, episodes=0)
         self._again = False

@@ -73,20 +73,6 @@ def test_a_repeat_against_another_limit_counts_no_episode_twice():
     assert again == pytest.approx([(mean - (8.0 - error)) / 8.0])
 
 
-def test_other_environments_are_not_compared_with_the_ones_before():
-    """Costs of 1000 there and of 10 here: the variance is that of the costs here."""
-    constraint, limits = ConstraintSpec("cost", 4.0), np.array([4.0])
-    record = EpisodeRecord([constraint], 1.0)
-    measured = []
-    for costs in ([1000.0, 1200.0], [10.0, 12.0, 16.0], [10.0, 14.0]):
-        for cost in costs:
-            record.add(np.array([[0.0, cost]]), np.array([True]))
-        measured.append(record.measure(limits).variances[0])
-        if costs[0] == 1000.0:
-            record = EpisodeRecord([constraint], 1.0, before=record)
-    assert measured == pytest.approx([200.0**2 / 2, (4 + 16) / 4, (36 + 16) / 4])
-
-
 def test_a_state_carries_the_margin_on():
     first, second = (CostMargin(MarginSetting(1.0), 1) for _ in range(2))
     first.violation(measured_with([1.0, 5.0, 2.0], [9.0]))
