@@ -30,7 +30,7 @@ class MarginSetting:
             0 aims at the limit itself.
     """
 
-    cost_margin: float = 2.0
+    cost_margin: float = 1.0
 
     def __post_init__(self) -> None:
         check_number("cost_margin", self.cost_margin, low=0.0)
