@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from agents.batch import Measurement
-from safe_envs.contract.argument_checks import check_number
+from agents.schedules import Scheduled, check_scheduled, scheduled
 
 UPDATES = 10  # whose episodes count
 
@@ -30,10 +30,10 @@ class MarginSetting:
             0 aims at the limit itself.
     """
 
-    cost_margin: float = 1.0
+    cost_margin: Scheduled = 1.0
 
     def __post_init__(self) -> None:
-        check_number("cost_margin", self.cost_margin, low=0.0)
+        check_scheduled("cost_margin", self.cost_margin, open_low=False)
 
 
 NO_MARGIN = MarginSetting(0.0)
@@ -48,18 +48,19 @@ class CostMargin:
     """
 
     def __init__(self, setting: MarginSetting, num_constraints: int) -> None:
-        self._errors = setting.cost_margin
+        self._setting = setting
         self._zeros = np.zeros(num_constraints)
         self._recent: deque[tuple[int, np.ndarray]] = deque(maxlen=UPDATES)
 
-    def violation(self, measured: Measurement) -> np.ndarray:
+    def violation(self, measured: Measurement, progress_remaining: float) -> np.ndarray:
         """Return the violation with the margin, (m,), and remember the episodes.
 
         The margin is at most the limit: no cost is aimed below 0.
         """
         if measured.episodes:
             self._recent.append((measured.episodes, measured.variances))
-        margin = self._errors * self.standard_error()
+        errors = scheduled("cost_margin", self._setting.cost_margin, progress_remaining)
+        margin = errors * self.standard_error()
         return measured.costs - np.maximum(measured.limits - margin, 0.0)
 
     def standard_error(self) -> np.ndarray:

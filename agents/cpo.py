@@ -99,7 +99,8 @@ class ConstrainedPolicyOptimization:
             NonFiniteLossError: if a gradient or loss is NaN or infinite.
         """
         if measured is not None:
-            self._violation = self._margin.violation(measured) / measured.horizon
+            violation = self._margin.violation(measured, progress_remaining)
+            self._violation = violation / measured.horizon
         report: dict[str, float] = {}
         radius = self._trust_region.radius(progress_remaining)
         if self._violation is not None and radius > 0.0:

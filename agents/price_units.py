@@ -46,12 +46,12 @@ class PriceUnits:
         rate = (1 - MOMENTUM) / (1 - MOMENTUM**self._updates)  # unbiased from the first call
         self._squares = self._squares + rate * (squares - self._squares)
 
-    def relative(self, measured: Measurement) -> np.ndarray:
+    def relative(self, measured: Measurement, progress_remaining: float) -> np.ndarray:
         """Return the violations e as pure numbers, (m,), and remember the costs."""
         new = measured.episodes or int(self._episodes == 0)  # a repeat counts if it is all there is
         self._total_costs = self._total_costs + new * measured.costs
         self._episodes += new
-        violation = self._margin.violation(measured)
+        violation = self._margin.violation(measured, progress_remaining)
         usual = SHARE_OF_COST * self._total_costs / self._episodes
         size = np.maximum(measured.limits, usual)
         free = size == 0.0  # limit 0 and no cost yet

@@ -174,7 +174,7 @@ class PrimalDual:
         self._units.track(batch.advantages)
         if self._units.is_rewarded and not was_rewarded:
             self._dual.load_state(copy.deepcopy(self._start))
-        violation = None if measured is None else self._units.relative(measured)
+        violation = None if measured is None else self._units.relative(measured, progress_remaining)
         self._dual.update(violation, self._units.price_unit())
         advantage = self._scaling.combine(batch.advantages, self._dual.weights())
         report = self._primal.improve(policy, batch, advantage, progress_remaining)

@@ -11,10 +11,10 @@ from safe_envs.contract.argument_checks import check_not_negative, check_number
 Scheduled = float | Callable[[float], float]  # a number, or one for every remaining progress
 
 
-def check_scheduled(name: str, value: Scheduled) -> None:
-    """Raise ValueError unless this is a schedule or a positive number."""
+def check_scheduled(name: str, value: Scheduled, open_low: bool = True) -> None:
+    """Raise ValueError unless this is a schedule, or a number > 0 (>= 0 without `open_low`)."""
     if not callable(value):
-        check_number(name, value, low=0.0, open_low=True)
+        check_number(name, value, low=0.0, open_low=open_low)
 
 
 def scheduled(name: str, value: Scheduled, progress_remaining: float) -> float:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from agents.schedules import LinearDecay
 
-SCHEDULES = ("learning_rate", "clip_range", "max_kl")  # settings that may be schedules
+# Settings that may be schedules.
+SCHEDULES = ("learning_rate", "clip_range", "max_kl", "cost_margin")
 LINEAR = "lin_"
 
 
@@ -27,13 +28,13 @@ def linear_schedule(name: str, text: str) -> LinearDecay:
     """
     try:
         start, *others = map(float, text.removeprefix(LINEAR).split("_"))
-        if text.startswith(LINEAR) and start > 0.0:
+        if text.startswith(LINEAR) and max([start, *others[:1]]) > 0.0:
             return LinearDecay(start, *others)
     except (TypeError, ValueError):
         pass
     raise ValueError(
         f"{name} is {text!r}; pass a number, or 'lin_X' for a linear decay from X > 0 to 0, "
-        "'lin_X_Y' for one to Y >= 0, 'lin_X_Y_P' for one over the last share P of the training"
+        "'lin_X_Y' for a line to Y >= 0, 'lin_X_Y_P' for one over the last share P of the training"
     )
 
 

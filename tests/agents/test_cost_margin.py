@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 import agents
 from agents.batch import Measurement, measurement
 from agents.cost_margin import UPDATES, CostMargin, MarginSetting
 from agents.episode_record import EpisodeRecord
 from agents.price_units import PriceUnits
+from agents.schedules import LinearDecay
 from safe_envs.contract.cost_signal import ConstraintSpec
 from safe_envs.contract.episode_totals import Episode
 
@@ -43,7 +45,7 @@ def test_the_margin_is_the_standard_error_over_the_last_updates():
     for count, variances in ((4, [8.0, 0.0]), (12, [16.0, 400.0])):
         costs, ones = np.array([9.0, 3.0]), np.ones(2)
         found = margin.violation(
-            Measurement(costs, limits, ones, count, np.array(variances), costs)
+            Measurement(costs, limits, ones, count, np.array(variances), costs), 1.0
         )
     pooled = np.array([(4 * 8 + 12 * 16) / 16, 12 * 400 / 16])
     error = np.sqrt(pooled / 16)
@@ -55,8 +57,41 @@ def test_the_margin_is_the_standard_error_over_the_last_updates():
 def test_only_the_last_updates_count():
     margin = CostMargin(MarginSetting(1.0), 1)
     for variance in [1e6] + [4.0] * UPDATES:
-        margin.violation(measured_with([1.0], [1.0])._replace(variances=np.array([variance])))
+        margin.violation(measured_with([1.0], [1.0])._replace(variances=np.array([variance])), 1.0)
     assert margin.standard_error() == pytest.approx([2.0 / np.sqrt(UPDATES)])
+
+
+def test_a_margin_may_move_with_the_training():
+    """From none to 2 standard errors; the standard error of 1, 5, 2 is sqrt(25 / 4 / 3)."""
+    error = np.sqrt((16.0 + 9.0) / 4 / 3)
+    for progress, errors in ((1.0, 0.0), (0.75, 0.5), (0.0, 2.0)):
+        margin = CostMargin(MarginSetting(LinearDecay(0.0, 2.0)), 1)
+        found = margin.violation(measured_with([1.0, 5.0, 2.0], [9.0]), progress)
+        assert found == pytest.approx([8 / 3 - (9.0 - errors * error)])
+
+
+@pytest.mark.parametrize("name", ["PPOLag", "CPO"])
+def test_agents_follow_a_margin_that_moves(name):
+    """Learning with a schedule is learning with its number, as long as that does not change."""
+
+    def weights(margin):
+        agent = getattr(agents, name)(
+            "MlpPolicy", "Safe/DeepSeaTreasure-v0", seed=0, n_steps=64, cost_margin=margin
+        )
+        agent.learn(64 * 4)
+        return torch.cat([one.flatten() for one in agent.policy.state_dict().values()])
+
+    asked = []
+    followed = weights(lambda progress: asked.append(progress) or 30.0)
+    assert asked == [1.0, 0.75, 0.5, 0.25]
+    assert torch.equal(followed, weights(30.0))
+    assert not torch.equal(followed, weights(0.0))
+
+
+def test_a_schedule_that_returns_no_margin_is_refused():
+    agent = agents.PPOLag("MlpPolicy", "Safe/DeepSeaTreasure-v0", cost_margin=lambda _: -1.0)
+    with pytest.raises(ValueError, match="cost_margin is -1.0 at a remaining progress of 1"):
+        agent.learn(2048)
 
 
 def test_a_repeat_against_another_limit_counts_no_episode_twice():
@@ -65,9 +100,9 @@ def test_a_repeat_against_another_limit_counts_no_episode_twice():
     record = EpisodeRecord([constraint], 1.0)
     for cost in (2.0, 6.0, 3.0):
         record.add(np.array([[0.0, cost]]), np.array([True]))
-    first = units.relative(record.measure(np.array([4.0])))
+    first = units.relative(record.measure(np.array([4.0])), 1.0)
     record.measure_again()
-    again = units.relative(record.measure(np.array([8.0])))
+    again = units.relative(record.measure(np.array([8.0])), 1.0)
     mean, error = 11 / 3, np.sqrt((16.0 + 9.0) / 4 / 3)
     assert first == pytest.approx([(mean - (4.0 - error)) / 4.0])
     assert again == pytest.approx([(mean - (8.0 - error)) / 8.0])
@@ -75,17 +110,17 @@ def test_a_repeat_against_another_limit_counts_no_episode_twice():
 
 def test_a_state_carries_the_margin_on():
     first, second = (CostMargin(MarginSetting(1.0), 1) for _ in range(2))
-    first.violation(measured_with([1.0, 5.0, 2.0], [9.0]))
+    first.violation(measured_with([1.0, 5.0, 2.0], [9.0]), 1.0)
     second.load_state(first.state())
     later = measured_with([3.0, 8.0], [9.0])
-    assert first.violation(later) == second.violation(later)
+    assert first.violation(later, 0.5) == second.violation(later, 0.5)
 
 
 def test_a_mean_at_the_limit_is_held_to_be_too_high_as_often_as_the_normal_law_says():
     """One standard error: in 84.1 percent of cases, where no margin gives 50."""
     rng, margin = np.random.default_rng(1), MarginSetting(1.0)
     held = [
-        CostMargin(margin, 1).violation(measured_with(costs, [100.0]))[0] > 0
+        CostMargin(margin, 1).violation(measured_with(costs, [100.0]), 1.0)[0] > 0
         for costs in rng.normal(100.0, 3.0, (4000, 25))
     ]
     assert np.mean(held) == pytest.approx(0.841, abs=0.03)

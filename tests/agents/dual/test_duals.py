@@ -272,14 +272,14 @@ def test_violations_are_in_units_of_the_limit_or_of_the_cost():
     units = PriceUnits(3)
     limits = np.array([2.0, 0.0, 1e-6])
     first = units.relative(
-        Measurement(np.array([3.0, 4.0, 50.0]), limits, np.ones(3), 1, *np.zeros((2, 3)))
+        Measurement(np.array([3.0, 4.0, 50.0]), limits, np.ones(3), 1, *np.zeros((2, 3))), 1.0
     )
     assert first == pytest.approx([0.5, 10.0, 10.0], rel=1e-6)
     costs = np.array([1.0, 0.0, 10.0])
-    then = units.relative(Measurement(costs, limits, np.ones(3), 3, *np.zeros((2, 3))))
+    then = units.relative(Measurement(costs, limits, np.ones(3), 3, *np.zeros((2, 3))), 1.0)
     assert then == pytest.approx([-0.5, 0.0, 10.0 / 2.0], rel=1e-6)  # mean costs so far: 1, 20
     free = PriceUnits(1).relative(
-        Measurement(np.zeros(1), np.zeros(1), np.ones(1), 1, *np.zeros((2, 1)))
+        Measurement(np.zeros(1), np.zeros(1), np.ones(1), 1, *np.zeros((2, 1))), 1.0
     )
     assert free.tolist() == [0.0]
 

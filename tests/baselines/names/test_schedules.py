@@ -16,6 +16,7 @@ from baselines.names.schedules import linear_schedule, schedule_text
         ("lin_3e-4", [3e-4, 2.25e-4, 1.5e-4, 7.5e-5, 0.0]),
         ("lin_0.4_0.2", [0.4, 0.35, 0.3, 0.25, 0.2]),
         ("lin_0.2_0.0_0.5", [0.2, 0.2, 0.2, 0.1, 0.0]),
+        ("lin_0_2", [0.0, 0.5, 1.0, 1.5, 2.0]),
         ("lin_0.1_0.3_0.25", [0.1, 0.1, 0.1, 0.1, 0.3]),
     ],
 )
@@ -25,7 +26,7 @@ def test_a_text_stands_for_a_line(text, values):
     assert linear_schedule("max_kl", schedule_text(schedule)) == schedule
 
 
-REFUSED = ["fast", "lin_", "lin_x", "lin_0", "lin_-1", "lin_inf", "lin_nan", "0.1"]
+REFUSED = ["fast", "lin_", "lin_x", "lin_0", "lin_0_0", "lin_-1", "lin_inf", "lin_nan", "0.1"]
 REFUSED += ["lin_1_-1", "lin_1_0_0", "lin_1_0_2", "lin_1_0_1_1"]
 
 
