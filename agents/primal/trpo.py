@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,8 @@ from agents.update_kernel.trust_region import KernelActor
 from safe_envs.contract.argument_checks import check_number, check_positive
 
 Acceptance = Callable[[torch.Tensor], bool]
+
+STAYED = MappingProxyType({"surrogate_gain": 0.0, "step_fraction": 0.0, "kl": 0.0})
 
 
 class Trial(NamedTuple):
@@ -80,11 +83,17 @@ class TrustRegionStep:
         Raises:
             NonFiniteLossError: if a gradient or loss is NaN or infinite.
         """
-        advantages = advantage[:, None]
+        radius = self.radius(progress_remaining)
+        report = self._step(policy, batch, advantage[:, None], radius) if radius > 0.0 else STAYED
+        return {**report, **self.fit_critics(policy, batch)}
+
+    def _step(
+        self, policy: MlpPolicy, batch: Batch, advantages: torch.Tensor, radius: float
+    ) -> dict[str, float]:
+        """Move the policy along the natural gradient of a single advantage, (n, 1)."""
         actor = self.actor(policy, batch)
         (gradient,), (direction,) = self.natural_gradients(actor, advantages)
         curvature = inner(gradient, direction)
-        radius = self.radius(progress_remaining)
         length = math.sqrt(2 * radius / curvature) if curvature > 0 else 0.0
         step = length * direction
         trial = self.search(actor, advantages, step, lambda g: bool(g[0] > 0), radius)
@@ -92,7 +101,6 @@ class TrustRegionStep:
             "surrogate_gain": float(trial.gains[0]),
             "step_fraction": trial.fraction,
             "kl": trial.divergence,
-            **self.fit_critics(policy, batch),
         }
 
     def radius(self, progress_remaining: float) -> float:

@@ -17,6 +17,7 @@ import gymnasium as gym
 
 from baselines.names.agents import default_hyperparameters, hyperparameter_names, label_of
 from baselines.names.own_code import slug
+from baselines.names.schedules import SCHEDULES, linear_schedule
 from safe_envs.contract.argument_checks import unknown_name
 
 if sys.version_info >= (3, 11):
@@ -164,7 +165,7 @@ def parse_settings(agent: str, texts: Sequence[str]) -> Hyperparameters:
 
 
 def check_settings(agent: str, settings: Hyperparameters, where: str = "") -> None:
-    """Raise ValueError if the agent has no hyperparameter of one of these names.
+    """Raise ValueError for a name that no hyperparameter of the agent has, or a malformed schedule.
 
     Args:
         agent: as in `hyperparameters_for`.
@@ -172,12 +173,17 @@ def check_settings(agent: str, settings: Hyperparameters, where: str = "") -> No
         where: they are set, for the message.
     """
     known = hyperparameter_names(agent)
-    for key in settings:
+    place = f" ({where})" if where else ""
+    for key, value in settings.items():
         if known is not None and key not in known:
-            place = f" ({where})" if where else ""
             raise ValueError(
                 f"{unknown_name('hyperparameter', key, known)}; of {label_of(agent)}{place}"
             )
+        if key in SCHEDULES and isinstance(value, str):
+            try:
+                linear_schedule(key, value)
+            except ValueError as error:
+                raise ValueError(f"{error}; of {label_of(agent)}{place}") from error
 
 
 def _agent_meant(named: str, agents: Sequence[str]) -> str:

@@ -109,6 +109,9 @@ def test_a_file_of_one_s_own_takes_the_place_of_the_agent_s(tmp_path):
     file.write_text("[default]\nn_step = 7\n")
     with pytest.raises(ValueError, match="unknown hyperparameter 'n_step'; did you mean 'n_steps'"):
         hyperparameters_for("PPOLag", env, tables=read_tables(file, [env]))
+    file.write_text('[default]\nlearning_rate = "line_3e-4"\n')
+    with pytest.raises(ValueError, match="learning_rate is 'line_3e-4'; pass .*; of PPOLag"):
+        hyperparameters_for("PPOLag", env, tables=read_tables(file, [env]))
 
 
 @pytest.mark.parametrize(
