@@ -10,6 +10,7 @@ from agents.actor_critic import MlpPolicy
 from agents.constrained_agent import AnyEnv, LimitSetting, Schedule
 from agents.constrained_agent import ConstrainedAgent as ConstrainedAgent
 from agents.constrained_agent import load as load
+from agents.cost_margin import Scheduled
 from agents.critic_descent import UpdateBackend
 from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback
 from agents.evaluation import evaluate as evaluate
@@ -50,7 +51,7 @@ class PPO(ConstrainedAgent):
         device: torch.device | str = "cpu",
         normalize_advantage: NormalizeAdvantage = True,
         normalize_lagrangian: bool = False,
-        cost_margin: float = 1.0,
+        cost_margin: Scheduled = ...,
         final_noise: float | None = None,
         batch_size: int = 64,
         n_epochs: int = 10,
@@ -87,7 +88,7 @@ class PPOLag(ConstrainedAgent):
         device: torch.device | str = "cpu",
         normalize_advantage: NormalizeAdvantage = True,
         normalize_lagrangian: bool = False,
-        cost_margin: float = 1.0,
+        cost_margin: Scheduled = ...,
         final_noise: float | None = None,
         batch_size: int = 64,
         n_epochs: int = 10,
@@ -129,7 +130,7 @@ class PPOPID(ConstrainedAgent):
         device: torch.device | str = "cpu",
         normalize_advantage: NormalizeAdvantage = True,
         normalize_lagrangian: bool = False,
-        cost_margin: float = 1.0,
+        cost_margin: Scheduled = ...,
         final_noise: float | None = None,
         batch_size: int = 64,
         n_epochs: int = 10,
@@ -172,7 +173,7 @@ class PPOALM(ConstrainedAgent):
         device: torch.device | str = "cpu",
         normalize_advantage: NormalizeAdvantage = True,
         normalize_lagrangian: bool = False,
-        cost_margin: float = 1.0,
+        cost_margin: Scheduled = ...,
         final_noise: float | None = None,
         batch_size: int = 64,
         n_epochs: int = 10,
@@ -213,7 +214,7 @@ class SPMALag(ConstrainedAgent):
         device: torch.device | str = "cpu",
         normalize_advantage: NormalizeAdvantage = True,
         normalize_lagrangian: bool = False,
-        cost_margin: float = 1.0,
+        cost_margin: Scheduled = ...,
         final_noise: float | None = None,
         batch_size: int = 64,
         n_epochs: int = 10,
@@ -255,7 +256,7 @@ class SPMAALM(ConstrainedAgent):
         device: torch.device | str = "cpu",
         normalize_advantage: NormalizeAdvantage = True,
         normalize_lagrangian: bool = False,
-        cost_margin: float = 1.0,
+        cost_margin: Scheduled = ...,
         final_noise: float | None = None,
         batch_size: int = 64,
         n_epochs: int = 10,
@@ -296,7 +297,7 @@ class TRPOLag(ConstrainedAgent):
         device: torch.device | str = "cpu",
         normalize_advantage: NormalizeAdvantage = True,
         normalize_lagrangian: bool = False,
-        cost_margin: float = 1.0,
+        cost_margin: Scheduled = ...,
         final_noise: float | None = None,
         batch_size: int = 128,
         n_epochs: int = 10,
@@ -340,7 +341,7 @@ class TRPOALM(ConstrainedAgent):
         device: torch.device | str = "cpu",
         normalize_advantage: NormalizeAdvantage = True,
         normalize_lagrangian: bool = False,
-        cost_margin: float = 1.0,
+        cost_margin: Scheduled = ...,
         final_noise: float | None = None,
         batch_size: int = 128,
         n_epochs: int = 10,
@@ -392,7 +393,7 @@ class CPO(ConstrainedAgent):
         backtrack: float = 0.8,
         fisher_every: int = 1,
         violation_gain: float = 10.0,
-        cost_margin: float = 1.0,
+        cost_margin: Scheduled = ...,
         final_noise: float | None = None,
     ) -> None: ...
 

@@ -4,7 +4,8 @@
 
 over the n episodes of the last ten updates. A price that follows the measured cost leaves half of
 all last policies above the limit; with a margin, the mean is aimed at a confidence bound. It
-vanishes where many episodes are measured.
+vanishes where many episodes are measured. By default it rises in the course of a training: a
+margin at the beginning, while costs vary most, makes agents careful before they have learned.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from agents.batch import Measurement
-from agents.schedules import Scheduled, check_scheduled, scheduled
+from agents.schedules import LinearDecay, Scheduled, check_scheduled, scheduled
 
 UPDATES = 10  # whose episodes count
+RISING = LinearDecay(0.0, 1.5)
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,11 @@ class MarginSetting:
     """The margin; an argument of every agent whose costs are means over rollouts, not of SCPO.
 
     Args:
-        cost_margin: standard errors of the measured mean cost by which it is kept below the limit.
-            0 aims at the limit itself.
+        cost_margin: standard errors of the measured mean cost by which it is kept below the limit;
+            or a function of the remaining progress, 1 to 0. 0 aims at the limit itself.
     """
 
-    cost_margin: Scheduled = 1.0
+    cost_margin: Scheduled = RISING
 
     def __post_init__(self) -> None:
         check_scheduled("cost_margin", self.cost_margin, open_low=False)
