@@ -21,8 +21,8 @@ ALLOWED = {  # the checker tries Stable-Baselines3, inside a function, if it is 
 # and folders have no fixed order, but no import cycles.
 FLOORS = {
     "safe_envs": (
-        "rendering", "contract", "safety_filters", "tabular", "control", "velocity", "quadrotor",
-        "safety_gymnasium_bridge",
+        "rendering", "contract", "action_constraints", "safety_filters", "tabular", "control",
+        "velocity", "quadrotor", "safety_gymnasium_bridge",
     ),
     "baselines": (
         "names", "policy_export", "measures", "movies", "jobs", "report", "commands", "experiments",

@@ -73,7 +73,7 @@ def test_data_files_are_there(wheels):
 
 def test_environments_need_four_packages(wheels):
     wheel = wheels["safe-envs"]
-    assert requirements(wheel) == {"gymnasium", "numpy", "scipy", "daqp"}
+    assert requirements(wheel) == {"gymnasium", "numpy", "scipy", "daqp", "array-api-compat"}
     assert set(metadata_of(wheel).get_all("Provides-Extra")) == ENVIRONMENTS
     assert not any("entry_points" in name for name in names_in(wheel))
 

@@ -1,0 +1,69 @@
+"""Constraints on outputs as rows: lower <= g(y) <= upper, with g quadratic without cross terms.
+
+    g_i(y) = sum_j squares_ij y_j^2 + linear_i . y,   i = 1 .. k
+
+An equality has two equal bounds, and a bound that does not exist is infinite. All functions take
+NumPy arrays and PyTorch tensors alike (the array API), of B instances at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import array_api_compat as api
+
+Array = Any  # NumPy's or PyTorch's
+
+
+class QuadraticRows(NamedTuple):
+    """k rows for each of B instances; a leading 1 stands for the same rows for all of them."""
+
+    linear: Array  # (B or 1, k, n)
+    lower: Array  # (B or 1, k)
+    upper: Array  # (B or 1, k)
+    squares: Array | None = None  # (B or 1, k, n); None if all rows are linear
+
+    def values(self, outputs: Array) -> Array:
+        """Return g, (B, k), at outputs (B, n)."""
+        found = _products(self.linear, outputs)
+        if self.squares is not None:
+            found = found + _products(self.squares, outputs * outputs)
+        return found
+
+    def jacobian(self, outputs: Array) -> Array:
+        """Return dg/dy, (B, k, n), at outputs (B, n)."""
+        if self.squares is not None:
+            return self.linear + 2.0 * self.squares * outputs[:, None, :]
+        xp = api.array_namespace(outputs)
+        return xp.broadcast_to(self.linear, (outputs.shape[0], *self.linear.shape[1:]))
+
+
+def _products(matrices: Array, vectors: Array) -> Array:
+    """Return the products of matrices (B or 1, k, n) and vectors (B, n)."""
+    if matrices.shape[0] == 1:
+        return vectors @ matrices[0].T
+    return (matrices @ vectors[:, :, None])[:, :, 0]
+
+
+def residual(values: Array, lower: Array, upper: Array) -> Array:
+    """Return the signed distance of values (B, k) to their bounds: g - P(g), 0 within them.
+
+    Bounds may be infinite.
+    """
+    return positive_part(values - upper) - positive_part(lower - values)
+
+
+def violation(values: Array, lower: Array, upper: Array) -> Array:
+    """Return by how much each value breaks a bound, (B, k), >= 0.
+
+    It is positive for every value if a lower bound exceeds the upper one, where `residual` may
+    cancel.
+    """
+    xp = api.array_namespace(values)
+    return xp.maximum(positive_part(values - upper), positive_part(lower - values))
+
+
+def positive_part(numbers: Array) -> Array:
+    """Return max(numbers, 0); its slope at 0 is 0, and NaN stays NaN."""
+    xp = api.array_namespace(numbers)
+    return xp.where(numbers <= 0.0, xp.zeros_like(numbers), numbers)
