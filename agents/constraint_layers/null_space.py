@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from agents.constraint_layers.output_rows import Constraint, MappedRows, OutputRows
 from safe_envs.contract.argument_checks import checked_array
 
 FULL_RANK = 1e-10  # the smallest singular value of A, relative to the largest
@@ -43,6 +44,15 @@ class NullSpaceHead(nn.Module):
         self.register_buffer("particular", torch.tensor(np.linalg.pinv(matrix).T))
         self.register_buffer("basis", torch.tensor(right[len(matrix) :]))
         self.num_free = matrix.shape[1] - matrix.shape[0]
+
+    def constraint(self, on_outputs: Constraint) -> Constraint:
+        """Return a constraint on y as one on the free numbers u."""
+
+        def rows(x: torch.Tensor) -> OutputRows:
+            offset = x @ self.particular.to(x.dtype)
+            return MappedRows(on_outputs(x), offset, self.basis.to(x.dtype))
+
+        return rows
 
     def forward(self, free: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Return y, (B, n), for free numbers u, (B, n - m), and right sides x, (B, m)."""

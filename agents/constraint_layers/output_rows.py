@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -65,6 +65,38 @@ class FunctionRows:
         """Return dg/dy, (B, k, n), by reverse differentiation."""
         found: torch.Tensor = torch.func.vmap(torch.func.jacrev(self.function))(outputs, self.x)
         return found
+
+
+class MappedRows(NamedTuple):
+    """Rows on y = offset + u basis, as rows on u: a network that gives u has them as its own.
+
+    Args:
+        rows: on y.
+        offset: (B, n).
+        basis: (p, n).
+    """
+
+    rows: OutputRows
+    offset: torch.Tensor
+    basis: torch.Tensor
+
+    @property
+    def lower(self) -> torch.Tensor:
+        """The bounds of the rows on y."""
+        return self.rows.lower
+
+    @property
+    def upper(self) -> torch.Tensor:
+        """The bounds of the rows on y."""
+        return self.rows.upper
+
+    def values(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return g, (B, k), at u, (B, p)."""
+        return self.rows.values(self.offset + outputs @ self.basis)
+
+    def jacobian(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return dg/du, (B, k, p)."""
+        return self.rows.jacobian(self.offset + outputs @ self.basis) @ self.basis.T
 
 
 def function_constraint(

@@ -79,6 +79,13 @@ class QuadraticFamily:
         curvature, slope = (like(outputs, one) for one in (self.curvature, self.slope))
         return 0.5 * (outputs * outputs) @ curvature + bent @ slope
 
+    def gradient(self, outputs: Array) -> Array:
+        """Return df/dy, (B, n), at outputs (B, n)."""
+        xp = api.array_namespace(outputs)
+        curvature, slope = (like(outputs, one) for one in (self.curvature, self.slope))
+        bend = xp.cos(outputs) if self.sine else xp.ones_like(outputs)
+        return curvature * outputs + slope * bend
+
     def rows(self, x: Array) -> QuadraticRows:
         """Return the k inequalities, then the m equalities, at parameters (B, m)."""
         xp = api.array_namespace(x)
@@ -90,6 +97,14 @@ class QuadraticFamily:
         if self.squares is not None:
             squares = like(x, np.concatenate([self.squares, np.zeros((m, n))]))[None]
         return QuadraticRows(linear, xp.concat([nothing, x], axis=-1), upper, squares)
+
+    def inequality_rows(self, x: Array) -> QuadraticRows:
+        """Return the k inequalities alone, which are the same for all parameters (B, m)."""
+        xp = api.array_namespace(x)
+        upper = like(x, self.bounds)[None]
+        squares = None if self.squares is None else like(x, self.squares)[None]
+        linear = like(x, self.inequalities)[None]
+        return QuadraticRows(linear, xp.full_like(upper, -xp.inf), upper, squares)
 
     def shortest(self, x: Array) -> Array:
         """Return A+ x, (B, n), which is feasible."""

@@ -1,0 +1,1 @@
+"""Networks with constraint layers, trained on families of programs."""
