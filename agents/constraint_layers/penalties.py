@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 
 from agents.constraint_layers.output_rows import OutputRows
-from safe_envs.action_constraints.rows import positive_part
+from safe_envs.action_constraints.rows import beyond
 from safe_envs.contract.argument_checks import check_choice, check_not_negative
 
 
@@ -39,7 +39,7 @@ class SoftPenalty:
     def __call__(self, outputs: torch.Tensor, rows: OutputRows) -> torch.Tensor:
         """Return the penalty of outputs (B, n), (B,)."""
         values = rows.values(outputs)
-        above, below = positive_part(values - rows.upper), positive_part(rows.lower - values)
+        above, below = beyond(values, rows.lower, rows.upper)
         return self.upper_weight * self._size(above) + self.lower_weight * self._size(below)
 
     def _size(self, broken: torch.Tensor) -> torch.Tensor:

@@ -17,8 +17,15 @@ from torch import nn
 from agents.constraint_layers.layers import LayerInfo
 from agents.constraint_layers.output_rows import Constraint, worst_violation
 from safe_envs.action_constraints.rows import QuadraticRows
+from safe_envs.contract.argument_checks import check_choice
 
 TOLERANCE = 1e-6
+MOREAU, TIGHT_SCS, DEFAULT_SCS = "MOREAU", "SCS", "SCS default"
+OPTIONS: dict[str, dict[str, Any]] = {
+    MOREAU: {},
+    TIGHT_SCS: {"eps": 1e-8, "solve_method": "SCS"},
+    DEFAULT_SCS: {},
+}
 ONE_SIDED = "a row with squares has to be convex: squares >= 0 and no lower bound"
 
 
@@ -30,7 +37,8 @@ class ProjectionLayer(nn.Module):
     Args:
         constraint: `QuadraticRows` with a leading 1 in `linear` and `squares`.
         example: one x, (d,), by which the program is set up.
-        solver: "MOREAU", or "DIFFCP" (SCS with a tolerance of 1e-8, slower).
+        solver: "MOREAU"; "SCS", with a tolerance of 1e-8, which is slower; or "SCS default", with
+            the package's own tolerance, for comparisons.
 
     Raises:
         ImportError: if the packages of the extra `opt` are missing.
@@ -41,9 +49,10 @@ class ProjectionLayer(nn.Module):
         self,
         constraint: Constraint,
         example: torch.Tensor,
-        solver: Literal["MOREAU", "DIFFCP"] = "MOREAU",
+        solver: Literal["MOREAU", "SCS", "SCS default"] = "MOREAU",
     ) -> None:
         super().__init__()
+        check_choice("solver", solver, tuple(OPTIONS))
         self.constraint = constraint
         rows = constraint(example.double()[None])
         if not isinstance(rows, QuadraticRows):
@@ -52,7 +61,7 @@ class ProjectionLayer(nn.Module):
         kinds = row_kinds(plain)
         self._kinds = {name: torch.from_numpy(places) for name, places in kinds.items()}
         self._layer = _layer(plain, kinds, solver)
-        self._options = {} if solver == "MOREAU" else {"eps": 1e-8, "solve_method": "SCS"}
+        self._options = OPTIONS[solver]
 
     def forward(self, raw: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, LayerInfo]:
         """Return the projected outputs, (B, n).
@@ -144,4 +153,5 @@ def _layer(rows: QuadraticRows, kinds: dict[str, np.ndarray], solver: str) -> An
         compared = {"equal": values == bound, "lower": values >= bound, "upper": values <= bound}
         constraints.append(compared[name])
     program = cp.Problem(cp.Minimize(cp.sum_squares(y - raw)), constraints)
-    return layers.CvxpyLayer(program, parameters=parameters, variables=[y], solver=solver)
+    inner = MOREAU if solver == MOREAU else "DIFFCP"
+    return layers.CvxpyLayer(program, parameters=parameters, variables=[y], solver=inner)

@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 import array_api_compat as api
 
-from safe_envs.action_constraints.rows import Array, residual, violation
+from safe_envs.action_constraints.rows import Array, beyond
 from safe_envs.contract.argument_checks import check_choice, check_count, check_positive
 
 Function = Callable[[Array], Array]  # of outputs (B, n)
@@ -96,27 +96,28 @@ def repair(
     """
     xp = api.array_namespace(raw)
     y, steps = raw, xp.zeros_like(raw[:, 0], dtype=xp.int64)
-    count = settings.fixed_iterations or settings.max_iterations
-    for _ in range(count):
+    for _ in range(settings.fixed_iterations or settings.max_iterations):
         found = values(y)
-        if settings.fixed_iterations is None:
-            # Not "violation > bound": NaN is not done, and stays as it is.
-            open_ = ~(_worst(found, lower, upper) <= STOPPING_SHARE * settings.tolerance)
-            if settings.stop == "batch":
-                open_ = xp.broadcast_to(xp.any(open_), open_.shape)
-            if not bool(xp.any(open_ & _finite(found))):
-                break
-        else:
-            open_ = xp.ones_like(steps, dtype=xp.bool)
-        r = residual(found, lower, upper)
+        above, below = beyond(found, lower, upper)
+        worst = _worst(above, below)
+        # Not "worst > bound": NaN is not within it. What is not finite stays as it is.
+        open_ = ~(worst <= STOPPING_SHARE * settings.tolerance)
+        if settings.stop == "batch" or settings.fixed_iterations is not None:
+            open_ = xp.ones_like(open_)
+        moved = open_ & xp.isfinite(worst)
+        if settings.fixed_iterations is None and not bool(
+            xp.any(moved & ~_within(worst, settings))
+        ):
+            break
+        r = above - below
         active = (r != 0.0) if settings.rows == "active" else None
         if settings.backward == "last_step":
             r = found - constant(found - r)
-        step, usable = _step(jacobian(y), r, active, settings, weights)
-        moved = open_ & usable
+        step, sound = _step(jacobian(y), r, active, settings, weights)
+        moved = moved & sound
         y = xp.where(moved[:, None], y - step, y)
         steps = steps + xp.astype(moved, xp.int64)
-    worst = _worst(values(y), lower, upper)
+    worst = _worst(*beyond(values(y), lower, upper))
     return Repaired(y, steps, worst, worst <= settings.tolerance)
 
 
@@ -125,16 +126,20 @@ def constant(numbers: Array) -> Array:
     return numbers.detach() if api.is_torch_array(numbers) else numbers
 
 
-def _worst(values: Array, lower: Array, upper: Array) -> Array:
+def _worst(above: Array, below: Array) -> Array:
     """Return the largest violation of each instance, (B,); NaN if one is NaN."""
-    xp = api.array_namespace(values)
-    return xp.max(constant(violation(values, lower, upper)), axis=-1)
+    xp = api.array_namespace(above)
+    return xp.max(xp.maximum(constant(above), constant(below)), axis=-1)
 
 
-def _finite(values: Array) -> Array:
-    """Return whether all values of each instance are finite, (B,)."""
-    xp = api.array_namespace(values)
-    return xp.all(xp.isfinite(values), axis=-1)
+def _within(worst: Array, settings: RepairSettings) -> Array:
+    return worst <= STOPPING_SHARE * settings.tolerance
+
+
+def _finite(numbers: Array) -> Array:
+    """Return whether all numbers of each instance are finite, (B,)."""
+    xp = api.array_namespace(numbers)
+    return xp.all(xp.isfinite(numbers), axis=-1)
 
 
 def _step(
@@ -146,21 +151,22 @@ def _step(
 ) -> tuple[Array, Array]:
     """Return the step of each instance, (B, n), and whether there is one, (B,)."""
     xp = api.array_namespace(r)
-    factors = xp.ones_like(r[:1]) if active is None else xp.astype(active, r.dtype)
     if weights is not None:
         roots = xp.sqrt(weights)
-        factors, r = factors * roots, r * roots
-    branches = settings.fixed_iterations is None
-    usable = _finite(r)
-    if not branches or not _all_finite(jacobian) or not bool(xp.all(usable)):
-        # Instances without a step are solved with harmless numbers: no gradient becomes NaN.
-        usable = usable & xp.all(xp.isfinite(jacobian), axis=(-2, -1))
-        jacobian = xp.where(usable[:, None, None], jacobian, xp.zeros_like(jacobian))
-        r = xp.where(usable[:, None], r, xp.zeros_like(r))
-    jacobian = jacobian * factors[:, :, None]
+        jacobian, r = jacobian * roots[:, None], r * roots
+    if settings.fixed_iterations is None:
+        met = jacobian if active is None else jacobian * xp.astype(active, r.dtype)[:, :, None]
+        step = _damped(met, r, settings.damping)
+        if bool(xp.isfinite(xp.sum(step))):
+            return step, xp.ones_like(r[:, 0], dtype=xp.bool)
+    # Instances without a step are solved with harmless numbers: no gradient becomes NaN.
+    usable = _finite(r) & xp.all(xp.isfinite(jacobian), axis=(-2, -1))
+    kept = usable[:, None, None] if active is None else usable[:, None, None] & active[:, :, None]
+    jacobian = xp.where(kept, jacobian, xp.zeros_like(jacobian))
+    r = xp.where(usable[:, None], r, xp.zeros_like(r))
     step = _damped(jacobian, r, settings.damping)
-    if not branches or _all_finite(step):
-        return step, usable
+    if settings.fixed_iterations is not None:
+        return step, usable & _finite(step)
     damping = xp.full_like(r[:, :1, None], settings.damping)
     for _ in range(MAX_HARDER):
         failed = ~_finite(step)
@@ -168,12 +174,6 @@ def _step(
         step = _damped(jacobian, r, damping)
     sound = _finite(step)
     return xp.where(sound[:, None], step, xp.zeros_like(step)), usable & sound
-
-
-def _all_finite(numbers: Array) -> bool:
-    """Return whether their sum is finite, which takes one pass."""
-    xp = api.array_namespace(numbers)
-    return bool(xp.isfinite(xp.sum(numbers)))
 
 
 def _damped(jacobian: Array, r: Array, damping: Array | float) -> Array:

@@ -45,12 +45,18 @@ def _products(matrices: Array, vectors: Array) -> Array:
     return (matrices @ vectors[:, :, None])[:, :, 0]
 
 
-def residual(values: Array, lower: Array, upper: Array) -> Array:
-    """Return the signed distance of values (B, k) to their bounds: g - P(g), 0 within them.
+def beyond(values: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Return by how much values (B, k) are above upper and below lower bounds, both >= 0.
 
-    Bounds may be infinite.
+    Bounds may be infinite. NaN stays NaN.
     """
-    return positive_part(values - upper) - positive_part(lower - values)
+    return positive_part(values - upper), positive_part(lower - values)
+
+
+def residual(values: Array, lower: Array, upper: Array) -> Array:
+    """Return the signed distance of values (B, k) to their bounds: g - P(g), 0 within them."""
+    above, below = beyond(values, lower, upper)
+    return above - below
 
 
 def violation(values: Array, lower: Array, upper: Array) -> Array:
@@ -60,10 +66,10 @@ def violation(values: Array, lower: Array, upper: Array) -> Array:
     cancel.
     """
     xp = api.array_namespace(values)
-    return xp.maximum(positive_part(values - upper), positive_part(lower - values))
+    return xp.maximum(*beyond(values, lower, upper))
 
 
 def positive_part(numbers: Array) -> Array:
     """Return max(numbers, 0); its slope at 0 is 0, and NaN stays NaN."""
     xp = api.array_namespace(numbers)
-    return xp.where(numbers <= 0.0, xp.zeros_like(numbers), numbers)
+    return xp.where(numbers <= 0.0, 0.0, numbers)
