@@ -20,11 +20,11 @@ from safe_envs.action_constraints.rows import QuadraticRows
 from safe_envs.contract.argument_checks import check_choice
 
 TOLERANCE = 1e-6
-MOREAU, TIGHT_SCS, DEFAULT_SCS = "MOREAU", "SCS", "SCS default"
+Solver = Literal["MOREAU", "SCS", "SCS default"]
 OPTIONS: dict[str, dict[str, Any]] = {
-    MOREAU: {},
-    TIGHT_SCS: {"eps": 1e-8, "solve_method": "SCS"},
-    DEFAULT_SCS: {},
+    "MOREAU": {},
+    "SCS": {"eps": 1e-8, "solve_method": "SCS"},
+    "SCS default": {},
 }
 ONE_SIDED = "a row with squares has to be convex: squares >= 0 and no lower bound"
 
@@ -49,7 +49,7 @@ class ProjectionLayer(nn.Module):
         self,
         constraint: Constraint,
         example: torch.Tensor,
-        solver: Literal["MOREAU", "SCS", "SCS default"] = "MOREAU",
+        solver: Solver = "MOREAU",
     ) -> None:
         super().__init__()
         check_choice("solver", solver, tuple(OPTIONS))
@@ -153,5 +153,5 @@ def _layer(rows: QuadraticRows, kinds: dict[str, np.ndarray], solver: str) -> An
         compared = {"equal": values == bound, "lower": values >= bound, "upper": values <= bound}
         constraints.append(compared[name])
     program = cp.Problem(cp.Minimize(cp.sum_squares(y - raw)), constraints)
-    inner = MOREAU if solver == MOREAU else "DIFFCP"
+    inner = solver if solver == "MOREAU" else "DIFFCP"
     return layers.CvxpyLayer(program, parameters=parameters, variables=[y], solver=inner)
