@@ -39,11 +39,11 @@ def repair_actions(
 ) -> ActionRepair:
     """Return actions that meet the constraint, and whether they do.
 
-    Actions are clipped into the constraint's box; those that meet the rows then stay as they are.
-    Of a single number, and where one linear row decides, the result is the nearest allowed action
-    (`interval`, `half_space`). Where several rows decide, or a row has squares, it is found by
-    `repair` and is near, but not always nearest. Where no action in the box meets the most broken
-    linear row, it is the one that breaks this row least.
+    Actions are clipped into the constraint's box first, as environments do; those that meet the
+    rows then stay as they are. Of a single number, and where one linear row decides, the result is
+    the allowed action nearest to the clipped one (`interval`, `half_space`). Where several rows
+    decide, or a row has squares, it is found by `repair` and is near, but not always nearest. Where
+    no action in the box meets the most broken linear row, it is the one that breaks this row least.
 
     NaN in an action stays. An action whose rows are not finite is only clipped. Both are not
     feasible.
@@ -77,7 +77,8 @@ def repair_actions(
         found = _by_steps(raw, rows, constraint, settings)
     found = np.clip(found, constraint.low, constraint.high)
     found = np.where((sound & ~np.isnan(raw).any(axis=1))[:, None], found, raw)
-    return ActionRepair(found, sound & (_worst(rows, found) <= settings.tolerance))
+    feasible: np.ndarray = sound & (_worst(rows, found) <= settings.tolerance)
+    return ActionRepair(found, feasible)
 
 
 def _each(rows: QuadraticRows, count: int) -> QuadraticRows:
@@ -169,9 +170,10 @@ def _by_steps(
         squares,
     )
     tolerance = max(settings.tolerance / (2.0 * np.sqrt(size) * float(steepest)), FINEST)
-    settings = replace(settings, tolerance=tolerance)
-    found = repair(raw, scaled.values, scaled.jacobian, scaled.lower, scaled.upper, settings)
-    return np.clip(found.outputs, constraint.low, constraint.high)
+    narrowed = replace(settings, tolerance=tolerance)
+    found = repair(raw, scaled.values, scaled.jacobian, scaled.lower, scaled.upper, narrowed)
+    met = _worst(rows, raw) <= settings.tolerance
+    return np.where(met[:, None], raw, np.clip(found.outputs, constraint.low, constraint.high))
 
 
 class RepairedActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -208,10 +210,10 @@ class RepairedActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
         >>> import safe_envs
         >>> from safe_envs.action_constraints import RepairedActions
         >>> env = RepairedActions(gym.make("Safe/DoubleIntegrator-v0"))
-        >>> _ = env.reset(options={"state": [14.0, 1.0]})  # 1 m from the side, with 1 m/s
+        >>> _ = env.reset(options={"state": [14.0, 1.35]})  # 1 m from the side
         >>> info = env.step([1.0])[4]
         >>> bool(info["repair_active"]), info["action_safe"].round(3).tolist()
-        (True, [0.326])
+        (True, [-0.333])
     """
 
     def __init__(

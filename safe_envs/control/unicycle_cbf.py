@@ -247,7 +247,7 @@ class Unicycles:
         missed = reached[:, 0] * reached[:, 0] + reached[:, 1] * reached[:, 1]
         reward = -dt * price - np.where(over, self.terminal_weight * missed, 0.0)
         margins = self.margins(reached)
-        inside = margins > 0.0
+        inside: np.ndarray = margins > 0.0
         if len(self.constraints) == 1:
             inside = inside.any(axis=1, keepdims=True)
         return BatchStep(reached, reward, inside.astype(np.float64), over, margins)
