@@ -161,11 +161,11 @@ def draw_course(
     pygame.draw.circle(surface, GOAL, pixel(0.0, 0.0), 6)
     x, y, theta = place
     cos, sin = np.cos(theta), np.sin(theta)
-    body = [(14, 0), (-8, 8), (-8, -8)]  # [pixels]
+    tip = np.array(pixel(x + look_ahead * cos, y + look_ahead * sin))
+    body = [(0, 0), (-18, 8), (-18, -8)]  # [pixels] from the point ahead, which leads
     turned = np.array([(cos * a - sin * b, -sin * a - cos * b) for a, b in body])
-    corners = (np.array(pixel(x, y)) + turned).round().tolist()
-    pygame.draw.polygon(surface, AGENT, corners)
-    pygame.draw.circle(surface, INK, pixel(x + look_ahead * cos, y + look_ahead * sin), 2)
+    pygame.draw.polygon(surface, AGENT, (tip + turned).round().tolist())
+    pygame.draw.circle(surface, INK, tip.tolist(), 2)
     write(surface, "red: cost 1 a step inside", (10, 8), HAZARD, "topleft")
     write(surface, "goal", np.add(pixel(0.0, 0.0), (10, 8)).tolist(), GOAL_WORDS, "topleft")
     return frame_of(surface)

@@ -29,7 +29,7 @@ import numpy as np
 from safe_envs.safety_filters.barriers import CheckedRows
 from safe_envs.safety_filters.filter_plant import FilterPlant, Rows
 
-SceneName = Literal["snarenet", "hardnet"]
+CourseName = Literal["snarenet", "hardnet"]
 LOOK_AHEAD = 0.1  # l [m]
 KAPPA, ALPHA = 10.0, 20.0  # [1/s]
 TOLERANCE = 1e-3  # of e: HardNet's code calls a point inside from e < -0.001
@@ -39,7 +39,7 @@ TURNING = 10.0  # of the law [1/s]
 Four = tuple[float, float, float, float]
 
 
-class Scene(NamedTuple):
+class Course(NamedTuple):
     """Obstacles, starts and time of one of the sources."""
 
     ellipses: tuple[Four, ...]  # c_x, c_y, r_x, r_y [m]
@@ -51,8 +51,8 @@ class Scene(NamedTuple):
     window: tuple[float, float, float]  # left, bottom and width of pictures [m]
 
 
-SCENES: dict[str, Scene] = {
-    "snarenet": Scene(
+SCENES: dict[str, Course] = {
+    "snarenet": Course(
         ellipses=((-5.0, 5.0, 2.0, 1.41), (-1.0, 3.0, 0.25, 1.41), (-9.0, 2.0, 1.0, 1.0)),
         low=(-5.5, 7.5, -np.pi / 4, 0.0, 0.0),
         high=(-5.0, 8.0, -np.pi / 8, 0.0, 0.0),
@@ -61,7 +61,7 @@ SCENES: dict[str, Scene] = {
         terminal_weight=1000.0,
         window=(-11.0, -3.0, 13.0),
     ),
-    "hardnet": Scene(
+    "hardnet": Course(
         ellipses=((-2.25, 0.5, 0.5, 0.75), (-0.8, 0.0, 0.5, 0.5)),
         low=(-4.0, 0.0, -np.pi / 4, 0.0, 0.0),
         high=(-3.5, 0.5, -np.pi / 8, 0.0, 0.0),

@@ -27,8 +27,8 @@ from safe_envs.control.unicycle_barrier import (
     LOOK_AHEAD,
     SCENES,
     TOLERANCE,
+    CourseName,
     EllipseBarrier,
-    SceneName,
     nominal_control,
     rates,
 )
@@ -115,7 +115,7 @@ class UnicycleCBFEnv(SingleEnv):
     @known_arguments()
     def __init__(
         self,
-        scene: SceneName = "snarenet",
+        scene: CourseName = "snarenet",
         terminal_weight: float | None = None,
         cost_limits: CostLimits = None,
         per_constraint: bool = False,
@@ -193,7 +193,7 @@ class Unicycles:
 
     def __init__(
         self,
-        scene: SceneName,
+        scene: CourseName,
         terminal_weight: float | None,
         cost_limits: CostLimits,
         per_constraint: bool,
