@@ -68,17 +68,28 @@ def repair_actions(
     rows = _each(constraint.rows_at(observations, raw), len(raw))
     if not rows.lower.size:
         return ActionRepair(raw, ~np.isnan(raw).any(axis=1))
-    sound = _sound(rows)
-    if size == 1 and _are_intervals(rows):
-        found = interval(raw, rows, constraint.low, constraint.high).outputs
+    sound = _sound(rows) & ~np.isnan(raw).any(axis=1)
+    worst = _worst(rows, raw)
+    broken = np.flatnonzero(sound & (worst > 0.0))
+    if len(broken):
+        own = _some(rows, broken)
+        raw[broken] = _nearest(raw[broken], own, constraint, settings)
+        worst[broken] = _worst(own, raw[broken])
+    feasible: np.ndarray = sound & (worst <= settings.tolerance)
+    return ActionRepair(raw, feasible)
+
+
+def _nearest(
+    raw: np.ndarray, rows: QuadraticRows, constraint: ActionConstraint, settings: RepairSettings
+) -> np.ndarray:
+    """Return the repaired actions; all numbers are finite, but bounds may not be."""
+    if raw.shape[1] == 1 and _are_intervals(rows):
+        found: np.ndarray = interval(raw, rows, constraint.low, constraint.high).outputs
     elif rows.squares is None:
         found = _by_one_row(raw, rows, constraint, settings)
     else:
         found = _by_steps(raw, rows, constraint, settings)
-    found = np.clip(found, constraint.low, constraint.high)
-    found = np.where((sound & ~np.isnan(raw).any(axis=1))[:, None], found, raw)
-    feasible: np.ndarray = sound & (_worst(rows, found) <= settings.tolerance)
-    return ActionRepair(found, feasible)
+    return np.clip(found, constraint.low, constraint.high)
 
 
 def _each(rows: QuadraticRows, count: int) -> QuadraticRows:
@@ -134,11 +145,10 @@ def _by_one_row(
     lengths = np.maximum(np.sqrt((normals * normals).sum(axis=2)), SHORT)
     missing = (bounds - (normals * raw[:, None, :]).sum(axis=2)) / lengths
     most = np.arange(len(raw)), missing.argmax(axis=1)
-    with np.errstate(invalid="ignore"):  # rows that are not finite
-        nearest = half_space(raw, normals[most], bounds[most], constraint.low, constraint.high)
+    nearest = half_space(raw, normals[most], bounds[most], constraint.low, constraint.high)
     found = nearest.outputs
     left = _worst(rows, found)
-    others = np.flatnonzero(nearest.feasible & (left > settings.tolerance) & _sound(rows))
+    others = np.flatnonzero(nearest.feasible & (left > settings.tolerance))
     if len(others):
         stepped = _by_steps(raw[others], _some(rows, others), constraint, settings)
         better = _worst(_some(rows, others), stepped) < left[others]
@@ -157,7 +167,7 @@ def _by_steps(
     count, _, size = rows.linear.shape
     slopes = np.sqrt((rows.jacobian(raw) ** 2).sum(axis=2))
     slopes = np.where(slopes > 1.0, slopes, 1.0)
-    steepest = slopes.max(initial=1.0, where=np.isfinite(slopes))
+    steepest = slopes.max(initial=1.0)
     one = np.broadcast_to(np.eye(size), (count, size, size))
     low, high = (np.broadcast_to(side, raw.shape) for side in (constraint.low, constraint.high))
     squares = None
