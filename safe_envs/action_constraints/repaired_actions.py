@@ -67,16 +67,16 @@ def repair_actions(
     raw = np.clip(given, constraint.low, constraint.high)
     rows = _each(constraint.rows_at(observations, raw), len(raw))
     if not rows.lower.size:
-        return ActionRepair(raw, ~np.isnan(raw).any(axis=1))
+        return ActionRepair(raw, np.asarray(~np.isnan(raw).any(axis=1)))
     sound = _sound(rows) & ~np.isnan(raw).any(axis=1)
-    worst = _worst(rows, raw)
+    with np.errstate(invalid="ignore"):  # of rows that are not finite
+        worst = _worst(rows, raw)
     broken = np.flatnonzero(sound & (worst > 0.0))
     if len(broken):
         own = _some(rows, broken)
         raw[broken] = _nearest(raw[broken], own, constraint, settings)
         worst[broken] = _worst(own, raw[broken])
-    feasible: np.ndarray = sound & (worst <= settings.tolerance)
-    return ActionRepair(raw, feasible)
+    return ActionRepair(raw, np.asarray(sound & (worst <= settings.tolerance)))
 
 
 def _nearest(

@@ -61,7 +61,9 @@ class UnicycleCBFEnv(SingleEnv):
 
     `env.unwrapped.action_constraint()` has one row in the action per ellipse, a control barrier
     function of second order with kappa = 10 / s and alpha = 20 / s: use it with
-    `safe_envs.action_constraints.RepairedActions`.
+    `safe_envs.action_constraints.RepairedActions`. The rows hold for continuous time, and steps are
+    short enough: see below. Where the vehicle is so fast that no action within the bounds meets all
+    rows, which noise of 50 m/s^2 achieves now and then, `info["repair_feasible"]` is False.
 
     Steps of 0.04 s (0.02 s) are explicit Euler steps with a constant action.
     Differs from the paper: where an acceleration exceeds 100, its code divides the step.
@@ -97,9 +99,10 @@ class UnicycleCBFEnv(SingleEnv):
     Terminates after 55 steps of 0.04 s (50 of 0.02 s), when the horizon of the problem is over.
 
     ## Reference Optimum
-    None is known. Repaired actions of `nominal_control` never enter an ellipse: mean cost-to-go
-    without the last term 14080 (from 200 starts), stuck behind the first ellipse. With "hardnet" it
-    is 954; its authors report 948 for the same controller and 519 for their network.
+    None is known. With repaired actions of `nominal_control` no cost occurs from 200 starts (the
+    smallest e is -0.00002), but the vehicle gets stuck behind the first ellipse: without the last
+    term, the mean return is -14,090. With "hardnet" it is -954; for the same controller its authors
+    report -948, and -519 for their network.
 
     ## Arguments
     - `scene` ("snarenet"): "snarenet" or "hardnet".
@@ -247,10 +250,10 @@ class Unicycles:
         missed = reached[:, 0] * reached[:, 0] + reached[:, 1] * reached[:, 1]
         reward = -dt * price - np.where(over, self.terminal_weight * missed, 0.0)
         margins = self.margins(reached)
-        inside: np.ndarray = margins > 0.0
+        costs = (margins > 0.0).astype(np.float64)
         if len(self.constraints) == 1:
-            inside = inside.any(axis=1, keepdims=True)
-        return BatchStep(reached, reward, inside.astype(np.float64), over, margins)
+            costs = costs.max(axis=1, keepdims=True)
+        return BatchStep(reached, reward, costs, over, margins)
 
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return the states and the time left, (n, 6)."""

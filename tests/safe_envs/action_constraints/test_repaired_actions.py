@@ -99,14 +99,15 @@ def test_rows_with_squares_are_met():
 
 def test_what_cannot_be_repaired_is_flagged():
     """NaN actions, rows that are not numbers, and rows that no action in the box meets."""
-    matrices = np.array([[[1.0, 0.0]]] * 4)
-    matrices[2, 0, 0] = np.nan
-    rows = at_least(matrices, np.array([[0.5], [0.5], [0.5], [7.0]]))
-    raw = np.array([[0.0, 0.3], [np.nan, 0.0], [2.0, 0.0], [0.0, -0.2]])
-    found = repair_actions(constraint(rows, 2), np.zeros((4, 1)), raw)
-    assert found.feasible.tolist() == [True, False, False, False]
-    np.testing.assert_array_equal(found.actions, [[0.5, 0.3], [np.nan, 0.0], [1.0, 0.0],
-                                                  [1.0, -0.2]])  # fmt: skip
+    matrices = np.array([[[1.0, 0.0]]] * 6)
+    matrices[2, 0, 0], matrices[4, 0, 0] = np.nan, np.inf
+    bounds = np.array([[0.5], [0.5], [0.5], [7.0], [0.5], [np.inf]])
+    rows = QuadraticRows(matrices, bounds, np.full((6, 1), np.inf))
+    raw = np.array([[0.0, 0.3], [np.nan, 0.0], [2.0, 0.0], [0.0, -0.2], [0.0, 0.1], [0.5, 0.6]])
+    found = repair_actions(constraint(rows, 2), np.zeros((6, 1)), raw)
+    assert found.feasible.tolist() == [True, False, False, False, False, False]
+    expected = [[0.5, 0.3], [np.nan, 0.0], [1.0, 0.0], [1.0, -0.2], [0.0, 0.1], [1.0, 0.6]]
+    np.testing.assert_array_equal(found.actions, expected)
 
 
 def test_no_rows_leave_the_box():
