@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from safe_envs.action_constraints import RepairedActions, repair_actions
+from safe_envs.action_constraints import RepairedActions, VectorRepairedActions, repair_actions
 from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.quadrotor.geometric_controller import GeometricLaw
 from safe_envs.quadrotor.obstacles import MovingSpheres
@@ -85,6 +85,24 @@ def test_repaired_flights_touch_nothing(make_env):
     assert plain[-1][2]["episode_cost"] > 50.0
     assert repaired[-1][2]["episode_cost"] == 0.0
     assert sum(bool(info["repair_active"]) for _, _, info in repaired) > 30
+
+
+@needs_vectors
+def test_repaired_flights_past_columns_touch_nothing():
+    """42 spheres in stacks, so that two rows often decide."""
+    env = VectorRepairedActions(gym.make_vec("Safe/QuadrotorColumn-v0", num_envs=8))
+    flights = env.unwrapped
+    law = GeometricLaw(flights.vehicle, flights.reference, flights.control_dt)
+    env.reset(seed=0)
+    active = 0
+    for _ in range(200):
+        actions = np.clip(2.0 * law.batch(flights.states, flights.times).T - 1.0, -1.0, 1.0)
+        *_, infos = env.step(actions)
+        assert infos["repair_feasible"].all()
+        active += infos["repair_active"].sum()
+    assert not infos["episode_cost"].any()
+    assert active > 200
+    env.close()
 
 
 @needs_vectors
