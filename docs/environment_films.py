@@ -148,6 +148,12 @@ def best_answers(env: gym.Env) -> Policy:
     return answer
 
 
+def backup(env: gym.Env) -> Policy:
+    """Return the environment's own safe controller."""
+    controller = env.unwrapped.backup_policy()
+    return lambda observation, step: controller(observation)
+
+
 def gait(robot: str) -> Callable[[gym.Env], Policy]:
     """Return what makes a policy of a robot's gait."""
     return lambda env: partial(torques, GAITS[robot], env)
@@ -253,6 +259,19 @@ FILMS: dict[str, Film] = {
         milliseconds=150,
         still=3,
         legend=(Entry("none", INK, "An episode is one step: a question x, drawn, and an answer."),),
+    ),
+    "Safe/UnicycleCBF-v0": Film(
+        backup,
+        "A law that ignores the ellipses drives it, with every action repaired.",
+        frames=28,
+        milliseconds=80,
+        stride=2,
+        still=12,
+        legend=(
+            Entry("dot", AGENT, "vehicle, and the point that must stay outside"),
+            Entry("dot", GOAL, "goal"),
+            Entry("square", HAZARD, "each step inside costs 1"),
+        ),
     ),
     "Safe/Quadrotor-v0": Film(
         predicted_by(GeometricController),

@@ -19,6 +19,7 @@ RARELY_COSTLY = (  # within some hundred steps of an untrained policy
     "Safe/Quadrotor-v0",
     "Safe/QuadrotorColumn-v0",
     "Safe/QuadrotorZCBF-v0",
+    "Safe/UnicycleCBF-v0",
 )
 
 

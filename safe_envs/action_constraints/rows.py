@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import array_api_compat as api
+import numpy as np
 
 Array = Any  # NumPy's or PyTorch's
 
@@ -36,6 +37,24 @@ class QuadraticRows(NamedTuple):
             return self.linear + 2.0 * self.squares * outputs[:, None, :]
         xp = api.array_namespace(outputs)
         return xp.broadcast_to(self.linear, (outputs.shape[0], *self.linear.shape[1:]))
+
+
+def at_least(
+    matrices: np.ndarray,
+    bounds: np.ndarray,
+    scale: np.ndarray | float = 1.0,
+    offset: np.ndarray | float = 0.0,
+) -> QuadraticRows:
+    """Return the rows A u >= b of u = scale * y + offset, as rows of y.
+
+    Args:
+        matrices: A, (B or 1, k, n).
+        bounds: b, (B or 1, k).
+        scale: (n,) or one number.
+        offset: (n,) or one number.
+    """
+    lower = bounds - (matrices * offset).sum(axis=-1)
+    return QuadraticRows(matrices * scale, lower, np.full(lower.shape, np.inf))
 
 
 def _products(matrices: Array, vectors: Array) -> Array:

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from safe_envs.action_constraints.action_constraint import ActionConstraint
 from safe_envs.contract.argument_checks import check_choice, check_not_negative, checked_array
 from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.backup_policy import LinearFeedback
@@ -20,6 +21,11 @@ from safe_envs.contract.cost_signal import CostLimits, declare_constraints
 from safe_envs.contract.dynamics import BatchStep, ScalarStart, ScalarStep
 from safe_envs.contract.single_env import SingleEnv
 from safe_envs.contract.vector_env import NativeVectorEnv
+from safe_envs.control.double_integrator_constraint import (
+    DECAY,
+    ConstraintKind,
+    double_integrator_constraint,
+)
 from safe_envs.control.double_integrator_plant import (
     double_integrator_batch_plant,
     double_integrator_plant,
@@ -113,6 +119,12 @@ class DoubleIntegratorEnv(SingleEnv):
         """Return the safe controller clip(-K x, -1, 1)."""
         return _backup_policy()
 
+    def action_constraint(
+        self, kind: ConstraintKind = "invariant_set", decay: float = DECAY
+    ) -> ActionConstraint:
+        """Return which forces are allowed at observations; see `double_integrator_constraint`."""
+        return double_integrator_constraint(kind, decay)
+
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: the barrier of C_inf and the metric "lqr"."""
         return double_integrator_plant(self)
@@ -136,6 +148,12 @@ class DoubleIntegratorVectorEnv(NativeVectorEnv, VectorEnv):
     def backup_policy(self) -> LinearFeedback:
         """Return the safe controller clip(-K x, -1, 1)."""
         return _backup_policy()
+
+    def action_constraint(
+        self, kind: ConstraintKind = "invariant_set", decay: float = DECAY
+    ) -> ActionConstraint:
+        """Return which forces are allowed at observations; see `double_integrator_constraint`."""
+        return double_integrator_constraint(kind, decay)
 
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: the barrier of C_inf and the metric "lqr"."""

@@ -1,8 +1,8 @@
-"""Pictures of the phase plane and of the regression problem."""
+"""Pictures of the phase plane, of the regression problem and of a vehicle among ellipses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -129,3 +129,43 @@ def _name_regression(surface: Any, bound: float, constrained: float, scale: floa
         labels.append((f"{sign * bound:g}", (6, middle - sign * bound * scale), INK, "midleft"))
     for text, place, color, anchor in labels:
         write(surface, text, place, color, anchor, background=BACKGROUND)
+
+
+def draw_course(
+    place: tuple[float, float, float],
+    look_ahead: float,
+    ellipses: Sequence[tuple[float, float, float, float]],
+    window: tuple[float, float, float],
+) -> np.ndarray:
+    """Return a vehicle among ellipses from above, and its goal at the origin, as a frame.
+
+    Args:
+        place: x, y [m] and heading [rad].
+        look_ahead: how far ahead the point is that must not enter an ellipse [m].
+        ellipses: c_x, c_y, r_x, r_y of each [m].
+        window: left, bottom and width of what is drawn [m].
+    """
+    pygame = load_pygame()
+    surface = pygame.Surface((SIZE, SIZE))
+    surface.fill(BACKGROUND)
+    left, bottom, width = window
+    scale = SIZE / width
+
+    def pixel(x: float, y: float) -> tuple[int, int]:
+        across = np.clip(((x - left) * scale, SIZE - (y - bottom) * scale), 0, SIZE - 1)
+        return round(across[0]), round(across[1])
+
+    for x, y, across, up in ellipses:
+        corner = (x - across - left) * scale, SIZE - (y + up - bottom) * scale
+        pygame.draw.ellipse(surface, HAZARD, (*corner, 2.0 * across * scale, 2.0 * up * scale))
+    pygame.draw.circle(surface, GOAL, pixel(0.0, 0.0), 6)
+    x, y, theta = place
+    cos, sin = np.cos(theta), np.sin(theta)
+    tip = np.array(pixel(x + look_ahead * cos, y + look_ahead * sin))
+    body = [(0, 0), (-18, 8), (-18, -8)]  # [pixels] from the point ahead, which leads
+    turned = np.array([(cos * a - sin * b, -sin * a - cos * b) for a, b in body])
+    pygame.draw.polygon(surface, AGENT, (tip + turned).round().tolist())
+    pygame.draw.circle(surface, INK, tip.tolist(), 2)
+    write(surface, "red: cost 1 a step inside", (10, 8), HAZARD, "topleft")
+    write(surface, "goal", np.add(pixel(0.0, 0.0), (10, 8)).tolist(), GOAL_WORDS, "topleft")
+    return frame_of(surface)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from safe_envs.action_constraints.action_constraint import ActionConstraint
 from safe_envs.contract.action_checks import checked_box
 from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.backup_policy import BackupPolicy
@@ -14,7 +15,9 @@ from safe_envs.contract.cost_signal import CostLimits
 from safe_envs.contract.single_env import SingleEnv
 from safe_envs.quadrotor.batch import QuadrotorBatch
 from safe_envs.quadrotor.filtered.backup import FilteredFlight
+from safe_envs.quadrotor.filtered.flight_constraint import flight_constraint
 from safe_envs.quadrotor.filtered.flight_plant import flight_plant
+from safe_envs.quadrotor.filtered.sphere_barrier import SphereZCBF
 from safe_envs.quadrotor.keys import keys_to_thrusts
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.render_backends import RenderBackend, flight_painter
@@ -210,6 +213,12 @@ class QuadrotorEnv(SingleEnv):
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
         return FilteredFlight(self.vehicle, self.reference, moving=self.moving)
+
+    def action_constraint(
+        self, barrier: SphereZCBF | None = None, constant_velocities: bool = False
+    ) -> ActionConstraint:
+        """Return which actions keep clear of the observed spheres, see `flight_constraint`."""
+        return flight_constraint(self, barrier, constant_velocities)
 
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: state, thrusts, barrier and metrics."""

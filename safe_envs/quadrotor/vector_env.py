@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from safe_envs.action_constraints.action_constraint import ActionConstraint
 from safe_envs.contract.argument_names import known_arguments
 from safe_envs.contract.backup_policy import BackupPolicy
 from safe_envs.contract.vector_env import NativeVectorEnv
 from safe_envs.quadrotor.batch import STATE, TIME, centers_of, thrusts_of
 from safe_envs.quadrotor.env import QuadrotorEnv
 from safe_envs.quadrotor.filtered.backup import FilteredFlight
+from safe_envs.quadrotor.filtered.flight_constraint import flight_constraint
 from safe_envs.quadrotor.filtered.flight_plant import flight_batch_plant
+from safe_envs.quadrotor.filtered.sphere_barrier import SphereZCBF
 from safe_envs.quadrotor.reference import FigureEight
 from safe_envs.quadrotor.task import CONTROL_DT, EPISODE_STEPS
 from safe_envs.quadrotor.vehicle import Vehicle
@@ -54,6 +57,12 @@ class QuadrotorVectorEnv(NativeVectorEnv, VectorEnv):
     def backup_policy(self) -> BackupPolicy:
         """Return `FilteredFlight`: a controller of the reference behind the safety filter."""
         return FilteredFlight(self.vehicle, self.reference, moving=self.moving)
+
+    def action_constraint(
+        self, barrier: SphereZCBF | None = None, constant_velocities: bool = False
+    ) -> ActionConstraint:
+        """Return which actions keep clear of the observed spheres, see `flight_constraint`."""
+        return flight_constraint(self, barrier, constant_velocities)
 
     def filter_plant(self) -> FilterPlant:
         """Return what the safety filter needs: state, thrusts, barrier and metrics."""

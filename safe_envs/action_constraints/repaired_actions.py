@@ -1,0 +1,327 @@
+"""Actions that meet an environment's constraint on them: the nearest ones, or near ones.
+
+`repair_actions` repairs a batch; the wrapper `RepairedActions` repairs every action before the
+environment takes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from safe_envs.action_constraints.action_constraint import ActionConstraint, OffersActionConstraint
+from safe_envs.action_constraints.exact import half_space, interval
+from safe_envs.action_constraints.repair import RepairSettings, repair
+from safe_envs.action_constraints.rows import QuadraticRows, violation
+from safe_envs.contract.action_checks import checked_box
+from safe_envs.contract.transition_values import kept
+
+DEFAULT_SETTINGS = RepairSettings()
+SHORT = 1e-9  # a row shorter than this tells nothing of the actions
+FINEST = 1e-12  # the smallest tolerance that rounding allows
+
+
+class ActionRepair(NamedTuple):
+    """What became of B actions."""
+
+    actions: np.ndarray  # (B, n) float64, within the constraint's box
+    feasible: np.ndarray  # (B,) bool, whether the rows hold there within the tolerance
+
+
+def repair_actions(
+    constraint: ActionConstraint,
+    observations: np.ndarray,
+    actions: np.ndarray,
+    settings: RepairSettings = DEFAULT_SETTINGS,
+) -> ActionRepair:
+    """Return actions that meet the constraint, and whether they do.
+
+    Actions are clipped into the constraint's box first, as environments do; those that meet the
+    rows then stay as they are. Of a single number, and where one linear row decides, the result is
+    the allowed action nearest to the clipped one (`interval`, `half_space`). Where several rows
+    decide, or a row has squares, it is found by `repair` and is near, but not always nearest. Where
+    no action in the box meets the most broken linear row, it is the one that breaks this row least.
+
+    NaN in an action stays. An action whose rows are not finite is only clipped. Both are not
+    feasible.
+
+    Args:
+        constraint: of an environment.
+        observations: (B, ...), as the constraint's rows take them.
+        actions: (B, n).
+        settings: of `repair`; its tolerance, in the units of the rows, is that of `feasible`.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    given = np.asarray(actions, dtype=np.float64)
+    size = len(constraint.low)
+    if given.shape != (len(observations), size):
+        raise ValueError(
+            f"actions have shape {given.shape}; pass one of {size} numbers for each of the "
+            f"{len(observations)} observations, shape ({len(observations)}, {size})"
+        )
+    raw = np.clip(given, constraint.low, constraint.high)
+    rows = _each(constraint.rows_at(observations, raw), len(raw))
+    if not rows.lower.size:
+        return ActionRepair(raw, np.asarray(~np.isnan(raw).any(axis=1)))
+    sound = _sound(rows) & ~np.isnan(raw).any(axis=1)
+    with np.errstate(invalid="ignore"):  # of rows that are not finite
+        worst = _worst(rows, raw)
+    broken = np.flatnonzero(sound & (worst > 0.0))
+    if len(broken):
+        own = _some(rows, broken)
+        raw[broken] = _nearest(raw[broken], own, constraint, settings)
+        worst[broken] = _worst(own, raw[broken])
+    return ActionRepair(raw, np.asarray(sound & (worst <= settings.tolerance)))
+
+
+def _nearest(
+    raw: np.ndarray, rows: QuadraticRows, constraint: ActionConstraint, settings: RepairSettings
+) -> np.ndarray:
+    """Return the repaired actions; all numbers are finite, but bounds may not be."""
+    if raw.shape[1] == 1 and _are_intervals(rows):
+        found: np.ndarray = interval(raw, rows, constraint.low, constraint.high).outputs
+    elif rows.squares is None:
+        found = _by_one_row(raw, rows, constraint, settings)
+    else:
+        found = _by_steps(raw, rows, constraint, settings)
+    return np.clip(found, constraint.low, constraint.high)
+
+
+def _each(rows: QuadraticRows, count: int) -> QuadraticRows:
+    """Return the rows with one set for each of `count` instances."""
+    linear, lower, upper, squares = rows
+    k, n = linear.shape[1:]
+    return QuadraticRows(
+        np.broadcast_to(linear, (count, k, n)),
+        np.broadcast_to(lower, (count, k)),
+        np.broadcast_to(upper, (count, k)),
+        None if squares is None else np.broadcast_to(squares, (count, k, n)),
+    )
+
+
+def _some(rows: QuadraticRows, which: np.ndarray) -> QuadraticRows:
+    linear, lower, upper, squares = rows
+    curved = None if squares is None else squares[which]
+    return QuadraticRows(linear[which], lower[which], upper[which], curved)
+
+
+def _sound(rows: QuadraticRows) -> np.ndarray:
+    """Return whether the rows of each instance are numbers, (B,)."""
+    sound: np.ndarray = np.isfinite(rows.linear).all(axis=(1, 2))
+    sound &= ~(np.isnan(rows.lower) | np.isnan(rows.upper)).any(axis=1)
+    if rows.squares is not None:
+        sound &= np.isfinite(rows.squares).all(axis=(1, 2))
+    return sound
+
+
+def _are_intervals(rows: QuadraticRows) -> bool:
+    """Return whether every row on one number allows a single interval."""
+    if rows.squares is None:
+        return True
+    square = rows.squares[:, :, 0]
+    return not bool(((square < 0.0) | ((square != 0.0) & (rows.lower > -np.inf))).any())
+
+
+def _worst(rows: QuadraticRows, actions: np.ndarray) -> np.ndarray:
+    """Return the largest violation of each instance, (B,)."""
+    worst: np.ndarray = violation(rows.values(actions), rows.lower, rows.upper).max(axis=1)
+    return worst
+
+
+def _by_one_row(
+    raw: np.ndarray, rows: QuadraticRows, constraint: ActionConstraint, settings: RepairSettings
+) -> np.ndarray:
+    """Return the nearest actions for the most broken linear row, where the others hold there.
+
+    Elsewhere, where an action meets this row, `_by_steps` finds one for all rows.
+    """
+    normals = np.concatenate([rows.linear, -rows.linear], axis=1)  # (B, 2k, n)
+    bounds = np.concatenate([rows.lower, -rows.upper], axis=1)
+    lengths = np.maximum(np.sqrt((normals * normals).sum(axis=2)), SHORT)
+    missing = (bounds - (normals * raw[:, None, :]).sum(axis=2)) / lengths
+    most = np.arange(len(raw)), missing.argmax(axis=1)
+    nearest = half_space(raw, normals[most], bounds[most], constraint.low, constraint.high)
+    found = nearest.outputs
+    left = _worst(rows, found)
+    others = np.flatnonzero(nearest.feasible & (left > settings.tolerance))
+    if len(others):
+        stepped = _by_steps(raw[others], _some(rows, others), constraint, settings)
+        better = _worst(_some(rows, others), stepped) < left[others]
+        found[others] = np.where(better[:, None], stepped, found[others])
+    return found
+
+
+def _by_steps(
+    raw: np.ndarray, rows: QuadraticRows, constraint: ActionConstraint, settings: RepairSettings
+) -> np.ndarray:
+    """Return the actions of `repair` for the rows and the box.
+
+    Rows with a slope above 1 are scaled down to 1, and the tolerance with them, so that clipping
+    into the box does not break them again by more than the tolerance.
+    """
+    count, _, size = rows.linear.shape
+    slopes = np.sqrt((rows.jacobian(raw) ** 2).sum(axis=2))
+    slopes = np.where(slopes > 1.0, slopes, 1.0)
+    steepest = slopes.max(initial=1.0)
+    one = np.broadcast_to(np.eye(size), (count, size, size))
+    low, high = (np.broadcast_to(side, raw.shape) for side in (constraint.low, constraint.high))
+    squares = None
+    if rows.squares is not None:
+        squares = np.concatenate([rows.squares / slopes[:, :, None], np.zeros_like(one)], axis=1)
+    scaled = QuadraticRows(
+        np.concatenate([rows.linear / slopes[:, :, None], one], axis=1),
+        np.concatenate([rows.lower / slopes, low], axis=1),
+        np.concatenate([rows.upper / slopes, high], axis=1),
+        squares,
+    )
+    tolerance = max(settings.tolerance / (2.0 * np.sqrt(size) * float(steepest)), FINEST)
+    narrowed = replace(settings, tolerance=tolerance)
+    found = repair(raw, scaled.values, scaled.jacobian, scaled.lower, scaled.upper, narrowed)
+    met = _worst(rows, raw) <= settings.tolerance
+    return np.where(met[:, None], raw, np.clip(found.outputs, constraint.low, constraint.high))
+
+
+class RepairedActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """An environment whose actions are repaired before they are taken.
+
+    The constraint on actions is a function of the last observation, so that an agent can repair
+    its own actions in the same way, see `repair_actions`. An allowed action passes unchanged.
+
+    Costs, constraints and observations are those of the wrapped environment. Every step's info
+    gains:
+    - `"action_ref"`, `"action_safe"`: the action given (clipped into its bounds) and the one taken;
+    - `"repair_active"`: whether they differ;
+    - `"repair_correction"`: the distance between them, in the units of actions;
+    - `"repair_feasible"`: whether the action taken meets the constraint.
+
+    After a reset they have the values of a step with a zero action that needed no repair.
+
+    The repair is part of the environment: an agent that learns in it stores the action it chose,
+    `"action_ref"`, not the action taken.
+
+    Args:
+        env: with Box actions of one axis and Box observations.
+        constraint: None for the environment's own, from `env.unwrapped.action_constraint()`.
+        settings: of the repair.
+
+    Raises:
+        TypeError: if the spaces are others, or the environment has no constraint and none is
+            passed.
+        ValueError: if the constraint is on actions of another size, or a wrapper changes the
+            actions or observations that the environment's own constraint is made for.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import safe_envs
+        >>> from safe_envs.action_constraints import RepairedActions
+        >>> env = RepairedActions(gym.make("Safe/DoubleIntegrator-v0"))
+        >>> _ = env.reset(options={"state": [14.0, 1.35]})  # 1 m from the side
+        >>> info = env.step([1.0])[4]
+        >>> bool(info["repair_active"]), info["action_safe"].round(3).tolist()
+        (True, [-0.333])
+    """
+
+    def __init__(
+        self,
+        env: gym.Env,
+        constraint: ActionConstraint | None = None,
+        settings: RepairSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, constraint=constraint, settings=settings)
+        gym.Wrapper.__init__(self, env)
+        self._box = checked_spaces(env.action_space, env.observation_space)
+        if constraint is None:
+            inner = env.unwrapped
+            constraint = _own_constraint(inner)
+            check_unchanged("actions", env.action_space, inner.action_space)
+            check_unchanged("observations", env.observation_space, inner.observation_space)
+        check_size(constraint, self._box)
+        self.constraint = constraint
+        self.settings = settings
+        self._observation: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._observation = kept(observation)
+        return observation, info | no_repair(self._box.shape)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Repair the action and take it."""
+        if self._observation is None:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        given = checked_box(action, self._box)
+        seen = np.asarray(self._observation)[None]
+        repaired = repair_actions(self.constraint, seen, given[None], self.settings)
+        taken = repaired.actions[0]
+        active = not np.array_equal(taken, given)
+        outcome = self.env.step(taken.copy() if active else action)
+        observation, reward, terminated, truncated, info = outcome
+        self._observation = kept(observation)
+        info = info | {
+            "action_ref": np.array(given, dtype=np.float64),
+            "action_safe": taken,
+            "repair_active": np.bool_(active),
+            "repair_correction": length(taken - given),
+            "repair_feasible": repaired.feasible[0],
+        }
+        return observation, reward, terminated, truncated, info
+
+
+def no_repair(shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return the info entries before any step, for actions of this shape."""
+    return {
+        "action_ref": np.zeros(shape),
+        "action_safe": np.zeros(shape),
+        "repair_active": np.bool_(False),
+        "repair_correction": np.float64(0.0),
+        "repair_feasible": np.bool_(True),
+    }
+
+
+def length(changes: np.ndarray) -> Any:
+    """Return the lengths of changes, (...,), from (..., n)."""
+    return np.sqrt((changes * changes).sum(axis=-1))
+
+
+def checked_spaces(actions: gym.Space, observations: gym.Space) -> gym.spaces.Box:
+    """Return the space of actions; TypeError unless both are boxes, that of actions of one axis."""
+    if not isinstance(actions, gym.spaces.Box) or len(actions.shape) != 1:
+        raise TypeError(f"the repair needs a Box action space with one axis; this one is {actions}")
+    if not isinstance(observations, gym.spaces.Box):
+        raise TypeError(f"the repair needs a Box observation space; this one is {observations}")
+    return actions
+
+
+def _own_constraint(inner: gym.Env) -> ActionConstraint:
+    if not isinstance(inner, OffersActionConstraint):
+        raise TypeError(
+            f"{inner} has no method action_constraint(); pass an ActionConstraint, or use an "
+            "environment that has one"
+        )
+    return inner.action_constraint()
+
+
+def check_unchanged(what: str, space: gym.Space, own: gym.Space) -> None:
+    """Raise ValueError if a wrapper changes the space of actions or observations."""
+    if space != own:
+        raise ValueError(
+            f"a wrapper changes the environment's {what} to {space}; repair the actions of the "
+            "environment first and put that wrapper around the repair"
+        )
+
+
+def check_size(constraint: ActionConstraint, box: gym.spaces.Box) -> None:
+    """Raise ValueError unless the constraint is on actions of this space."""
+    if constraint.low.shape != box.shape:
+        raise ValueError(
+            f"the constraint is on {len(constraint.low)} numbers, and actions have {box.shape[0]}; "
+            "pass a constraint on the environment's actions"
+        )

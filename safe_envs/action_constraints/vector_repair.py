@@ -1,0 +1,121 @@
+"""The repair of actions for many environments at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from safe_envs.action_constraints.action_constraint import ActionConstraint, OffersActionConstraint
+from safe_envs.action_constraints.repair import RepairSettings
+from safe_envs.action_constraints.repaired_actions import (
+    DEFAULT_SETTINGS,
+    check_size,
+    check_unchanged,
+    checked_spaces,
+    length,
+    no_repair,
+    repair_actions,
+)
+from safe_envs.contract.action_checks import checked_batch
+from safe_envs.contract.transition_values import kept
+
+try:
+    from gymnasium.vector import VectorWrapper
+except ImportError:  # Gymnasium < 1.0, whose vector API the native vector forms refuse
+    from gymnasium.vector import (  # type: ignore[attr-defined,no-redef]
+        VectorEnvWrapper as VectorWrapper,
+    )
+
+
+class VectorRepairedActions(VectorWrapper):
+    """`RepairedActions` around the native vector form of an environment.
+
+    Each environment gets what a `RepairedActions` around it would give. Infos hold the same keys,
+    as arrays (N, ...) with their masks.
+
+    Args:
+        env: a native vector form with a method `action_constraint`.
+        constraint: None for the environment's own.
+        settings: of the repair.
+
+    Raises:
+        TypeError: if the environment does not offer the method.
+        ValueError: if the constraint does not fit the actions, or a wrapper changes actions or
+            observations.
+    """
+
+    def __init__(
+        self,
+        env: gym.vector.VectorEnv,
+        constraint: ActionConstraint | None = None,
+        settings: RepairSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        inner = env.unwrapped
+        if not isinstance(inner, OffersActionConstraint):
+            raise TypeError(
+                f"this wrapper needs a native vector form with the method action_constraint(), and "
+                f"{inner} has none; use gymnasium.vector.SyncVectorEnv over environments in "
+                "RepairedActions"
+            )
+        self._box = checked_spaces(env.single_action_space, env.single_observation_space)
+        if constraint is None:
+            constraint = inner.action_constraint()
+            check_unchanged("actions", env.single_action_space, inner.single_action_space)
+            check_unchanged(
+                "observations", env.single_observation_space, inner.single_observation_space
+            )
+        check_size(constraint, self._box)
+        super().__init__(env)
+        self.constraint = constraint
+        self.settings = settings
+        self._observations: Any = None
+
+    @property
+    def autoreset_mode(self) -> Any:
+        """What happens to rows whose episode has ended, Gymnasium's `AutoresetMode`."""
+        native: Any = self.env
+        return native.autoreset_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start new episodes."""
+        observations, infos = self.env.reset(seed=seed, options=options)
+        self._observations = kept(observations)
+        everywhere = np.ones(self.env.num_envs, dtype=np.bool_)
+        neutral = no_repair(self._box.shape)
+        values = {key: np.array([value] * len(everywhere)) for key, value in neutral.items()}
+        _add(values, infos, everywhere)
+        return observations, infos
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Repair the actions and take them."""
+        if self._observations is None:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        given = checked_batch(actions, self.env.single_action_space, self.env.num_envs)
+        repaired = repair_actions(self.constraint, self._observations, given, self.settings)
+        taken = repaired.actions
+        outcome = self.env.step(taken.copy())
+        self._observations, infos = kept(outcome[0]), outcome[4]
+        values = {
+            "action_ref": np.array(given, dtype=np.float64),
+            "action_safe": taken,
+            "repair_active": (taken != given).any(axis=1),
+            "repair_correction": length(taken - given),
+            "repair_feasible": repaired.feasible,
+        }
+        stepped = infos["_cost"]
+        if not stepped.all():  # rows that were only reset, see `no_repair`
+            for key, value in no_repair(self._box.shape).items():
+                values[key][~stepped] = value
+        _add(values, infos, stepped)
+        if "final_info" in infos:
+            _add(values, infos["final_info"], infos["_final_info"])
+        return outcome
+
+
+def _add(values: dict[str, np.ndarray], infos: dict[str, Any], rows: np.ndarray) -> None:
+    for key, value in values.items():
+        infos[key], infos[f"_{key}"] = value, rows
