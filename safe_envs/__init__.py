@@ -72,6 +72,7 @@ register_forms(
 register_forms(
     "Safe/DoubleIntegrator-v0", "safe_envs.control.double_integrator:DoubleIntegrator", 150
 )
+register_forms("Safe/QCQP-v0", "safe_envs.control.qcqp:QCQP")
 register(
     id="Safe/Quadrotor-v0",
     entry_point="safe_envs.quadrotor.env:QuadrotorEnv",

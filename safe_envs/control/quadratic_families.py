@@ -79,6 +79,13 @@ class QuadraticFamily:
         curvature, slope = (like(outputs, one) for one in (self.curvature, self.slope))
         return 0.5 * (outputs * outputs) @ curvature + bent @ slope
 
+    def gradient(self, outputs: Array) -> Array:
+        """Return df/dy, (B, n), at outputs (B, n)."""
+        xp = api.array_namespace(outputs)
+        curvature, slope = (like(outputs, one) for one in (self.curvature, self.slope))
+        bend = xp.cos(outputs) if self.sine else xp.ones_like(outputs)
+        return curvature * outputs + slope * bend
+
     def rows(self, x: Array) -> QuadraticRows:
         """Return the k inequalities, then the m equalities, at parameters (B, m)."""
         xp = api.array_namespace(x)
