@@ -36,6 +36,7 @@ ACCEPTED_TOLERANCE = (
 FEASIBILITY = 1e-7  # largest violation of a row of what it returns
 STARTS = 4  # of SLSQP; more found nothing lower on DC3's instances
 SPREAD = 1.0  # standard deviation of the starts around A+ x, in every direction of the null space
+DAMAGES = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)  # of a file
 METHOD = "1"  # part of the names of files; another one where the values would differ
 
 
@@ -131,7 +132,7 @@ def optimal_values(
     if path.exists():
         try:
             return _read(path, len(x))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGES as error:
             warnings.warn(f"{path} is damaged ({error}); it is computed again", stacklevel=2)
     values = _solved(family, x)
     folder.mkdir(parents=True, exist_ok=True)
@@ -237,8 +238,8 @@ def _read(path: Path, count: int) -> np.ndarray:
     Raises:
         ValueError: if they are not `count` finite numbers.
     """
-    with np.load(path, allow_pickle=False) as file:
-        values: np.ndarray = file["values"]
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        values: np.ndarray = arrays["values"]
     if values.shape != (count,) or values.dtype != np.float64 or not np.isfinite(values).all():
         raise ValueError(f"values of shape {values.shape} and type {values.dtype}, or not finite")
     return values
