@@ -107,6 +107,8 @@ class QCQPEnv(SingleEnv):
     - v0: first version.
     """
 
+    dynamics: QuadraticBatch
+
     @known_arguments()
     def __init__(
         self,
@@ -137,8 +139,6 @@ class QCQPEnv(SingleEnv):
     def backup_policy(self) -> LinearFeedback:
         """Return the feasible policy y = A+ x."""
         return self.dynamics.backup_policy
-
-    dynamics: QuadraticBatch
 
 
 class QCQPVectorEnv(NativeVectorEnv, VectorEnv):

@@ -7,7 +7,7 @@ from agents.constraint_layers.reference_optima import convex_optima, local_optim
 from safe_envs.control.quadratic_families import dc3, snarenet
 from safe_envs.control.quadratic_optimum import local_optimum, unbalanced_gradient
 
-PUBLISHED = -11.59  # DC3 (arXiv 2104.12225), IPOPT's mean over the test part of seed 17
+PUBLISHED = {False: -15.05, True: -11.59}  # DC3 (arXiv 2104.12225), by OSQP and IPOPT, seed 17
 CONVEX = {
     "snarenet": lambda: snarenet(quadratic=5),
     "snarenet all": lambda: snarenet(12, 4, 9, seed=3),
@@ -53,15 +53,17 @@ def test_two_solvers_agree(make):
     np.testing.assert_allclose(family.objective(local_optima(family, x, 2)), conic, atol=2e-7)
 
 
-def test_mean_of_the_published_test_part():
-    """DC3's non-convex seed-17 instances, on every 20th of the 833 test points.
+@pytest.mark.parametrize("sine", [False, True])
+def test_mean_of_the_published_test_part(sine):
+    """On every 20th of DC3's 833 test points, to keep the test short.
 
-    The mean over all 833 is in the docstring of `local_optima`.
+    The means over all of them are -15.0469 and -11.5923.
     """
-    x = dc3(sine=True).parts["testing"][::20]
-    values = optimal_values(dc3(sine=True), x)
-    assert values.mean() == pytest.approx(PUBLISHED, abs=4 * values.std() / len(x) ** 0.5)
-    assert values.std() / len(x) ** 0.5 < 0.1
+    family = dc3(sine=sine)
+    values = optimal_values(family, family.parts["testing"][::20])
+    error = values.std() / len(values) ** 0.5
+    assert error < 0.1
+    assert values.mean() == pytest.approx(PUBLISHED[sine], abs=4 * error)
 
 
 def test_more_starts_are_never_worse():
