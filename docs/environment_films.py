@@ -275,8 +275,8 @@ FILMS: dict[str, Film] = {
             if step
             else "before the answer: the rows of y = 0"
         ),
-        frames=18,
-        milliseconds=600,
+        frames=12,
+        milliseconds=420,
         still=3,
         legend=(Entry("none", INK, "A bar for each row; every episode has another x."),),
     ),
