@@ -46,10 +46,11 @@ class QCQPEnv(SingleEnv):
     """Quadratic programs with quadratic constraints, as episodes of one step.
 
     ## Description
-    All programs of a family have the same objective f and the same inequalities; each has its own
-    right side x of the equalities A y = x. The observation is x, and the action y is a proposed
+    Minimize f(y) = 1/2 sum_j curvature_j y_j^2 + slope . y subject to equalities A y = x and
+    inequalities squares_i . y^2 + G_i . y <= h_i. All programs of a family have the same f and
+    the same inequalities; each has its own x. The observation is x, and the action y is a proposed
     solution. Equalities make it hard: the set of feasible y has no interior, and noise on y always
-    leaves it. Every x has a feasible y, the shortest solution A+ x.
+    leaves it. Every x of the family has a feasible y, the shortest solution A+ x.
 
     ## Action Space
     `Box(-3.5, 3.5, (20,), float32)`: y; values outside are clipped. All optima of the default
