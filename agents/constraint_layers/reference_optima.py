@@ -29,7 +29,8 @@ from safe_envs.contract.argument_checks import check_count
 from safe_envs.control.quadratic_families import QuadraticFamily
 from safe_envs.control.quadratic_optimum import LocalOptimum, local_optimum
 
-GAPS = (1e-9, 1e-8)  # of Clarabel; the second where it makes no progress before the first
+# Clarabel's gap and largest share of a step: the next where it makes no progress with the last.
+ATTEMPTS = ((1e-9, 0.99), (1e-8, 0.99), (1e-8, 0.95), (1e-7, 0.9), (1e-7, 0.8))
 ACCEPTED = 1e-7  # residuals and relative gap of what it returns
 FEASIBILITY = 1e-7  # largest violation of a row of what it returns
 STARTS = 4  # of SLSQP; on DC3's 833 test instances all of them end at the same value
@@ -63,8 +64,8 @@ def convex_optima(family: QuadraticFamily, x: np.ndarray) -> np.ndarray:
     right[: x.shape[1]] = x[0]
     quadratic = csc_matrix(diags(family.curvature))
     solvers = [
-        clarabel.DefaultSolver(quadratic, family.slope, matrix, right, cones, _settings(gap))
-        for gap in GAPS
+        clarabel.DefaultSolver(quadratic, family.slope, matrix, right, cones, _settings(*attempt))
+        for attempt in ATTEMPTS
     ]
     outputs = np.empty((len(x), family.sizes[0]))
     for place, one in enumerate(x):
@@ -217,12 +218,13 @@ def _first_optimal(
     return solution
 
 
-def _settings(gap: float) -> clarabel.DefaultSettings:
+def _settings(gap: float, step: float) -> clarabel.DefaultSettings:
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.max_threads = 1
     settings.presolve_enable = False  # it may drop rows, after which the right side cannot change
     settings.tol_gap_abs = settings.tol_gap_rel = gap
+    settings.max_step_fraction = step
     return settings
 
 
