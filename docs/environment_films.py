@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,19 @@ def backup(env: gym.Env) -> Policy:
     return lambda observation, step: controller(observation)
 
 
+def answers_in_turn(env: gym.Env) -> Policy:
+    """Return a policy that answers with random numbers, then with A+ x, then with the optimum."""
+    env.action_space.seed(SEED)
+    kinds = cycle(
+        (
+            lambda x: env.action_space.sample(),
+            env.unwrapped.backup_policy(),
+            lambda x: env.unwrapped.dynamics.optimum(x).outputs,
+        )
+    )
+    return lambda x, step: np.float32(next(kinds)(x))
+
+
 def gait(robot: str) -> Callable[[gym.Env], Policy]:
     """Return what makes a policy of a robot's gait."""
     return lambda env: partial(torques, GAITS[robot], env)
@@ -272,6 +285,19 @@ FILMS: dict[str, Film] = {
             Entry("dot", GOAL, "goal"),
             Entry("square", HAZARD, "each step inside costs 1"),
         ),
+    ),
+    "Safe/QCQP-v0": Film(
+        answers_in_turn,
+        "Episodes of one step, answered in turn by random numbers, by A+ x and by the optimum.",
+        numbers=lambda step, rewards, info: (
+            f"reward {round(rewards, 2) + 0.0:.2f}, cost {info['cost']:.2f}"
+            if step
+            else "before the answer: the rows of y = 0"
+        ),
+        frames=12,
+        milliseconds=420,
+        still=3,
+        legend=(Entry("none", INK, "A bar for each row; every episode has another x."),),
     ),
     "Safe/Quadrotor-v0": Film(
         predicted_by(GeometricController),

@@ -73,6 +73,7 @@ register_forms(
     "Safe/DoubleIntegrator-v0", "safe_envs.control.double_integrator:DoubleIntegrator", 150
 )
 register_forms("Safe/UnicycleCBF-v0", "safe_envs.control.unicycle_cbf:UnicycleCBF", 55)
+register_forms("Safe/QCQP-v0", "safe_envs.control.qcqp:QCQP")
 register(
     id="Safe/Quadrotor-v0",
     entry_point="safe_envs.quadrotor.env:QuadrotorEnv",

@@ -46,7 +46,7 @@ class LayerSpeedArguments:
     """Timed calls of each layer."""
 
 
-class Measured(NamedTuple):
+class LayerTimes(NamedTuple):
     """Figures of one layer."""
 
     forward: float  # median CPU seconds
@@ -66,7 +66,7 @@ def layers_of(family: QuadraticFamily) -> dict[str, nn.Module]:
     }
 
 
-def compare(sizes: tuple[int, int, int], repeats: int) -> dict[str, Measured]:
+def compare(sizes: tuple[int, int, int], repeats: int) -> dict[str, LayerTimes]:
     """Time all layers in turns on one family."""
     n, m, k = sizes
     family = snarenet(n, m, k, quadratic=k // 2, seed=SEED)
@@ -91,11 +91,11 @@ def compare(sizes: tuple[int, int, int], repeats: int) -> dict[str, Measured]:
     found = {}
     for name, times in seconds.items():
         forward, both = np.median(times, axis=0).tolist()
-        found[name] = Measured(forward, both, *last[name])
+        found[name] = LayerTimes(forward, both, *last[name])
     return found
 
 
-def table(sizes: tuple[int, int, int], measured: dict[str, Measured]) -> Table:
+def table(sizes: tuple[int, int, int], measured: dict[str, LayerTimes]) -> Table:
     """Return a row per layer."""
     shown = "/".join(map(str, sizes))
     found = Table(title=f"n/equalities/inequalities {shown}, batch of {BATCH}, one thread")
@@ -104,7 +104,7 @@ def table(sizes: tuple[int, int, int], measured: dict[str, Measured]) -> Table:
     for heading in headings:
         found.add_column(heading, justify="right")
     base, nearest = measured[REFERENCE], measured["MOREAU"].distance
-    shapes: list[Callable[[Measured], str]] = [
+    shapes: list[Callable[[LayerTimes], str]] = [
         lambda one: f"{one.forward * 1e3:.1f}",
         lambda one: f"{one.both * 1e3:.1f}",
         lambda one: f"{one.both / base.both:.1f}x",

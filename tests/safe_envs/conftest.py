@@ -16,6 +16,10 @@ VARIANTS = {
     "Safe/RandomCMDP-v0": [{"constraints": 3, "model_seed": 5, "branching": 2}],
     "Safe/DoubleIntegrator-v0": [{"reward": "imitation", "per_constraint": True}],
     "Safe/UnicycleCBF-v0": [{"scene": "hardnet", "per_constraint": True}],
+    "Safe/QCQP-v0": [
+        {"repair": "active"},
+        {"outputs": 8, "equalities": 3, "inequalities": 4, "quadratic": 2, "per_constraint": True},
+    ],
     "Safe/Quadrotor-v0": [{"per_constraint": True, "vehicle": "hummingbird"}],
 }
 VELOCITY_VARIANTS = {  # where the optional package they need is installed

@@ -17,19 +17,19 @@ from baselines.atomic_files import write_json
 from baselines.experiments.layers.measures import Quality
 from baselines.experiments.layers.networks import NetworkSetting
 from baselines.experiments.layers.problems import ProblemSetting
-from baselines.experiments.layers.training import Point, TrainingResult, TrainingSetting, train
+from baselines.experiments.layers.training import CurvePoint, LayerTraining, TrainingResult, train
 from baselines.jobs.processes import run_in_processes
 
 
-def result_file(setting: TrainingSetting, folder: Path) -> Path:
+def result_file(setting: LayerTraining, folder: Path) -> Path:
     """Return the file of a training's result; equal settings have the same."""
     text = json.dumps(asdict(setting), sort_keys=True)
     return folder / "trainings" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 def train_settings(
-    settings: Sequence[TrainingSetting], folder: Path, processes: int, console: Console
-) -> dict[TrainingSetting, str]:
+    settings: Sequence[LayerTraining], folder: Path, processes: int, console: Console
+) -> dict[LayerTraining, str]:
     """Train what has no result yet; return why trainings failed.
 
     A second call does only the rest.
@@ -49,7 +49,7 @@ def train_settings(
     return failures
 
 
-def stored_result(setting: TrainingSetting, folder: Path) -> TrainingResult:
+def stored_result(setting: LayerTraining, folder: Path) -> TrainingResult:
     """Return the result of a training that has ended."""
     return _read(json.loads(result_file(setting, folder).read_text()))
 
@@ -57,7 +57,7 @@ def stored_result(setting: TrainingSetting, folder: Path) -> TrainingResult:
 def _read(stored: dict[str, Any]) -> TrainingResult:
     given = stored["setting"]
     problem = given["problem"] | {"sizes": tuple(given["problem"]["sizes"])}
-    setting = TrainingSetting(
+    setting = LayerTraining(
         **given
         | {"problem": ProblemSetting(**problem), "network": NetworkSetting(**given["network"])}
     )
@@ -65,12 +65,12 @@ def _read(stored: dict[str, Any]) -> TrainingResult:
         name: Quality(**stored[name] | {"feasible": tuple(stored[name]["feasible"])})
         for name in ("raw", "repaired", "validation")
     }
-    curve = [Point(*one) for one in stored["curve"]]
+    curve = [CurvePoint(*one) for one in stored["curve"]]
     return TrainingResult(**stored | qualities | {"setting": setting, "curve": curve})
 
 
 class _Work(NamedTuple):
-    setting: TrainingSetting
+    setting: LayerTraining
     file: Path
 
 

@@ -6,7 +6,7 @@ A study is a table of a TOML file:
     question = "Which training works?"
     problems = ["qcqp 20/10/10 1"]     # family, outputs / equalities / inequalities, data seed
     seeds = [0, 1, 2]                   # of the network
-    base = { steps = 600 }              # of all variants; see `TrainingSetting`
+    base = { steps = 600 }              # of all variants; see `LayerTraining`
     variants.soft = {}
     variants."LM active" = { layer = "active" }
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 from baselines.experiments.layers.networks import NetworkSetting
 from baselines.experiments.layers.problems import ProblemSetting
-from baselines.experiments.layers.training import TrainingSetting
+from baselines.experiments.layers.training import LayerTraining
 from baselines.names.hyperparameters import read_toml_tables
 from safe_envs.contract.argument_checks import unknown_name
 
@@ -39,7 +39,7 @@ class LayerStudy:
     seeds: tuple[int, ...]
     variants: dict[str, dict[str, Any]]  # settings by name, those of all variants included
 
-    def settings(self) -> dict[str, list[TrainingSetting]]:
+    def settings(self) -> dict[str, list[LayerTraining]]:
         """Return the trainings of each variant, over problems and seeds."""
         return {
             name: [
@@ -51,20 +51,20 @@ class LayerStudy:
         }
 
 
-def layer_setting(given: Mapping[str, Any]) -> TrainingSetting:
+def layer_setting(given: Mapping[str, Any]) -> LayerTraining:
     """Return a setting from names and values, the network's as a table.
 
     Raises:
         ValueError: for an unknown name or a value out of range.
     """
-    _check_names("setting", given, [one.name for one in fields(TrainingSetting)])
+    _check_names("setting", given, [one.name for one in fields(LayerTraining)])
     network = given.get("network", {})
     if not isinstance(network, NetworkSetting):
         _check_names(
             "setting of the network", network, [one.name for one in fields(NetworkSetting)]
         )
         network = NetworkSetting(**network)
-    return TrainingSetting(**{**given, "network": network})
+    return LayerTraining(**{**given, "network": network})
 
 
 def problem_named(text: str) -> ProblemSetting:

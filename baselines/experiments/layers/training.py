@@ -42,7 +42,7 @@ FINAL = RepairSettings(tolerance=1e-6, max_iterations=200)  # the repair of what
 
 
 @dataclass(frozen=True)
-class TrainingSetting:
+class LayerTraining:
     """What is trained, on what, and how.
 
     Args:
@@ -97,7 +97,7 @@ class TrainingSetting:
             raise ValueError(f"soft_steps is {self.soft_steps}; pass a number from 0 to steps")
 
 
-class Point(NamedTuple):
+class CurvePoint(NamedTuple):
     """One point of the curves, a mean over the steps since the last one."""
 
     step: int
@@ -112,7 +112,7 @@ class Point(NamedTuple):
 class TrainingResult:
     """What a training reached on the test instances, and on those for validation."""
 
-    setting: TrainingSetting
+    setting: LayerTraining
     raw: Quality
     repaired: Quality
     validation: Quality  # repaired, on the validation instances, by which weights are chosen
@@ -122,7 +122,7 @@ class TrainingResult:
     seconds: float  # CPU time of the training
     milliseconds: float  # CPU time per step
     test_milliseconds: float  # CPU time of network and repair of all test instances
-    curve: list[Point]
+    curve: list[CurvePoint]
 
 
 class OutputHead:
@@ -140,7 +140,7 @@ class OutputHead:
         return raw if self._null is None else self._null(raw, x)
 
 
-def train(setting: TrainingSetting, optima: Path) -> TrainingResult:
+def train(setting: LayerTraining, optima: Path) -> TrainingResult:
     """Train and measure.
 
     Args:
@@ -179,12 +179,12 @@ def train(setting: TrainingSetting, optima: Path) -> TrainingResult:
 
 
 def _fit(
-    setting: TrainingSetting,
+    setting: LayerTraining,
     family: QuadraticFamily,
     network: nn.Module,
     head: OutputHead,
     x: torch.Tensor,
-) -> list[Point]:
+) -> list[CurvePoint]:
     """Train the network; return its curves."""
     layer = _layer(setting, head, x)
     penalty = SoftPenalty(1.0, 1.0, setting.kind)
@@ -216,11 +216,13 @@ def _fit(
         optimizer.step()
         if recorder.due(step):
             broken = _mean_violation(head.constraint(chosen), raw.detach())
-            recorder.add(Point(step, loss.item(), objective.item(), broken, iterations, failed))
+            recorder.add(
+                CurvePoint(step, loss.item(), objective.item(), broken, iterations, failed)
+            )
     return recorder.points
 
 
-def _layer(setting: TrainingSetting, head: OutputHead, x: torch.Tensor) -> nn.Module | None:
+def _layer(setting: LayerTraining, head: OutputHead, x: torch.Tensor) -> nn.Module | None:
     """Return the layer that is trained through."""
     if setting.layer == "soft":
         return None
@@ -232,7 +234,7 @@ def _layer(setting: TrainingSetting, head: OutputHead, x: torch.Tensor) -> nn.Mo
 
 
 def _relaxation(
-    setting: TrainingSetting, network: nn.Module, head: OutputHead, x: torch.Tensor
+    setting: LayerTraining, network: nn.Module, head: OutputHead, x: torch.Tensor
 ) -> AdaptiveRelaxation:
     """Return the relaxation that leaves every training instance feasible at first."""
     steps = max(1, round(setting.relaxed * (setting.steps - setting.soft_steps)))
@@ -248,12 +250,12 @@ class _Recorder:
 
     def __init__(self, every: int) -> None:
         self._every = every
-        self.points: list[Point] = []
+        self.points: list[CurvePoint] = []
 
     def due(self, step: int) -> bool:
         return (step + 1) % self._every == 0
 
-    def add(self, point: Point) -> None:
+    def add(self, point: CurvePoint) -> None:
         if not np.isfinite(point.loss):
             raise ValueError(f"the loss is {point.loss} at step {point.step}; lower the rate")
         self.points.append(point)

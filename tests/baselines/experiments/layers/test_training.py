@@ -16,7 +16,7 @@ from baselines.experiments.layers.studies import (
     problem_named,
     read_layer_studies,
 )
-from baselines.experiments.layers.training import TrainingSetting, train
+from baselines.experiments.layers.training import LayerTraining, train
 
 SMALL = ProblemSetting("half_qcqp", (20, 10, 10), 1)
 TINY = """
@@ -37,7 +37,7 @@ def optima(tmp_path_factory):
 
 def small(**changes):
     network = NetworkSetting(width=64)
-    return TrainingSetting(
+    return LayerTraining(
         SMALL, network=network, steps=600, batch=64, rate=2e-3, precision="float64", **changes
     )
 
@@ -65,7 +65,7 @@ def test_settings_of_a_variant_lie_on_those_of_all(tmp_path):
     file = tmp_path / "studies.toml"
     file.write_text(TINY)
     study = read_layer_studies(file)["tiny"]
-    assert study.settings()["LM active"][1] == TrainingSetting(
+    assert study.settings()["LM active"][1] == LayerTraining(
         ProblemSetting("qcqp", (6, 2, 3), 1),
         layer="active",
         network=NetworkSetting(width=8, depth=1),
@@ -152,7 +152,7 @@ def test_unknown_problems_and_settings():
 
 
 def test_equal_settings_give_equal_results(optima):
-    setting = TrainingSetting(
+    setting = LayerTraining(
         ProblemSetting("qcqp", (6, 2, 3), 1), layer="all", steps=5, batch=8, relaxed=0.5
     )
     first, second = train(setting, optima), train(setting, optima)
