@@ -1,4 +1,4 @@
-# make demo | serve | test | lint | format | docs | matrix | clients | benchmark
+# make demo | serve | test | extras | lint | format | docs | matrix | clients | benchmark
 #   CLIENTS="skrl minari"  which of the other libraries `make clients` runs; all without it
 #   BESIDE=.venv           installs them together, on top of that environment's packages
 #   PYTHON=python3.12     the interpreter the environment is made with
@@ -15,7 +15,7 @@ PORT ?= 8000
 CLIENTS ?=
 BESIDE ?=
 
-.PHONY: demo serve test lint format docs matrix clients benchmark clean
+.PHONY: demo serve test extras lint format docs matrix clients benchmark clean
 
 demo: $(INSTALLED)
 	$(RUN) -m leaderboard demo
@@ -25,6 +25,11 @@ serve: $(INSTALLED)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist worksteal
+
+# The tests of what needs packages beyond those of `all`.
+extras: $(INSTALLED)
+	$(RUN) -m pip install -q -c constraints.txt -e . -e "$(AGENTS)[opt]"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/agents/constraint_layers/test_projection.py
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .

@@ -137,7 +137,7 @@ def _layer(rows: QuadraticRows, kinds: dict[str, np.ndarray], solver: str) -> An
         layers: Any = importlib.import_module("cvxpylayers.torch")
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"the projection needs {error.name}: pip install cvxpy cvxpylayers moreau"
+            f"the projection needs {error.name}: pip install cvxpylayers moreau"
         ) from error
     n = rows.linear.shape[1]
     y, raw = cp.Variable(n), cp.Parameter(n)

@@ -65,6 +65,7 @@ class LayerTraining:
         tolerance: of the layer in training.
         max_iterations: of the layer in training.
         precision: of network and penalties; layers compute in float64.
+        tested: test instances, the first of the data's last twelfth.
     """
 
     problem: ProblemSetting = field(default_factory=ProblemSetting)
@@ -85,13 +86,14 @@ class LayerTraining:
     tolerance: float = 1e-4
     max_iterations: int = 50
     precision: Literal["float32", "float64"] = "float32"
+    tested: int = 833  # DC3's and SnareNet's number
 
     def __post_init__(self) -> None:
         check_choice("layer", self.layer, LAYERS)
         check_choice("head", self.head, ("full", "null"))
         check_choice("decay", self.decay, ("cosine", "constant"))
         check_choice("precision", self.precision, ("float32", "float64"))
-        check_count(steps=self.steps, batch=self.batch)
+        check_count(steps=self.steps, batch=self.batch, tested=self.tested)
         check_not_negative(weight=self.weight, raw_weight=self.raw_weight, relaxed=self.relaxed)
         if not 0 <= self.soft_steps <= self.steps:
             raise ValueError(f"soft_steps is {self.soft_steps}; pass a number from 0 to steps")
@@ -148,7 +150,7 @@ def train(setting: LayerTraining, optima: Path) -> TrainingResult:
         optima: folder in which reference optima are kept.
     """
     family = setting.problem.made()
-    given, held = family.parts["testing"], family.parts["validation"][:VALIDATED]
+    given, held = family.parts["testing"][: setting.tested], family.parts["validation"][:VALIDATED]
     best, best_held = (optimal_values(family, part, optima) for part in (given, held))
     dtype = torch.float32 if setting.precision == "float32" else torch.float64
     x = torch.tensor(family.parts["training"], dtype=dtype)
