@@ -28,8 +28,9 @@ test: $(INSTALLED)
 
 # The tests of what needs packages beyond those of `all`.
 extras: $(INSTALLED)
-	$(RUN) -m pip install -q -c constraints.txt -e . -e "$(AGENTS)[opt]"
-	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/agents/constraint_layers/test_projection.py
+	$(RUN) -m pip install -q -c constraints.txt -e . -e "$(AGENTS)[opt,opf]"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/agents/constraint_layers/test_projection.py \
+		tests/baselines/experiments/layers/test_power_flow.py
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .

@@ -6,32 +6,42 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from baselines.experiments.layers.power_flow import dc_power_flow
 from safe_envs.contract.argument_checks import unknown_name
 from safe_envs.control.quadratic_families import QuadraticFamily, dc3, snarenet
 
-Sizes = tuple[int, int, int]  # outputs, equalities, inequalities
+Sizes = tuple[int, ...]  # outputs, equalities, inequalities; or buses of a network
 
 
 def _qcqp(sizes: Sizes, seed: int) -> QuadraticFamily:
-    return snarenet(*sizes, seed=seed)
+    n, m, k = sizes
+    return snarenet(n, m, k, seed=seed)
 
 
 def _half_qcqp(sizes: Sizes, seed: int) -> QuadraticFamily:
-    return snarenet(*sizes, quadratic=sizes[2] // 2, seed=seed)
+    n, m, k = sizes
+    return snarenet(n, m, k, quadratic=k // 2, seed=seed)
 
 
 def _simple(sizes: Sizes, seed: int) -> QuadraticFamily:
-    return dc3(*sizes, seed=seed)
+    n, m, k = sizes
+    return dc3(n, m, k, seed=seed)
 
 
 def _sine(sizes: Sizes, seed: int) -> QuadraticFamily:
-    return dc3(*sizes, sine=True, seed=seed)
+    n, m, k = sizes
+    return dc3(n, m, k, sine=True, seed=seed)
+
+
+def _power(sizes: Sizes, seed: int) -> QuadraticFamily:
+    return dc_power_flow(sizes[0], seed)
 
 
 FAMILIES: dict[str, Callable[[Sizes, int], QuadraticFamily]] = {
     "qcqp": _qcqp,  # SnareNet's, all inequalities quadratic
     "half_qcqp": _half_qcqp,  # half of the inequalities linear
     "qp": _simple,  # DC3's "simple"
+    "opf": _power,  # DC optimal power flow; the size is the network's number of buses
     "nonconvex": _sine,  # DC3's "nonconvex"; seed 17 is its published data
 }
 
@@ -42,7 +52,7 @@ class ProblemSetting:
 
     Args:
         family: a name of `FAMILIES`.
-        sizes: outputs, equalities and inequalities.
+        sizes: outputs, equalities and inequalities; of "opf" the number of buses alone.
         seed: of the data.
     """
 
@@ -53,6 +63,11 @@ class ProblemSetting:
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise ValueError(unknown_name("family", self.family, FAMILIES))
+        if len(self.sizes) != (1 if self.family == "opf" else 3):
+            raise ValueError(
+                f"the sizes of {self.family} are {'/'.join(map(str, self.sizes))}; pass outputs, "
+                "equalities and inequalities, and for opf the number of buses"
+            )
 
     def made(self) -> QuadraticFamily:
         """Return the family, made once in a process."""

@@ -75,8 +75,7 @@ def problem_named(text: str) -> ProblemSetting:
     """
     try:
         family, sizes, seed = text.split()
-        n, m, k = map(int, sizes.split("/"))
-        return ProblemSetting(family, (n, m, k), int(seed))
+        return ProblemSetting(family, tuple(map(int, sizes.split("/"))), int(seed))
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"the problem is {text!r}; write the family, outputs/equalities/inequalities and the "

@@ -150,7 +150,8 @@ def train(setting: LayerTraining, optima: Path) -> TrainingResult:
         optima: folder in which reference optima are kept.
     """
     family = setting.problem.made()
-    given, held = family.parts["testing"][: setting.tested], family.parts["validation"][:VALIDATED]
+    given = family.parts["testing"][: setting.tested]
+    held = family.parts["validation"][: min(VALIDATED, setting.tested)]
     best, best_held = (optimal_values(family, part, optima) for part in (given, held))
     dtype = torch.float32 if setting.precision == "float32" else torch.float64
     x = torch.tensor(family.parts["training"], dtype=dtype)

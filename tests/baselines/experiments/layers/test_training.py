@@ -81,7 +81,8 @@ def test_settings_of_a_variant_lie_on_those_of_all(tmp_path):
     [
         ("steps = 3", "step = 3", "unknown setting 'step'; did you mean 'steps'"),
         ("width = 8 }", "widht = 8 }", "unknown setting of the network 'widht'"),
-        ("6/2/3 1", "6/2 1", "the problem is 'qcqp 6/2 1'; write the family"),
+        ("6/2/3 1", "6/2/3", "the problem is 'qcqp 6/2/3'; write the family"),
+        ("6/2/3 1", "6/2 1", "the sizes of qcqp are 6/2; pass outputs, equalities"),
         ("qcqp 6", "qcpq 6", "did you mean 'qcqp'"),
         ("seeds = [0, 1]", "", r"\[tiny\] of .* lacks seeds"),
         ("steps = 3", "steps = 3, seed = 4", "seed is set for a variant"),
