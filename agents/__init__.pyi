@@ -11,6 +11,7 @@ from agents.constrained_agent import AnyEnv, LimitSetting, Schedule
 from agents.constrained_agent import ConstrainedAgent as ConstrainedAgent
 from agents.constrained_agent import load as load
 from agents.cost_margin import Scheduled
+from agents.cpo import Scheduled
 from agents.critic_descent import UpdateBackend
 from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback
 from agents.evaluation import evaluate as evaluate
@@ -101,7 +102,7 @@ class PPOLag(ConstrainedAgent):
         multiplier_lr: float = 0.05,
         initial_multiplier: float = 0.001,
         multiplier_optimizer: Literal["adam", "ascent"] = "ascent",
-        damping: float = 0.5,
+        damping: float = 1.0,
         max_multiplier: float = ...,
     ) -> None: ...
 
@@ -183,7 +184,7 @@ class PPOALM(ConstrainedAgent):
         vf_coef: float = 0.5,
         target_kl: float | None = None,
         clip_range: float | Callable[[float], float] = 0.2,
-        penalty: float = 0.3,
+        penalty: float = 0.6,
         primal_steps_per_dual_step: int = 3,
         initial_multiplier: float = 0.0,
         penalty_growth: float = 1.0,
@@ -227,7 +228,7 @@ class SPMALag(ConstrainedAgent):
         multiplier_lr: float = 0.05,
         initial_multiplier: float = 0.001,
         multiplier_optimizer: Literal["adam", "ascent"] = "ascent",
-        damping: float = 0.5,
+        damping: float = 1.0,
         max_multiplier: float = ...,
     ) -> None: ...
 
@@ -266,7 +267,7 @@ class SPMAALM(ConstrainedAgent):
         vf_coef: float = 0.5,
         target_kl: float | None = None,
         step_size: float = 0.7,
-        penalty: float = 0.3,
+        penalty: float = 0.6,
         primal_steps_per_dual_step: int = 3,
         initial_multiplier: float = 0.0,
         penalty_growth: float = 1.0,
@@ -312,7 +313,7 @@ class TRPOLag(ConstrainedAgent):
         multiplier_lr: float = 0.05,
         initial_multiplier: float = 0.001,
         multiplier_optimizer: Literal["adam", "ascent"] = "ascent",
-        damping: float = 0.5,
+        damping: float = 1.0,
         max_multiplier: float = ...,
     ) -> None: ...
 
@@ -353,7 +354,7 @@ class TRPOALM(ConstrainedAgent):
         line_search_steps: int = 15,
         backtrack: float = 0.8,
         fisher_every: int = 1,
-        penalty: float = 0.3,
+        penalty: float = 0.6,
         primal_steps_per_dual_step: int = 3,
         initial_multiplier: float = 0.0,
         penalty_growth: float = 1.0,
@@ -393,6 +394,7 @@ class CPO(ConstrainedAgent):
         backtrack: float = 0.8,
         fisher_every: int = 1,
         violation_gain: float = 10.0,
+        recovery_share: Scheduled = 1.0,
         cost_margin: Scheduled = ...,
         final_noise: float | None = None,
     ) -> None: ...

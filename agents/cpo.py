@@ -28,6 +28,7 @@ from agents.cpo_step import CpoCase
 from agents.exploration_noise import FREE_NOISE, NoiseCeiling
 from agents.named_agents import TRPO_DEFAULTS
 from agents.primal.trpo import Acceptance, TrustRegionStep, inner
+from agents.schedules import Scheduled, scheduled
 from safe_envs.contract.argument_checks import check_number, check_whole
 
 NO_STEP_YET = -1
@@ -44,12 +45,33 @@ class ViolationScale:
             fits the noise of its own samples (2,048 steps of Hopper predicted -80 per episode; the
             cost did not change). A larger gain recovers sooner and more often. OmniSafe in effect
             uses the length of an episode.
+        recovery_share: the largest decrease of a cost that is asked of a step, as a share of what
+            the trust region allows. 1 is the paper's problem: a violation that no step removes
+            leads to steps that consider the costs alone. With less, the reward has a say in every
+            step, but costs may stay too high. Or a function of the remaining progress, 1 to 0.
     """
 
     violation_gain: float = 10.0
+    recovery_share: Scheduled = 1.0
 
     def __post_init__(self) -> None:
         check_number("violation_gain", self.violation_gain, low=0.0, open_low=True)
+        if not callable(self.recovery_share):
+            check_number("recovery_share", self.recovery_share, low=0.0, high=1.0)
+
+    def share(self, progress_remaining: float) -> float:
+        """Return the share at this remaining progress, 1 to 0.
+
+        Raises:
+            ValueError: if a schedule returns anything but a number from 0 to 1.
+        """
+        found = scheduled("recovery_share", self.recovery_share, progress_remaining)
+        if found > 1.0:
+            raise ValueError(
+                f"recovery_share is {found} at a remaining progress of {progress_remaining:g}; its "
+                "schedule has to return a number from 0 to 1"
+            )
+        return found
 
 
 class ConstrainedPolicyOptimization:
@@ -58,8 +80,9 @@ class ConstrainedPolicyOptimization:
     If no episode ended since the last update, the last measured violation is used again. Until the
     first episode has ended, nothing is known about the constraints and only the critics are fitted.
 
-    Differs from the paper: where a constraint is violated, the line search requires only that its
-    cost's surrogate does not rise. It need not fall to the limit at once, and the reward's
+    Differs from the paper: where a constraint is violated, a step can be asked for less than the
+    trust region allows (`ViolationScale.recovery_share`), and the line search requires only that
+    the cost's surrogate does not rise. It need not fall to the limit at once, and the reward's
     surrogate may fall.
 
     Args:
@@ -79,7 +102,7 @@ class ConstrainedPolicyOptimization:
         noise: NoiseCeiling = FREE_NOISE,
     ) -> None:
         check_whole("num_constraints", num_constraints, low=1)
-        self._trust_region, self._gain = trust_region, scale.violation_gain
+        self._trust_region, self._scale = trust_region, scale
         self._margin = CostMargin(margin, num_constraints)
         self._noise = noise
         self._violation: np.ndarray | None = None  # (m,) per step
@@ -104,8 +127,9 @@ class ConstrainedPolicyOptimization:
         report: dict[str, float] = {}
         radius = self._trust_region.radius(progress_remaining)
         if self._violation is not None and radius > 0.0:
-            gains = np.where(self._violation < 0.0, 1.0, self._gain)
-            report = self._improve(policy, batch, gains * self._violation, radius)
+            gains = np.where(self._violation < 0.0, 1.0, self._scale.violation_gain)
+            share = self._scale.share(progress_remaining)
+            report = self._improve(policy, batch, gains * self._violation, radius, share)
         self._noise.apply(policy, progress_remaining)
         return report | self._trust_region.fit_critics(policy, batch)
 
@@ -137,7 +161,12 @@ class ConstrainedPolicyOptimization:
         self._margin.load_state(state["margin"])
 
     def _improve(
-        self, policy: MlpPolicy, batch: Batch, violation: np.ndarray, radius: float
+        self,
+        policy: MlpPolicy,
+        batch: Batch,
+        violation: np.ndarray,
+        radius: float,
+        share: float,
     ) -> dict[str, float]:
         """Move the policy by CPO's step for this violation per step, (m,)."""
         advantages = batch.advantages - batch.advantages.mean(0)  # (n, 1 + m)
@@ -145,7 +174,9 @@ class ConstrainedPolicyOptimization:
         actor = region.actor(policy, batch)
         gradients, directions = region.natural_gradients(actor, advantages)
         products = np.array([[inner(v, along) for along in directions] for v in gradients])
-        found = priced_step(products, violation, radius)
+        reachable = np.sqrt(2.0 * radius * np.diag(products)[1:].clip(0.0))
+        asked = violation if share == 1.0 else np.minimum(violation, share * reachable)
+        found = priced_step(products, asked, radius)
         is_recovery = found.case is CpoCase.UNRECOVERABLE
         self._multipliers = None if is_recovery else found.cost_multipliers
         self._case = int(found.case)

@@ -166,7 +166,7 @@ SPACES: Mapping[type, Space] = MappingProxyType(
         ),
         NoDual: (),
         Lagrangian: (
-            # Pure numbers (`agents.price_units`): about the defaults, 0.05 and 0.5, on any task.
+            # Pure numbers (`agents.price_units`): about the defaults, 0.05 and 1, on any task.
             scale("multiplier_lr", 3e-3, 1.0),
             scale("damping", 0.03, 3.0),
             one_of("multiplier_optimizer", "adam", "ascent"),
@@ -185,7 +185,10 @@ SPACES: Mapping[type, Space] = MappingProxyType(
             one_of("primal_steps_per_dual_step", 1, 3, 10, 30),  # 10 in the ALM paper
         ),
         # From the paper's problem to OmniSafe's, which in effect multiplies by an episode's length.
-        ViolationScale: (scale("violation_gain", 1.0, 1000.0),),
+        ViolationScale: (
+            scale("violation_gain", 1.0, 1000.0),
+            one_of("recovery_share", 0.25, 0.5, 0.75, 1.0),  # 1 in the paper
+        ),
         ScpoSettings: (
             scale("actor_learning_rate", 1e-4, 1e-2),  # about 1e-3, the default
             whole("actor_steps", 5, 40),  # about 20, the default

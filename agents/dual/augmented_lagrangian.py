@@ -46,7 +46,7 @@ class AugmentedLagrangian:
         num_constraints: m.
     """
 
-    penalty: float = 0.3
+    penalty: float = 0.6
     primal_steps_per_dual_step: int = 3
     initial_multiplier: float = field(default=0.0, metadata=AT_START)
     penalty_growth: float = 1.0

@@ -49,7 +49,7 @@ class Lagrangian:
     multiplier_lr: float = 0.05
     initial_multiplier: float = field(default=0.001, metadata=AT_START)
     multiplier_optimizer: Literal["adam", "ascent"] = "ascent"
-    damping: float = 0.5
+    damping: float = 1.0
     max_multiplier: float = float("inf")
     num_constraints: int = 1
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from agents.schedules import LinearDecay
 
 # Settings that may be schedules.
-SCHEDULES = ("learning_rate", "clip_range", "max_kl", "cost_margin")
+SCHEDULES = ("learning_rate", "clip_range", "max_kl", "cost_margin", "recovery_share")
 LINEAR = "lin_"
 
 

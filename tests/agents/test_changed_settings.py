@@ -94,7 +94,12 @@ TO = {
         "backtrack": 0.3,
         "fisher_every": 7,
     },
-    **{"violation_gain": 20.0, "objective": "reinforce", "actor_learning_rate": 0.1},
+    **{
+        "violation_gain": 20.0,
+        "recovery_share": 0.9,
+        "objective": "reinforce",
+        "actor_learning_rate": 0.1,
+    },
     **{"actor_steps": 1, "groups": 0, "bank_size": 1, "metric": "identity"},
     **{"accept_measured": False, "armijo": 1.0, "max_tries": 1, "validation_states": 2},
     **{"validation_horizon": 4, "validation_seed": 5, "measure": "margins"},
@@ -196,6 +201,7 @@ UNSEEN = {
     ("PPO", "normalize_lagrangian"),
     ("PPO", "normalize_advantage"),
     ("CPO", "violation_gain"),  # no step recovers here, however hard it is asked to
+    ("CPO", "recovery_share"),
     ("SCPO", "max_tries"),  # one is enough here
     ("SCPO", "validation_horizon"),
 }
@@ -231,7 +237,7 @@ def test_the_policy_stays():
 def test_the_gain_of_cpo():
     agent = made("CPO")
     agent.violation_gain = 20.0
-    assert agent._update._gain == 20.0
+    assert agent._update._scale.violation_gain == 20.0
 
 
 @pytest.mark.parametrize("name", ["PPOLag", "PPOALM"])

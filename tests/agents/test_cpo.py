@@ -150,9 +150,11 @@ def make_policy_and_batch(m=1):
     return policy, Batch(observations, actions, log_probs, advantages, advantages)
 
 
-def make_update(gain=1.0, m=1):
+def make_update(gain=1.0, m=1, share=1.0, max_kl=0.01):
     return ConstrainedPolicyOptimization(
-        TrustRegionStep(CriticDescent(n_epochs=1), cg_damping=1e-3), ViolationScale(gain), m
+        TrustRegionStep(CriticDescent(n_epochs=1), cg_damping=1e-3, max_kl=max_kl),
+        ViolationScale(gain, share),
+        m,
     )
 
 
@@ -182,6 +184,29 @@ def test_gain_takes_back_a_multiple_of_a_violation_and_leaves_slack_alone():
     expected = plain.update(policy, batch, measured(-0.1, 10.0), 1.0)
     (policy, batch), scaled = make_policy_and_batch(), make_update(gain=4.0)
     assert scaled.update(policy, batch, measured(-0.1, 10.0), 1.0) == expected
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+def test_a_step_is_asked_for_a_share_of_the_possible_decrease(share):
+    """On an ellipse: with a share s of the way to the least cost, sqrt(1 - s^2) is free.
+
+    The step for the cost alone is the direction of the least cost, c; the best step at a share s of
+    it is s c + sqrt(1 - s^2) d, with d the best direction at right angles to c in the metric.
+    """
+    tiny, gains = 1e-6, {}
+    for asked in (share, 1.0):
+        (policy, batch), update = make_policy_and_batch(), make_update(share=asked, max_kl=tiny)
+        report = update.update(policy, batch, measured(100.0, 10.0), 1.0)
+        assert report["step_fraction"] == 1.0 or report["step_fraction"] > 0.7
+        found = report["cost_surrogate_gain"], report["surrogate_gain"]
+        gains[asked] = np.array(found) / report["step_fraction"]
+    (policy, batch), update = make_policy_and_batch(), make_update(max_kl=tiny)
+    free = update.update(policy, batch, measured(-1e6, 10.0), 1.0)
+    most = free["surrogate_gain"] / free["step_fraction"]
+    least, along = gains[1.0]  # of the cost, and the reward on the way there
+    assert gains[share][0] == pytest.approx(share * least, rel=0.02)
+    best = share * along + np.sqrt((1.0 - share**2) * (most**2 - along**2))
+    assert gains[share][1] == pytest.approx(best, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +266,14 @@ def test_a_scheduled_radius_falls_with_the_progress():
     at_the_end = ConstrainedPolicyOptimization(scheduled, ViolationScale(1.0))
     at_the_end.update(policy, batch, measured(0.05, 10.0), 0.0)
     assert torch.equal(flat_values(policy.actor_parameters()), start)
+
+
+def test_a_share_above_1_is_refused():
+    with pytest.raises(ValueError, match="recovery_share is 1.5"):
+        ViolationScale(recovery_share=1.5)
+    with pytest.raises(ValueError, match="recovery_share is 2.0 at a remaining progress of 0.5"):
+        ViolationScale(recovery_share=lambda left: 4.0 * left).share(0.5)
+    assert ViolationScale(recovery_share=LinearDecay(0.5, 1.0)).share(0.5) == 0.75
 
 
 def test_update_is_complete_when_constructed():

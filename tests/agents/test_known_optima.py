@@ -41,7 +41,7 @@ class Track(BaseCallback):
 BANDIT_AGENTS = {
     "PPOALM": {"penalty": 1.5, "primal_steps_per_dual_step": 2},
     "SPMAALM": {"penalty": 1.0, "primal_steps_per_dual_step": 2, "step_size": 0.5},
-    "PPOLag": {"multiplier_lr": 0.5},
+    "PPOLag": {"multiplier_lr": 1.0},
 }
 
 
