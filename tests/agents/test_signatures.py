@@ -26,7 +26,7 @@ KNOWN = {  # of some arguments, found in the parts' own files
     },
     "PPOLag": {"multiplier_lr": 0.05, "clip_range": 0.2, "cost_limit": None, "batch_size": 64},
     "PPOPID": {"derivative_delay": 10, "smoothing": 0.8},
-    "PPOALM": {"penalty": 0.3, "primal_steps_per_dual_step": 3},
+    "PPOALM": {"penalty": 0.6, "primal_steps_per_dual_step": 3},
     "SPMALag": {"step_size": 0.7, "multiplier_optimizer": "ascent"},
     "SPMAALM": {"step_size": 0.7, "penalty_growth": 1.0},
     "TRPOLag": {"max_kl": REGION, "batch_size": 128, "learning_rate": 1e-3, "gae_lambda": 0.9},
