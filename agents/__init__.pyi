@@ -5,25 +5,25 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from stable_baselines3.common.type_aliases import Schedule
 
 from agents.actor_critic import MlpPolicy
-from agents.constrained_agent import AnyEnv, LimitSetting, Schedule
 from agents.constrained_agent import ConstrainedAgent as ConstrainedAgent
 from agents.constrained_agent import load as load
-from agents.cost_margin import Scheduled
-from agents.cpo import Scheduled
-from agents.critic_descent import UpdateBackend
+from agents.cost_limits import LimitSetting
 from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback
 from agents.evaluation import evaluate as evaluate
 from agents.primal_dual import NormalizeAdvantage
 from agents.saving.archive import SavedAgentError as SavedAgentError
 from agents.schedules import LinearDecay as LinearDecay
-from agents.scpo.agent import Controller
-from agents.scpo.objectives import Expert
-from agents.scpo.scpo_update import Metric, ObjectiveName
+from agents.schedules import Scheduled
+from agents.scpo.base_step import Metric
+from agents.scpo.objectives import Expert, ObjectiveName
 from agents.scpo.validation import Validation
+from agents.training_env import AnyEnv
 from agents.training_env import make_vec_env as make_vec_env
-from safe_envs.contract.backup_policy import BackupPolicy
+from agents.update_kernel.service import UpdateBackend
+from safe_envs.contract.backup_policy import BackupPolicy, Controller
 
 __all__: list[str]
 

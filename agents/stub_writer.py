@@ -6,6 +6,7 @@ a part. A test compares the file with what this writes.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import inspect
 import re
@@ -98,9 +99,14 @@ def _imports(annotation: str, module: str) -> Iterable[str]:
 
 
 def _home(name: str, found: Any, module: str) -> str:
-    """Return the module that defines the name, or the one that uses it if that is unknown."""
+    """Return the module that defines the name: one place, however many modules use it."""
     home = inspect.getmodule(found)
-    return home.__name__ if home is not None and vars(home).get(name) is found else module
+    if home is not None and vars(home).get(name) is found:
+        return home.__name__
+    for node in ast.parse(inspect.getsource(sys.modules[module])).body:  # an alias has no module
+        if isinstance(node, ast.ImportFrom) and name in [one.name for one in node.names]:
+            return str(node.module)
+    return module
 
 
 def _sorted_imports(lines: Iterable[str]) -> list[str]:
