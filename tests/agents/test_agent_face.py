@@ -402,7 +402,7 @@ def test_the_unconstrained_agent_needs_no_constraints():
 
 def test_settings_are_listed_with_their_defaults():
     known = agents.PPOALM.arguments()
-    assert known["penalty"] == 0.3
+    assert known["penalty"] == 0.6
     assert known["n_steps"] == 2048
     assert "multiplier_lr" not in known
     assert "env" not in known

@@ -82,7 +82,7 @@ def test_agents_need_the_environments_of_the_same_version(wheels):
     told = metadata_of(wheels["safe-envs-agents"])
     assert f"safe-envs=={__version__}" in told.get_all("Requires-Dist")
     assert {metadata_of(wheel)["Version"] for wheel in wheels.values()} == {__version__}
-    extras = {"leaderboard", "postgresql", "mpc", "dev", "all"}
+    extras = {"leaderboard", "postgresql", "mpc", "opt", "opf", "dev", "all"}
     assert set(told.get_all("Provides-Extra")) == extras
 
 

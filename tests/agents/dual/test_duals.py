@@ -198,7 +198,7 @@ def test_a_state_goes_on_as_its_dual_would(name):
     [
         (Lagrangian, {"multiplier": 0.0}),
         (PID, {"multiplier": 0.0}),
-        (AugmentedLagrangian, {"multiplier": 0.0, "penalty": 0.3}),
+        (AugmentedLagrangian, {"multiplier": 0.0, "penalty": 0.6}),
         (NoDual, {}),
     ],
 )
