@@ -4,8 +4,13 @@ import pytest
 
 import safe_envs
 from safe_envs.action_constraints import OffersActionConstraint, violation
+from safe_envs.contract.vector_env import AutoresetMode
 from safe_envs.control.qcqp import QCQPEnv, QuadraticBatch
 from safe_envs.control.quadratic_families import QuadraticFamily
+
+needs_vectors = pytest.mark.skipif(
+    AutoresetMode is None, reason="native vector environments need Gymnasium 1.1"
+)
 
 
 @pytest.fixture
@@ -86,6 +91,7 @@ def test_mean_rewards_of_the_page():
     assert -np.mean(best) == pytest.approx(5.7655, abs=4 * np.std(best) / len(best) ** 0.5)
 
 
+@needs_vectors
 @pytest.mark.parametrize("rows", ["active", "all"])
 def test_repaired_actions_meet_the_rows(rows):
     venv = gym.make_vec("Safe/QCQP-v0", num_envs=200, repair=rows)
@@ -119,6 +125,7 @@ def test_feasible_actions_stay_as_they_are():
     np.testing.assert_array_equal(info["action_safe"], safe)
 
 
+@needs_vectors
 def test_rows_of_the_action_constraint_are_those_of_the_costs():
     """Actions inside of all rows cost nothing, others what they violate: random in and out."""
     env, venv = QCQPEnv(), gym.make_vec("Safe/QCQP-v0", num_envs=2)
@@ -155,6 +162,7 @@ def test_backup_policy_is_feasible_everywhere():
     np.testing.assert_allclose(policy(family.instances[3]), shortest, atol=1e-12)
 
 
+@needs_vectors
 def test_many_rows_step_as_single_ones():
     venv = gym.make_vec("Safe/QCQP-v0", num_envs=6, per_constraint=True, repair="active")
     x, _ = venv.reset(seed=1)
