@@ -394,7 +394,7 @@ class CPO(ConstrainedAgent):
         backtrack: float = 0.8,
         fisher_every: int = 1,
         violation_gain: float = 10.0,
-        recovery_share: Scheduled = 1.0,
+        recovery_share: Scheduled = ...,
         cost_margin: Scheduled = ...,
         final_noise: float | None = None,
     ) -> None: ...

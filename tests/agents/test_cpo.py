@@ -385,7 +385,7 @@ class ExactCosts(BaseCallback):
         return True
 
 
-PAPERS = {"max_kl": 0.01, "gae_lambda": 0.95, "cost_margin": 0.0}
+PAPERS = {"max_kl": 0.01, "gae_lambda": 0.95, "cost_margin": 0.0, "recovery_share": 1.0}
 
 
 @pytest.mark.parametrize("settings", [PAPERS, {}], ids=["paper", "defaults"])
