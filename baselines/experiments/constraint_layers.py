@@ -88,8 +88,9 @@ def run(arguments: ConstraintLayersArguments, console: Console) -> int:
             variant: [stored_result(one, arguments.folder) for one in group if one not in failures]
             for variant, group in wanted[study.name].items()
         }
-        tables.append(layers_table(f"{study.name}: {study.question}", results))
-        print_table(console, tables[-1])
+        title = f"{study.name}: {study.question}"
+        print_table(console, layers_table(title, results))  # which fits it to the console
+        tables.append(layers_table(title, results))
     if arguments.markdown is not None:
         _write(tables, arguments.markdown)
     return 1 if failures else 0
@@ -99,7 +100,7 @@ def _write(tables: Sequence[Table], file: Path) -> None:
     text = StringIO()
     for table in tables:
         Console(width=10_000, file=text).print(table)
-    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    lines = [line.strip() for line in text.getvalue().splitlines()]
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, ("\n".join(lines) + "\n").encode())
 
