@@ -96,25 +96,22 @@ def repair(
     """
     xp = api.array_namespace(raw)
     y, steps = raw, xp.zeros_like(raw[:, 0], dtype=xp.int64)
+    takes_all = settings.stop == "batch" or settings.fixed_iterations is not None
     for _ in range(settings.fixed_iterations or settings.max_iterations):
         found = values(y)
         above, below = beyond(found, lower, upper)
         worst = _worst(above, below)
         # Not "worst > bound": NaN is not within it. What is not finite stays as it is.
-        open_ = ~(worst <= STOPPING_SHARE * settings.tolerance)
-        if settings.stop == "batch" or settings.fixed_iterations is not None:
-            open_ = xp.ones_like(open_)
-        moved = open_ & xp.isfinite(worst)
-        if settings.fixed_iterations is None and not bool(
-            xp.any(moved & ~_within(worst, settings))
-        ):
+        finite = xp.isfinite(worst)
+        open_ = finite & ~(worst <= STOPPING_SHARE * settings.tolerance)
+        if settings.fixed_iterations is None and not bool(xp.any(open_)):
             break
         r = above - below
         active = (r != 0.0) if settings.rows == "active" else None
         if settings.backward == "last_step":
             r = found - constant(found - r)
         step, sound = _step(jacobian(y), r, active, settings, weights)
-        moved = moved & sound
+        moved = sound & (finite if takes_all else open_)
         y = xp.where(moved[:, None], y - step, y)
         steps = steps + xp.astype(moved, xp.int64)
     worst = _worst(*beyond(values(y), lower, upper))
@@ -130,10 +127,6 @@ def _worst(above: Array, below: Array) -> Array:
     """Return the largest violation of each instance, (B,); NaN if one is NaN."""
     xp = api.array_namespace(above)
     return xp.max(xp.maximum(constant(above), constant(below)), axis=-1)
-
-
-def _within(worst: Array, settings: RepairSettings) -> Array:
-    return worst <= STOPPING_SHARE * settings.tolerance
 
 
 def _finite(numbers: Array) -> Array:

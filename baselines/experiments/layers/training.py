@@ -100,7 +100,7 @@ class LayerTraining:
 
 
 class CurvePoint(NamedTuple):
-    """One point of the curves, a mean over the steps since the last one."""
+    """One point of the curves: a step and its minibatch."""
 
     step: int
     loss: float
@@ -218,7 +218,7 @@ def _fit(
         loss.backward()
         optimizer.step()
         if recorder.due(step):
-            broken = _mean_violation(head.constraint(chosen), raw.detach())
+            broken = _mean_violation(rows, raw.detach())
             recorder.add(
                 CurvePoint(step, loss.item(), objective.item(), broken, iterations, failed)
             )
@@ -231,8 +231,9 @@ def _layer(setting: LayerTraining, head: OutputHead, x: torch.Tensor) -> nn.Modu
         return None
     if setting.layer == "projection":
         return ProjectionLayer(head.constraint, x[0])
-    rows: Literal["active", "all"] = "active" if setting.layer == "active" else "all"
-    given = RepairSettings(rows, tolerance=setting.tolerance, max_iterations=setting.max_iterations)
+    given = RepairSettings(
+        setting.layer, tolerance=setting.tolerance, max_iterations=setting.max_iterations
+    )
     return RepairLayer(head.constraint, given)
 
 
