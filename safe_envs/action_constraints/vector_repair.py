@@ -20,16 +20,10 @@ from safe_envs.action_constraints.repaired_actions import (
 )
 from safe_envs.contract.action_checks import checked_batch
 from safe_envs.contract.transition_values import kept
-
-try:
-    from gymnasium.vector import VectorWrapper
-except ImportError:  # Gymnasium < 1.0, whose vector API the native vector forms refuse
-    from gymnasium.vector import (  # type: ignore[attr-defined,no-redef]
-        VectorEnvWrapper as VectorWrapper,
-    )
+from safe_envs.contract.vector_wrapper import NativeVectorWrapper, add_at_reset, add_at_step
 
 
-class VectorRepairedActions(VectorWrapper):
+class VectorRepairedActions(NativeVectorWrapper):
     """`RepairedActions` around the native vector form of an environment.
 
     Each environment gets what a `RepairedActions` around it would give. Infos hold the same keys,
@@ -72,22 +66,13 @@ class VectorRepairedActions(VectorWrapper):
         self.settings = settings
         self._observations: Any = None
 
-    @property
-    def autoreset_mode(self) -> Any:
-        """What happens to rows whose episode has ended, Gymnasium's `AutoresetMode`."""
-        native: Any = self.env
-        return native.autoreset_mode
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start new episodes."""
         observations, infos = self.env.reset(seed=seed, options=options)
         self._observations = kept(observations)
-        everywhere = np.ones(self.env.num_envs, dtype=np.bool_)
-        neutral = no_repair(self._box.shape)
-        values = {key: np.array([value] * len(everywhere)) for key, value in neutral.items()}
-        _add(values, infos, everywhere)
+        add_at_reset(no_repair(self._box.shape), infos, self.env.num_envs)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -106,16 +91,5 @@ class VectorRepairedActions(VectorWrapper):
             "repair_correction": length(taken - given),
             "repair_feasible": repaired.feasible,
         }
-        stepped = infos["_cost"]
-        if not stepped.all():  # rows that were only reset, see `no_repair`
-            for key, value in no_repair(self._box.shape).items():
-                values[key][~stepped] = value
-        _add(values, infos, stepped)
-        if "final_info" in infos:
-            _add(values, infos["final_info"], infos["_final_info"])
+        add_at_step(values, no_repair(self._box.shape), infos)
         return outcome
-
-
-def _add(values: dict[str, np.ndarray], infos: dict[str, Any], rows: np.ndarray) -> None:
-    for key, value in values.items():
-        infos[key], infos[f"_{key}"] = value, rows

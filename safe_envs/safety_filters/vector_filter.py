@@ -10,6 +10,7 @@ import numpy as np
 
 from safe_envs.contract.action_checks import checked_batch
 from safe_envs.contract.transition_values import kept
+from safe_envs.contract.vector_wrapper import NativeVectorWrapper, add_at_reset, add_at_step
 from safe_envs.safety_filters.barriers import resolved_barrier
 from safe_envs.safety_filters.filter_plant import (
     Barrier,
@@ -30,13 +31,6 @@ from safe_envs.safety_filters.quadratic_program import (
     nearest_on_row,
     solve,
 )
-
-try:
-    from gymnasium.vector import VectorWrapper
-except ImportError:  # Gymnasium < 1.0, whose vector API the native vector forms refuse
-    from gymnasium.vector import (  # type: ignore[attr-defined,no-redef]
-        VectorEnvWrapper as VectorWrapper,
-    )
 
 NEAR = 1e-6  # rows met by less than this are checked one by one; well above rounding
 
@@ -140,7 +134,7 @@ def _on_one_row(
     return _OnOneRow(action, slack, ~outside & (short <= ROW_TOLERANCE).all(axis=1))
 
 
-class VectorSafetyFilter(VectorWrapper):
+class VectorSafetyFilter(NativeVectorWrapper):
     """`SafetyFilter` around the native vector form of an environment that offers `filter_plant()`.
 
     Each environment gets what a `SafetyFilter` around it would give. Infos hold the same keys, as
@@ -175,22 +169,13 @@ class VectorSafetyFilter(VectorWrapper):
         self.slack_weight = slack_weight
         self._observations: Any = None
 
-    @property
-    def autoreset_mode(self) -> Any:
-        """What happens to rows whose episode has ended, Gymnasium's `AutoresetMode`."""
-        native: Any = self.env
-        return native.autoreset_mode
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start new episodes."""
         observations, infos = self.env.reset(seed=seed, options=options)
         self._observations = kept(observations)
-        everywhere = np.ones(self.env.num_envs, dtype=np.bool_)
-        neutral = no_correction((len(self._plant.low),))
-        values = {key: np.array([value] * len(everywhere)) for key, value in neutral.items()}
-        _add(values, infos, everywhere)
+        add_at_reset(no_correction((len(self._plant.low),)), infos, self.env.num_envs)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -218,13 +203,7 @@ class VectorSafetyFilter(VectorWrapper):
             "filter_status": _status_numbers(found.status),
             "filter_time": np.full(count, elapsed / count),
         }
-        stepped = infos["_cost"]
-        if not stepped.all():  # rows that were only reset, see `no_correction`
-            for value in values.values():
-                value[~stepped] = 0
-        _add(values, infos, stepped)
-        if "final_info" in infos:
-            _add(values, infos["final_info"], infos["_final_info"])
+        add_at_step(values, no_correction((len(self._plant.low),)), infos)
         return outcome
 
 
@@ -233,8 +212,3 @@ def _status_numbers(status: np.ndarray) -> np.ndarray:
     for number, name in enumerate(STATUSES[1:], start=1):
         numbers[status == name] = number
     return numbers
-
-
-def _add(values: dict[str, np.ndarray], infos: dict[str, Any], rows: np.ndarray) -> None:
-    for key, value in values.items():
-        infos[key], infos[f"_{key}"] = value, rows
