@@ -20,10 +20,15 @@ from safe_envs.action_constraints.repaired_actions import (
 )
 from safe_envs.contract.action_checks import checked_batch
 from safe_envs.contract.transition_values import kept
-from safe_envs.contract.vector_wrapper import NativeVectorWrapper, add_at_reset, add_at_step
+from safe_envs.contract.vector_wrapper import (
+    NativeVectorWrapper,
+    VectorWrapper,
+    add_at_reset,
+    add_at_step,
+)
 
 
-class VectorRepairedActions(NativeVectorWrapper):
+class VectorRepairedActions(NativeVectorWrapper, VectorWrapper):
     """`RepairedActions` around the native vector form of an environment.
 
     Each environment gets what a `RepairedActions` around it would give. Infos hold the same keys,

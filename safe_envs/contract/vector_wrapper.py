@@ -15,7 +15,11 @@ except ImportError:  # Gymnasium < 1.0, whose vector API the native vector forms
 
 
 class NativeVectorWrapper(VectorWrapper):
-    """A wrapper of a native vector form."""
+    """A wrapper of a native vector form.
+
+    Subclasses name `VectorWrapper` beside it: some libraries look for Gymnasium's class among the
+    direct bases only.
+    """
 
     @property
     def autoreset_mode(self) -> Any:

@@ -10,7 +10,12 @@ import numpy as np
 
 from safe_envs.contract.action_checks import checked_batch
 from safe_envs.contract.transition_values import kept
-from safe_envs.contract.vector_wrapper import NativeVectorWrapper, add_at_reset, add_at_step
+from safe_envs.contract.vector_wrapper import (
+    NativeVectorWrapper,
+    VectorWrapper,
+    add_at_reset,
+    add_at_step,
+)
 from safe_envs.safety_filters.barriers import resolved_barrier
 from safe_envs.safety_filters.filter_plant import (
     Barrier,
@@ -134,7 +139,7 @@ def _on_one_row(
     return _OnOneRow(action, slack, ~outside & (short <= ROW_TOLERANCE).all(axis=1))
 
 
-class VectorSafetyFilter(NativeVectorWrapper):
+class VectorSafetyFilter(NativeVectorWrapper, VectorWrapper):
     """`SafetyFilter` around the native vector form of an environment that offers `filter_plant()`.
 
     Each environment gets what a `SafetyFilter` around it would give. Infos hold the same keys, as
