@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
@@ -23,13 +24,15 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
+from agents.action_head import ActionHead, Head
 from agents.action_scaling import ActionScaling
 from agents.critics import StackedCritics
 from agents.observation_normalizer import ObservationNormalizer
 
-OWN_ARGUMENTS = ("num_costs", "normalize_observation", "scale_actions")
+OWN_ARGUMENTS = ("num_costs", "normalize_observation", "scale_actions", "head")
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -50,6 +53,7 @@ class MlpPolicy(ActorCriticPolicy):
         normalize_observation: whether Box observations are standardized; the agent sets it.
         scale_actions: whether the policy acts in [-1, 1] between finite bounds; False for actions
             in the environment's units.
+        head: as of the agent, which sets it.
         **kwargs: as in `ActorCriticPolicy`.
     """
 
@@ -65,6 +69,7 @@ class MlpPolicy(ActorCriticPolicy):
         num_costs: int = 0,
         normalize_observation: bool = False,
         scale_actions: bool = True,
+        head: Head = None,
         **kwargs: Any,
     ) -> None:
         if kwargs.get("use_sde"):
@@ -86,6 +91,9 @@ class MlpPolicy(ActorCriticPolicy):
         )
         self.action_scaling = ActionScaling(self.action_space, scale_actions)
         self.normalize_observation, self.scale_actions = normalize_observation, scale_actions
+        self.head, self.action_head = head, None
+        if head is not None:
+            self.action_head = ActionHead(self.observation_space, self.action_space)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         own = {name: vars(self)[name] for name in OWN_ARGUMENTS}
@@ -118,6 +126,25 @@ class MlpPolicy(ActorCriticPolicy):
         """Return the critics' parameters that the actor does not share."""
         own = [] if self.share_features_extractor else list(self.vf_features_extractor.parameters())
         return [*own, self.value_net.weight]
+
+    def attach(self, env: VecEnv | None) -> None:
+        """Let a head, if there is one, take its constraint from environments."""
+        if self.action_head is not None and env is not None:
+            self.action_head.attach(env)
+
+    def taken(self, observations: Any, actions: np.ndarray) -> np.ndarray:
+        """Return the environment's actions, (N, ...), for actions in the policy's units.
+
+        They are within the bounds of a Box, and repaired if the policy has a head.
+
+        Args:
+            observations: as the environment returned them, (N, ...).
+            actions: (N, ...).
+        """
+        chosen = self.action_scaling.to_environment(actions)
+        return (
+            chosen if self.action_head is None else self.action_head.repaired(observations, chosen)
+        )
 
     def sample_actions(self, seen: PyTorchObs) -> torch.Tensor:
         """Return one random action per observation, in the policy's units, (batch, ...)."""
@@ -192,8 +219,23 @@ class MlpPolicy(ActorCriticPolicy):
         values, log_prob, entropy = super().evaluate_actions(obs, actions)
         return values[:, :1], log_prob, entropy
 
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return the environment's actions, as in Stable-Baselines3; repaired by a head."""
+        actions, state = super().predict(observation, state, episode_start, deterministic)
+        if self.action_head is None:
+            return actions, state
+        seen = np.asarray(observation).reshape(-1, *self.action_head.observed.shape)
+        taken = self.action_head.repaired(seen, actions.reshape(len(seen), -1))
+        return taken.reshape(actions.shape), state
+
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
-        """Return the environment's actions at raw observations, (batch, ...)."""
+        """Return the environment's actions at raw observations, (batch, ...); `predict` repairs."""
         actions = self.get_distribution(observation).get_actions(deterministic=deterministic)
         return self.action_scaling.tensor_to_environment(actions)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import get_system_info
@@ -24,7 +25,7 @@ from agents.saving.archive import SavedAgentError
 from agents.saving.learned_state import checked_tensors, fitting_state
 from agents.schedules import scheduled
 from agents.signatures import Argument
-from agents.training_env import AnyEnv
+from agents.training_env import AnyEnv, environment_spec
 from agents.training_log import one_window
 from agents.update_kernel.service import Backend, backend_of
 from agents.warm_start import warm_start
@@ -77,6 +78,19 @@ class AdjustableAgent(OnPolicyAlgorithm):
         if name in vars(self).get("settings", ()):
             return self.settings[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        """Return the class, the environments, the constraints and the steps trained."""
+        shown = [f"{one.name} <= {one.limit:g}" for one in vars(self).get("constraints", ())]
+        limits = ", ".join(shown) or "no constraints"
+        spec = None if self.env is None else environment_spec(self.env)
+        env = "no registered environment" if spec is None else f"{self.n_envs} x {spec.id}"
+        return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
+
+    @property
+    def cost_limit(self) -> np.ndarray:
+        """The cost limits in force, (m,)."""
+        return np.array([constraint.limit for constraint in self.constraints])
 
     @property
     def backend_in_use(self) -> Backend:

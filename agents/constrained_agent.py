@@ -13,6 +13,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
+from agents.action_head import Head, RepairCount, checked_head
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.adjustable_agent import AdjustableAgent
 from agents.agent_settings import plain
@@ -39,7 +40,6 @@ from agents.training_env import (
     check_copies,
     contract_of,
     declared_limits_of,
-    environment_spec,
     errors_named,
     lowest_discount,
     step_of,
@@ -91,6 +91,9 @@ class ConstrainedAgent(AdjustableAgent):
             if that is more.
         tensorboard_log: folder of TensorBoard's files.
         policy_kwargs: arguments of the policy.
+        head: "wrapper" repairs every action so that it meets the constraint on actions that the
+            environment declares (`action_constraint()`), in training and in `predict`; the
+            log-probability stays that of the proposed action. None repairs nothing.
         verbose: 0 prints nothing, 1 prints the log.
         seed: of all random numbers.
         device: "cpu" unless the observations are images.
@@ -106,6 +109,7 @@ class ConstrainedAgent(AdjustableAgent):
     """
 
     needs_constraints: ClassVar[bool] = True
+    differentiates: ClassVar[bool] = False  # whether it learns through a head
     policy: MlpPolicy
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "MlpPolicy": MlpPolicy,
@@ -148,6 +152,7 @@ class ConstrainedAgent(AdjustableAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -195,6 +200,7 @@ class ConstrainedAgent(AdjustableAgent):
             delattr(self, unused)  # where they apply, they are settings of the parts
         self.cost_gae_lambda = cost_gae_lambda
         self.normalize_observation = bool(normalize_observation)
+        self.head = checked_head(head, self.differentiates)
         if self.env is not None and _init_setup_model:
             contract = contract_of(self.env, limits, self.needs_constraints)
             self._hold_to(contract, gamma, cost_gamma)
@@ -210,19 +216,6 @@ class ConstrainedAgent(AdjustableAgent):
         Each array holds one number per constraint, or a single number; "weight" is the price w.
         """
         return self._update.log()
-
-    def __repr__(self) -> str:
-        """Return the class, the environments, the constraints and the steps trained."""
-        shown = [f"{one.name} <= {one.limit:g}" for one in vars(self).get("constraints", ())]
-        limits = ", ".join(shown) or "no constraints"
-        spec = None if self.env is None else environment_spec(self.env)
-        env = "no registered environment" if spec is None else f"{self.n_envs} x {spec.id}"
-        return f"{type(self).__name__}({env}; {limits}; {self.num_timesteps:,} steps trained)"
-
-    @property
-    def cost_limit(self) -> np.ndarray:
-        """The cost limits in force, (m,)."""
-        return np.array([constraint.limit for constraint in self.constraints])
 
     def learn(
         self: SelfAgent,
@@ -250,7 +243,8 @@ class ConstrainedAgent(AdjustableAgent):
         assert self._last_obs is not None, "learn() resets the environments first"
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
-        policy, scaling = self.policy, self.policy.action_scaling
+        policy, head = self.policy, self.policy.action_head
+        repairs = RepairCount()
         self._rollout = rollout = Rollout(n_rollout_steps, env.num_envs, len(self.constraints))
         actor = rollout_actor(policy, n_rollout_steps, env.num_envs, self._acts_in_numpy())
         statistics = policy.normalizer.in_rollout(env.num_envs)
@@ -258,8 +252,10 @@ class ConstrainedAgent(AdjustableAgent):
         try:
             for n_steps in range(1, n_rollout_steps + 1):  # noqa: B007 callbacks look the name up
                 actions = actor.actions(seen)
-                clipped_actions = scaling.to_environment(actions)
+                clipped_actions = policy.taken(self._last_obs, actions)
                 new_obs, fresh, rewards, dones, infos, stepped = step_of(env, clipped_actions)
+                if head is not None:
+                    repairs.add(head.told(infos), stepped)
                 self.num_timesteps += int(np.count_nonzero(stepped))
                 callback.update_locals(locals())
                 goes_on = callback.on_step()  # the step is taken and counts, whatever it answers
@@ -279,6 +275,7 @@ class ConstrainedAgent(AdjustableAgent):
         finally:
             rollout.record(self.episodes)
         self._log().episodes(self.episodes)
+        self._log().repairs(repairs.share())
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -320,6 +317,7 @@ class ConstrainedAgent(AdjustableAgent):
         prepared = self._wrap_env(given, self.verbose)
         check_exchange(self, prepared)
         vars(self)["n_envs"] = prepared.num_envs
+        self.policy.attach(prepared)
         super().set_env(prepared, force_reset)
         self.observations_normalized = is_normalized(prepared)
         self._new_episodes()
@@ -339,7 +337,8 @@ class ConstrainedAgent(AdjustableAgent):
         self.observations_normalized = is_normalized(self.env)
         self.declared_limits = declared_limits_of(self.env)
         standardizes = self.normalize_observation and not self.observations_normalized
-        own = {"num_costs": len(contract.constraints), "normalize_observation": standardizes}
+        own: dict[str, Any] = {} if self.head is None else {"head": self.head}
+        own |= {"num_costs": len(contract.constraints), "normalize_observation": standardizes}
         self.policy_kwargs = {**self.policy_kwargs, **own}
         check_memory(
             self.n_steps * self.n_envs, self.observation_space, 1 + len(contract.constraints)
@@ -360,6 +359,7 @@ class ConstrainedAgent(AdjustableAgent):
         self.policy = self.policy_class(  # type: ignore[assignment]
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         ).to(self.device)
+        self.policy.attach(self.env)
         self.rollout_buffer = None  # type: ignore[assignment]
         self._rollout = Rollout(0, self.n_envs, len(self.constraints))
         self._watch = TrainingWatch([constraint.name for constraint in self.constraints])

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_normalize,
 )
 
+from agents.action_head import head_in
 from agents.constrained_agent import ConstrainedAgent
 from agents.episode_sampling import (
     LONGEST_EPISODE,
@@ -27,7 +28,7 @@ from agents.episode_sampling import (
 )
 from agents.evaluation_result import EvaluationResult
 from agents.exchanged_env import is_normalized
-from agents.gymnasium_vec_env import GymnasiumVecEnv
+from agents.innermost_envs import innermost_envs
 from agents.training_env import (
     AnyEnv,
     Contract,
@@ -170,7 +171,11 @@ def evaluation_env(
         try:
             contract = _measured_contract(venv, own, cost_limit)
             _check_actions(agent, venv)
-            with _apart_from_training(agent, venv), _as_in_training(agent, venv) as prepared:
+            with (
+                _apart_from_training(agent, venv),
+                _as_in_training(agent, venv) as prepared,
+                head_in(agent, prepared),
+            ):
                 yield EvaluationEnv(prepared, contract)
         finally:
             if isinstance(env, str):
@@ -179,20 +184,8 @@ def evaluation_env(
 
 def shares_environments(one: AnyEnv, other: AnyEnv) -> bool:
     """Return whether an environment is in both, as far as it is in this process."""
-    cores = _cores(other)
-    return any(core is theirs for core in _cores(one) for theirs in cores)
-
-
-def _cores(env: AnyEnv) -> list[Any]:
-    """Return the innermost environments."""
-    if isinstance(env, str):
-        return []
-    inner: Any = env.unwrapped
-    if isinstance(inner, GymnasiumVecEnv):
-        return _cores(inner.venv)
-    if isinstance(inner, DummyVecEnv | gym.vector.SyncVectorEnv):
-        return [single.unwrapped for single in inner.envs]
-    return [inner]
+    cores = innermost_envs(other)
+    return any(core is theirs for core in innermost_envs(one) for theirs in cores)
 
 
 @contextmanager

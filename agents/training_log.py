@@ -10,6 +10,7 @@ import numpy as np
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from agents.action_head import RepairedShare
 from agents.batch import Measurement
 from agents.episode_record import EpisodeRecord
 
@@ -63,6 +64,14 @@ class TrainingLog:
         if found.episodes > 1:
             self._logger.record("rollout/ep_value_se", found.value_error)
             self.per_constraint("rollout/ep_cost_value_se", found.cost_errors)
+
+    def repairs(self, share: RepairedShare | None) -> None:
+        """Record how often and how far a head changed the actions of a rollout; None if none."""
+        if share is None:
+            return
+        self._logger.record("rollout/repair_rate", share.rate)
+        self._logger.record("rollout/repair_correction_mean", share.mean_correction)
+        self._logger.record("rollout/repair_infeasible_rate", share.infeasible_rate)
 
     def update(
         self,

@@ -6,22 +6,19 @@ environment takes it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
 from safe_envs.action_constraints.action_constraint import ActionConstraint, OffersActionConstraint
-from safe_envs.action_constraints.exact import half_space, interval
-from safe_envs.action_constraints.repair import RepairSettings, repair
-from safe_envs.action_constraints.rows import QuadraticRows, violation
+from safe_envs.action_constraints.nearest import nearest_actions, worst_violation
+from safe_envs.action_constraints.repair import RepairSettings
+from safe_envs.action_constraints.rows import QuadraticRows
 from safe_envs.contract.action_checks import checked_box
 from safe_envs.contract.transition_values import kept
 
 DEFAULT_SETTINGS = RepairSettings()
-SHORT = 1e-9  # a row shorter than this tells nothing of the actions
-FINEST = 1e-12  # the smallest tolerance that rounding allows
 
 
 class ActionRepair(NamedTuple):
@@ -70,26 +67,13 @@ def repair_actions(
         return ActionRepair(raw, np.asarray(~np.isnan(raw).any(axis=1)))
     sound = _sound(rows) & ~np.isnan(raw).any(axis=1)
     with np.errstate(invalid="ignore"):  # of rows that are not finite
-        worst = _worst(rows, raw)
+        worst = worst_violation(rows, raw)
     broken = np.flatnonzero(sound & (worst > 0.0))
     if len(broken):
         own = _some(rows, broken)
-        raw[broken] = _nearest(raw[broken], own, constraint, settings)
-        worst[broken] = _worst(own, raw[broken])
+        raw[broken] = nearest_actions(raw[broken], own, constraint.low, constraint.high, settings)
+        worst[broken] = worst_violation(own, raw[broken])
     return ActionRepair(raw, np.asarray(sound & (worst <= settings.tolerance)))
-
-
-def _nearest(
-    raw: np.ndarray, rows: QuadraticRows, constraint: ActionConstraint, settings: RepairSettings
-) -> np.ndarray:
-    """Return the repaired actions; all numbers are finite, but bounds may not be."""
-    if raw.shape[1] == 1 and _are_intervals(rows):
-        found: np.ndarray = interval(raw, rows, constraint.low, constraint.high).outputs
-    elif rows.squares is None:
-        found = _by_one_row(raw, rows, constraint, settings)
-    else:
-        found = _by_steps(raw, rows, constraint, settings)
-    return np.clip(found, constraint.low, constraint.high)
 
 
 def _each(rows: QuadraticRows, count: int) -> QuadraticRows:
@@ -117,73 +101,6 @@ def _sound(rows: QuadraticRows) -> np.ndarray:
     if rows.squares is not None:
         sound &= np.isfinite(rows.squares).all(axis=(1, 2))
     return sound
-
-
-def _are_intervals(rows: QuadraticRows) -> bool:
-    """Return whether every row on one number allows a single interval."""
-    if rows.squares is None:
-        return True
-    square = rows.squares[:, :, 0]
-    return not bool(((square < 0.0) | ((square != 0.0) & (rows.lower > -np.inf))).any())
-
-
-def _worst(rows: QuadraticRows, actions: np.ndarray) -> np.ndarray:
-    """Return the largest violation of each instance, (B,)."""
-    worst: np.ndarray = violation(rows.values(actions), rows.lower, rows.upper).max(axis=1)
-    return worst
-
-
-def _by_one_row(
-    raw: np.ndarray, rows: QuadraticRows, constraint: ActionConstraint, settings: RepairSettings
-) -> np.ndarray:
-    """Return the nearest actions for the most broken linear row, where the others hold there.
-
-    Elsewhere, where an action meets this row, `_by_steps` finds one for all rows.
-    """
-    normals = np.concatenate([rows.linear, -rows.linear], axis=1)  # (B, 2k, n)
-    bounds = np.concatenate([rows.lower, -rows.upper], axis=1)
-    lengths = np.maximum(np.sqrt((normals * normals).sum(axis=2)), SHORT)
-    missing = (bounds - (normals * raw[:, None, :]).sum(axis=2)) / lengths
-    most = np.arange(len(raw)), missing.argmax(axis=1)
-    nearest = half_space(raw, normals[most], bounds[most], constraint.low, constraint.high)
-    found = nearest.outputs
-    left = _worst(rows, found)
-    others = np.flatnonzero(nearest.feasible & (left > settings.tolerance))
-    if len(others):
-        stepped = _by_steps(raw[others], _some(rows, others), constraint, settings)
-        better = _worst(_some(rows, others), stepped) < left[others]
-        found[others] = np.where(better[:, None], stepped, found[others])
-    return found
-
-
-def _by_steps(
-    raw: np.ndarray, rows: QuadraticRows, constraint: ActionConstraint, settings: RepairSettings
-) -> np.ndarray:
-    """Return the actions of `repair` for the rows and the box.
-
-    Rows with a slope above 1 are scaled down to 1, and the tolerance with them, so that clipping
-    into the box does not break them again by more than the tolerance.
-    """
-    count, _, size = rows.linear.shape
-    slopes = np.sqrt((rows.jacobian(raw) ** 2).sum(axis=2))
-    slopes = np.where(slopes > 1.0, slopes, 1.0)
-    steepest = slopes.max(initial=1.0)
-    one = np.broadcast_to(np.eye(size), (count, size, size))
-    low, high = (np.broadcast_to(side, raw.shape) for side in (constraint.low, constraint.high))
-    squares = None
-    if rows.squares is not None:
-        squares = np.concatenate([rows.squares / slopes[:, :, None], np.zeros_like(one)], axis=1)
-    scaled = QuadraticRows(
-        np.concatenate([rows.linear / slopes[:, :, None], one], axis=1),
-        np.concatenate([rows.lower / slopes, low], axis=1),
-        np.concatenate([rows.upper / slopes, high], axis=1),
-        squares,
-    )
-    tolerance = max(settings.tolerance / (2.0 * np.sqrt(size) * float(steepest)), FINEST)
-    narrowed = replace(settings, tolerance=tolerance)
-    found = repair(raw, scaled.values, scaled.jacobian, scaled.lower, scaled.upper, narrowed)
-    met = _worst(rows, raw) <= settings.tolerance
-    return np.where(met[:, None], raw, np.clip(found.outputs, constraint.low, constraint.high))
 
 
 class RepairedActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -265,14 +182,27 @@ class RepairedActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
         outcome = self.env.step(taken.copy() if active else action)
         observation, reward, terminated, truncated, info = outcome
         self._observation = kept(observation)
-        info = info | {
-            "action_ref": np.array(given, dtype=np.float64),
-            "action_safe": taken,
-            "repair_active": np.bool_(active),
-            "repair_correction": length(taken - given),
-            "repair_feasible": repaired.feasible[0],
-        }
+        entries = repair_entries(given[None], repaired)
+        info = info | {key: values[0] for key, values in entries.items()}
         return observation, reward, terminated, truncated, info
+
+
+def repair_entries(given: np.ndarray, repaired: ActionRepair) -> dict[str, np.ndarray]:
+    """Return the info entries of B repairs, one row each.
+
+    Args:
+        given: the actions, (B, n).
+        repaired: what became of them.
+    """
+    proposed = np.array(given, dtype=np.float64)
+    change = repaired.actions - proposed
+    return {
+        "action_ref": proposed,
+        "action_safe": repaired.actions,
+        "repair_active": (change != 0.0).any(axis=1),
+        "repair_correction": np.sqrt((change * change).sum(axis=1)),
+        "repair_feasible": repaired.feasible,
+    }
 
 
 def no_repair(shape: tuple[int, ...]) -> dict[str, Any]:
@@ -284,11 +214,6 @@ def no_repair(shape: tuple[int, ...]) -> dict[str, Any]:
         "repair_correction": np.float64(0.0),
         "repair_feasible": np.bool_(True),
     }
-
-
-def length(changes: np.ndarray) -> Any:
-    """Return the lengths of changes, (...,), from (..., n)."""
-    return np.sqrt((changes * changes).sum(axis=-1))
 
 
 def checked_spaces(actions: gym.Space, observations: gym.Space) -> gym.spaces.Box:

@@ -14,9 +14,9 @@ from safe_envs.action_constraints.repaired_actions import (
     check_size,
     check_unchanged,
     checked_spaces,
-    length,
     no_repair,
     repair_actions,
+    repair_entries,
 )
 from safe_envs.contract.action_checks import checked_batch
 from safe_envs.contract.transition_values import kept
@@ -86,15 +86,8 @@ class VectorRepairedActions(NativeVectorWrapper, VectorWrapper):
             raise gym.error.ResetNeeded("call reset() before step()")
         given = checked_batch(actions, self.env.single_action_space, self.env.num_envs)
         repaired = repair_actions(self.constraint, self._observations, given, self.settings)
-        taken = repaired.actions
-        outcome = self.env.step(taken.copy())
+        outcome = self.env.step(repaired.actions.copy())
         self._observations, infos = kept(outcome[0]), outcome[4]
-        values = {
-            "action_ref": np.array(given, dtype=np.float64),
-            "action_safe": taken,
-            "repair_active": (taken != given).any(axis=1),
-            "repair_correction": length(taken - given),
-            "repair_feasible": repaired.feasible,
-        }
+        values = repair_entries(given, repaired)
         add_at_step(values, no_repair(self._box.shape), infos)
         return outcome

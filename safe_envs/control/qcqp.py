@@ -17,7 +17,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from safe_envs.action_constraints import ActionConstraint, RepairSettings, repair
+from safe_envs.action_constraints import ActionConstraint, ActionRepair, RepairSettings, repair
+from safe_envs.action_constraints.repaired_actions import no_repair, repair_entries
 from safe_envs.contract.argument_checks import (
     check_choice,
     check_count,
@@ -268,15 +269,8 @@ class QuadraticBatch:
             repaired = repair(
                 answers, rows.values, rows.jacobian, rows.lower, rows.upper, self._repair
             )
-            change = repaired.outputs - answers
-            details = {
-                "action_ref": answers.copy(),
-                "action_safe": repaired.outputs,
-                "repair_active": change.any(axis=1),
-                "repair_correction": np.sqrt((change * change).sum(axis=1)),
-                "repair_feasible": repaired.converged,
-                "repair_iterations": repaired.iterations,
-            }
+            details = repair_entries(answers, ActionRepair(repaired.outputs, repaired.converged))
+            details["repair_iterations"] = repaired.iterations
             answers = repaired.outputs
         reached = np.concatenate([x, answers], axis=1)
         excess = self._excess(reached)
@@ -302,15 +296,8 @@ class QuadraticBatch:
         count = len(states)
         details = {"largest_violation": np.maximum(self._excess(states).max(axis=1), 0.0)}
         if self._repair is not None:
-            nothing = np.zeros((count, self.family.sizes[0]))
-            details |= {
-                "action_ref": nothing,
-                "action_safe": nothing.copy(),
-                "repair_active": np.zeros(count, dtype=np.bool_),
-                "repair_correction": np.zeros(count),
-                "repair_feasible": np.ones(count, dtype=np.bool_),
-                "repair_iterations": np.zeros(count, dtype=np.int64),
-            }
+            nothing = no_repair((self.family.sizes[0],)) | {"repair_iterations": np.int64(0)}
+            details |= {key: np.array([value] * count) for key, value in nothing.items()}
         return details
 
     def frame(self, state: np.ndarray) -> np.ndarray:

@@ -1,0 +1,229 @@
+"""The head of a policy: it repairs the actions of a policy before they are taken.
+
+    taken = R(proposed; observation),   log-probability and gradient: those of `proposed`
+
+R is the repair of `safe_envs.action_constraints` for the constraint that the environment declares
+by `action_constraint()`. For the agent the repair is a part of the environment, so that its
+gradient is exact: a repaired Gaussian has no density. Repairing the mean and adding noise instead
+would break the constraint.
+
+Source: the report on differentiable optimization layers, and Min and Azizan, "HardNet" (arXiv
+2410.10807), whose layers are used here as heads.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+
+from agents.innermost_envs import innermost_envs
+from safe_envs.action_constraints.action_constraint import (
+    ActionConstraint,
+    OffersActionConstraint,
+)
+from safe_envs.action_constraints.repair import RepairSettings
+from safe_envs.action_constraints.repaired_actions import (
+    check_size,
+    check_unchanged,
+    checked_spaces,
+    repair_actions,
+    repair_entries,
+)
+from safe_envs.contract.argument_checks import check_choice
+
+Head = Literal["wrapper", "differentiable"] | None
+HEADS = ("wrapper", "differentiable")
+SETTINGS = RepairSettings()
+COMPARED = 16  # observations at which the constraints of two copies have to be the same
+
+
+def checked_head(head: Any, differentiates: bool) -> Head:
+    """Return the name of a head, or None.
+
+    Args:
+        head: as given.
+        differentiates: whether the agent can learn through a head.
+
+    Raises:
+        ValueError: if it is another, or one that the agent cannot have.
+    """
+    if head is not None:
+        check_choice("head", head, HEADS)
+    if head == "differentiable" and not differentiates:
+        raise ValueError(
+            "head is 'differentiable', but this agent learns from the log-probability of the "
+            "proposed action, which no gradient of the repair enters; pass 'wrapper' (only SCPO "
+            "has a loss of the action taken)"
+        )
+    return head
+
+
+@dataclass(frozen=True)
+class RepairedShare:
+    """How often and how far a head changed the actions of some steps."""
+
+    steps: int
+    rate: float  # share of the actions that were changed
+    mean_correction: float  # distance between proposed and taken, over all steps, units of actions
+    infeasible_rate: float  # share of the actions that do not meet the constraint when taken
+
+
+class RepairCount:
+    """Counts what a head did."""
+
+    def __init__(self) -> None:
+        self._steps = self._changed = self._infeasible = 0
+        self._correction = 0.0
+
+    def add(self, entries: dict[str, np.ndarray], stepped: np.ndarray) -> None:
+        """Count the repairs of one step of N environments.
+
+        Args:
+            entries: the head's `entries`.
+            stepped: (N,) bool, False for environments that were only reset.
+        """
+        self._steps += int(np.count_nonzero(stepped))
+        self._changed += int(np.count_nonzero(entries["repair_active"][stepped]))
+        self._infeasible += int(np.count_nonzero(~entries["repair_feasible"][stepped]))
+        self._correction += float(entries["repair_correction"][stepped].sum())
+
+    def share(self) -> RepairedShare | None:
+        """Return the shares of all steps counted; None if there are none."""
+        if not self._steps:
+            return None
+        return RepairedShare(
+            self._steps,
+            self._changed / self._steps,
+            self._correction / self._steps,
+            self._infeasible / self._steps,
+        )
+
+
+class ActionHead:
+    """Repairs actions by what the policy observes.
+
+    Args:
+        observation_space: of the environment; a Box.
+        action_space: of the environment; a Box with one axis.
+
+    Attributes:
+        observed: the space of observations.
+        constraint: on the actions; None until environments are known.
+        entries: of the last repairs, by the names of `RepairedActions`, arrays (N, ...).
+
+    Raises:
+        TypeError: if the spaces are others.
+    """
+
+    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+        self._box = checked_spaces(action_space, observation_space)
+        assert isinstance(observation_space, spaces.Box)
+        self.observed = observation_space
+        self.constraint: ActionConstraint | None = None
+        self.entries: dict[str, np.ndarray] = {}
+
+    def attach(self, venv: VecEnv) -> None:
+        """Take the constraint of environments; the policy may then act in these.
+
+        Raises:
+            TypeError: if they offer none.
+            ValueError: if a wrapper changes actions or observations, or the copies differ.
+        """
+        self.constraint = self._constraint_of(venv)
+
+    @contextmanager
+    def acting_in(self, venv: VecEnv) -> Iterator[None]:
+        """Take the constraint of other environments for a while."""
+        before, self.constraint = self.constraint, self._constraint_of(venv)
+        try:
+            yield
+        finally:
+            self.constraint = before
+
+    def repaired(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """Return the actions to take, (N, n) float64.
+
+        Args:
+            observations: of the environment, (N, ...).
+            actions: of the environment, within their bounds, (N, n).
+
+        Raises:
+            RuntimeError: if no environments were attached.
+        """
+        if self.constraint is None:
+            raise RuntimeError(
+                "the policy repairs its actions by a constraint that its environment declares, and "
+                "has no environment; pass env to load, or call agent.set_env(env)"
+            )
+        found = repair_actions(self.constraint, np.asarray(observations), actions, SETTINGS)
+        self.entries = repair_entries(actions, found)
+        return found.actions
+
+    def told(self, infos: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+        """Return the entries of the last repairs, added to the infos of the step they led to."""
+        for row, info in enumerate(infos):
+            info.update({key: values[row] for key, values in self.entries.items()})
+        return self.entries
+
+    def _constraint_of(self, venv: VecEnv) -> ActionConstraint:
+        normalizer = unwrap_vec_normalize(venv)
+        if normalizer is not None and normalizer.norm_obs:
+            raise ValueError(
+                "a VecNormalize standardizes the observations, from which the head takes its "
+                "constraint; pass VecNormalize(..., norm_obs=False): the agent standardizes them "
+                "itself"
+            )
+        inner = innermost_envs(venv)
+        for one in inner:
+            if not isinstance(one, OffersActionConstraint):
+                raise TypeError(
+                    f"head needs environments of this process with a method action_constraint(), "
+                    f"and {one} is none; leave head out, or see "
+                    "safe_envs.action_constraints.ActionConstraint"
+                )
+            self._check_unchanged(one)
+        first, *others = (one.action_constraint() for one in inner)
+        check_size(first, self._box)
+        if not all(self._same(first, other) for other in others):
+            raise ValueError(
+                "the copies of the environment have different constraints on actions, and the "
+                "policy does not observe which one it acts in; train in copies that are alike"
+            )
+        return first
+
+    def _check_unchanged(self, inner: Any) -> None:
+        single = "single_" if hasattr(inner, "single_action_space") else ""
+        check_unchanged("actions", self._box, getattr(inner, f"{single}action_space"))
+        check_unchanged("observations", self.observed, getattr(inner, f"{single}observation_space"))
+
+    def _same(self, one: ActionConstraint, other: ActionConstraint) -> bool:
+        space = copy.deepcopy(self.observed)
+        space.seed(0)
+        seen = np.stack([space.sample() for _ in range(COMPARED)])
+        pairs = zip(one.rows(seen), other.rows(seen), strict=True)
+        alike = all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+        return alike and np.array_equal(one.low, other.low) and np.array_equal(one.high, other.high)
+
+
+def head_of(model: object) -> ActionHead | None:
+    """Return the head of an agent or a policy that has one."""
+    head = getattr(getattr(model, "policy", model), "action_head", None)
+    return head if isinstance(head, ActionHead) else None
+
+
+@contextmanager
+def head_in(model: object, venv: VecEnv) -> Iterator[None]:
+    """Let the head of what acts, if it has one, take the constraint of these environments."""
+    head = head_of(model)
+    if head is None:
+        yield
+        return
+    with head.acting_in(venv):
+        yield
