@@ -14,6 +14,7 @@ from agents.cost_limits import LimitSetting
 from agents.eval_callback import ConstrainedEvalCallback as ConstrainedEvalCallback
 from agents.evaluation import evaluate as evaluate
 from agents.primal_dual import NormalizeAdvantage
+from agents.repair_head import Head
 from agents.saving.archive import SavedAgentError as SavedAgentError
 from agents.schedules import LinearDecay as LinearDecay
 from agents.schedules import Scheduled
@@ -47,6 +48,7 @@ class PPO(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -84,6 +86,7 @@ class PPOLag(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -126,6 +129,7 @@ class PPOPID(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -169,6 +173,7 @@ class PPOALM(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -210,6 +215,7 @@ class SPMALag(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -252,6 +258,7 @@ class SPMAALM(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -293,6 +300,7 @@ class TRPOLag(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -337,6 +345,7 @@ class TRPOALM(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -380,6 +389,7 @@ class CPO(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",
@@ -419,6 +429,7 @@ class SCPO(ConstrainedAgent):
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
+        head: Head = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "cpu",

@@ -27,10 +27,10 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from agents.action_head import ActionHead, Head
 from agents.action_scaling import ActionScaling
 from agents.critics import StackedCritics
 from agents.observation_normalizer import ObservationNormalizer
+from agents.repair_head import Head, RepairHead
 
 OWN_ARGUMENTS = ("num_costs", "normalize_observation", "scale_actions", "head")
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -91,9 +91,9 @@ class MlpPolicy(ActorCriticPolicy):
         )
         self.action_scaling = ActionScaling(self.action_space, scale_actions)
         self.normalize_observation, self.scale_actions = normalize_observation, scale_actions
-        self.head, self.action_head = head, None
+        self.head, self.repair_head = head, None
         if head is not None:
-            self.action_head = ActionHead(self.observation_space, self.action_space)
+            self.repair_head = RepairHead(self.observation_space, self.action_space)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         own = {name: vars(self)[name] for name in OWN_ARGUMENTS}
@@ -129,8 +129,8 @@ class MlpPolicy(ActorCriticPolicy):
 
     def attach(self, env: VecEnv | None) -> None:
         """Let a head, if there is one, take its constraint from environments."""
-        if self.action_head is not None and env is not None:
-            self.action_head.attach(env)
+        if self.repair_head is not None and env is not None:
+            self.repair_head.attach(env)
 
     def taken(self, observations: Any, actions: np.ndarray) -> np.ndarray:
         """Return the environment's actions, (N, ...), for actions in the policy's units.
@@ -143,7 +143,7 @@ class MlpPolicy(ActorCriticPolicy):
         """
         chosen = self.action_scaling.to_environment(actions)
         return (
-            chosen if self.action_head is None else self.action_head.repaired(observations, chosen)
+            chosen if self.repair_head is None else self.repair_head.repaired(observations, chosen)
         )
 
     def sample_actions(self, seen: PyTorchObs) -> torch.Tensor:
@@ -228,10 +228,10 @@ class MlpPolicy(ActorCriticPolicy):
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Return the environment's actions, as in Stable-Baselines3; repaired by a head."""
         actions, state = super().predict(observation, state, episode_start, deterministic)
-        if self.action_head is None:
+        if self.repair_head is None:
             return actions, state
-        seen = np.asarray(observation).reshape(-1, *self.action_head.observed.shape)
-        taken = self.action_head.repaired(seen, actions.reshape(len(seen), -1))
+        seen = np.asarray(observation).reshape(-1, *self.repair_head.observed.shape)
+        taken = self.repair_head.repaired(seen, actions.reshape(len(seen), -1))
         return taken.reshape(actions.shape), state
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:

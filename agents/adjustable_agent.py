@@ -93,6 +93,11 @@ class AdjustableAgent(OnPolicyAlgorithm):
         return np.array([constraint.limit for constraint in self.constraints])
 
     @property
+    def uses_model(self) -> bool:
+        """Whether the agent is told the environment's equations: here by a head's constraint."""
+        return vars(self).get("head") is not None
+
+    @property
     def backend_in_use(self) -> Backend:
         """What computes the updates, which is what "auto" chose if `update_backend` is that."""
         return self.check_backend(self.settings)
@@ -193,7 +198,8 @@ class AdjustableAgent(OnPolicyAlgorithm):
 
         A source from Stable-Baselines3 acts on raw observations. The agent then does so too, unless
         `vec_normalize` says how they were standardized: its statistics become the agent's. An agent
-        that is itself behind a VecNormalize takes only sources that saw the same as it does.
+        that is itself behind a VecNormalize takes only sources that saw the same as it does. An
+        agent with a head repairs the actions of whatever policy it takes over.
 
         Args:
             source: an agent, a model such as Stable-Baselines3's PPO or A2C, or the path of the

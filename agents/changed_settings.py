@@ -40,6 +40,8 @@ NETWORK = "the networks were made for it; make a new agent, and take over weight
 REFUSED = {  # arguments that cannot change, and why
     "policy": NETWORK,
     "policy_kwargs": NETWORK,
+    "head": "the networks have learned with the actions that it lets through; make a new agent, "
+    "and take over weights with warm_start",
     "normalize_observation": "the networks have learned on observations seen the other way; make "
     "a new agent",
     "n_envs": "the agent has environments already; use agent.set_env(id) of an agent made with "

@@ -13,13 +13,14 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from agents.action_head import Head, RepairCount, checked_head
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.adjustable_agent import AdjustableAgent
 from agents.agent_settings import plain
 from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
+from agents.repair_count import RepairCount
+from agents.repair_head import Head, checked_head
 from agents.rollout import Rollout, check_observations, plain_rewards
 from agents.schedules import LinearDecay
 from agents.sequential_vec_env import in_sequence
@@ -93,7 +94,7 @@ class ConstrainedAgent(AdjustableAgent):
         policy_kwargs: arguments of the policy.
         head: "wrapper" repairs every action so that it meets the constraint on actions that the
             environment declares (`action_constraint()`), in training and in `predict`; the
-            log-probability stays that of the proposed action. None repairs nothing.
+            log-probability is the proposed action's. None repairs nothing.
         verbose: 0 prints nothing, 1 prints the log.
         seed: of all random numbers.
         device: "cpu" unless the observations are images.
@@ -243,7 +244,7 @@ class ConstrainedAgent(AdjustableAgent):
         assert self._last_obs is not None, "learn() resets the environments first"
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
-        policy, head = self.policy, self.policy.action_head
+        policy, head = self.policy, self.policy.repair_head
         repairs = RepairCount()
         self._rollout = rollout = Rollout(n_rollout_steps, env.num_envs, len(self.constraints))
         actor = rollout_actor(policy, n_rollout_steps, env.num_envs, self._acts_in_numpy())
@@ -274,8 +275,7 @@ class ConstrainedAgent(AdjustableAgent):
                     return False
         finally:
             rollout.record(self.episodes)
-        self._log().episodes(self.episodes)
-        self._log().repairs(repairs.share())
+        self._log().episodes(self.episodes, repairs.share())
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True

@@ -15,6 +15,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.evaluation_result import EvaluationResult
+from agents.repair_count import RepairCount, RepairedShare
+from agents.repair_head import RepairHead, head_in
 from agents.rollout import check_observations, checked_signals
 from agents.training_env import Contract, step_of
 from safe_envs.contract.episode_totals import Episode, EpisodeTotals
@@ -78,6 +80,24 @@ def sample_episodes(
         NonFiniteEnvError: at a step whose reward or observation is not finite.
         TypeError, ValueError: if `predict` does not return one action per copy and a memory.
     """
+    with head_in(model, venv) as head:
+        played, repairs = _play(
+            model, venv, contract, episodes, first_env_seed, deterministic, max_episode_steps, head
+        )
+    return _result(played, contract, seed, deterministic, repairs)
+
+
+def _play(
+    model: Predictor,
+    venv: VecEnv,
+    contract: Contract,
+    episodes: int,
+    first_env_seed: int,
+    deterministic: bool,
+    max_episode_steps: int,
+    head: RepairHead | None,
+) -> tuple[list[_Played], RepairedShare | None]:
+    """Play the episodes; also return what the policy's head, if it has one, did meanwhile."""
     copies = venv.num_envs
     missing = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
     discounts = [constraint.discount for constraint in contract.constraints]
@@ -90,6 +110,7 @@ def sample_episodes(
     _check_finite(observations, "the reset of the evaluation")
     starts = np.ones(copies, dtype=np.bool_)  # every copy starts an episode
     memory: Memory = None
+    repairs = RepairCount()
     for step in count(1):
         masks = {"action_masks": _masks(venv)} if uses_masks else {}
         predicted = model.predict(
@@ -101,6 +122,8 @@ def sample_episodes(
         )
         actions, memory = _checked_prediction(predicted, venv)
         observations, _, rewards, dones, infos, stepped = step_of(venv, actions)
+        if head is not None:
+            repairs.add(head.entries, stepped)
         starts = dones | ~stepped
         began[~stepped] = step
         where = f"step {step} of the evaluation"
@@ -115,8 +138,7 @@ def sample_episodes(
             break
         if step >= max_episode_steps:
             _check_lasted(step - began, missing, max_episode_steps)
-    kept = [one for done in played for one in done]
-    return _result(kept, contract, seed, deterministic)
+    return [one for done in played for one in done], repairs.share()
 
 
 @contextmanager
@@ -205,7 +227,11 @@ def _check_lasted(lasted: np.ndarray, missing: np.ndarray, most: int) -> None:
 
 
 def _result(
-    kept: list[_Played], contract: Contract, seed: int, deterministic: bool
+    kept: list[_Played],
+    contract: Contract,
+    seed: int,
+    deterministic: bool,
+    repairs: RepairedShare | None,
 ) -> EvaluationResult:
     episodes = [one.episode for one in kept]
     sums = np.array([(episode.value, *episode.costs) for episode in episodes])
@@ -223,4 +249,5 @@ def _result(
         lengths=np.array([episode.length for episode in episodes]),
         truncated=np.array([one.truncated for one in kept]),
         successes=None if None in successes else np.array(successes),
+        repairs=repairs,
     )

@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from agents.episode_sampling import LONGEST_EPISODE
 from agents.evaluation import copies_of, evaluate, evaluation_env, shares_environments
 from agents.evaluation_result import EvaluationResult, check_confidence
+from agents.repair_head import head_in
 from agents.training_env import AnyEnv, as_vec_env
 from agents.training_log import TrainingLog
 from safe_envs.contract.argument_checks import check_count, check_whole
@@ -182,7 +183,8 @@ class ConstrainedEvalCallback(EventCallback):
             drawn = int(np.random.SeedSequence().generate_state(1)[0])
             self.seed = drawn if self.model.seed is None else self.model.seed
         self._copy_statistics()
-        with evaluation_env(self.model, self._played(), self.cost_limit, self._copies):
+        playing = evaluation_env(self.model, self._played(), self.cost_limit, self._copies)
+        with playing as prepared, head_in(self.model, prepared.venv):
             pass  # raises now what would end the training at the first evaluation
 
     def _on_step(self) -> bool:

@@ -18,7 +18,6 @@ from stable_baselines3.common.vec_env import (
     unwrap_vec_normalize,
 )
 
-from agents.action_head import head_in
 from agents.constrained_agent import ConstrainedAgent
 from agents.episode_sampling import (
     LONGEST_EPISODE,
@@ -171,11 +170,7 @@ def evaluation_env(
         try:
             contract = _measured_contract(venv, own, cost_limit)
             _check_actions(agent, venv)
-            with (
-                _apart_from_training(agent, venv),
-                _as_in_training(agent, venv) as prepared,
-                head_in(agent, prepared),
-            ):
+            with _apart_from_training(agent, venv), _as_in_training(agent, venv) as prepared:
                 yield EvaluationEnv(prepared, contract)
         finally:
             if isinstance(env, str):

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from agents.cost_tails import CostTails, cost_tails
+from agents.repair_count import RepairedShare
 from safe_envs.contract.argument_checks import check_number
 from safe_envs.contract.cost_signal import ConstraintSpec
 
@@ -35,6 +36,7 @@ class EvaluationResult:
     lengths: np.ndarray  # (episodes,) [steps]
     truncated: np.ndarray  # (episodes,) bool: ended by a time limit
     successes: np.ndarray | None = None  # (episodes,) bool, if every info had "is_success"
+    repairs: RepairedShare | None = None  # of the actions of all steps, if the policy has a head
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -148,7 +150,8 @@ class EvaluationResult:
         count = _counted(self.episodes, f"{mode} episode")
         head = f"{count}, seed {self.seed}: {_verdict(self.feasible)}"
         ended = f"{int(self.truncated.sum())} of {self.episodes} ended by a time limit"
-        return "\n".join([head, *(line.rstrip() for line in lines), ended])
+        told = [] if self.repairs is None else [str(self.repairs)]
+        return "\n".join([head, *(line.rstrip() for line in lines), ended, *told])
 
 
 def check_confidence(confidence: float, episodes: int) -> None:

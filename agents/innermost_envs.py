@@ -13,11 +13,16 @@ from agents.training_env import AnyEnv
 
 def innermost_envs(env: AnyEnv) -> list[Any]:
     """Return the innermost environments; a native vector form is one of them."""
+    return [one.unwrapped for one in wrapped_envs(env)]
+
+
+def wrapped_envs(env: AnyEnv) -> list[Any]:
+    """Return the single environments with their wrappers; a native vector form is one of them."""
     if isinstance(env, str):
         return []
     inner: Any = env.unwrapped
     if isinstance(inner, GymnasiumVecEnv):
-        return innermost_envs(inner.venv)
+        return wrapped_envs(inner.venv)
     if isinstance(inner, DummyVecEnv | gym.vector.SyncVectorEnv):
-        return [single.unwrapped for single in inner.envs]
-    return [inner]
+        return list(inner.envs)
+    return [env]

@@ -10,9 +10,9 @@ import numpy as np
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from agents.action_head import RepairedShare
 from agents.batch import Measurement
 from agents.episode_record import EpisodeRecord
+from agents.repair_count import RepairedShare
 
 
 @contextmanager
@@ -47,11 +47,19 @@ class TrainingLog:
     def __init__(self, logger: Logger, constraint_names: Sequence[str]) -> None:
         self._logger, self._names = logger, constraint_names
 
-    def episodes(self, episodes: EpisodeRecord) -> None:
+    def episodes(self, episodes: EpisodeRecord, repairs: RepairedShare | None = None) -> None:
         """Record the averages of the recent episodes, all over the same ones.
 
         Names with "value" are sums with the declared discounts, the others undiscounted ones.
+
+        Args:
+            episodes: so far.
+            repairs: of the last rollout's actions, by a head.
         """
+        if repairs is not None:
+            self._logger.record("rollout/repair_rate", repairs.rate)
+            self._logger.record("rollout/repair_correction_mean", repairs.mean_correction)
+            self._logger.record("rollout/repair_infeasible_rate", repairs.infeasible_rate)
         found = episodes.averages()
         if found is None:
             return
@@ -64,14 +72,6 @@ class TrainingLog:
         if found.episodes > 1:
             self._logger.record("rollout/ep_value_se", found.value_error)
             self.per_constraint("rollout/ep_cost_value_se", found.cost_errors)
-
-    def repairs(self, share: RepairedShare | None) -> None:
-        """Record how often and how far a head changed the actions of a rollout; None if none."""
-        if share is None:
-            return
-        self._logger.record("rollout/repair_rate", share.rate)
-        self._logger.record("rollout/repair_correction_mean", share.mean_correction)
-        self._logger.record("rollout/repair_infeasible_rate", share.infeasible_rate)
 
     def update(
         self,

@@ -197,6 +197,11 @@ def _check_range(space: spaces.Space, described: Any) -> None:
 
 def _check_arguments(agent: AdjustableAgent, source: Any) -> None:
     """Check that the policies were made alike, where shapes and classes do not show it."""
+    if source.policy.repair_head is not None and agent.policy.repair_head is None:
+        raise ValueError(
+            f"the source repairs its actions (head={source.policy.head!r}), and the agent would "
+            "take the ones it proposes; make the agent with a head, too"
+        )
 
     def kept(model: Any) -> tuple[Any, dict[str, torch.Tensor]]:
         tensors: dict[str, torch.Tensor] = {}

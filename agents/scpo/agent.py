@@ -159,6 +159,11 @@ class SCPO(ConstrainedAgent):
     policy: ResidualPolicy
     _update: ScpoUpdate
 
+    @property
+    def uses_model(self) -> bool:
+        """Always: the safe controller is made from the environment's equations."""
+        return True
+
     def _setup_model(self) -> None:
         """Create the policy from the safe controller, and the validation."""
         if self.normalize_observation:

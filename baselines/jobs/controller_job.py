@@ -91,7 +91,9 @@ class ControllerJob:
             evaluation = self.evaluate(folder, self.evaluation_episodes, seed)
         messages = [f"{item.category.__name__}: {item.message}" for item in caught]
         refused, installed = NOT_EXPORTED.format(self.agent), versions(PACKAGES)
-        result = episodic_result(self, contract, evaluation, refused, messages, installed)
+        result = episodic_result(
+            self, contract, evaluation, refused, messages, installed, uses_model=True
+        )
         write_result(folder, result, self.record.files)
 
     def evaluate(self, folder: Path, episodes: int, seed: int) -> Evaluation:

@@ -108,6 +108,7 @@ class EpisodicResult:
     # restored in the middle of one; everywhere else it went on bit for bit.
     restarted_at: list[int] = field(default_factory=list)
     update_backend: str = ""  # "numpy" or "torch" for an agent of this project
+    uses_model: bool = False  # whether what acts was told the environment's equations
 
     def __post_init__(self) -> None:
         """Raise ValueError if the lists do not fit together."""
@@ -151,6 +152,7 @@ def episodic_result(
     warnings: Sequence[str],
     versions: dict[str, str],
     training: TrainingTotals = TrainingTotals(),  # noqa: B008  it never changes
+    uses_model: bool = False,
 ) -> EpisodicResult:
     """Return what a job measured.
 
@@ -162,6 +164,7 @@ def episodic_result(
         warnings: each is kept once.
         versions: of the packages that affect the numbers.
         training: if there was one.
+        uses_model: whether what acts was told the environment's equations.
     """
     return EpisodicResult(
         agent=job.agent,
@@ -185,6 +188,7 @@ def episodic_result(
         versions=versions,
         restarted_at=list(training.restarted_at),
         update_backend=training.update_backend,
+        uses_model=uses_model,
     )
 
 

@@ -104,7 +104,12 @@ def load_player(job: TrainedJob, folder: Path) -> Player:
 
 def _load(job: TrainedJob, folder: Path) -> ConstrainedAgent:
     kind = job.agent_class()
-    return kind.load(folder / "model.zip")
+    model: ConstrainedAgent = kind.load(folder / "model.zip")
+    if model.policy.repair_head is not None:  # it acts by the environment's constraint
+        venv = make_training_env(job.env, 1)
+        model.policy.attach(venv)
+        venv.close()
+    return model
 
 
 def _evaluate(model: ConstrainedAgent, job: TrainedJob, episodes: int, seed: int) -> Evaluation:
@@ -151,5 +156,6 @@ def _result(
     contract = Contract(model.constraints, model.reward_discount)
     installed = versions(PACKAGES)
     return episodic_result(
-        job, contract, evaluation, refusal, history.warnings, installed, training
+        *(job, contract, evaluation, refusal, history.warnings, installed, training),
+        model.uses_model,
     )

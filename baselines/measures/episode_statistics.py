@@ -10,6 +10,7 @@ import numpy as np
 
 from agents.cost_tails import CostTails
 from agents.evaluation_result import EvaluationResult
+from agents.repair_count import RepairedShare
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class EpisodeStatistics:
     mean_length: float
     cost_tails: list[CostTails]  # (m,) over the episodes
     exact: ExactValues | None  # None if the environment has no tabular model
+    repairs: RepairedShare | None = None  # of the actions of all steps, if the policy has a head
 
     def __post_init__(self) -> None:
         """Raise ValueError if the lists do not fit together."""
@@ -157,4 +159,5 @@ def summarize_episodes(result: EvaluationResult, exact: ExactValues | None) -> E
         mean_length=result.mean_length,
         cost_tails=result.cost_tails,
         exact=exact,
+        repairs=result.repairs,
     )

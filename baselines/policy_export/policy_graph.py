@@ -92,6 +92,11 @@ def _check_supported(model: ConstrainedAgent, space: spaces.Space) -> None:
             "actions"
         )
     policy = model.policy
+    if policy.repair_head is not None:
+        raise ExportRefusedError(
+            "the policy repairs its actions by a constraint that its environment declares, which a "
+            "file cannot hold; train without head, or evaluate the agent in its environment"
+        )
     extractor = policy.pi_features_extractor
     if layers_by_part(extractor) is None:
         raise ExportRefusedError(

@@ -31,6 +31,10 @@ CSV_COLUMNS = (
     "exact_violations",
     "exact_violation",
     "exact_feasible",
+    "repair_rate",
+    "repair_correction_mean",
+    "repair_infeasible_rate",
+    "uses_model",
     "timesteps",
     "cpu_seconds",
     "steps_per_cpu_second",
@@ -61,6 +65,7 @@ def _csv_rows(outcome: EpisodicOutcome) -> list[dict[str, object]]:
         "cpu_seconds": result.cpu_seconds,
         "steps_per_cpu_second": result.steps_per_cpu_second,
         "warnings": len(result.warnings),
+        "uses_model": result.uses_model,
     }
     return [{**row, **_measured(result, mode)} for mode in MODES]
 
@@ -78,7 +83,19 @@ def _measured(result: EpisodicResult, mode: Mode) -> dict[str, object]:
         "mean_plain_return": episodes.mean_plain_return,
         "mean_plain_costs": _joined(episodes.mean_plain_costs),
         "mean_length": episodes.mean_length,
+        **_repair_columns(episodes),
         **_exact_columns(episodes),
+    }
+
+
+def _repair_columns(episodes: EpisodeStatistics) -> dict[str, object]:
+    repairs = episodes.repairs
+    if repairs is None:
+        return {}
+    return {
+        "repair_rate": repairs.rate,
+        "repair_correction_mean": repairs.mean_correction,
+        "repair_infeasible_rate": repairs.infeasible_rate,
     }
 
 

@@ -158,6 +158,11 @@ def evaluation_table(result: EpisodicResult) -> Table:
     sums = sums_in_words(result.reward_discount, result.cost_discounts)
     count = result.stochastic.episodes
     told = f"{count} sampled episode{'' if count == 1 else 's'} each; {sums}"
+    told += "".join(
+        f"\n{mode}: {episodes.repairs}"
+        for mode, episodes in ((mode, episodes_of(result, mode)) for mode in MODES)
+        if episodes.repairs is not None
+    )
     table = Table(title=title, title_justify="left", caption=told, caption_justify="left")
     name_columns(table, "policy")
     number_columns(table, "return", "cost", "limit", "violation", "P90", "worst", "length")

@@ -66,7 +66,9 @@ def _episodes_sums(result: EpisodicResult) -> str:
 def _episodes_notes(result: EpisodicResult) -> list[str]:
     steps = ", ".join(f"{step:,}" for step in result.restarted_at)
     restarts = [f"resumed with new episodes at step {steps}"] if steps else []
-    return [*restarts, *result.warnings]
+    repairs = result.stochastic.repairs
+    repaired = [] if repairs is None else [str(repairs)]
+    return [*restarts, *repaired, *result.warnings]
 
 
 def _solver_notes(result: SolverResult) -> list[str]:

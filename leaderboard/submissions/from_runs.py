@@ -172,6 +172,7 @@ def _metadata(
         "framework_versions": first.versions,
         "hyperparameters": first.hyperparameters,
         "stochastic": stochastic,
+        "uses_model": any(result.uses_model for result in results),
         "claim": {
             "mean_return": sum(claim.value for claim in claims) / count,
             "mean_costs": [

@@ -6,6 +6,7 @@ environment takes it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -19,6 +20,12 @@ from safe_envs.contract.action_checks import checked_box
 from safe_envs.contract.transition_values import kept
 
 DEFAULT_SETTINGS = RepairSettings()
+NONE: tuple[type, ...] = ()  # Gymnasium < 1.0 has no such wrappers of vector environments
+ACTION_WRAPPERS = (gym.ActionWrapper, getattr(gym.vector, "VectorActionWrapper", NONE))
+OBSERVATION_WRAPPERS = (
+    gym.ObservationWrapper,
+    getattr(gym.vector, "VectorObservationWrapper", NONE),
+)
 
 
 class ActionRepair(NamedTuple):
@@ -153,10 +160,8 @@ class RepairedActions(gym.Wrapper, gym.utils.RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         self._box = checked_spaces(env.action_space, env.observation_space)
         if constraint is None:
-            inner = env.unwrapped
-            constraint = _own_constraint(inner)
-            check_unchanged("actions", env.action_space, inner.action_space)
-            check_unchanged("observations", env.observation_space, inner.observation_space)
+            constraint = _own_constraint(env.unwrapped)
+            check_unchanged(env)
         check_size(constraint, self._box)
         self.constraint = constraint
         self.settings = settings
@@ -234,13 +239,33 @@ def _own_constraint(inner: gym.Env) -> ActionConstraint:
     return inner.action_constraint()
 
 
-def check_unchanged(what: str, space: gym.Space, own: gym.Space) -> None:
-    """Raise ValueError if a wrapper changes the space of actions or observations."""
-    if space != own:
-        raise ValueError(
-            f"a wrapper changes the environment's {what} to {space}; repair the actions of the "
-            "environment first and put that wrapper around the repair"
-        )
+def check_unchanged(env: Any) -> None:
+    """Raise ValueError if a wrapper changes the actions or observations of an environment.
+
+    Args:
+        env: single, or in native vector form. Its own constraint is made for the actions and
+            observations of `env.unwrapped`.
+    """
+    inner = env.unwrapped
+    single = "single_" if hasattr(inner, "single_action_space") else ""
+    for what, name, kinds in (
+        ("actions", f"{single}action_space", ACTION_WRAPPERS),
+        ("observations", f"{single}observation_space", OBSERVATION_WRAPPERS),
+    ):
+        own, shown = getattr(inner, name), getattr(env, name)
+        changed = f" to {shown}" if shown != own else ""
+        if changed or any(isinstance(one, kinds) for one in _chain(env)):
+            raise ValueError(
+                f"a wrapper changes the environment's {what}{changed}; repair the actions of the "
+                "environment first and put that wrapper around the repair"
+            )
+
+
+def _chain(env: Any) -> Iterator[Any]:
+    """Yield an environment and those inside of it, down to the innermost."""
+    while env is not env.unwrapped:
+        yield env
+        env = env.env
 
 
 def check_size(constraint: ActionConstraint, box: gym.spaces.Box) -> None:

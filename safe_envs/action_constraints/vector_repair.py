@@ -61,10 +61,7 @@ class VectorRepairedActions(NativeVectorWrapper, VectorWrapper):
         self._box = checked_spaces(env.single_action_space, env.single_observation_space)
         if constraint is None:
             constraint = inner.action_constraint()
-            check_unchanged("actions", env.single_action_space, inner.single_action_space)
-            check_unchanged(
-                "observations", env.single_observation_space, inner.single_observation_space
-            )
+            check_unchanged(env)
         check_size(constraint, self._box)
         super().__init__(env)
         self.constraint = constraint

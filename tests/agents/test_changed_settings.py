@@ -107,6 +107,7 @@ TO = {
 REFUSED = {
     "policy_kwargs": ({"net_arch": [9]}, "networks were made for it; make a new agent"),
     "normalize_observation": (None, "have learned on observations seen the other way"),
+    "head": ("wrapper", "have learned with the actions that it lets through"),
     "n_envs": (3, "the agent has environments already"),
     "initial_multiplier": (0.7, "only matters at the start of a training"),
     "safe_policy": (lambda seen: seen[..., :1], "the network has learned to add to it"),

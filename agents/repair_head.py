@@ -16,14 +16,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from agents.innermost_envs import innermost_envs
+from agents.innermost_envs import wrapped_envs
 from safe_envs.action_constraints.action_constraint import (
     ActionConstraint,
     OffersActionConstraint,
@@ -65,48 +64,7 @@ def checked_head(head: Any, differentiates: bool) -> Head:
     return head
 
 
-@dataclass(frozen=True)
-class RepairedShare:
-    """How often and how far a head changed the actions of some steps."""
-
-    steps: int
-    rate: float  # share of the actions that were changed
-    mean_correction: float  # distance between proposed and taken, over all steps, units of actions
-    infeasible_rate: float  # share of the actions that do not meet the constraint when taken
-
-
-class RepairCount:
-    """Counts what a head did."""
-
-    def __init__(self) -> None:
-        self._steps = self._changed = self._infeasible = 0
-        self._correction = 0.0
-
-    def add(self, entries: dict[str, np.ndarray], stepped: np.ndarray) -> None:
-        """Count the repairs of one step of N environments.
-
-        Args:
-            entries: the head's `entries`.
-            stepped: (N,) bool, False for environments that were only reset.
-        """
-        self._steps += int(np.count_nonzero(stepped))
-        self._changed += int(np.count_nonzero(entries["repair_active"][stepped]))
-        self._infeasible += int(np.count_nonzero(~entries["repair_feasible"][stepped]))
-        self._correction += float(entries["repair_correction"][stepped].sum())
-
-    def share(self) -> RepairedShare | None:
-        """Return the shares of all steps counted; None if there are none."""
-        if not self._steps:
-            return None
-        return RepairedShare(
-            self._steps,
-            self._changed / self._steps,
-            self._correction / self._steps,
-            self._infeasible / self._steps,
-        )
-
-
-class ActionHead:
+class RepairHead:
     """Repairs actions by what the policy observes.
 
     Args:
@@ -137,15 +95,6 @@ class ActionHead:
             ValueError: if a wrapper changes actions or observations, or the copies differ.
         """
         self.constraint = self._constraint_of(venv)
-
-    @contextmanager
-    def acting_in(self, venv: VecEnv) -> Iterator[None]:
-        """Take the constraint of other environments for a while."""
-        before, self.constraint = self.constraint, self._constraint_of(venv)
-        try:
-            yield
-        finally:
-            self.constraint = before
 
     def repaired(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """Return the actions to take, (N, n) float64.
@@ -180,16 +129,16 @@ class ActionHead:
                 "constraint; pass VecNormalize(..., norm_obs=False): the agent standardizes them "
                 "itself"
             )
-        inner = innermost_envs(venv)
-        for one in inner:
-            if not isinstance(one, OffersActionConstraint):
+        copies = wrapped_envs(venv)
+        for one in copies:
+            if not isinstance(one.unwrapped, OffersActionConstraint):
                 raise TypeError(
                     f"head needs environments of this process with a method action_constraint(), "
                     f"and {one} is none; leave head out, or see "
                     "safe_envs.action_constraints.ActionConstraint"
                 )
-            self._check_unchanged(one)
-        first, *others = (one.action_constraint() for one in inner)
+            check_unchanged(one)
+        first, *others = (one.unwrapped.action_constraint() for one in copies)
         check_size(first, self._box)
         if not all(self._same(first, other) for other in others):
             raise ValueError(
@@ -197,11 +146,6 @@ class ActionHead:
                 "policy does not observe which one it acts in; train in copies that are alike"
             )
         return first
-
-    def _check_unchanged(self, inner: Any) -> None:
-        single = "single_" if hasattr(inner, "single_action_space") else ""
-        check_unchanged("actions", self._box, getattr(inner, f"{single}action_space"))
-        check_unchanged("observations", self.observed, getattr(inner, f"{single}observation_space"))
 
     def _same(self, one: ActionConstraint, other: ActionConstraint) -> bool:
         space = copy.deepcopy(self.observed)
@@ -212,18 +156,22 @@ class ActionHead:
         return alike and np.array_equal(one.low, other.low) and np.array_equal(one.high, other.high)
 
 
-def head_of(model: object) -> ActionHead | None:
+def head_of(model: object) -> RepairHead | None:
     """Return the head of an agent or a policy that has one."""
-    head = getattr(getattr(model, "policy", model), "action_head", None)
-    return head if isinstance(head, ActionHead) else None
+    head = getattr(getattr(model, "policy", model), "repair_head", None)
+    return head if isinstance(head, RepairHead) else None
 
 
 @contextmanager
-def head_in(model: object, venv: VecEnv) -> Iterator[None]:
-    """Let the head of what acts, if it has one, take the constraint of these environments."""
+def head_in(model: object, venv: VecEnv) -> Iterator[RepairHead | None]:
+    """Let the head of what acts, if it has one, take its constraint from these environments."""
     head = head_of(model)
     if head is None:
-        yield
+        yield None
         return
-    with head.acting_in(venv):
-        yield
+    before = head.constraint
+    head.attach(venv)
+    try:
+        yield head
+    finally:
+        head.constraint = before

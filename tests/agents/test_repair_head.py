@@ -1,0 +1,166 @@
+"""Heads: what they let through, that training with one is training behind the repair's wrapper."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+
+import agents
+from safe_envs.action_constraints import RepairedActions
+
+LINE, DRONE = "Safe/DoubleIntegrator-v0", "Safe/QuadrotorZCBF-v0"
+SMALL = {"n_steps": 256, "batch_size": 64, "n_epochs": 2, "seed": 0}
+ENTRIES = ("action_ref", "action_safe", "repair_active", "repair_correction", "repair_feasible")
+
+
+def taught(name="PPOLag", env=LINE, steps=1024, callback=None, **settings):
+    agent = getattr(agents, name)("MlpPolicy", env, **{**SMALL, **settings})
+    return agent.learn(steps, callback=callback, log_interval=10**6)
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_a_double_integrator_never_leaves_its_box_in_training(n_envs):
+    costs, corrections = [], []
+
+    def watch(local, _):
+        costs.extend(info["cost"] for info in local["infos"])
+        corrections.extend(info["repair_correction"] for info in local["infos"])
+        assert all(name in info for info in local["infos"] for name in ENTRIES)
+        return True
+
+    agent = taught(n_envs=n_envs, steps=3072, callback=watch, head="wrapper")
+    assert max(costs) == 0.0
+    assert np.mean(np.array(corrections) > 0.0) > 0.02  # it would have left it
+    free = []
+    taught(n_envs=n_envs, steps=3072, callback=lambda local, _: not free.extend(
+        info["cost"] for info in local["infos"]))  # fmt: skip
+    assert max(free) > 0.0
+    logged = agent.logger.name_to_value
+    last = np.array(corrections[-SMALL["n_steps"] * n_envs :])
+    assert logged["rollout/repair_rate"] == pytest.approx(np.mean(last > 0.0))
+    assert logged["rollout/repair_correction_mean"] == pytest.approx(last.mean())
+    assert logged["rollout/repair_infeasible_rate"] == 0.0
+
+
+def test_a_quadrotor_breaks_its_rows_only_where_no_thrusts_meet_them():
+    """The oracle is a linear program: the largest t with A a >= b + t in the box."""
+    seen = []
+
+    def watch(local, _):
+        head, observation = local["head"], local["self"]._last_obs.copy()
+        seen.append((observation, head.entries["action_ref"][0], head.entries["action_safe"][0]))
+        return True
+
+    agent = taught(env=DRONE, steps=2048, callback=watch, head="wrapper", n_steps=512)
+    constraint = agent.policy.repair_head.constraint
+    empty = repaired = 0
+    for observation, proposed, taken in seen:
+        rows = constraint.rows_at(observation, np.clip(proposed, -1.0, 1.0)[None])
+        matrix, bounds = rows.linear[0], rows.lower[0]
+        repaired += (taken != proposed).any()
+        if (matrix @ taken - bounds).min() >= -1e-6:
+            continue
+        k, n = matrix.shape
+        best = linprog(
+            [0.0] * n + [-1.0],
+            np.column_stack([-matrix, np.ones(k)]),
+            -bounds,
+            bounds=[(-1.0, 1.0)] * n + [(None, None)],
+        )
+        assert best.x[-1] < 0.0
+        empty += 1
+    assert repaired > 200
+    assert empty < 0.02 * len(seen)
+
+
+@pytest.mark.parametrize(("name", "env"), [("PPOLag", LINE), ("CPO", LINE), ("PPOLag", DRONE)])
+def test_a_head_trains_as_the_wrapper_does(name, env):
+    """For the agent the repair is part of the environment: the same batch, the same networks."""
+    inside = taught(name, env, head="wrapper")
+    around = taught(name, RepairedActions(gym.make(env)))
+    for ours, theirs in zip(inside.policy.parameters(), around.policy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    result = agents.evaluate(inside, env, 4, seed=1)
+    other = agents.evaluate(around, RepairedActions(gym.make(env)), 4, seed=1)
+    again = agents.evaluate(inside, gym.make(env), 4, seed=1)
+    np.testing.assert_array_equal(again.returns, other.returns)
+    assert result.repairs.steps >= result.lengths.sum()
+    assert result.repairs.rate > 0.0
+    assert f"{result.repairs.rate:.1%} of the actions were repaired" in str(result)
+    assert other.repairs is None
+
+
+def test_a_loaded_agent_repairs_where_it_acts(tmp_path):
+    agent = taught(env=DRONE, head="wrapper")
+    agent.save(tmp_path / "agent.zip")
+    env = gym.make(DRONE)
+    observation, _ = env.reset(seed=3)
+    loaded = agents.load(tmp_path / "agent.zip")
+    assert loaded.head == "wrapper"
+    assert loaded.uses_model
+    with pytest.raises(RuntimeError, match=r"has no environment; pass env to load, or call agent"):
+        loaded.predict(observation)
+    wanted = agent.predict(observation, deterministic=True)[0]
+    attached = agents.load(tmp_path / "agent.zip", env)
+    np.testing.assert_array_equal(attached.predict(observation, deterministic=True)[0], wanted)
+    before = agents.evaluate(agent, DRONE, 2, seed=0)
+    np.testing.assert_array_equal(agents.evaluate(loaded, DRONE, 2, seed=0).returns, before.returns)
+    assert loaded.policy.repair_head.constraint is None  # only for the evaluation
+
+
+def test_an_evaluation_repairs_for_its_own_environment():
+    """Not for the program that the agent was trained on."""
+    agent = taught(env="Safe/QCQP-v0", head="wrapper", steps=256)
+    own = agent.policy.repair_head.constraint
+    for seed in (2025, 1):
+        env = gym.make("Safe/QCQP-v0", family_seed=seed)
+        result = agents.evaluate(agent, env, 5, seed=0)
+        assert result.repairs.rate == 1.0
+        assert result.repairs.infeasible_rate == 0.0
+        assert result.feasible
+    assert agent.policy.repair_head.constraint is own
+
+
+def test_a_warm_start_keeps_a_head():
+    source = taught(head="wrapper")
+    target = agents.PPOLag("MlpPolicy", LINE, head="wrapper").warm_start(source)
+    seen = np.array([[14.0, 1.35], [0.0, 0.0]])
+    wanted = source.predict(seen, deterministic=True)[0]
+    np.testing.assert_allclose(target.predict(seen, deterministic=True)[0], wanted)
+    with pytest.raises(ValueError, match="make the agent with a head, too"):
+        agents.PPOLag("MlpPolicy", LINE).warm_start(source)
+
+
+def test_what_a_head_cannot_know_is_refused():
+    def made(env, **settings):
+        return agents.PPOLag("MlpPolicy", env, **{"head": "wrapper", **settings})
+
+    with pytest.raises(ValueError, match=r"head is 'warper'.*'wrapper'"):
+        made(LINE, head="warper")
+    with pytest.raises(ValueError, match="learns from the log-probability of the proposed action"):
+        made(LINE, head="differentiable")
+    with pytest.raises(TypeError, match=r"with a method action_constraint\(\), and .* is none"):
+        made("Safe/CartPole-v0" if "Safe/CartPole-v0" in gym.registry else "Pendulum-v1",
+             cost_limit=1.0)  # fmt: skip
+    with pytest.raises(ValueError, match="VecNormalize standardizes the observations"):
+        made(VecNormalize(agents.make_vec_env(LINE)))
+    scaled = gym.wrappers.RescaleAction(gym.make(LINE), np.float32([-2.0]), np.float32([2.0]))
+    with pytest.raises(ValueError, match="a wrapper changes the environment's actions"):
+        made(scaled)
+    shifted = gym.wrappers.TransformObservation(gym.make(LINE), lambda seen: 2.0 * seen, None)
+    with pytest.raises(ValueError, match="a wrapper changes the environment's observations"):
+        made(shifted)
+    others = [lambda: gym.make("Safe/QCQP-v0"), lambda: gym.make("Safe/QCQP-v0", family_seed=1)]
+    with pytest.raises(ValueError, match="the copies of the environment have different constraint"):
+        made(DummyVecEnv(others))
+
+
+def test_environments_of_other_processes_are_refused():
+    venv = SubprocVecEnv([lambda: gym.make(LINE)] * 2, start_method="fork")
+    try:
+        with pytest.raises(TypeError, match="environments of this process"):
+            agents.PPOLag("MlpPolicy", venv, head="wrapper")
+    finally:
+        venv.close()
