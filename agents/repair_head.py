@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
@@ -27,14 +28,17 @@ from safe_envs.action_constraints.action_constraint import (
     ActionConstraint,
     OffersActionConstraint,
 )
+from safe_envs.action_constraints.nearest import nearest_actions, worst_violation
 from safe_envs.action_constraints.repair import RepairSettings
 from safe_envs.action_constraints.repaired_actions import (
     check_size,
     check_unchanged,
     checked_spaces,
+    each_instance,
     repair_actions,
     repair_entries,
 )
+from safe_envs.action_constraints.rows import QuadraticRows
 from safe_envs.contract.argument_checks import check_choice
 
 Head = Literal["wrapper", "differentiable"] | None
@@ -115,6 +119,29 @@ class RepairHead:
         self.entries = repair_entries(actions, found)
         return found.actions
 
+    def repaired_tensor(self, observations: np.ndarray, actions: torch.Tensor) -> torch.Tensor:
+        """Return the actions to take, (N, n), with the gradient of the repair.
+
+        Where a single linear row decides, or an interval, it is the gradient of the projection;
+        elsewhere that of all steps of the repair. Rows that are linearized at the actions count as
+        constant.
+
+        Args:
+            observations: of the environment, (N, ...).
+            actions: of the environment, finite, (N, n).
+        """
+        assert self.constraint is not None, "the agent attached its environments"
+        low, high = (torch.as_tensor(side) for side in (self.constraint.low, self.constraint.high))
+        raw = actions.double().cpu().clamp(low, high)
+        found = self.constraint.rows_at(observations, raw.detach().numpy())
+        rows = QuadraticRows(*map(_tensor, each_instance(found, len(raw))))
+        broken = torch.nonzero(worst_violation(rows, raw.detach()) > 0.0)[:, 0]
+        if len(broken):
+            own = QuadraticRows(*(None if one is None else one[broken] for one in rows))
+            nearest = nearest_actions(raw[broken], own, low, high, SETTINGS)
+            raw = raw.index_put((broken,), nearest)
+        return raw.to(actions)
+
     def told(self, infos: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
         """Return the entries of the last repairs, added to the infos of the step they led to."""
         for row, info in enumerate(infos):
@@ -154,6 +181,10 @@ class RepairHead:
         pairs = zip(one.rows(seen), other.rows(seen), strict=True)
         alike = all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in pairs)
         return alike and np.array_equal(one.low, other.low) and np.array_equal(one.high, other.high)
+
+
+def _tensor(numbers: np.ndarray | None) -> torch.Tensor | None:
+    return None if numbers is None else torch.tensor(numbers)
 
 
 def head_of(model: object) -> RepairHead | None:

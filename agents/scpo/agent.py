@@ -155,6 +155,7 @@ class SCPO(ConstrainedAgent):
     policy_aliases = {"MlpPolicy": ResidualPolicy, "MultiInputPolicy": ResidualPolicy}
     follows_limits = False
     descends_actor = False
+    differentiates = True
     fixed_arguments = {"safe_policy": "the network has learned to add to it; make a new agent"}
     policy: ResidualPolicy
     _update: ScpoUpdate
@@ -177,6 +178,12 @@ class SCPO(ConstrainedAgent):
                 f"policy is {self.policy_class.__name__}; SCPO adds a network to a safe "
                 "controller: pass 'MlpPolicy' or a subclass of "
                 "agents.scpo.residual_policy.ResidualPolicy"
+            )
+        if self.head == "differentiable" and self.settings["objective"] != "imitation":
+            raise ValueError(
+                f"head is 'differentiable', but the objective {self.settings['objective']!r} "
+                "learns from the log-probability of the proposed action, which no gradient of the "
+                "repair enters; pass head='wrapper', or objective='imitation'"
             )
         if "backup" not in self.policy_kwargs:
             given = self.settings["safe_policy"]

@@ -76,6 +76,9 @@ class PolicyGradient:
 class Imitation:
     """The squared distance of the clipped mean action to an expert's, at the batch's observations.
 
+    With a differentiable head it is the distance of the repaired mean action, which the policy
+    takes; its gradient goes through the repair.
+
     SCPO's section VI-B (equation 33): the states are the policy's own, as in DAgger. Both actions
     are in the policy's units, so that every entry counts by its share of its range.
 
@@ -93,7 +96,8 @@ class Imitation:
         self._observations = batch.observations
         space: Any = policy.action_space
         wanted = (len(batch.observations), *space.shape)
-        answers = np.asarray(expert.predict(policy.normalizer.raw(batch.observations))[0])
+        self._raw = policy.normalizer.raw(batch.observations)
+        answers = np.asarray(expert.predict(self._raw)[0])
         if answers.shape != wanted:
             raise ValueError(
                 f"the expert returned actions of shape {answers.shape}; they have to be {wanted}, "
@@ -106,12 +110,21 @@ class Imitation:
         self._answers, self._low, self._high = (
             torch.as_tensor(one).to(batch.actions) for one in (answers.clip(low, high), low, high)
         )
+        scaling = policy.action_scaling
+        self._units = [
+            torch.as_tensor(one).to(batch.actions) for one in (scaling.half, scaling.middle)
+        ]
 
     def losses(self, policy: MlpPolicy, index: torch.Tensor | slice) -> torch.Tensor:
         """Return the losses of the chosen steps, (b,)."""
         mean = policy.seen_distribution(rows(self._observations, index)).mode()
-        clipped = torch.maximum(torch.minimum(mean, self._high), self._low)
-        return (clipped - self._answers[index]).square().sum(1)
+        taken = torch.maximum(torch.minimum(mean, self._high), self._low)
+        if policy.head == "differentiable" and policy.repair_head is not None:
+            half, middle = self._units
+            raw = self._raw[index if isinstance(index, slice) else index.cpu().numpy()]
+            repaired = policy.repair_head.repaired_tensor(raw, middle + half * taken)
+            taken = (repaired - middle) / half
+        return (taken - self._answers[index]).square().sum(1)
 
 
 def _log_probs(policy: MlpPolicy, batch: Batch, index: torch.Tensor | slice) -> torch.Tensor:

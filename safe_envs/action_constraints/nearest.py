@@ -92,8 +92,8 @@ def _by_steps(
     """
     xp = api.array_namespace(raw)
     count, _, size = rows.linear.shape
-    slopes = xp.sqrt(xp.sum(rows.jacobian(constant(raw)) ** 2, axis=2))
-    slopes = xp.where(slopes > 1.0, slopes, 1.0)
+    squared = xp.sum(rows.jacobian(raw) ** 2, axis=2)
+    slopes = xp.sqrt(xp.where(squared > 1.0, squared, 1.0))
     one = xp.broadcast_to(xp.eye(size, dtype=raw.dtype), (count, size, size))
     lows, highs = (xp.broadcast_to(side, raw.shape) for side in (low, high))
     squares = None
@@ -105,7 +105,7 @@ def _by_steps(
         xp.concat([rows.upper / slopes, highs], axis=1),
         squares,
     )
-    steepest = float(xp.max(slopes)) * size**0.5
+    steepest = float(xp.max(constant(slopes))) * size**0.5
     narrowed = replace(settings, tolerance=max(settings.tolerance / (2.0 * steepest), FINEST))
     found = repair(raw, scaled.values, scaled.jacobian, scaled.lower, scaled.upper, narrowed)
     met = worst_violation(rows, constant(raw)) <= settings.tolerance

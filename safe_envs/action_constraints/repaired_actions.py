@@ -69,7 +69,7 @@ def repair_actions(
             f"{len(observations)} observations, shape ({len(observations)}, {size})"
         )
     raw = np.clip(given, constraint.low, constraint.high)
-    rows = _each(constraint.rows_at(observations, raw), len(raw))
+    rows = each_instance(constraint.rows_at(observations, raw), len(raw))
     if not rows.lower.size:
         return ActionRepair(raw, np.asarray(~np.isnan(raw).any(axis=1)))
     sound = _sound(rows) & ~np.isnan(raw).any(axis=1)
@@ -83,7 +83,7 @@ def repair_actions(
     return ActionRepair(raw, np.asarray(sound & (worst <= settings.tolerance)))
 
 
-def _each(rows: QuadraticRows, count: int) -> QuadraticRows:
+def each_instance(rows: QuadraticRows, count: int) -> QuadraticRows:
     """Return the rows with one set for each of `count` instances."""
     linear, lower, upper, squares = rows
     k, n = linear.shape[1:]

@@ -29,6 +29,7 @@ from safe_envs.control.double_integrator_reference import MAX_ACTION, linear_qua
 from safe_envs.safety_filters.barriers import AffineBarrier
 
 ConstraintKind = Literal["invariant_set", "lyapunov"]
+ROUNDING = 1e-9  # in units of u: so that no repaired state is outside by its last digit
 DECAY = 0.95  # a step; the optimal controller, unclipped, reaches 0.9055 in the worst direction
 
 
@@ -58,8 +59,8 @@ def double_integrator_constraint(
         return ActionConstraint(
             -box, box, partial(_decrease, decay), f"V of the next state is at most {decay:g} V"
         )
-    # The margin of the filter's barrier is for its slack, which the repair does not have.
-    barrier = replace(invariant_set_barrier(), margin=0.0)
+    # The margin of the filter's barrier is for its slack; without one, rounding is left.
+    barrier = replace(invariant_set_barrier(), margin=ROUNDING)
     return ActionConstraint(-box, box, partial(_next_in_set, barrier), "the next state in C_inf")
 
 

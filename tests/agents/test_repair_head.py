@@ -1,5 +1,7 @@
 """Heads: what they let through, that training with one is training behind the repair's wrapper."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from scipy.optimize import linprog
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 import agents
+from agents.batch import Batch
+from agents.scpo.objectives import Imitation
 from safe_envs.action_constraints import RepairedActions
 
 LINE, DRONE = "Safe/DoubleIntegrator-v0", "Safe/QuadrotorZCBF-v0"
@@ -121,6 +125,92 @@ def test_an_evaluation_repairs_for_its_own_environment():
         assert result.repairs.infeasible_rate == 0.0
         assert result.feasible
     assert agent.policy.repair_head.constraint is own
+
+
+def drawn(env, count=40):
+    """Observations of an environment with random actions, and proposals in its box."""
+    env, rng = gym.make(env), np.random.default_rng(0)
+    env.action_space.seed(0)
+    seen = [env.reset(seed=0)[0]]
+    while len(seen) < count:
+        observation, *_, terminated, truncated, _ = env.step(env.action_space.sample())
+        seen.append(env.reset()[0] if terminated or truncated else observation)
+    box = env.action_space
+    return np.stack(seen), 1.4 * rng.uniform(box.low, box.high, (count, *box.shape))
+
+
+@pytest.mark.parametrize("env", [LINE, DRONE, "Safe/UnicycleCBF-v0", "Safe/QCQP-v0"])
+def test_the_gradient_of_a_repair(env):
+    """The values are those of the repair without a gradient, whose differences give the slopes."""
+    agent = agents.PPOLag("MlpPolicy", env, head="wrapper", seed=0, n_steps=64, batch_size=64)
+    head = agent.policy.repair_head
+    head.constraint = replace(head.constraint, around=None)  # one linearization for all actions
+    observations, proposals = drawn(env)
+    if env == LINE:  # nearer to the sides
+        observations = np.random.default_rng(2).uniform([-14.5, -3.0], [14.5, 3.0], (40, 2))
+    actions = torch.tensor(proposals, requires_grad=True)
+    direction = np.random.default_rng(1).normal(size=proposals.shape)
+    taken = head.repaired_tensor(observations, actions)
+    (taken * torch.tensor(direction)).sum().backward()
+
+    def at(shift):
+        box = agent.action_space
+        inside = np.clip(proposals + shift, box.low, box.high)
+        return (head.repaired(observations, inside) * direction).sum(axis=1)
+
+    np.testing.assert_allclose(
+        taken.detach().numpy(), head.repaired(observations, np.clip(
+            proposals, agent.action_space.low, agent.action_space.high)), atol=1e-12)  # fmt: skip
+    step, size = 1e-6, proposals.shape[1]
+    slopes = np.stack(
+        [(at(step * unit) - at(-step * unit)) / (2.0 * step) for unit in np.eye(size)], axis=1
+    )
+    wrong = np.abs(slopes - actions.grad.numpy()).max(axis=1) > 1e-4 * (1.0 + np.abs(slopes).max())
+    assert wrong.mean() <= 0.05  # those with a kink within a step
+    assert head.entries["repair_active"].mean() > 0.02
+
+
+def test_scpo_learns_through_its_head():
+    """The loss is of the actions taken, and its slope is that of its differences."""
+
+    class Expert:
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return np.ones((len(observation), 1)), None
+
+    settings = {"objective": "imitation", "expert": Expert(), "seed": 0, "validation_states": 8}
+    settings["safe_policy"] = lambda x: 0.0 * x[..., :1]  # which only the head makes safe
+    agent = agents.SCPO("MlpPolicy", LINE, head="differentiable", **settings)
+    policy = agent.policy
+    agent.learn(9000)
+    assert agent.constraint_state()["max_validation"][0] <= 0.0
+    assert policy.action_net.last.bias.detach().abs().item() > 1e-3
+    rng = np.random.default_rng(0)
+    raw = rng.uniform([6.0, 0.0], [14.5, 1.8], (400, 2))
+    with torch.no_grad():
+        policy.action_net.last.weight.zero_()
+        policy.action_net.last.bias.fill_(0.5)  # pushes towards the side at 15
+    seen = policy.normalizer(torch.as_tensor(raw, dtype=torch.float32))
+    count = len(raw)
+    batch = Batch(seen, torch.zeros(count, 1), *(torch.zeros(count),) * 3)
+    objective = Imitation(batch, Expert(), policy)
+    losses = objective.losses(policy, slice(None))
+    taken = policy.predict(policy.normalizer.raw(seen), deterministic=True)[0]
+    np.testing.assert_allclose(losses.detach().numpy(), (taken[:, 0] - 1.0) ** 2, atol=1e-5)
+    active = policy.repair_head.entries["repair_active"]
+    assert 5 < active.sum() < count
+    bias = policy.action_net.last.bias
+    (slope,) = torch.autograd.grad(losses[torch.as_tensor(active)].sum(), bias)
+    assert slope.abs() < 1e-5  # a repaired number is at the end of its interval, and stays there
+    (slope,) = torch.autograd.grad(objective.losses(policy, slice(None)).sum(), bias)
+    with torch.no_grad():
+        values = []
+        for shift in (1e-3, -1e-3):
+            bias += shift
+            values.append(float(objective.losses(policy, slice(None)).double().sum()))
+            bias -= shift
+    assert (values[0] - values[1]) / 2e-3 == pytest.approx(float(slope), rel=2e-2)
+    with pytest.raises(ValueError, match="pass head='wrapper', or objective='imitation'"):
+        agents.SCPO("MlpPolicy", LINE, head="differentiable")
 
 
 def test_a_warm_start_keeps_a_head():
