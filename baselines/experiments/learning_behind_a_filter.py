@@ -1,9 +1,11 @@
-"""Is learning behind a safety filter safe from its first step, and what does it cost?
+"""Is learning behind a safety filter, or with a head, safe from its first step?
 
     python -m baselines.experiments.learning_behind_a_filter
+    python -m baselines.experiments.learning_behind_a_filter --plant double_integrator
 
-Trains PPO and PPOLag on the quadrotor among spheres, without and behind the filter of order 3
-(`Safe/Quadrotor-v0`, `Safe/QuadrotorZCBF-v0`), and adds up what the training itself cost. A second
+Trains PPO and PPOLag without protection, behind the safety filter and with a head that repairs
+their actions, and adds up what the training itself cost. The plants are the quadrotor among
+spheres, with the filter of order 3 (`Safe/QuadrotorZCBF-v0`), and the double integrator. A second
 run with the same folder trains only what is missing.
 """
 
@@ -13,8 +15,9 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 import tyro
 from matplotlib.figure import Figure
@@ -27,16 +30,27 @@ from baselines.jobs.episodic_job import EpisodicResult
 from baselines.measures.learning_curve import LearningCurve, read_learning_curve, seed_band
 from baselines.report.plots import write_png
 from baselines.shell_command import shell_command
+from safe_envs.safety_filters import SafetyFilter
 
-ENVIRONMENTS = {"Safe/Quadrotor-v0": "no filter", "Safe/QuadrotorZCBF-v0": "filter"}
-COLORS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
+Plant = Literal["quadrotor", "double_integrator"]
+FREE, FILTER, HEAD = "no filter", "filter", "head"
+ENVIRONMENTS: dict[Plant, dict[str, str]] = {
+    "quadrotor": {FREE: "Safe/Quadrotor-v0", FILTER: "Safe/QuadrotorZCBF-v0"},
+    "double_integrator": {
+        FREE: "Safe/DoubleIntegrator-v0",
+        FILTER: "baselines.experiments.learning_behind_a_filter:filtered_double_integrator",
+    },
+}
+COLORS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
 EARLY = 0.1  # part of the training whose cost is also reported separately
 
 
 @dataclass(frozen=True)
 class FilteredLearningArguments:
-    """Train with and without the filter, and report what the training cost."""
+    """Train without protection, with the filter and with a head; report what the training cost."""
 
+    plant: Plant = "quadrotor"
+    """What to train on."""
     agents: tuple[str, ...] = ("PPO", "PPOLag")
     """Names of deep agents."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -46,7 +60,7 @@ class FilteredLearningArguments:
     workers: int = 2
     """Worker processes, one thread each."""
     out: Path = Path("runs/learning_behind_a_filter")
-    """Folder of the runs, their report, summary.json and training.png."""
+    """Folder of the runs by plant, their reports, summary.json and training.png."""
 
 
 class TrainingCost(NamedTuple):
@@ -58,10 +72,10 @@ class TrainingCost(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An agent with or without the filter, means over the seeds."""
+    """An agent with one kind of protection, means over the seeds."""
 
     agent: str
-    filter: str
+    filter: str  # "no filter", "filter" or "head"
     seeds: int
     returns: float  # of the final policy's most likely actions
     cost: float  # of the same
@@ -70,6 +84,13 @@ class Row(NamedTuple):
     training_cost_early: float
     training_episodes: float
     steps_per_cpu_second: float
+    repair_rate: float | None  # share of the final policy's sampled actions that a head changed
+    unmet_rate: float | None  # share of those that meet no constraint, because no action does
+
+
+def filtered_double_integrator(**arguments: Any) -> gym.Env:
+    """Return the double integrator behind the safety filter; arguments are the environment's."""
+    return SafetyFilter(gym.make("Safe/DoubleIntegrator-v0", **arguments))
 
 
 def training_cost(progress_csv: Path, limit: float) -> TrainingCost:
@@ -97,7 +118,8 @@ def training_cost(progress_csv: Path, limit: float) -> TrainingCost:
 
 
 def summary(agent: str, name: str, results: list[EpisodicResult], costs: list[TrainingCost]) -> Row:
-    """Return the means over the seeds of an agent, with or without the filter."""
+    """Return the means over the seeds of an agent with one kind of protection."""
+    repairs = [one for one in (result.stochastic.repairs for result in results) if one is not None]
     return Row(
         agent=agent,
         filter=name,
@@ -109,6 +131,8 @@ def summary(agent: str, name: str, results: list[EpisodicResult], costs: list[Tr
         training_cost_early=_mean([cost.early for cost in costs]),
         training_episodes=_mean([cost.episodes for cost in costs]),
         steps_per_cpu_second=_mean([result.steps_per_cpu_second for result in results]),
+        repair_rate=_mean([one.rate for one in repairs]) if repairs else None,
+        unmet_rate=_mean([one.infeasible_rate for one in repairs]) if repairs else None,
     )
 
 
@@ -116,7 +140,7 @@ def table(rows: list[Row]) -> Table:
     """Return the summary as a table."""
     headings = (
         "agent", "", "seeds", "return", "cost", "cost with noise", "cost of the training",
-        "of its first tenth", "episodes", "steps per CPU second",
+        "of its first tenth", "episodes", "steps per CPU second", "repaired",
     )  # fmt: skip
     shown = Table(*headings, title="final policies, and what their training cost")
     for row in rows:
@@ -125,37 +149,45 @@ def table(rows: list[Row]) -> Table:
             f"{row.cost_stochastic:.2f}", f"{row.training_cost:,.0f}",
             f"{row.training_cost_early:,.0f}", f"{row.training_episodes:,.0f}",
             f"{row.steps_per_cpu_second:,.0f}",
+            "" if row.repair_rate is None else f"{row.repair_rate:.1%}",
         )  # fmt: skip
     return shown
 
 
 def run(arguments: FilteredLearningArguments, console: Console) -> list[Row]:
     """Train what is missing, print and write the summary; return its rows."""
-    options = CompareOptions(
-        envs=tuple(ENVIRONMENTS),
+    found: dict[tuple[str, str], tuple[list[EpisodicResult], list[TrainingCost]]] = {}
+    curves: list[LearningCurve] = []
+    for name in (FREE, FILTER, HEAD):
+        for job, result, folder in finished_jobs(_options(arguments, name), console):
+            progress = folder / "progress.csv"
+            results, costs = found.setdefault((job.agent, name), ([], []))
+            results.append(result)
+            costs.append(training_cost(progress, result.limits[0]))
+            label = f"{job.agent}, {name}"
+            curves.append(read_learning_curve(progress, label, job.seed, result.constraint_names))
+    rows = [summary(agent, name, *each) for (agent, name), each in found.items()]
+    folder = arguments.out / arguments.plant
+    write_json(folder / "summary.json", {"rows": [row._asdict() for row in rows]})
+    if curves:
+        draw(curves, folder / "training.png")
+    console.print(table(rows))
+    return rows
+
+
+def _options(arguments: FilteredLearningArguments, name: str) -> CompareOptions:
+    """Return the comparison of the agents with one kind of protection, in a folder of its own."""
+    environments = ENVIRONMENTS[arguments.plant]
+    return CompareOptions(
+        envs=(environments.get(name, environments[FREE]),),
         agents=arguments.agents,
-        out=arguments.out,
+        out=arguments.out / arguments.plant / name.replace(" ", "_"),
         seeds=arguments.seeds,
         total_timesteps=arguments.total_timesteps,
         workers=arguments.workers,
-        title="Learning behind a safety filter",
+        overrides=tuple(f"{agent}.head=wrapper" for agent in arguments.agents if name == HEAD),
+        title=f"Learning with: {name}",
     )
-    found: dict[tuple[str, str], tuple[list[EpisodicResult], list[TrainingCost]]] = {}
-    curves: list[LearningCurve] = []
-    for job, result, folder in finished_jobs(options, console):
-        progress = folder / "progress.csv"
-        name = ENVIRONMENTS[job.env.id]
-        results, costs = found.setdefault((job.agent, name), ([], []))
-        results.append(result)
-        costs.append(training_cost(progress, result.limits[0]))
-        label = f"{job.agent}, {name}"
-        curves.append(read_learning_curve(progress, label, job.seed, result.constraint_names))
-    rows = [summary(agent, name, *each) for (agent, name), each in found.items()]
-    write_json(arguments.out / "summary.json", {"rows": [row._asdict() for row in rows]})
-    if curves:
-        draw(curves, arguments.out / "training.png")
-    console.print(table(rows))
-    return rows
 
 
 def draw(curves: list[LearningCurve], file: Path) -> None:

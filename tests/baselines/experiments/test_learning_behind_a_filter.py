@@ -16,6 +16,7 @@ from rich.console import Console  # noqa: E402
 
 from baselines.experiments.learning_behind_a_filter import (  # noqa: E402
     FilteredLearningArguments,
+    filtered_double_integrator,
     run,
     training_cost,
 )
@@ -36,16 +37,30 @@ def test_the_cost_of_a_training_is_that_of_all_its_episodes(tmp_path):
     assert found.early == 4 * 2.0  # of the first 200 of 2,000 steps
 
 
-def test_trains_with_and_without_the_filter(tmp_path):
-    arguments = FilteredLearningArguments(("PPO",), (0,), 8192, 2, tmp_path)
+def test_trains_without_protection_behind_the_filter_and_with_a_head(tmp_path):
+    arguments = FilteredLearningArguments("quadrotor", ("PPO",), (0,), 8192, 2, tmp_path)
     printed = io.StringIO()
-    rows = run(arguments, Console(file=printed, width=150))
+    rows = run(arguments, Console(file=printed, width=160))
     assert [(row.agent, row.filter, row.seeds) for row in rows] == [
         ("PPO", "no filter", 1),
         ("PPO", "filter", 1),
+        ("PPO", "head", 1),
     ]
-    written = json.loads((tmp_path / "summary.json").read_text())["rows"]
+    folder = tmp_path / "quadrotor"
+    written = json.loads((folder / "summary.json").read_text())["rows"]
     assert written == [row._asdict() for row in rows]
-    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
-    assert rows[0].training_cost > rows[1].training_cost == 0.0  # the filter keeps clear
+    assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
+    free, filtered, head = rows
+    assert free.training_cost > filtered.training_cost == head.training_cost == 0.0
+    assert free.repair_rate is None
+    assert head.repair_rate > 0.01
     assert "cost of the training" in printed.getvalue()
+
+
+def test_the_filtered_double_integrator_stays_in_its_box():
+    env = filtered_double_integrator(per_constraint=True)
+    env.reset(options={"state": [14.0, 1.35]})
+    assert env.unwrapped.constraints[0].name == "position_high"
+    for _ in range(20):
+        info = env.step([1.0])[4]
+        assert info["cost"] == 0.0
