@@ -20,9 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.atomic_files import write_atomically
+from baselines.experiments.layers.figures import draw_study
 from baselines.experiments.layers.runs import stored_result, train_settings
 from baselines.experiments.layers.studies import STUDIES, LayerStudy, read_layer_studies
 from baselines.experiments.layers.tables import layers_table
+from baselines.experiments.study_options import check_writable, listing
 from baselines.jobs.folder_lock import locked
 from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.report.printable import plain
@@ -46,7 +48,7 @@ class ConstraintLayersArguments:
     processes: int = 2
     """Worker processes, one thread each."""
     folder: Path = Path("runs/constraint_layers")
-    """Folder of one JSON file per training."""
+    """Folder of one JSON file per training, and STUDY.png."""
     studies: Path = STUDIES
     """TOML file of the studies."""
     markdown: Path | None = None
@@ -65,13 +67,13 @@ def run(arguments: ConstraintLayersArguments, console: Console) -> int:
     check_count(processes=arguments.processes)
     known = read_layer_studies(arguments.studies)
     if not arguments.study:
-        width = max(map(len, known), default=0)
-        for name, study in known.items():
-            console.print(f"{name:<{width}}  {study.question}", markup=False, highlight=False)
+        console.print(listing(known), soft_wrap=True, markup=False, highlight=False)
         return 0
     for name in arguments.study:
         if name not in known:
             raise ValueError(unknown_name("study", name, known))
+    if arguments.markdown is not None:
+        check_writable("--markdown", arguments.markdown)
     chosen = [_with_options(known[name], arguments) for name in arguments.study]
     wanted = {study.name: study.settings() for study in chosen}
     every = [one for study in wanted.values() for group in study.values() for one in group]
@@ -91,6 +93,8 @@ def run(arguments: ConstraintLayersArguments, console: Console) -> int:
         title = f"{study.name}: {study.question}"
         print_table(console, layers_table(title, results))  # which fits it to the console
         tables.append(layers_table(title, results))
+        if any(results.values()):
+            draw_study(results, arguments.folder / f"{study.name}.png")
     if arguments.markdown is not None:
         _write(tables, arguments.markdown)
     return 1 if failures else 0

@@ -11,13 +11,10 @@ with the same folder does only what is missing, and this project's agents go on 
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import tyro
 from rich.console import Console
@@ -27,6 +24,7 @@ from baselines.experiments.learning.studies import STUDIES, Study, chosen_study,
 from baselines.experiments.learning.study_numbers import StudyNumbers
 from baselines.experiments.learning.tables import study_tables
 from baselines.experiments.learning.trainings import StudyTraining, planned, study_numbers
+from baselines.experiments.study_options import check_writable, listing
 from baselines.experiments.trained.missing_runs import train_missing
 from baselines.jobs.folder_lock import locked
 from baselines.jobs.interruption import Interrupted, watched_signals
@@ -108,31 +106,6 @@ def run(arguments: StudyArguments, console: Console) -> int:
         write_json(file, asdict(numbers))
     show(found, arguments.markdown, console)
     return 1 if failures else 0
-
-
-def listing(studies: dict[str, Study]) -> str:
-    """Return the studies' names and questions, a line each."""
-    width = max(map(len, studies), default=0)
-    return "\n".join(f"{name:<{width}}  {study.question}" for name, study in studies.items())
-
-
-def check_writable(option: str, file: Path) -> None:
-    """Raise ValueError if no file of that name can be written; its folder is made.
-
-    Args:
-        option: that the file is passed with.
-        file: to check; it is not touched.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=file.parent):
-            pass
-        if file.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    except OSError as error:
-        raise ValueError(
-            f"{option} is {file}, which cannot be written: {error.strerror}; pass another file"
-        ) from error
 
 
 def show(found: Sequence[StudyNumbers], markdown: Path | None, console: Console) -> None:
