@@ -165,6 +165,13 @@ class RepairHead:
                     "safe_envs.action_constraints.ActionConstraint"
                 )
             check_unchanged(one)
+        single = single_spaces(copies[0])
+        if (self.observed, self._box) != single:
+            raise ValueError(
+                f"a wrapper of VecEnv changes the environment's observations or actions: the agent "
+                f"sees {self.observed} and answers with {self._box}, the environment has {single}; "
+                "train without that wrapper"
+            )
         first, *others = (one.unwrapped.action_constraint() for one in copies)
         check_size(first, self._box)
         if not all(self._same(first, other) for other in others):
@@ -181,6 +188,12 @@ class RepairHead:
         pairs = zip(one.rows(seen), other.rows(seen), strict=True)
         alike = all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in pairs)
         return alike and np.array_equal(one.low, other.low) and np.array_equal(one.high, other.high)
+
+
+def single_spaces(env: Any) -> tuple[spaces.Space, spaces.Space]:
+    """Return the spaces of observations and actions of one environment, also of a vector form."""
+    single = "single_" if hasattr(env, "single_action_space") else ""
+    return getattr(env, f"{single}observation_space"), getattr(env, f"{single}action_space")
 
 
 def _tensor(numbers: np.ndarray | None) -> torch.Tensor | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
 import agents
 from agents.batch import Batch
@@ -242,6 +242,8 @@ def test_what_a_head_cannot_know_is_refused():
     shifted = gym.wrappers.TransformObservation(gym.make(LINE), lambda seen: 2.0 * seen, None)
     with pytest.raises(ValueError, match="a wrapper changes the environment's observations"):
         made(shifted)
+    with pytest.raises(ValueError, match="a wrapper of VecEnv changes the environment's observ"):
+        made(VecFrameStack(agents.make_vec_env(LINE), 2))
     others = [lambda: gym.make("Safe/QCQP-v0"), lambda: gym.make("Safe/QCQP-v0", family_seed=1)]
     with pytest.raises(ValueError, match="the copies of the environment have different constraint"):
         made(DummyVecEnv(others))
