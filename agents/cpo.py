@@ -32,7 +32,7 @@ from agents.schedules import LinearDecay, Scheduled, scheduled
 from safe_envs.contract.argument_checks import check_number, check_whole
 
 NO_STEP_YET = -1
-GROWING = LinearDecay(0.5, 1.0)
+GROWING = LinearDecay(0.7, 1.0)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class ViolationScale:
             the trust region allows. 1 is the paper's problem: a violation that no step removes
             leads to steps that consider the costs alone. Or a function of the remaining progress,
             1 to 0. With less at first, the reward has a say in early steps, without which policies
-            learn to stand still on Hopper's velocity task; 0.5 throughout leaves costs too high.
+            learn to stand still on Hopper's velocity task; 0.5 throughout leaves costs too high, and so
+            does a share that begins at 0.5.
     """
 
     violation_gain: float = 10.0
@@ -230,10 +231,15 @@ def _build(settings: Mapping[str, Any], num_constraints: int) -> ConstrainedPoli
 class CPO(ConstrainedAgent):
     """Constrained policy optimization.
 
+    Its margin below the limits rises to 2 standard errors, of other agents to 1.5: it has no price
+    that goes on rising while a cost is too high, and ended above its limit with 1.5.
+
     Source: Achiam, Held, Tamar and Abbeel (2017), "Constrained policy optimization". Batch size
     and the critics' learning rate are OmniSafe's.
     """
 
     recipe = Recipe(
-        (TrustRegionStep, ViolationScale, MarginSetting, NoiseCeiling), _build, TRPO_DEFAULTS
+        (TrustRegionStep, ViolationScale, MarginSetting, NoiseCeiling),
+        _build,
+        {**TRPO_DEFAULTS, "cost_margin": LinearDecay(0.0, 2.0)},
     )
