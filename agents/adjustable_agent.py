@@ -20,6 +20,7 @@ from agents.cost_limits import LimitSchedule
 from agents.episode_record import EpisodeRecord
 from agents.exploration_noise import check_ceiling
 from agents.loading import load_agent
+from agents.repair_head import check_same_head
 from agents.saved_agent import SavedAgent, save_agent
 from agents.saving.archive import SavedAgentError
 from agents.saving.learned_state import checked_tensors, fitting_state
@@ -258,6 +259,7 @@ class AdjustableAgent(OnPolicyAlgorithm):
 
     def _parameters_in(self, path: Any) -> dict[str, Any]:
         saved = SavedAgent(path)
+        check_same_head(saved.part("policy_kwargs", dict).get("head"), self.policy.head)
         return {
             "policy": checked_tensors(saved.part("parameters", dict), self.policy),
             "policy.optimizer": fitting_state(

@@ -20,7 +20,7 @@ from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
 from agents.repair_count import RepairCount
-from agents.repair_head import Head, checked_head
+from agents.repair_head import Head, argument_of_policy, checked_head
 from agents.rollout import Rollout, check_observations, plain_rewards
 from agents.schedules import LinearDecay
 from agents.sequential_vec_env import in_sequence
@@ -316,8 +316,8 @@ class ConstrainedAgent(AdjustableAgent):
         given = in_sequence(as_vec_env(env, self.n_envs, self.constraints))
         prepared = self._wrap_env(given, self.verbose)
         check_exchange(self, prepared)
-        vars(self)["n_envs"] = prepared.num_envs
         self.policy.attach(prepared)
+        vars(self)["n_envs"] = prepared.num_envs
         super().set_env(prepared, force_reset)
         self.observations_normalized = is_normalized(prepared)
         self._new_episodes()
@@ -337,7 +337,7 @@ class ConstrainedAgent(AdjustableAgent):
         self.observations_normalized = is_normalized(self.env)
         self.declared_limits = declared_limits_of(self.env)
         standardizes = self.normalize_observation and not self.observations_normalized
-        own: dict[str, Any] = {} if self.head is None else {"head": self.head}
+        own = argument_of_policy(self.head, self.policy_kwargs)
         own |= {"num_costs": len(contract.constraints), "normalize_observation": standardizes}
         self.policy_kwargs = {**self.policy_kwargs, **own}
         check_memory(

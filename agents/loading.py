@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 SPACES = ("observation_space", "action_space")
 # Attributes of Stable-Baselines3 that scripts replace by habit, and that are never in a file.
 HABITS = ("lr_schedule", "clip_range", "clip_range_vf", "action_noise", "buffer_size")
+OF_THE_POLICY = ("head", "normalize_observation")  # that a file also holds as the policy's
 MOST_COPIES = 4096  # of an environment, that are made because a file says so
 BROKEN_SETTINGS = (
     *(TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError),
@@ -77,8 +78,9 @@ def load_agent(
     changes = dict(given or {})
     check_names(kind, [name for name in changes if name not in own_argument_names(kind)])
     replaced = _replaced(kind, custom_objects or {})
-    if "cost_limit" in replaced:
-        changes.setdefault("cost_limit", replaced.pop("cost_limit"))
+    for name in ("cost_limit", *OF_THE_POLICY):
+        if name in replaced:
+            changes.setdefault(name, replaced.pop(name))
     if code_as_default:
         found = saved.part("arguments", dict)
         defaults = {n: v for n, v in kind.arguments().items() if isinstance(found.get(n), Code)}

@@ -14,7 +14,7 @@ Source: the report on differentiable optimization layers, and Min and Azizan, "H
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
+from agents.gymnasium_vec_env import GymnasiumVecEnv
 from agents.innermost_envs import wrapped_envs
 from safe_envs.action_constraints.action_constraint import (
     ActionConstraint,
@@ -66,6 +67,26 @@ def checked_head(head: Any, differentiates: bool) -> Head:
             "has a loss of the action taken)"
         )
     return head
+
+
+def argument_of_policy(head: Head, policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the argument by which a policy gets its head, {} without one.
+
+    Raises:
+        ValueError: if the policy's own arguments ask for one, where no one sees it.
+    """
+    if "head" in policy_kwargs:
+        raise ValueError("policy_kwargs has 'head'; pass head to the agent itself")
+    return {} if head is None else {"head": head}
+
+
+def check_same_head(theirs: Any, ours: Head) -> None:
+    """Raise ValueError if a policy that repairs its actions is taken over by one that does not."""
+    if theirs is not None and ours is None:
+        raise ValueError(
+            f"the source repairs its actions (head={theirs!r}), and the agent would take the ones "
+            "it proposes; make the agent with a head, too"
+        )
 
 
 class RepairHead:
@@ -134,6 +155,8 @@ class RepairHead:
         low, high = (torch.as_tensor(side) for side in (self.constraint.low, self.constraint.high))
         raw = actions.double().cpu().clamp(low, high)
         found = self.constraint.rows_at(observations, raw.detach().numpy())
+        if not found.lower.size:
+            return raw.to(actions)
         rows = QuadraticRows(*map(_tensor, each_instance(found, len(raw))))
         broken = torch.nonzero(worst_violation(rows, raw.detach()) > 0.0)[:, 0]
         if len(broken):
@@ -143,9 +166,14 @@ class RepairHead:
         return raw.to(actions)
 
     def told(self, infos: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-        """Return the entries of the last repairs, added to the infos of the step they led to."""
+        """Return the entries of the last repairs, added to the infos of the step they led to.
+
+        Entries that the environment gave stay: those of a filter or a repair inside of it tell
+        which action was taken in the end.
+        """
         for row, info in enumerate(infos):
-            info.update({key: values[row] for key, values in self.entries.items()})
+            for key, values in self.entries.items():
+                info.setdefault(key, values[row])
         return self.entries
 
     def _constraint_of(self, venv: VecEnv) -> ActionConstraint:
@@ -157,6 +185,8 @@ class RepairHead:
                 "itself"
             )
         copies = wrapped_envs(venv)
+        if isinstance(venv.unwrapped, GymnasiumVecEnv):
+            check_unchanged(venv.unwrapped.venv)
         for one in copies:
             if not isinstance(one.unwrapped, OffersActionConstraint):
                 raise TypeError(

@@ -26,6 +26,7 @@ from agents.changed_settings import same_value
 from agents.critics import StackedCritics
 from agents.loading import any_agent
 from agents.observation_normalizer import ObservationNormalizer
+from agents.repair_head import check_same_head
 from agents.saving.archive import SavedAgentError
 from agents.saving.data_values import ValueWriter
 from agents.saving.sb3_weights import is_agent_file, sb3_weights
@@ -39,7 +40,7 @@ ACTOR_LAYERS, CRITIC_FEATURES = "mlp_extractor.policy_net.", "vf_features_extrac
 CHECKED_OTHERWISE = {  # arguments of policies, by the shapes and classes that they lead to
     *("num_costs", "normalize_observation", "scale_actions", "net_arch", "activation_fn"),
     *("features_extractor_class", "normalize_images", "ortho_init", "log_std_init"),
-    *("optimizer_class", "optimizer_kwargs", "share_features_extractor"),
+    *("optimizer_class", "optimizer_kwargs", "share_features_extractor", "head"),
 }
 LIBRARIES = ("stable_baselines3", "sb3_contrib")
 USUAL_ACTIVATION = "torch.nn.modules.activation.Tanh"  # of Stable-Baselines3's policies
@@ -197,11 +198,7 @@ def _check_range(space: spaces.Space, described: Any) -> None:
 
 def _check_arguments(agent: AdjustableAgent, source: Any) -> None:
     """Check that the policies were made alike, where shapes and classes do not show it."""
-    if source.policy.repair_head is not None and agent.policy.repair_head is None:
-        raise ValueError(
-            f"the source repairs its actions (head={source.policy.head!r}), and the agent would "
-            "take the ones it proposes; make the agent with a head, too"
-        )
+    check_same_head(source.policy.head, agent.policy.head)
 
     def kept(model: Any) -> tuple[Any, dict[str, torch.Tensor]]:
         tensors: dict[str, torch.Tensor] = {}

@@ -179,12 +179,6 @@ class SCPO(ConstrainedAgent):
                 "controller: pass 'MlpPolicy' or a subclass of "
                 "agents.scpo.residual_policy.ResidualPolicy"
             )
-        if self.head == "differentiable" and self.settings["objective"] != "imitation":
-            raise ValueError(
-                f"head is 'differentiable', but the objective {self.settings['objective']!r} "
-                "learns from the log-probability of the proposed action, which no gradient of the "
-                "repair enters; pass head='wrapper', or objective='imitation'"
-            )
         if "backup" not in self.policy_kwargs:
             given = self.settings["safe_policy"]
             backup = _backup_of(self.env) if given is None else given
@@ -193,6 +187,16 @@ class SCPO(ConstrainedAgent):
         # Warnings about what rollouts cost do not apply: only the validation's constraints matter.
         self._watch = TrainingWatch([])
         self.parts_are_ready()
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raise ValueError if the policy cannot be updated with these settings."""
+        super().check_settings(settings)
+        if self.head == "differentiable" and settings["objective"] != "imitation":
+            raise ValueError(
+                f"head is 'differentiable', but the objective {settings['objective']!r} learns "
+                "from the log-probability of the proposed action, which no gradient of the repair "
+                "enters; pass head='wrapper', or objective='imitation'"
+            )
 
     def parts_are_ready(self) -> None:
         """Give the update its policy and validation: the update, a limit or the environment is new.

@@ -82,8 +82,9 @@ def half_space(raw: Array, normal: Array, bound: Array, low: Array, high: Array)
 def interval(raw: Array, rows: QuadraticRows, low: Array, high: Array) -> Exact:
     """Return the nearest outputs that meet rows on a single number, within [low, high].
 
-    Where none does, the output is that of the rows that are met nowhere, if any: their least
-    value; else the middle of the gap between the rows' intervals; clipped into [low, high].
+    Where none does, the output is where the curved rows that are met nowhere have their least
+    value, if there are any; else the middle of the gap between the rows' intervals, or the nearest
+    one that meets all rows but those that no output changes; clipped into [low, high].
 
     Args:
         raw: (B, 1).
@@ -102,16 +103,18 @@ def interval(raw: Array, rows: QuadraticRows, low: Array, high: Array) -> Exact:
     start = xp.maximum(xp.max(starts, axis=-1, keepdims=True), low)
     end = xp.minimum(xp.min(ends, axis=-1, keepdims=True), high)
     feasible = (start <= end)[:, 0] & ~xp.any(empty, axis=-1)
-    count = xp.sum(xp.astype(empty, raw.dtype), axis=-1, keepdims=True)
-    lowest = xp.sum(xp.where(empty, least, xp.zeros_like(least)), axis=-1, keepdims=True)
+    bowls = empty & xp.isfinite(least)  # with a place where they are broken least
+    count = xp.sum(xp.astype(bowls, raw.dtype), axis=-1, keepdims=True)
+    lowest = xp.sum(xp.where(bowls, least, xp.zeros_like(least)), axis=-1, keepdims=True)
     lowest = lowest / xp.where(count > 0, count, xp.ones_like(count))
-    fallback = xp.clip(xp.where(count > 0, lowest, 0.5 * (start + end)), low, high)
     nearest = xp.minimum(xp.maximum(raw, start), end)
+    between = xp.where(start <= end, nearest, 0.5 * (start + end))
+    fallback = xp.clip(xp.where(count > 0, lowest, between), low, high)
     return Exact(xp.where(feasible[:, None], nearest, fallback), feasible & ~xp.isnan(raw)[:, 0])
 
 
 def _intervals(rows: QuadraticRows) -> tuple[Array, Array, Array, Array]:
-    """Return start, end, the place of the least value and emptiness of each row, all (B, k)."""
+    """Return start, end, the place of the least value (or infinity) and emptiness, all (B, k)."""
     xp = api.array_namespace(rows.linear)
     beta, lower, upper = rows.linear[:, :, 0], rows.lower, rows.upper
     alpha = xp.zeros_like(beta) if rows.squares is None else rows.squares[:, :, 0]
@@ -144,4 +147,4 @@ def _intervals(rows: QuadraticRows) -> tuple[Array, Array, Array, Array]:
     empty = (curved & ~(square >= 0.0)) | level | (lower > upper)
     start = xp.where(curved, center - root, start)
     end = xp.where(curved, center + root, end)
-    return start, end, xp.where(curved, center, nothing), empty
+    return start, end, xp.where(curved, center, everywhere), empty

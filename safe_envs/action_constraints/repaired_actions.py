@@ -6,6 +6,7 @@ environment takes it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,7 +22,13 @@ from safe_envs.contract.transition_values import kept
 
 DEFAULT_SETTINGS = RepairSettings()
 NONE: tuple[type, ...] = ()  # Gymnasium < 1.0 has no such wrappers of vector environments
-ACTION_WRAPPERS = (gym.ActionWrapper, getattr(gym.vector, "VectorActionWrapper", NONE))
+ACTION_WRAPPERS = (
+    gym.ActionWrapper,
+    getattr(gym.vector, "VectorActionWrapper", NONE),
+    getattr(gym.wrappers, "RepeatAction", NONE),
+    getattr(gym.wrappers, "MaxAndSkipObservation", NONE),
+)
+LEAVE_BOTH_ALONE = ("gymnasium", "safe_envs", "agents", "baselines", "stable_baselines3")
 OBSERVATION_WRAPPERS = (
     gym.ObservationWrapper,
     getattr(gym.vector, "VectorObservationWrapper", NONE),
@@ -242,6 +249,8 @@ def _own_constraint(inner: gym.Env) -> ActionConstraint:
 def check_unchanged(env: Any) -> None:
     """Raise ValueError if a wrapper changes the actions or observations of an environment.
 
+    Of wrappers of other packages this is only known if the spaces change; a warning names them.
+
     Args:
         env: single, or in native vector form. Its own constraint is made for the actions and
             observations of `env.unwrapped`.
@@ -258,6 +267,15 @@ def check_unchanged(env: Any) -> None:
             raise ValueError(
                 f"a wrapper changes the environment's {what}{changed}; repair the actions of the "
                 "environment first and put that wrapper around the repair"
+            )
+    for one in _chain(env):
+        kind = type(one)
+        if kind.__module__.partition(".")[0] not in LEAVE_BOTH_ALONE:
+            warnings.warn(
+                f"{kind.__name__} is between the repair and the environment; the repair is right "
+                "if this wrapper leaves actions and observations as they are",
+                UserWarning,
+                stacklevel=3,
             )
 
 

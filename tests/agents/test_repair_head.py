@@ -211,6 +211,8 @@ def test_scpo_learns_through_its_head():
     assert (values[0] - values[1]) / 2e-3 == pytest.approx(float(slope), rel=2e-2)
     with pytest.raises(ValueError, match="pass head='wrapper', or objective='imitation'"):
         agents.SCPO("MlpPolicy", LINE, head="differentiable")
+    with pytest.raises(ValueError, match="pass head='wrapper', or objective='imitation'"):
+        agent.objective = "ppo"
 
 
 def test_a_warm_start_keeps_a_head():
@@ -247,6 +249,63 @@ def test_what_a_head_cannot_know_is_refused():
     others = [lambda: gym.make("Safe/QCQP-v0"), lambda: gym.make("Safe/QCQP-v0", family_seed=1)]
     with pytest.raises(ValueError, match="the copies of the environment have different constraint"):
         made(DummyVecEnv(others))
+
+
+def test_wrappers_that_may_change_something_are_refused_or_named():
+    class Turned(gym.Wrapper):
+        def step(self, action):
+            return self.env.step(-action)
+
+    def made(env):
+        return agents.PPOLag("MlpPolicy", env, head="wrapper")
+
+    with pytest.warns(UserWarning, match="Turned is between the repair and the environment"):
+        made(Turned(gym.make(LINE)))
+    if hasattr(gym.wrappers, "RepeatAction"):
+        with pytest.raises(ValueError, match="a wrapper changes the environment's actions"):
+            made(gym.wrappers.RepeatAction(gym.make(LINE), 2))
+    if hasattr(gym.vector, "VectorActionWrapper"):
+        copies = gym.vector.SyncVectorEnv([lambda: gym.make(LINE)] * 2)
+        with pytest.raises(ValueError, match="a wrapper changes the environment's actions"):
+            made(gym.wrappers.vector.TransformAction(copies, lambda actions: -actions))
+
+
+def test_a_head_is_asked_for_in_one_place_only(tmp_path):
+    plain, headed = taught(steps=256), taught(steps=256, head="wrapper")
+    plain.save(tmp_path / "plain.zip")
+    headed.save(tmp_path / "headed.zip")
+    with pytest.raises(ValueError, match="policy_kwargs has 'head'; pass head to the agent"):
+        agents.PPOLag("MlpPolicy", LINE, policy_kwargs={"head": "wrapper"})
+    for file, head in (("plain.zip", "wrapper"), ("headed.zip", None)):
+        with pytest.raises(ValueError, match="make a new agent, and take over weights"):
+            agents.load(tmp_path / file, LINE, custom_objects={"head": head})
+    with pytest.raises(ValueError, match="make the agent with a head, too"):
+        plain.set_parameters(str(tmp_path / "headed.zip"))
+    both = agents.PPOLag("MlpPolicy", LINE, head="wrapper").warm_start(tmp_path / "plain.zip")
+    near = np.array([14.0, 1.35])
+    assert both.predict(near, deterministic=True)[0] <= -1.0 / 3.0 + 1e-6  # all that is allowed
+
+
+def test_a_refused_exchange_leaves_the_agent_as_it_was():
+    agent = taught("PPO", "Safe/QCQP-v0", 256, head="wrapper", cost_limit=1.0)
+    others = [lambda seed=seed: gym.make("Safe/QCQP-v0", family_seed=seed) for seed in (1, 2, 3)]
+    with pytest.raises(ValueError, match="different constraints on actions"):
+        agent.set_env(DummyVecEnv(others))
+    assert agent.n_envs == agent.env.num_envs == 1
+
+
+def test_infos_of_a_filter_inside_stay():
+    """They tell which action was taken in the end."""
+    told = []
+
+    def watch(local, _):
+        told.extend(zip(local["clipped_actions"], local["infos"], strict=True))
+        return True
+
+    taught(env=RepairedActions(gym.make(LINE)), steps=512, head="wrapper", callback=watch)
+    for passed, info in told:
+        np.testing.assert_array_equal(info["action_ref"], passed)  # repaired already
+        assert not info["repair_active"]
 
 
 def test_environments_of_other_processes_are_refused():

@@ -117,6 +117,18 @@ def test_an_empty_interval_gives_the_least_value():
     assert found.outputs[0, 0] == pytest.approx(0.3)  # between u >= 0.5 and u <= 0.1
 
 
+def test_rows_that_no_output_changes_leave_the_others_alone():
+    """0 u >= 1 is met nowhere; u >= 0.5 is, at 0.8 and at its own end."""
+    rows = QuadraticRows(
+        np.array([[[0.0], [1.0]]]), np.array([[1.0, 0.5]]), np.full((1, 2), np.inf)
+    )
+    low, high = -np.ones(1), np.ones(1)
+    for raw, expected in ((0.8, 0.8), (0.2, 0.5)):
+        found = interval(np.array([[raw]]), rows, low, high)
+        assert not found.feasible[0]
+        assert found.outputs[0, 0] == expected
+
+
 @pytest.mark.parametrize(("square", "lower"), [(-1.0, -np.inf), (1.0, 0.0)])
 def test_two_intervals_are_refused(square, lower):
     rows = QuadraticRows(np.ones((1, 1, 1)), np.full((1, 1), lower), np.ones((1, 1)),
