@@ -50,7 +50,7 @@ class ViolationScale:
             the trust region allows. 1 is the paper's problem: a violation that no step removes
             leads to steps that consider the costs alone. Or a function of the remaining progress,
             1 to 0. With less at first, the reward has a say in early steps, without which policies
-            learn to stand still on Hopper's velocity task; 0.5 throughout, or at first, leaves costs
+            learn to stand still on Hopper's velocity task; 0.5, also if only at first, leaves costs
             too high.
     """
 

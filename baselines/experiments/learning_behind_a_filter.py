@@ -5,7 +5,8 @@
 
 Trains PPO and PPOLag without protection, behind the safety filter and with a head that repairs
 their actions, and adds up what the training itself cost. The plants are the quadrotor among
-spheres, with the filter of order 3 (`Safe/QuadrotorZCBF-v0`), and the double integrator. A second
+spheres, with the filter of order 3 (`Safe/QuadrotorZCBF-v0`), the double integrator, and the
+unicycle in the scene of HardNet, whose published costs are sums of -reward. A second
 run with the same folder trains only what is missing.
 """
 
@@ -32,13 +33,17 @@ from baselines.report.plots import write_png
 from baselines.shell_command import shell_command
 from safe_envs.safety_filters import SafetyFilter
 
-Plant = Literal["quadrotor", "double_integrator"]
+Plant = Literal["quadrotor", "double_integrator", "unicycle"]
 FREE, FILTER, HEAD = "no filter", "filter", "head"
 ENVIRONMENTS: dict[Plant, dict[str, str]] = {
     "quadrotor": {FREE: "Safe/Quadrotor-v0", FILTER: "Safe/QuadrotorZCBF-v0"},
     "double_integrator": {
         FREE: "Safe/DoubleIntegrator-v0",
         FILTER: "baselines.experiments.learning_behind_a_filter:filtered_double_integrator",
+    },
+    "unicycle": {
+        FREE: "Safe/UnicycleCBF-v0?scene=hardnet",
+        FILTER: "baselines.experiments.learning_behind_a_filter:filtered_unicycle",
     },
 }
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
@@ -91,6 +96,12 @@ class Row(NamedTuple):
 def filtered_double_integrator(**arguments: Any) -> gym.Env:
     """Return the double integrator behind the safety filter; arguments are the environment's."""
     return SafetyFilter(gym.make("Safe/DoubleIntegrator-v0", **arguments))
+
+
+def filtered_unicycle(**arguments: Any) -> gym.Env:
+    """Return the unicycle in HardNet's scene behind the safety filter."""
+    env = gym.make("Safe/UnicycleCBF-v0", **{"scene": "hardnet", **arguments})
+    return SafetyFilter(env, metric="euclidean")
 
 
 def training_cost(progress_csv: Path, limit: float) -> TrainingCost:
