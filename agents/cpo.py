@@ -32,7 +32,7 @@ from agents.schedules import LinearDecay, Scheduled, scheduled
 from safe_envs.contract.argument_checks import check_number, check_whole
 
 NO_STEP_YET = -1
-GROWING = LinearDecay(0.7, 1.0)
+GROWING = LinearDecay(0.6, 1.0)
 
 
 @dataclass(frozen=True)
