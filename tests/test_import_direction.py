@@ -25,8 +25,8 @@ FLOORS = {
         "velocity", "quadrotor", "safety_gymnasium_bridge",
     ),
     "baselines": (
-        "names", "policy_export", "measures", "movies", "jobs", "report", "commands", "experiments",
-        "benchmarks",
+        "names", "policy_export", "measures", "diagnostics", "movies", "jobs", "report", "commands",
+        "experiments", "benchmarks",
     ),
     "leaderboard": (
         "boards", "sandbox", "policy_files", "submissions", "scores", "store", "evaluation", "web",

@@ -65,15 +65,3 @@ def quality(
         feasible=tuple(float((worst <= level).mean()) for level in LEVELS),
         solved=float(((np.abs(gaps) < SOLVED) & (worst < SOLVED)).mean()),
     )
-
-
-def effective_rank(singular_values: np.ndarray) -> float:
-    """Return exp(entropy of the shares of the singular values); 0 for a zero matrix.
-
-    Source: Roy and Vetterli, "The effective rank" (EUSIPCO 2007).
-    """
-    total = singular_values.sum()
-    if total < 1e-12:
-        return 0.0
-    shares = singular_values[singular_values > 0.0] / total
-    return float(np.exp(-(shares * np.log(shares)).sum()))

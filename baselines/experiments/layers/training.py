@@ -25,7 +25,8 @@ from agents.constraint_layers.penalties import SoftPenalty
 from agents.constraint_layers.projection import ProjectionLayer
 from agents.constraint_layers.reference_optima import optimal_values
 from agents.constraint_layers.relaxation import AdaptiveRelaxation, Shape, largest_violations
-from baselines.experiments.layers.measures import Quality, effective_rank, quality
+from baselines.diagnostics.ranks import ranks
+from baselines.experiments.layers.measures import Quality, quality
 from baselines.experiments.layers.networks import NetworkSetting
 from baselines.experiments.layers.problems import ProblemSetting
 from safe_envs.action_constraints.repair import RepairSettings
@@ -325,4 +326,4 @@ def _mean_rank(
     ]
     jacobians = torch.stack(rows, dim=1)  # (B, outputs, raw)
     sizes = torch.linalg.svdvals(jacobians).numpy()
-    return float(np.mean([effective_rank(one) for one in sizes]))
+    return float(np.mean([ranks(one).effective for one in sizes]))

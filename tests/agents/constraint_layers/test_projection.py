@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from agents.constraint_layers import ProjectionLayer, QuadraticRows
-from baselines.experiments.layers.measures import effective_rank
+from baselines.diagnostics.ranks import ranks
 from safe_envs.control.quadratic_families import snarenet
 
 cp = pytest.importorskip("cvxpy")
@@ -61,7 +61,7 @@ def test_the_rank_is_that_of_the_face(layer):
     linear = [i for i in range(len(raw)) if not (values[i, :2] > FAMILY.bounds[:2] - 1e-6).any()]
     assert linear  # where a quadratic row is active, the face is curved
     for i in linear:
-        assert effective_rank(sizes[i]) == pytest.approx(8 - 3 - active[i], abs=0.05)
+        assert ranks(sizes[i]).effective == pytest.approx(8 - 3 - active[i], abs=0.05)
 
 
 def test_what_is_not_finite_is_told_and_the_others_are_projected(layer):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baselines.experiments.layers.measures import effective_rank, quality
+from baselines.experiments.layers.measures import quality
 from safe_envs.control.quadratic_families import QuadraticFamily
 
 # min y1^2 / 2 + y2  s.t.  y1 + y2 = x,  -y1 <= 0: at x, y1 = 1 is best, f* = x - 1/2.
@@ -37,9 +37,3 @@ def test_outputs_that_are_not_finite_are_refused():
     outputs = np.array([[1.0, -1.0], [np.nan, 0.0], [0.0, np.inf]])
     with pytest.raises(ValueError, match="2 of 3 outputs are not finite; the training diverged"):
         quality(FAMILY, FAMILY.instances, outputs, np.zeros(3))
-
-
-def test_effective_ranks():
-    assert effective_rank(np.ones(7)) == pytest.approx(7.0)
-    assert effective_rank(np.array([3.0, 0.0, 0.0])) == pytest.approx(1.0)
-    assert effective_rank(np.zeros(4)) == 0.0

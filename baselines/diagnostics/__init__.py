@@ -1,0 +1,1 @@
+"""Measurements of why a training goes well or badly."""
