@@ -54,7 +54,7 @@ def filter_direction(parameters: Parameters, seed: int) -> torch.Tensor:
 
 
 def slice_reach(eigenvalue: float, loss: float, parameters: Parameters) -> float:
-    """Return how far to go along an eigenvector: where its parabola doubles the loss, r with
+    """Return how far to go along an eigenvector: to where its parabola doubles the loss.
 
     r^2 eigenvalue / 2 = |loss| + 0.001,   r <= |theta| / 2
     """
