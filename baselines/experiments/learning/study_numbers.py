@@ -29,7 +29,7 @@ class SeedNumbers:
     """What one training reached."""
 
     seed: int
-    folder: str  # of the run
+    folder: str  # of the run, from the folder of the studies
     stochastic: PolicyNumbers  # of the last policy as it was trained
     deterministic: PolicyNumbers  # of its most likely actions
 

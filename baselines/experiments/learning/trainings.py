@@ -22,6 +22,7 @@ from baselines.measures.episode_statistics import EpisodeStatistics
 from baselines.names.agents import label_of
 from baselines.names.environments import parse_environment_name
 
+DEPTH = 4  # of a run's folder in that of the studies
 OF_A_SEED = ("env", "agent", "seed", "evaluation_seed")  # in a job's configuration
 
 
@@ -124,7 +125,8 @@ def _variant_numbers(
             continue
         names, limits = result.constraint_names, result.limits
         modes = (_policy_numbers(result.stochastic), _policy_numbers(result.deterministic))
-        seeds.append(SeedNumbers(one.job.seed, str(one.folder), *modes))
+        own = one.folder.relative_to(one.folder.parents[DEPTH])
+        seeds.append(SeedNumbers(one.job.seed, own.as_posix(), *modes))
     return VariantNumbers(*case, names, limits, seeds, failed)
 
 

@@ -195,7 +195,7 @@ def test_a_study_is_trained_once_and_shown_again(toy, tmp_path, run_here, monkey
         one = groups["PPO", name]
         assert [seed["seed"] for seed in one["seeds"]] == [0, 1]
         for seed in one["seeds"]:
-            result = json.loads((tmp_path / seed["folder"] / "result.json").read_text())
+            result = json.loads((tmp_path / "runs" / seed["folder"] / "result.json").read_text())
             settings = result["hyperparameters"]
             assert settings["learning_rate"] == rate
             assert settings["policy_kwargs"] == {"net_arch": table, **extra}
