@@ -24,7 +24,7 @@ from baselines.experiments.layers.figures import draw_study
 from baselines.experiments.layers.runs import stored_result, train_settings
 from baselines.experiments.layers.studies import STUDIES, LayerStudy, read_layer_studies
 from baselines.experiments.layers.tables import layers_table
-from baselines.experiments.study_options import check_writable, listing
+from baselines.experiments.trained.study_options import check_writable, listing
 from baselines.jobs.folder_lock import locked
 from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.report.printable import plain

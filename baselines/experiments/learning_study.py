@@ -24,8 +24,8 @@ from baselines.experiments.learning.studies import STUDIES, Study, chosen_study,
 from baselines.experiments.learning.study_numbers import StudyNumbers
 from baselines.experiments.learning.tables import study_tables
 from baselines.experiments.learning.trainings import StudyTraining, planned, study_numbers
-from baselines.experiments.study_options import check_writable, listing
 from baselines.experiments.trained.missing_runs import train_missing
+from baselines.experiments.trained.study_options import check_writable, listing
 from baselines.jobs.folder_lock import locked
 from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.report.printable import plain

@@ -17,6 +17,7 @@ ENVIRONMENTS = {"mujoco", "bridge", "multi-agent", "render", "all"}
 # What only those install who want to use it with this project: it is imported late, or not at all.
 OPTIONAL = {
     "omnisafe",
+    "theseus",  # of theseus-ai
     "sbx",
     "rliable",
     "rl-zoo3",
