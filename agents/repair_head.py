@@ -38,6 +38,8 @@ from safe_envs.action_constraints.repaired_actions import (
     each_instance,
     repair_actions,
     repair_entries,
+    single_spaces,
+    some_instances,
 )
 from safe_envs.action_constraints.rows import QuadraticRows
 from safe_envs.contract.argument_checks import check_choice
@@ -160,7 +162,7 @@ class RepairHead:
         rows = QuadraticRows(*map(_tensor, each_instance(found, len(raw))))
         broken = torch.nonzero(worst_violation(rows, raw.detach()) > 0.0)[:, 0]
         if len(broken):
-            own = QuadraticRows(*(None if one is None else one[broken] for one in rows))
+            own = some_instances(rows, broken)
             nearest = nearest_actions(raw[broken], own, low, high, SETTINGS)
             raw = raw.index_put((broken,), nearest)
         return raw.to(actions)
@@ -218,12 +220,6 @@ class RepairHead:
         pairs = zip(one.rows(seen), other.rows(seen), strict=True)
         alike = all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in pairs)
         return alike and np.array_equal(one.low, other.low) and np.array_equal(one.high, other.high)
-
-
-def single_spaces(env: Any) -> tuple[spaces.Space, spaces.Space]:
-    """Return the spaces of observations and actions of one environment, also of a vector form."""
-    single = "single_" if hasattr(env, "single_action_space") else ""
-    return getattr(env, f"{single}observation_space"), getattr(env, f"{single}action_space")
 
 
 def _tensor(numbers: np.ndarray | None) -> torch.Tensor | None:

@@ -84,7 +84,7 @@ def repair_actions(
         worst = worst_violation(rows, raw)
     broken = np.flatnonzero(sound & (worst > 0.0))
     if len(broken):
-        own = _some(rows, broken)
+        own = some_instances(rows, broken)
         raw[broken] = nearest_actions(raw[broken], own, constraint.low, constraint.high, settings)
         worst[broken] = worst_violation(own, raw[broken])
     return ActionRepair(raw, np.asarray(sound & (worst <= settings.tolerance)))
@@ -102,7 +102,8 @@ def each_instance(rows: QuadraticRows, count: int) -> QuadraticRows:
     )
 
 
-def _some(rows: QuadraticRows, which: np.ndarray) -> QuadraticRows:
+def some_instances(rows: QuadraticRows, which: Any) -> QuadraticRows:
+    """Return the rows of chosen instances, by their numbers; NumPy arrays and tensors alike."""
     linear, lower, upper, squares = rows
     curved = None if squares is None else squares[which]
     return QuadraticRows(linear[which], lower[which], upper[which], curved)
@@ -255,13 +256,9 @@ def check_unchanged(env: Any) -> None:
         env: single, or in native vector form. Its own constraint is made for the actions and
             observations of `env.unwrapped`.
     """
-    inner = env.unwrapped
-    single = "single_" if hasattr(inner, "single_action_space") else ""
-    for what, name, kinds in (
-        ("actions", f"{single}action_space", ACTION_WRAPPERS),
-        ("observations", f"{single}observation_space", OBSERVATION_WRAPPERS),
-    ):
-        own, shown = getattr(inner, name), getattr(env, name)
+    kinds_of = {"observations": OBSERVATION_WRAPPERS, "actions": ACTION_WRAPPERS}
+    pairs = zip(single_spaces(env.unwrapped), single_spaces(env), strict=True)
+    for (what, kinds), (own, shown) in zip(kinds_of.items(), pairs, strict=True):
         changed = f" to {shown}" if shown != own else ""
         if changed or any(isinstance(one, kinds) for one in _chain(env)):
             raise ValueError(
@@ -277,6 +274,12 @@ def check_unchanged(env: Any) -> None:
                 UserWarning,
                 stacklevel=3,
             )
+
+
+def single_spaces(env: Any) -> tuple[gym.Space, gym.Space]:
+    """Return the spaces of observations and actions of one environment, also of a vector form."""
+    single = "single_" if hasattr(env, "single_action_space") else ""
+    return getattr(env, f"{single}observation_space"), getattr(env, f"{single}action_space")
 
 
 def _chain(env: Any) -> Iterator[Any]:
