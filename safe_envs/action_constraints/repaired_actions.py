@@ -278,7 +278,7 @@ def check_unchanged(env: Any) -> None:
 
 def single_spaces(env: Any) -> tuple[gym.Space, gym.Space]:
     """Return the spaces of observations and actions of one environment, also of a vector form."""
-    single = "single_" if hasattr(env, "single_action_space") else ""
+    single = "single_" if hasattr(env.unwrapped, "single_action_space") else ""
     return getattr(env, f"{single}observation_space"), getattr(env, f"{single}action_space")
 
 
