@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from agents.actor_critic import CnnPolicy, MlpPolicy, MultiInputPolicy
 from agents.adjustable_agent import AdjustableAgent
 from agents.agent_settings import plain
+from agents.batch import Batch
 from agents.cost_limits import LimitSetting, checked_schedule, limits_at_start
 from agents.episode_record import EpisodeRecord
 from agents.exchanged_env import check_exchange, is_normalized
@@ -87,14 +88,12 @@ class ConstrainedAgent(AdjustableAgent):
         normalize_observation: standardize Box observations (not images and one-hot vectors) by
             their running mean and deviation, which belong to the agent: `predict` takes raw
             observations. A VecNormalize that does the same is not doubled.
-        stats_window_size: most episodes in `ep_info_buffer` and in the logged success rate. All
-            other logged averages cover the episodes that ended in the last rollout, or the last ten
-            if that is more.
+        stats_window_size: most episodes in `ep_info_buffer` and in the logged success rate. Other
+            averages cover the last rollout's episodes, or the last ten if that is more.
         tensorboard_log: folder of TensorBoard's files.
         policy_kwargs: arguments of the policy.
-        head: "wrapper" repairs every action so that it meets the constraint on actions that the
-            environment declares (`action_constraint()`), in training and in `predict`; the
-            log-probability is the proposed action's. None repairs nothing.
+        head: None, or "wrapper" to repair every action by the environment's `action_constraint()`,
+            in training and in `predict`; the log-probability is the proposed action's.
         verbose: 0 prints nothing, 1 prints the log.
         seed: of all random numbers.
         device: "cpu" unless the observations are images.
@@ -280,17 +279,18 @@ class ConstrainedAgent(AdjustableAgent):
         callback.on_rollout_end()
         return True
 
+    def last_batch(self) -> tuple[Batch, np.ndarray]:
+        """Return the last rollout to learn from, and each critic's explained variance, (1 + m,)."""
+        counts = (1, len(self.constraints))
+        discounts = np.repeat([self.gamma, self.cost_gamma], counts)
+        lambdas = np.repeat([self.gae_lambda, self.cost_gae_lambda], counts)
+        return self._rollout.batch(self.policy, discounts, lambdas, self._acts_in_numpy())
+
     def train(self) -> None:
         """Update the policy on the last rollout."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        m = len(self.constraints)
-        batch, explained = self._rollout.batch(
-            self.policy,
-            np.array([self.gamma] + [self.cost_gamma] * m),
-            np.array([self.gae_lambda] + [self.cost_gae_lambda] * m),
-            self._acts_in_numpy(),
-        )
+        batch, explained = self.last_batch()
         self.policy.value_net.track(batch.targets)
         measured = self.episodes.measure(self.cost_limit)
         report = self._update.update(self.policy, batch, measured, self._current_progress_remaining)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from baselines.commands.comparison_plan import CompareOptions, Plan, plan
+from baselines.commands.measured_training import measured, tell_unmeasured
 from baselines.jobs.checkpoints import (
     chosen_interval,
     discard_checkpoints,
@@ -44,6 +45,7 @@ class Comparison:
     command: str  # the shell command that makes it
     job_timeout: float | None = None  # [s] for each job; None for no limit
     resume: bool = True  # go on with trainings from their checkpoints
+    diagnostics: bool = False  # measure trainings as they go
 
 
 def compare(options: CompareOptions, console: Console) -> int:
@@ -89,6 +91,7 @@ def _how(options: CompareOptions) -> Comparison:
         options.command(),
         options.job_timeout,
         options.resume,
+        options.diagnostics,
     )
 
 
@@ -109,6 +112,8 @@ def _run_locked(planned: Plan, how: Comparison, console: Console) -> int:
         console.print(f"[yellow]runs again[/] {escape(told)}", soft_wrap=True)
     for job in jobs:
         _look_after_checkpoints(job, job_folder(how.out, job), job in missing, console)
+    if how.diagnostics:
+        tell_unmeasured([job_folder(how.out, job) for job in jobs if job not in missing], console)
     if not how.resume:
         for job in missing:
             discard_checkpoints(job_folder(how.out, job))
@@ -163,7 +168,7 @@ def _print_failures(failed: Sequence[AnyOutcome], console: Console) -> None:
 def _run(missing: Sequence[Job], how: Comparison, console: Console) -> dict[Path, str]:
     """Run jobs; return why jobs failed that could not write it, by folder."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    work = [_Work(job, how.out, how.command) for job in missing]
+    work = [_Work(job, how.out, how.command, how.diagnostics) for job in missing]
     unrecorded = {}
 
     def tell() -> None:
@@ -200,7 +205,9 @@ class _Work:
     job: Job
     out: Path
     command: str
+    diagnostics: bool
 
 
 def _run_work(work: _Work) -> str:
-    return run_job(work.job, job_folder(work.out, work.job), work.command)
+    folder = job_folder(work.out, work.job)
+    return run_job(work.job, folder, work.command, measured(folder) if work.diagnostics else None)

@@ -68,6 +68,8 @@ class CompareOptions:
     their file in baselines/hyperparameters."""
     resume: bool = True
     """Go on with trainings from their newest checkpoints; --no-resume starts missing jobs anew."""
+    diagnostics: bool = False
+    """Measure gradients, noise, ranks and curvature of trainings as they go; see `diagnose`."""
     title: str = "Comparison of constrained agents"
     """Heading of the report."""
 
@@ -82,6 +84,7 @@ class CompareOptions:
         words += ["--set", *self.overrides] if self.overrides else []
         file = self.hyperparameters
         words += [] if file is None else ["--hyperparameters", str(file)]
+        words += ["--diagnostics"] if self.diagnostics else []
         words += ["--out", str(self.out), "--title", self.title]
         return shell_command("baselines", *words)
 

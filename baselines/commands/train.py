@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from baselines.commands.console_log import logged_to
+from baselines.commands.measured_training import measured, tell_unmeasured
 from baselines.jobs.checkpoints import (
     CheckpointRefusedError,
     checkpointed_config,
@@ -63,6 +64,8 @@ class TrainOptions:
     """Evaluation episodes of the final policy in each mode."""
     resume: bool = True
     """Go on from the newest checkpoint of the same run, bit for bit; --no-resume starts anew."""
+    diagnostics: bool = False
+    """Measure gradients, noise, ranks and curvature as the training goes; see `diagnose`."""
     hyperparameters: Path | None = None
     """TOML file with [default] and ["environment id"] tables, instead of the one of the agent in
     baselines/hyperparameters."""
@@ -75,6 +78,7 @@ class TrainOptions:
         words += ["--set", *self.overrides] if self.overrides else []
         file = self.hyperparameters
         words += [] if file is None else ["--hyperparameters", str(file)]
+        words += ["--diagnostics"] if self.diagnostics else []
         return shell_command("baselines", *words, "--out", str(self.out))
 
 
@@ -94,6 +98,8 @@ def train(options: TrainOptions, console: Console) -> int:
     if is_done(folder, job):
         discard_checkpoints(folder)  # left by a kill after the result was written
         console.print(f"{escape(str(folder))} holds this run already; kept", soft_wrap=True)
+        if options.diagnostics:
+            tell_unmeasured([folder], console)
         return _show(job, folder, console)
     with locked(folder, options.command()) as killed:
         _check_free(folder, job, console)
@@ -113,10 +119,11 @@ def _train(job: EpisodicJob, options: TrainOptions, console: Console) -> int:
     if not options.resume:
         discard_checkpoints(options.out)
     display = ProgressDisplay(console, f"{job.agent}, seed {job.seed}", options.total_timesteps)
+    callback = measured(options.out, display) if options.diagnostics else display
     refusals = (JobRefused, CheckpointRefusedError)
     try:
         with watched_signals(), logged_to(console):
-            failure = attempt(job, options.out, options.command(), display, refusals)
+            failure = attempt(job, options.out, options.command(), callback, refusals)
     except Interrupted as interrupted:
         display.stop()
         goes_on = checkpointed_config(options.out) is not None

@@ -84,21 +84,22 @@ def noise_of_batches(gradients: torch.Tensor, size: int) -> NoiseEstimate:
     return NoiseEstimate(signal, (small - large) / (1.0 / size - 1.0 / whole))
 
 
-def parameter_ratios(gradients: torch.Tensor) -> ParameterRatios:
+def parameter_ratios(gradients: torch.Tensor, size: int = 1) -> ParameterRatios:
     """Return max(0, mean^2 - variance / B) / variance of each parameter, in quantiles.
 
     Args:
-        gradients: of single samples, (B, d), at least two.
+        gradients: means of K micro-batches, (K, d), at least two.
+        size: samples of each, b; the variance of a sample is b times theirs, and B = K b.
 
     Raises:
         ValueError: if there are fewer.
     """
-    count = _checked(gradients, "samples")
+    count = _checked(gradients, "micro-batches")
     values = gradients.double()
     variance = values.var(dim=0, unbiased=True)
     varies = variance > 0.0
     signal = (values.mean(dim=0).square() - variance / count).clamp(min=0.0)[varies]
-    ratios = signal / variance[varies]
+    ratios = signal / (size * variance[varies])
     found = [math.nan] * len(QUANTILES)
     if len(ratios):
         found = torch.quantile(ratios, torch.tensor(QUANTILES, dtype=ratios.dtype)).tolist()
@@ -121,14 +122,15 @@ class RunningNoise:
         return NoiseEstimate(self._signal / self._weight, self._noise / self._weight)
 
 
-def by_layer(sizes: Sequence[int], gradients: torch.Tensor) -> list[NoiseEstimate]:
+def by_layer(sizes: Sequence[int], gradients: torch.Tensor, size: int = 1) -> list[NoiseEstimate]:
     """Return the estimate of each tensor of parameters.
 
     Args:
         sizes: numbers of parameters, which add up to d.
-        gradients: of single samples, (B, d).
+        gradients: means of micro-batches, (K, d).
+        size: samples of each.
     """
-    return [noise_of_samples(part) for part in gradients.split(list(sizes), dim=1)]
+    return [noise_of_batches(part, size) for part in gradients.split(list(sizes), dim=1)]
 
 
 def _checked(gradients: torch.Tensor, what: str) -> int:

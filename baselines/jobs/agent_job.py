@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from agents import ConstrainedAgent
 
 FILES = ("progress.csv", "model.zip")  # of every finished training
-OTHER_FILES = ("policy.onnx", "tensorboard")
+OTHER_FILES = ("policy.onnx", "tensorboard", "diagnostics")
 OBSOLETE_FILES = ("normalization.npz",)  # the statistics of the observations, now in model.zip
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback  # PyTorch
 
 FILES = ("progress.csv", "model.zip")  # of every finished training
-OTHER_FILES = ("policy.onnx", "tensorboard")
+OTHER_FILES = ("policy.onnx", "tensorboard", "diagnostics")
 
 
 @dataclass(frozen=True)

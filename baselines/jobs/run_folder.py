@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 PROVENANCE = ("command", "versions")  # in config.json, but they do not affect the result
 
 
-def run_job(job: Job, folder: Path, command: str) -> str:
+def run_job(job: Job, folder: Path, command: str, callback: BaseCallback | None = None) -> str:
     """Run a job and write its files; the traceback of a failure goes to error.txt.
 
     Args:
         job: of any kind.
         folder: of the job.
         command: the command line that started it, for config.json.
+        callback: of Stable-Baselines3, if it trains.
 
     Returns:
         Why it failed if error.txt could not be written, else "".
@@ -52,7 +53,7 @@ def run_job(job: Job, folder: Path, command: str) -> str:
         with locked(folder, command):
             try:
                 open_run(folder, job)
-                failure = attempt(job, folder, command)
+                failure = attempt(job, folder, command, callback)
             except OSError as error:
                 failure = _failed(folder, error)
     except (FolderInUse, FolderUnusable) as error:
