@@ -1,4 +1,4 @@
-"""The command line: `python -m baselines train|evaluate|play|plot|show|compare|demo`."""
+"""The command line: `python -m baselines train|evaluate|play|plot|show|diagnose|compare|demo`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 
 from baselines.commands.compare import CompareOptions, compare
 from baselines.commands.demo import DemoOptions, demo
+from baselines.commands.diagnose import DiagnoseOptions, diagnose
 from baselines.commands.evaluate import EvaluateOptions, evaluate
 from baselines.commands.play import PlayOptions, play
 from baselines.commands.plot import PlotOptions, plot
@@ -19,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "play": (PlayOptions, play),
     "plot": (PlotOptions, plot),
     "show": (ShowOptions, show),
+    "diagnose": (DiagnoseOptions, diagnose),
     "compare": (CompareOptions, compare),
     "demo": (DemoOptions, demo),
 }

@@ -29,6 +29,7 @@ from baselines.diagnostics.surrogate_batch import SurrogateBatch
 MICRO_BATCHES = 16
 RANKED = 32  # observations whose Jacobian is decomposed
 EIGENVALUES = 3
+FLAT, FEW_VALUES = 0.02, 10  # interquartile range of a flat observation; those of discrete ones
 CLIP = 9.99  # standardized observations beyond are at their clip of 10
 SEEDS = (0, 1)  # of a landscape's directions, the same everywhere
 
@@ -57,9 +58,14 @@ def gradient_measures(batch: SurrogateBatch, actor: list[tuple[str, nn.Parameter
         found[f"gradient_norm/{name}"] = norm
     for (one, other), cosine in apart.cosines.items():
         found[f"cosine/{one}/{other}"] = cosine
-    gradients, size = _of_micro_batches(batch, parameters)
+    for name, share in zip(batch.names[1:], batch.shares, strict=True):
+        found[f"price_share/{name}"] = float(share)
+    for name, advantage in zip(batch.names, batch.advantages.unbind(dim=1), strict=True):
+        noise = noise_of_batches(*_of_micro_batches(batch, advantage, parameters))
+        found[f"noise_signal/{name}"], found[f"noise_noise/{name}"] = noise
+    gradients, size = _of_micro_batches(batch, batch.combined, parameters)
     noise = noise_of_batches(gradients, size)
-    found |= {"noise/signal": noise.signal, "noise/noise": noise.noise}
+    found["noise_signal"], found["noise_noise"] = noise
     single = parameter_ratios(gradients, size)
     names = ("snr/low", "snr/median", "snr/high")
     found |= dict(zip(names, single.quantiles, strict=True))
@@ -97,7 +103,19 @@ def rank_measures(batch: SurrogateBatch) -> Numbers:
         "rank/stable": float(np.mean([one.stable for one in each])),
         "rank/full": float(min(jacobians.shape[1:])),
         "observation/clipped": float((seen.abs() >= CLIP).double().mean()),
+        "observation/flat": _flat_share(seen.double().cpu().numpy()),
     }
+
+
+def _flat_share(seen: np.ndarray) -> float:
+    """Return the share of numbers, of those that vary, whose usual values are all but equal.
+
+    Their scale is that of rare outliers. Numbers with few different values do not count.
+    """
+    middle = np.subtract(*np.quantile(seen, (0.75, 0.25), axis=0))
+    values = np.array([len(np.unique(column)) for column in seen.T])
+    vary = values > FEW_VALUES
+    return float((middle[vary] < FLAT).mean()) if vary.any() else 0.0
 
 
 def curvature_measures(
@@ -156,13 +174,15 @@ def landscape(batch: SurrogateBatch, parameters: Parameters, points: int) -> Lan
     return Landscape(batch.names, surface(measures, parameters, first, second, points))
 
 
-def _of_micro_batches(batch: SurrogateBatch, parameters: Parameters) -> tuple[torch.Tensor, int]:
-    """Return the gradients of the agent's loss on each micro-batch, (K, d), and their size b."""
+def _of_micro_batches(
+    batch: SurrogateBatch, advantage: torch.Tensor, parameters: Parameters
+) -> tuple[torch.Tensor, int]:
+    """Return the gradients of a loss on each micro-batch, (K, d), and their size b."""
     count = len(batch.actions)
     pieces = min(MICRO_BATCHES, count)
     size = count // pieces
     gradients = [
-        flat_gradient(batch.loss(batch.combined, slice(k, k + size * pieces, pieces)), parameters)
+        flat_gradient(batch.loss(advantage, slice(k, k + size * pieces, pieces)), parameters)
         for k in range(pieces)
     ]
     return torch.stack(gradients), size

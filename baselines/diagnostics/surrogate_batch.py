@@ -41,6 +41,7 @@ class SurrogateBatch(NamedTuple):
     log_probs: torch.Tensor  # (n,) under the policy that took them
     advantages: torch.Tensor  # (n, 1 + m), standardized over the whole rollout
     combined: torch.Tensor  # (n,) the same of A_reward - A_cost w
+    shares: np.ndarray  # (m,) w_i deviation(A_i) / deviation(A_reward): what costs weigh
     likelihood: Likelihood
     outputs: Outputs
     total: int  # steps of the whole rollout
@@ -159,6 +160,8 @@ def _batch(
     total = len(batch.actions)
     double = batch.advantages.double()
     combined = standardized(double[:, 0] - double[:, 1:] @ torch.as_tensor(weights).to(double))
+    deviations = double.std(0, correction=0).cpu().numpy()
+    reward = deviations[0] if deviations[0] > 0.0 else np.inf
     apart = torch.stack([standardized(one) for one in double.T], dim=1)
     spread = np.linspace(0, total - 1, min(ROWS, total)).round().astype(np.int64)
     index = torch.as_tensor(spread, device=batch.actions.device)
@@ -169,6 +172,7 @@ def _batch(
         batch.log_probs[index],
         apart[index].float(),
         combined[index].float(),
+        weights * deviations[1:] / reward,
         likelihood,
         outputs,
         total,
