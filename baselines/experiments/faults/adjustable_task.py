@@ -6,7 +6,7 @@ Six numbers wander; the agent should answer with two that it can compute from th
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -35,7 +35,7 @@ class AdjustableTask(gym.Env):
     observation_space = gym.spaces.Box(-np.inf, np.inf, (7,), np.float64)
     action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float64)
     constraints = (ConstraintSpec("effort", LIMIT),)
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata = {"render_modes": []}
 
     def __init__(
         self,
