@@ -25,7 +25,8 @@ FLOORS = {
         "velocity", "quadrotor", "safety_gymnasium_bridge",
     ),
     "baselines": (
-        "names", "policy_export", "measures", "diagnostics", "movies", "jobs", "report", "commands",
+        "names", "policy_export", "measures", "diagnostics", "movies", "jobs", "report", "site",
+        "commands",
         "experiments", "benchmarks",
     ),
     "leaderboard": (

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from baselines.diagnostics.measured_files import STEPS, read_table
+from baselines.names.environments import environment_in
 
 PROGRESS, CONFIG = "progress.csv", "config.json"
 LATE = 0.5  # the part of a training, from its end, that is judged
@@ -77,7 +78,8 @@ def read_measured_run(folder: Path) -> MeasuredRun:
         try:
             config = json.loads((folder / CONFIG).read_text("utf-8"))
             settings = config.get("hyperparameters", {})
-            shown = f"{config['agent']} on {config['env']['id']}, seed {config['seed']}"
+            env = environment_in(config["env"])
+            shown = f"{config['agent']} on {env}, seed {config['seed']}"
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder / CONFIG} is damaged: {error}") from error
     return MeasuredRun(log, read_table(folder), settings, shown)

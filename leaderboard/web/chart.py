@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from baselines.site.shared_files import script_json
 from leaderboard.web.chart_axis import Axis
-from leaderboard.web.safe_text import script_json
 
 
 @dataclass(frozen=True)

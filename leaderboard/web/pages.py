@@ -11,6 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from baselines.site.shared_files import PAGE_POLICY, files_under, script_json
+from baselines.site.shared_files import STATIC as SHARED
 from leaderboard.boards.board import EPISODES_PER_POLICY, Board
 from leaderboard.scores.published import is_withheld
 from leaderboard.scores.ranked_row import Feasibility
@@ -32,13 +34,7 @@ STATIC_TYPES = {
     ".webp": "image/webp",
 }
 
-META_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "form-action 'self'; base-uri 'none'"
-)
-"""The policy in every page: it may load nothing but the leaderboard's own files."""
-
-CONTENT_SECURITY_POLICY = f"{META_POLICY}; frame-ancestors 'none'"
+CONTENT_SECURITY_POLICY = f"{PAGE_POLICY}; frame-ancestors 'none'"
 """The policy in a server's header: also, no other page may frame this one."""
 
 
@@ -78,7 +74,7 @@ def render_error(status: int, title: str, text: str, path: str) -> str:
         path: of the request, relative to the top of the site.
     """
     shared = {
-        "root": page_paths.to_root(path), "path": "", "policy": META_POLICY, "static": False,
+        "root": page_paths.to_root(path), "path": "", "policy": PAGE_POLICY, "static": False,
         "season": None,
     }  # fmt: skip
     return _fill("error", shared, status=status, heading=title, text=text)
@@ -87,11 +83,9 @@ def render_error(status: int, title: str, text: str, path: str) -> str:
 @cache
 def static_files() -> dict[str, Path]:
     """Return the files that pages load, by their path on the site."""
-    return {
-        f"static/{file.relative_to(STATIC).as_posix()}": file
-        for file in sorted(STATIC.rglob("*"))
-        if file.is_file() and file.suffix in STATIC_TYPES
-    }
+    suffixes = tuple(STATIC_TYPES)
+    found = files_under(SHARED, suffixes) | files_under(STATIC, suffixes)
+    return {f"static/{path}": file for path, file in sorted(found.items())}
 
 
 def picture_of(board: Board) -> str:
@@ -221,7 +215,7 @@ def _shared(path: str, source: PageSource, static: bool) -> dict[str, Any]:
     return {
         "root": page_paths.to_root(path),
         "path": path,
-        "policy": META_POLICY,
+        "policy": PAGE_POLICY,
         "static": static,
         "season": season,
         "board_folder": lambda board, number: page_paths.board_folder(board, number, current),
@@ -256,7 +250,7 @@ def _environment() -> Environment:
         day=safe_text.day,
         clipped=safe_text.clipped,
         https_link=safe_text.https_link,
-        script_json=safe_text.script_json,
+        script_json=script_json,
         pretty_json=_pretty_json,
     )
     environment.tests["withheld"] = is_withheld

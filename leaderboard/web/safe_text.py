@@ -1,8 +1,7 @@
-"""Makes untrusted text safe for HTML, script elements, links, CSV cells and tables."""
+"""Makes untrusted text safe for HTML, links, CSV cells and tables."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from datetime import datetime, timezone
@@ -14,7 +13,6 @@ MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
 _LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d{1,5})?(/[!-~]*)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet takes such a cell for a formula
-_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def visible(text: str) -> str:
@@ -37,16 +35,6 @@ def clipped(text: str, longest: int = 100) -> str:
 def https_link(text: str) -> str:
     """Return the address if it may become a link, else an empty text."""
     return text if len(text) <= 300 and _LINK.fullmatch(text) else ""
-
-
-def script_json(data: Any) -> Markup:
-    """Return data as JSON that cannot end its script element.
-
-    Raises:
-        ValueError: if a number is not finite.
-    """
-    text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.translate(_IN_SCRIPT))  # every <, > and & is escaped
 
 
 def csv_cell(value: Any) -> Any:

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from leaderboard.web.pages import STATIC
+from baselines.site.shared_files import STATIC
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
 SEEN = {

@@ -13,7 +13,7 @@ from leaderboard.scores.ranked_row import Feasibility
 from leaderboard.store.submission_store import State
 from leaderboard.web import safe_text
 from leaderboard.web.board_table import board_csv
-from leaderboard.web.pages import CONTENT_SECURITY_POLICY, META_POLICY, render
+from leaderboard.web.pages import CONTENT_SECURITY_POLICY, PAGE_POLICY, render
 from tests.leaderboard.page_examples import CLIFF, ExampleSource, scored_rows, some_metadata
 from tests.leaderboard.parsed_page import Parsed, parsed, text_of
 
@@ -146,7 +146,7 @@ def test_policy_lets_nothing_in_from_elsewhere():
     assert "unsafe" not in CONTENT_SECURITY_POLICY
     assert "http" not in CONTENT_SECURITY_POLICY
     metas = [a for tag, a in parsed(BOARD).elements if tag == "meta"]
-    assert [a["content"] for a in metas if "http-equiv" in a] == [META_POLICY]
+    assert [a["content"] for a in metas if "http-equiv" in a] == [PAGE_POLICY]
     for tag, attributes in parsed("submissions/1.html").elements:
         if tag in ("script", "link", "img"):
             assert not attributes.get("src", attributes.get("href", "")).startswith("http")

@@ -34,7 +34,7 @@ PAGES = [
 ]
 SORTED = f"boards/{CLIFF.slug}/sort-cost.html"
 WIDTHS = (1280, 768, 360)
-CHECKS = (Path(__file__).parent / "page_checks.js").read_text()
+CHECKS = (Path(__file__).parents[2] / "page_checks.js").read_text()
 NARROW = """width => Array.from(document.querySelectorAll("[data-chart] svg"))
   .every(drawing => Number(drawing.getAttribute("width")) < width)"""
 FOCUS = """() => {
