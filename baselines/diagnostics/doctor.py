@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from baselines.diagnostics.measured_files import STEPS
 from baselines.diagnostics.measured_run import MeasuredRun
 
 HELD = 0.5  # share of updates without a finished episode
@@ -21,6 +22,7 @@ STOPPED = 0.8  # share of updates that the KL bound stops in their first pass
 STILL, WILD = 1e-5, 0.1  # approximate divergence of a step: hardly any, and much too much
 UNFITTED = 0.05  # explained variance of critics
 NARROW = 0.45  # effective rank of the actor's Jacobian, as a share of the highest possible
+PASSED = 0.75  # directions that a layer passes on, as a share of those of a projection
 NOISE, TOLD = 2.0, 2.0  # noise scale in rollouts, and errors by which a signal stands out
 LEFT = 0.8  # share of a violation that is left after a quarter of the training
 ALWAYS = 0.9  # share of updates above a limit that is never met
@@ -48,7 +50,7 @@ def findings(run: MeasuredRun) -> list[Diagnosis]:
     Raises:
         ValueError: if the training has too few updates to be judged.
     """
-    updates = len(run.all("train/n_updates"))
+    updates = max(len(run.all("train/n_updates")), len(run.measures.get(STEPS, ())))
     if updates < FEWEST:
         raise ValueError(
             f"{run.name} has {updates} logged updates; at least {FEWEST} are needed to judge it"
@@ -119,7 +121,7 @@ def divergence_stops(run: MeasuredRun) -> Diagnosis | None:
 def wild_steps(run: MeasuredRun) -> Diagnosis | None:
     """Updates change the policy so much that what they were computed from is no longer true."""
     quarters = np.array_split(run.all("train/approx_kl"), 4)
-    divergence = max(_median(quarter) for quarter in quarters if len(quarter))
+    divergence = max((_median(one) for one in quarters if len(one)), default=0.0)
     if not divergence > WILD:
         return None
     clipped = _median(run.all("train/clip_fraction"))
@@ -163,6 +165,26 @@ def narrow_network(run: MeasuredRun) -> Diagnosis | None:
         f"the effective rank of d action / d observation is {rank:.2f} of {full[0]:.0f} possible",
         "widen the network (net_arch), lower learning_rate, or check that observations are "
         "standardized and not constant",
+    )
+
+
+def collapsed_layer(run: MeasuredRun) -> Diagnosis | None:
+    """A constraint layer passes on far fewer directions than a projection would."""
+    rank, projection = run.late("layer_rank/effective"), run.late("layer_rank/of_a_projection")
+    if not len(rank) or not len(projection):
+        return None
+    left = float(rank.mean()) / max(float(projection.mean()), 1.0)
+    if left > PASSED:
+        return None
+    raw = run.late("layer/raw_violation")
+    return Diagnosis(
+        "the layer's gradient collapses",
+        "The raw outputs have drifted far from the feasible set, and gradients lose the rows that "
+        "were active anywhere on the way back.",
+        f"the layer passes on {rank.mean():.2f} directions where a projection would pass on "
+        f"{projection.mean():.2f}; the raw violation is {_mean(raw):.3g}",
+        "add a penalty on the raw outputs (raw_weight=1), or train without the layer first "
+        "(soft_steps)",
     )
 
 
@@ -296,6 +318,7 @@ RULES: tuple[Rule, ...] = (
     hardly_moves,
     noise_runs_away,
     narrow_network,
+    collapsed_layer,
     price_without_effect,
     price_too_weak,
     unfitted_critics,

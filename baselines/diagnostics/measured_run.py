@@ -61,17 +61,13 @@ def read_measured_run(folder: Path) -> MeasuredRun:
     Raises:
         ValueError: if there is no progress.csv, or a file is damaged; the message names it.
     """
-    file = folder / PROGRESS
-    if not file.is_file():
+    measures = read_table(folder)
+    if not (folder / PROGRESS).is_file() and not measures:
         raise ValueError(
-            f"{folder} has no {PROGRESS}; pass the folder of a training, which `train` writes, or "
-            "that of one run of `compare`"
+            f"{folder} has no {PROGRESS} and no diagnostics; pass the folder of a training, which "
+            "`train` writes, or that of one run of `compare`"
         )
-    with file.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    if not rows or STEPS not in rows[0]:
-        raise ValueError(f"{file} has no rows with {STEPS}; the training has not logged anything")
-    log = {name: np.array([_number(row[name]) for row in rows]) for name in rows[0]}
+    log = _read_log(folder / PROGRESS) if (folder / PROGRESS).is_file() else {}
     settings: Mapping[str, Any] = {}
     shown = str(folder)
     if (folder / CONFIG).is_file():
@@ -82,7 +78,15 @@ def read_measured_run(folder: Path) -> MeasuredRun:
             shown = f"{config['agent']} on {env}, seed {config['seed']}"
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder / CONFIG} is damaged: {error}") from error
-    return MeasuredRun(log, read_table(folder), settings, shown)
+    return MeasuredRun(log, measures, settings, shown)
+
+
+def _read_log(file: Path) -> dict[str, np.ndarray]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    if not rows or STEPS not in rows[0]:
+        raise ValueError(f"{file} has no rows with {STEPS}; the training has not logged anything")
+    return {name: np.array([_number(row[name]) for row in rows]) for name in rows[0]}
 
 
 def _number(cell: str | None) -> float:

@@ -10,7 +10,7 @@ table: gap to the optimum, violation, share of feasible instances, time. Studies
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -20,17 +20,19 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.atomic_files import write_atomically
-from baselines.experiments.layers.figures import draw_study
-from baselines.experiments.layers.runs import stored_result, train_settings
+from baselines.diagnostics.measured_files import read_table
+from baselines.experiments.layers.figures import draw_ranks, draw_study
+from baselines.experiments.layers.runs import diagnostics_of, stored_result, train_settings
 from baselines.experiments.layers.studies import STUDIES, LayerStudy, read_layer_studies
 from baselines.experiments.layers.tables import layers_table
+from baselines.experiments.layers.training import TrainingResult
 from baselines.experiments.trained.study_options import check_writable, listing
 from baselines.jobs.folder_lock import locked
 from baselines.jobs.interruption import Interrupted, watched_signals
 from baselines.report.printable import plain
 from baselines.report.terminal_table import print_table, terminal_console
 from baselines.shell_command import shell_command
-from safe_envs.contract.argument_checks import check_count, unknown_name
+from safe_envs.contract.argument_checks import check_count, check_whole, unknown_name
 
 MODULE = "baselines.experiments.constraint_layers"
 
@@ -51,6 +53,9 @@ class ConstraintLayersArguments:
     """Folder of one JSON file per training, and STUDY.png."""
     studies: Path = STUDIES
     """TOML file of the studies."""
+    diagnostics: int = 0
+    """So many measurements of gradients, noise and ranks in each training, for the command
+    `diagnose`, and a figure of them, STUDY_ranks.png; 0 for none."""
     markdown: Path | None = None
     """File to write the tables to as well, in Markdown."""
 
@@ -65,6 +70,7 @@ def run(arguments: ConstraintLayersArguments, console: Console) -> int:
         ValueError: for an unknown study, a setting out of range, or a folder in use.
     """
     check_count(processes=arguments.processes)
+    check_whole("diagnostics", arguments.diagnostics, low=0)
     known = read_layer_studies(arguments.studies)
     if not arguments.study:
         console.print(listing(known), soft_wrap=True, markup=False, highlight=False)
@@ -80,7 +86,9 @@ def run(arguments: ConstraintLayersArguments, console: Console) -> int:
     command = shell_command(MODULE, *sys.argv[1:])
     try:
         with locked(arguments.folder, command), watched_signals():
-            failures = train_settings(every, arguments.folder, arguments.processes, console)
+            failures = train_settings(
+                every, arguments.folder, arguments.processes, console, arguments.diagnostics
+            )
     except Interrupted as stop:
         console.print("interrupted; the same command does the rest")
         return stop.exit_code
@@ -94,10 +102,28 @@ def run(arguments: ConstraintLayersArguments, console: Console) -> int:
         print_table(console, layers_table(title, results))  # which fits it to the console
         tables.append(layers_table(title, results))
         if any(results.values()):
-            draw_study(results, arguments.folder / f"{study.name}.png")
+            _draw(study.name, results, arguments)
+    if arguments.diagnostics:
+        folder = diagnostics_of(every[0], arguments.folder).parent
+        console.print(f"diagnostics: {folder}", soft_wrap=True, markup=False, highlight=False)
     if arguments.markdown is not None:
         _write(tables, arguments.markdown)
     return 1 if failures else 0
+
+
+def _draw(
+    name: str,
+    results: Mapping[str, Sequence[TrainingResult]],
+    arguments: ConstraintLayersArguments,
+) -> None:
+    """Write the figures of a study."""
+    draw_study(results, arguments.folder / f"{name}.png")
+    if arguments.diagnostics:
+        measured = {
+            variant: [read_table(diagnostics_of(one.setting, arguments.folder)) for one in group]
+            for variant, group in results.items()
+        }
+        draw_ranks(measured, arguments.folder / f"{name}_ranks.png")
 
 
 def _write(tables: Sequence[Table], file: Path) -> None:

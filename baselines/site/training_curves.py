@@ -126,7 +126,35 @@ def _full_rank(run: MeasuredRun) -> list[tuple[float, str]]:
     return [(float(full[0]), "highest possible")] if len(full) else []
 
 
+def _layer_ranks(run: MeasuredRun) -> Iterator[TrainingCurve]:
+    yield from _column(run, "layer_rank/effective", "layer")
+    yield from _column(run, "layer_rank/of_a_projection", "a projection")
+
+
 PLANS: tuple[_Plan, ...] = (
+    _Plan(
+        "layer_gap", "Gap to the optimum",
+        "After the repair; it should fall by orders of magnitude, and a rise while the loss falls "
+        "means that the layer hides where the network is going.",
+        lambda run: _column(run, "layer/gap", "gap", low=0.0), log=True,
+    ),
+    _Plan(
+        "layer_violation", "Violation in front of the layer",
+        "Of the raw outputs: growth means that they drift away behind the layer's back; add "
+        "raw_weight or soft_steps.",
+        lambda run: _column(run, "layer/raw_violation", "violation", low=0.0), log=True,
+    ),
+    _Plan(
+        "layer_rank", "Directions that the layer passes on",
+        "Effective rank of its Jacobian, beside what a true projection passes on: below it the "
+        "network cannot learn in all directions that are free.",
+        _layer_ranks,
+    ),
+    _Plan(
+        "layer_iterations", "Steps of the layer",
+        "More steps mean that outputs start farther away.",
+        _columns(steps="layer/iterations"),
+    ),
     _Plan(
         "return", "Return",
         "Rises while the agent learns; a fall together with the length below means that "

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from baselines.diagnostics.measured_files import STEPS
 from baselines.experiments.layers.training import TrainingResult
 from baselines.report.plots import write_png
 
@@ -44,6 +45,30 @@ def draw_study(results: Mapping[str, Sequence[TrainingResult]], file: Path) -> N
     violations.set(xlabel="step", title="violation in front of the layer", yscale="log")
     iterations.set(xlabel="step", title="steps of the layer per instance")
     for axes in (violations, iterations):
+        axes.grid(True, color="#EEEEEE", linewidth=0.8)
+        axes.set_axisbelow(True)
+    write_png(figure, file, dpi=130)
+
+
+def draw_ranks(measured: Mapping[str, Sequence[Mapping[str, np.ndarray]]], file: Path) -> None:
+    """Write a PNG with the gap and with the directions that layers pass on, over the steps.
+
+    Args:
+        measured: columns of the diagnostics of each training, by variant.
+        file: to write.
+    """
+    figure = Figure(figsize=(12.0, 4.2), layout="constrained")
+    gaps, shares = figure.subplots(1, 2)
+    for color, (variant, group) in zip(COLORS, measured.items(), strict=False):
+        for place, one in enumerate(group):
+            label = variant if place == 0 else None
+            share = one["layer_rank/effective"] / one["layer_rank/of_a_projection"]
+            gaps.plot(one[STEPS], np.maximum(one["layer/gap"], SMALLEST), color=color, alpha=0.8)
+            shares.plot(one[STEPS], share, color=color, alpha=0.8, label=label)
+    gaps.set(xlabel="step", title="gap to the optimum, repaired", yscale="log")
+    shares.set(xlabel="step", title="directions passed on, as a share of a projection's")
+    shares.legend(frameon=False)
+    for axes in (gaps, shares):
         axes.grid(True, color="#EEEEEE", linewidth=0.8)
         axes.set_axisbelow(True)
     write_png(figure, file, dpi=130)

@@ -19,16 +19,22 @@ import torch
 from torch import nn
 
 from agents.constraint_layers.layers import RepairLayer
-from agents.constraint_layers.null_space import NullSpaceHead
-from agents.constraint_layers.output_rows import Constraint, OutputRows
+from agents.constraint_layers.output_rows import OutputRows
 from agents.constraint_layers.penalties import SoftPenalty
 from agents.constraint_layers.projection import ProjectionLayer
 from agents.constraint_layers.reference_optima import optimal_values
 from agents.constraint_layers.relaxation import AdaptiveRelaxation, Shape, largest_violations
-from baselines.diagnostics.ranks import ranks
 from baselines.experiments.layers.measures import Quality, quality
 from baselines.experiments.layers.networks import NetworkSetting
+from baselines.experiments.layers.output_head import OutputHead
 from baselines.experiments.layers.problems import ProblemSetting
+from baselines.experiments.layers.watched_training import (
+    RANKED,
+    LayerWatch,
+    Measuring,
+    WatchedLoss,
+    layer_ranks,
+)
 from safe_envs.action_constraints.repair import RepairSettings
 from safe_envs.action_constraints.rows import violation
 from safe_envs.contract.argument_checks import check_choice, check_count, check_not_negative
@@ -37,7 +43,6 @@ from safe_envs.control.quadratic_families import QuadraticFamily
 LAYERS = ("soft", "active", "all", "projection")
 TRACED = 50  # points of the curves
 VALIDATED = 200  # instances by which weights are chosen
-RANKED = 32  # instances whose Jacobian is decomposed
 REPEATS = 5  # of the timed repair
 FINAL = RepairSettings(tolerance=1e-6, max_iterations=200)  # the repair of what is measured
 
@@ -128,27 +133,15 @@ class TrainingResult:
     curve: list[CurvePoint]
 
 
-class OutputHead:
-    """What stands between the network and y: nothing, or the null space of the equalities."""
-
-    def __init__(self, family: QuadraticFamily, head: str) -> None:
-        self._null = NullSpaceHead(family.equalities) if head == "null" else None
-        self.num_raw = family.sizes[0] if self._null is None else self._null.num_free
-        self.constraint: Constraint = family.rows
-        if self._null is not None:
-            self.constraint = self._null.constraint(family.inequality_rows)
-
-    def outputs(self, raw: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Return y, (B, n)."""
-        return raw if self._null is None else self._null(raw, x)
-
-
-def train(setting: LayerTraining, optima: Path) -> TrainingResult:
+def train(
+    setting: LayerTraining, optima: Path, measuring: Measuring | None = None
+) -> TrainingResult:
     """Train and measure.
 
     Args:
         setting: of the training.
         optima: folder in which reference optima are kept.
+        measuring: whether to measure the training as it goes, and where to.
     """
     family = setting.problem.made()
     given = family.parts["testing"][: setting.tested]
@@ -160,11 +153,15 @@ def train(setting: LayerTraining, optima: Path) -> TrainingResult:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed)
         network = setting.network.make(x.shape[1], head.num_raw).to(dtype)
+        final = RepairLayer(head.constraint, FINAL)
+        watch = None
+        if measuring is not None:
+            told = (family, head, held, best_held, dtype, final)
+            watch = LayerWatch(measuring, setting.steps, *told)
         started = time.process_time()
-        curve = _fit(setting, family, network, head, x)
-        seconds = time.process_time() - started
+        curve = _fit(setting, family, network, head, x, watch)
+        seconds = time.process_time() - started - (0.0 if watch is None else watch.seconds)
     network.eval()
-    final = RepairLayer(head.constraint, FINAL)
     measure = partial(_measured, family, network, head, final, dtype)
     tested, validated = measure(given, best), measure(held, best_held)
     return TrainingResult(
@@ -174,7 +171,7 @@ def train(setting: LayerTraining, optima: Path) -> TrainingResult:
         validation=validated.repaired,
         unrepaired=tested.unrepaired,
         repair_iterations=tested.iterations,
-        rank=_mean_rank(network, head, final, family, dtype),
+        rank=_mean_rank(network, head, final, x.new_tensor(given[:RANKED])),
         seconds=seconds,
         milliseconds=1e3 * seconds / setting.steps,
         test_milliseconds=tested.milliseconds,
@@ -188,6 +185,7 @@ def _fit(
     network: nn.Module,
     head: OutputHead,
     x: torch.Tensor,
+    watch: LayerWatch | None,
 ) -> list[CurvePoint]:
     """Train the network; return its curves."""
     layer = _layer(setting, head, x)
@@ -202,6 +200,15 @@ def _fit(
             optimizer.param_groups[0]["lr"] = setting.rate * share
         if setting.relaxed and layer is not None and step == setting.soft_steps:
             relaxation = _relaxation(setting, network, head, x)
+        if watch is not None and watch.is_due(step):
+            through = layer if step >= setting.soft_steps else None
+            rate = float(optimizer.param_groups[0]["lr"])
+            watch.measure(
+                step,
+                network,
+                WatchedLoss(setting.weight, through, setting.layer != "projection"),
+                rate,
+            )
         chosen = x[torch.randint(len(x), (setting.batch,))]
         raw, rows = network(chosen), head.constraint(chosen)
         answer, iterations, failed = raw, 0.0, 0.0
@@ -307,23 +314,9 @@ def _mean_violation(rows: OutputRows, raw: torch.Tensor) -> float:
     return float(broken.max(dim=-1).values.mean())
 
 
-def _mean_rank(
-    network: nn.Module,
-    head: OutputHead,
-    final: RepairLayer,
-    family: QuadraticFamily,
-    dtype: torch.dtype,
-) -> float:
-    """Return the mean effective rank of d(repaired)/d(raw) on test instances."""
-    x = torch.tensor(family.parts["testing"][:RANKED])
+def _mean_rank(network: nn.Module, head: OutputHead, final: RepairLayer, x: torch.Tensor) -> float:
+    """Return the mean effective rank of d(repaired) / d(raw)."""
     with torch.no_grad():
-        raw = network(x.to(dtype)).double()
-    raw.requires_grad_()
-    answer, _ = final(raw, x)
-    rows = [
-        torch.autograd.grad(answer[:, i].sum(), raw, retain_graph=True)[0]
-        for i in range(answer.shape[1])
-    ]
-    jacobians = torch.stack(rows, dim=1)  # (B, outputs, raw)
-    sizes = torch.linalg.svdvals(jacobians).numpy()
-    return float(np.mean([ranks(one).effective for one in sizes]))
+        raw = network(x).double()
+    each, _ = layer_ranks(head, final, raw, x.double())
+    return float(np.mean([one.effective for one in each]))
