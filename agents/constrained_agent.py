@@ -26,7 +26,9 @@ from agents.rollout import Rollout, check_observations, plain_rewards
 from agents.schedules import LinearDecay
 from agents.sequential_vec_env import in_sequence
 from agents.shared_arguments import (
+    check_end,
     check_memory,
+    check_policy_class,
     check_shared,
     check_spaces,
     checked_device,
@@ -63,12 +65,10 @@ class ConstrainedAgent(AdjustableAgent):
 
     Every update takes `n_steps` steps of each environment, estimates the advantages of the reward
     and of all m costs, and passes them to the agent's own update together with the constraints'
-    violation: mean cost - limit over the episodes that ended since the last update, measured with
-    the declared discounts. If none ended, the update gets None instead.
+    violation: mean cost - limit over the episodes that ended since then, with declared discounts.
 
     With several environments and rollouts shorter than an episode, the first episodes to end are
-    the short ones, which tend to have low costs. Keep `n_steps` at least as long as an episode, and
-    use fewer environments rather than shorter rollouts.
+    the short and cheap ones: keep `n_steps` at least as long as an episode.
 
     Args:
         policy: "MlpPolicy", "CnnPolicy", "MultiInputPolicy" or a subclass of
@@ -85,6 +85,8 @@ class ConstrainedAgent(AdjustableAgent):
         cost_gamma: the same for the costs.
         gae_lambda: lambda of the reward's advantage estimates.
         cost_gae_lambda: lambda of the costs' advantage estimates.
+        end_saves_cost: whether an end saves the costs that would have followed. False, with a
+            cost_gamma below 1, lets the cost critics go on there from the last state's value.
         normalize_observation: standardize Box observations (not images and one-hot vectors) by
             their running mean and deviation, which belong to the agent: `predict` takes raw
             observations. A VecNormalize that does the same is not doubled.
@@ -104,8 +106,7 @@ class ConstrainedAgent(AdjustableAgent):
         ValueError: for a setting out of range, in `learn` a schedule's, or too many or few limits.
         CostSignalError: if the environment declares no constraints and no limit is given; in
             `learn`, at a step whose cost breaks the contract.
-        NonFiniteEnvError: in `learn`, at a step whose reward or observation is not finite.
-        NonFiniteLossError: in `learn`, if a loss is not finite.
+        NonFiniteEnvError, NonFiniteLossError: in `learn`, at numbers that are not finite.
     """
 
     needs_constraints: ClassVar[bool] = True
@@ -148,6 +149,7 @@ class ConstrainedAgent(AdjustableAgent):
         cost_gamma: float | None = None,
         gae_lambda: float = 0.95,
         cost_gae_lambda: float = 0.95,
+        end_saves_cost: bool = True,
         normalize_observation: bool = True,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -164,11 +166,7 @@ class ConstrainedAgent(AdjustableAgent):
         if learning_rate is None:
             learning_rate = self.arguments()["learning_rate"]
         check_shared({name: value for name, value in locals().items() if name != "self"})
-        if isinstance(policy, type) and not issubclass(policy, MlpPolicy):
-            raise TypeError(
-                f"policy is {policy.__name__}; pass a name of {sorted(self.policy_aliases)} or a "
-                "subclass of agents.actor_critic.MlpPolicy, which has the critics of the costs"
-            )
+        check_policy_class(policy, MlpPolicy, self.policy_aliases)
         check_copies(env, n_envs, self.arguments()["n_envs"])
         limits, prepared = limits_at_start(cost_limit), None
         if env is not None:
@@ -198,7 +196,7 @@ class ConstrainedAgent(AdjustableAgent):
             self._attach_env(prepared)
         for unused in ("ent_coef", "vf_coef", "max_grad_norm"):
             delattr(self, unused)  # where they apply, they are settings of the parts
-        self.cost_gae_lambda = cost_gae_lambda
+        self.cost_gae_lambda, self.end_saves_cost = cost_gae_lambda, bool(end_saves_cost)
         self.normalize_observation = bool(normalize_observation)
         self.head = checked_head(head, self.differentiates)
         if self.env is not None and _init_setup_model:
@@ -284,7 +282,8 @@ class ConstrainedAgent(AdjustableAgent):
         counts = (1, len(self.constraints))
         discounts = np.repeat([self.gamma, self.cost_gamma], counts)
         lambdas = np.repeat([self.gae_lambda, self.cost_gae_lambda], counts)
-        return self._rollout.batch(self.policy, discounts, lambdas, self._acts_in_numpy())
+        in_numpy, saves = self._acts_in_numpy(), self.end_saves_cost
+        return self._rollout.batch(self.policy, discounts, lambdas, in_numpy, saves)
 
     def train(self) -> None:
         """Update the policy on the last rollout."""
@@ -367,6 +366,7 @@ class ConstrainedAgent(AdjustableAgent):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         """Reset the environments if asked to; the first observations count as all others do."""
+        check_end(self.end_saves_cost, self.cost_gamma)
         before = self._last_obs
         result = super()._setup_learn(*args, **kwargs)
         if self._last_obs is not before:

@@ -201,17 +201,25 @@ class Rollout:
         discounts: np.ndarray,
         lambdas: np.ndarray,
         in_numpy: bool = False,
+        end_saves_cost: bool = True,
     ) -> tuple[Batch, np.ndarray]:
         """Return the batch to learn from, and each critic's explained variance, (k,).
 
         If a time limit or the end of the rollout cuts an episode off, its return is bootstrapped
-        from the last observation that the episode reached.
+        from the last observation that the episode reached. Where an episode terminates, nothing
+        follows; unless `end_saves_cost` is False, then the value of the last state is taken for
+        that of the costs that would have followed.
+
+        Differs from the papers: their sums end where an episode terminates. A limit on a sum then
+        rewards ending early: on Walker2d's velocity task, agents settle for lunges that fall before
+        they cost more than the limit, because a step at that speed costs more than it pays.
 
         Args:
             policy: the policy that acted, with its critics.
             discounts: of reward and costs, (k,).
             lambdas: of the advantage estimates, (k,).
             in_numpy: whether NumPy evaluates the networks, see `agents.update_kernel.service`.
+            end_saves_cost: as of the agent.
         """
         device, signals = policy.device, self._signals
         observations = obs_as_tensor(_flattened(self._observations), device)
@@ -223,7 +231,7 @@ class Rollout:
             else:
                 values, log_probs = _values_and_log_probs(policy, observations, actions)
             at_values = values.cpu().numpy().astype(np.float64).reshape(signals.shape)
-            next_values = self._next_values(policy, at_values)
+            next_values = self._next_values(policy, at_values, end_saves_cost)
         advantages = generalized_advantages(
             signals, at_values, next_values, self._ended, discounts, lambdas
         )
@@ -259,12 +267,16 @@ class Rollout:
         self._actions = room(actions)
         self._plain_rewards = None if plain_rewards is None else np.empty(self._shape)
 
-    def _next_values(self, policy: MlpPolicy, values: np.ndarray) -> np.ndarray:
+    def _next_values(
+        self, policy: MlpPolicy, values: np.ndarray, end_saves_cost: bool
+    ) -> np.ndarray:
         """Return the values of the states that the steps led to, (T, N, k), given those at them."""
         device = policy.device
         last = policy.all_values(obs_as_tensor(self._last, device)).cpu().numpy()
         next_values = np.concatenate((values[1:], last[None]))
         next_values[self._ended] = 0.0
+        if not end_saves_cost:
+            next_values[self._ended, 1:] = values[self._ended, 1:]
         if self._truncated_at:
             reached = obs_as_tensor(_joined(self._truncated_obs), device)
             next_values[tuple(np.array(self._truncated_at).T)] = (

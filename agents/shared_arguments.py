@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,9 @@ def check_shared(arguments: Mapping[str, Any]) -> None:
         can_be_none = name.endswith("gamma")  # the declared discount
         if name in arguments and not (can_be_none and arguments[name] is None):
             check_number(name, arguments[name], low=0.0, high=1.0)
-    if "normalize_observation" in arguments:
-        check_flag("normalize_observation", arguments["normalize_observation"])
+    for name in ("normalize_observation", "end_saves_cost"):
+        if name in arguments:
+            check_flag(name, arguments[name])
     for name, low in (("n_steps", 1), ("n_envs", 1), ("stats_window_size", 1), ("verbose", 0)):
         if name in arguments:
             check_whole(name, arguments[name], low=low)
@@ -70,6 +71,24 @@ def check_shared(arguments: Mapping[str, Any]) -> None:
         raise ValueError(f"tensorboard_log is {folder!r}; pass the path of a folder, or None")
     if arguments.get("learning_rate") is not None:
         check_learning_rate(arguments["learning_rate"])
+
+
+def check_policy_class(policy: Any, base: type, names: Iterable[str]) -> None:
+    """Raise TypeError for a class that is not one of this project's policies."""
+    if isinstance(policy, type) and not issubclass(policy, base):
+        raise TypeError(
+            f"policy is {policy.__name__}; pass a name of {sorted(names)} or a subclass of "
+            f"{base.__module__}.{base.__name__}, which has the critics of the costs"
+        )
+
+
+def check_end(end_saves_cost: bool, cost_gamma: float) -> None:
+    """Raise ValueError if costs would go on forever without a discount."""
+    if not end_saves_cost and cost_gamma >= 1.0:
+        raise ValueError(
+            f"cost_gamma is {cost_gamma:g} and end_saves_cost is False: costs that go on behind an "
+            "end have no finite sum; pass cost_gamma below 1, such as 0.995"
+        )
 
 
 def checked_device(device: torch.device | str) -> torch.device:

@@ -15,7 +15,8 @@ from safe_envs import ConstraintSpec, LinearFeedback
 
 
 class Toy(gym.Env):
-    """Ten steps; the reward and both costs grow with the action, and depend on the place."""
+    """Ten steps, whose end is a termination or a time limit by the place; both signals grow with
+    the action, and depend on the place."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -34,7 +35,9 @@ class Toy(gym.Env):
         self.place = 0.9 * self.place + np.array([push, self.np_random.normal()])
         reward = push * self.place[1] + push
         cost = 0.5 + max(push + 0.3 * self.place[0], 0.0)
-        return self.place.astype(np.float32), reward, False, self.steps == 10, self._info(cost)
+        ends, is_over = self.steps == 10, bool(self.place[1] > 0.0)  # half of them, and the others
+        seen = self.place.astype(np.float32)
+        return seen, reward, ends and is_over, ends and not is_over, self._info(cost)
 
     def _info(self, cost):
         return {"cost": cost, "constraint_values": np.array([abs(self.place[0]) - 1e3])}
@@ -72,7 +75,13 @@ FROM = {
 }
 TO = {
     **{"cost_limit": 0.5, "learning_rate": 0.01, "n_steps": 10, "gamma": 0.5, "cost_gamma": 0.5},
-    **{"gae_lambda": 0.1, "cost_gae_lambda": 0.1, "batch_size": 5, "n_epochs": 1},
+    **{
+        "gae_lambda": 0.1,
+        "cost_gae_lambda": 0.1,
+        "end_saves_cost": False,
+        "batch_size": 5,
+        "n_epochs": 1,
+    },
     **{"max_grad_norm": 1e-3, "ent_coef": 0.5, "vf_coef": 4.0, "target_kl": 1e-6},
     **{"clip_range": 0.01, "normalize_advantage": "separate", "normalize_lagrangian": True},
     **{"multiplier_lr": 2.0, "multiplier_optimizer": "adam", "max_multiplier": 0.01},

@@ -73,7 +73,7 @@ def normalized(terminates, limit):
 SHIFT = {dummy: (0.0, 1.0), native: (0.0, 1.0), normalized: (1.0, 2.0)}
 
 
-def batch_of_exact_critics(make, terminates, limit, steps):
+def batch_of_exact_critics(make, terminates, limit, steps, end_saves_cost=True):
     agent = agents.PPOLag(
         "MlpPolicy",
         make(terminates, limit),
@@ -94,7 +94,10 @@ def batch_of_exact_critics(make, terminates, limit, steps):
         agent.policy.value_net.scale.fill_(1.0)
     agent.collect_rollouts(agent.env, callback, None, steps)
     batch, explained = agent._rollout.batch(
-        agent.policy, np.array([GAMMA, COST_GAMMA]), np.array([0.95, 0.5])
+        agent.policy,
+        np.array([GAMMA, COST_GAMMA]),
+        np.array([0.95, 0.5]),
+        end_saves_cost=end_saves_cost,
     )
     advantages = batch.advantages.numpy().reshape(steps, 2, 2)
     return advantages, batch.targets.numpy().reshape(steps, 2, 2), explained
@@ -129,6 +132,26 @@ def test_termination_is_worth_nothing(make):
         surprise = -discount * (intercept + slope * 4.0)
         expected = surprise * (discount * lam) ** np.array([3, 2, 1, 0, 3, 2, 1, 0])
         np.testing.assert_allclose(advantages[..., i].T, [expected] * 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("make", [dummy, native, normalized])
+def test_an_end_need_not_save_the_costs_that_would_have_followed(make):
+    """The last step's successor is worth the state at 3, one slope less than the exact one at 4.
+
+    The reward is as before: its end is worth nothing.
+    """
+    advantages, _, _ = batch_of_exact_critics(make, True, 100, 8, end_saves_cost=False)
+    before, _, _ = batch_of_exact_critics(make, True, 100, 8)
+    np.testing.assert_array_equal(advantages[..., 0], before[..., 0])
+    _, slope = endless_value(3.0, COST_GAMMA)
+    expected = -COST_GAMMA * slope * (COST_GAMMA * 0.5) ** np.array([3, 2, 1, 0, 3, 2, 1, 0])
+    np.testing.assert_allclose(advantages[..., 1].T, [expected] * 2, rtol=1e-3)
+
+
+def test_costs_that_go_on_need_a_discount():
+    agent = agents.PPOLag("MlpPolicy", dummy(True, 100), end_saves_cost=False, cost_gamma=1.0)
+    with pytest.raises(ValueError, match="cost_gamma is 1 and end_saves_cost is False"):
+        agent.learn(10)
 
 
 def test_termination_at_the_time_limit_is_termination():
