@@ -10,7 +10,8 @@ import tyro
 from rich.console import Console
 
 from baselines.diagnostics.doctor import findings
-from baselines.diagnostics.measured_run import read_measured_run
+from baselines.diagnostics.measured_files import FOLDER
+from baselines.diagnostics.measured_run import PROGRESS, read_measured_run
 from baselines.jobs.folder_lock import check_folder
 from baselines.jobs.found_run import CONFIG, find_runs
 from baselines.report.printable import plain
@@ -66,12 +67,16 @@ def trained_in(folder: Path) -> list[Path]:
     Raises:
         ValueError: if there is none.
     """
-    if (folder / "progress.csv").is_file() or (folder / CONFIG).is_file():
+    if _is_run(folder) or (folder / CONFIG).is_file():
         return [folder]
-    trained = [one.folder for one in find_runs(folder) if (one.folder / "progress.csv").is_file()]
+    trained = [one.folder for one in find_runs(folder) if _is_run(one.folder)]
     if not trained:
         raise ValueError(f"{folder} holds no training that has logged anything; pass another one")
     return trained
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / PROGRESS).is_file() or (folder / FOLDER).is_dir()
 
 
 def _explain(one: Examined, console: Console) -> None:

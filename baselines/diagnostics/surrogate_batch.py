@@ -22,7 +22,7 @@ from torch import nn
 from agents.batch import Batch, Observations, rows, standardized
 from safe_envs.contract.cost_signal import ConstraintSpec
 
-ROWS = 512  # of a diagnostics batch, at most
+FEWEST, ROWS = 2, 512  # of a diagnostics batch, at most
 REWARD = "reward"
 
 Outputs = Callable[[Observations], torch.Tensor]  # means or logits of all actions, (n, k)
@@ -96,11 +96,15 @@ def surrogate_batch(agent: OnPolicyAlgorithm) -> SurrogateBatch:
 
 
 def check_measurable(agent: BaseAlgorithm) -> None:
-    """Raise TypeError for an agent without rollouts, or with a memory."""
-    if isinstance(agent, OffersBatch):
-        return
+    """Raise TypeError for an agent without rollouts of two steps and more, or with a memory."""
     buffer = getattr(agent, "rollout_buffer", None)
-    if type(buffer) not in (RolloutBuffer, DictRolloutBuffer):
+    is_plain = isinstance(agent, OffersBatch) or type(buffer) in (RolloutBuffer, DictRolloutBuffer)
+    if is_plain and agent.n_steps * agent.n_envs < FEWEST:  # type: ignore[attr-defined]
+        raise TypeError(
+            f"the rollouts of {type(agent).__name__} have a single step, whose gradient has no "
+            "noise to measure; pass a larger n_steps or more copies"
+        )
+    if not is_plain:
         raise TypeError(
             f"{type(agent).__name__} has no plain rollout buffer; diagnostics are for agents of "
             "this project and for on-policy ones of Stable-Baselines3 without a memory, such as PPO"

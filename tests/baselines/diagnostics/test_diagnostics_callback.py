@@ -138,6 +138,9 @@ def test_what_cannot_be_measured_says_so(tmp_path):
     with pytest.warns(UserWarning, match="there will be no diagnostics: SAC"):
         model.learn(5, callback=DiagnosticsCallback(tmp_path, only_warn=True))
     assert not (tmp_path / "diagnostics").exists()
+    single = A2C("MlpPolicy", "Pendulum-v1", device="cpu", n_steps=1)
+    with pytest.raises(TypeError, match="the rollouts of A2C have a single step"):
+        single.learn(5, callback=DiagnosticsCallback(tmp_path))
     with pytest.raises(ValueError, match="landscapes is 1"):
         DiagnosticsCallback(tmp_path, landscapes=1)
 

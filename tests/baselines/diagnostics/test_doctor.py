@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from baselines.commands.diagnose import DiagnoseOptions, diagnose
+from baselines.commands.diagnose import DiagnoseOptions, diagnose, trained_in
 from baselines.diagnostics.doctor import FEWEST, findings
 from baselines.diagnostics.measured_run import MeasuredRun, read_measured_run
 from baselines.experiments.faults.cases import CASES, SOUND
@@ -95,6 +95,16 @@ def test_the_command_explains(folder):
     (folder / "progress.csv").write_text("time/fps\n1\n")
     with pytest.raises(ValueError, match="has no rows with time/total_timesteps"):
         diagnose(DiagnoseOptions((folder,)), Console(file=printed))
+
+
+def test_runs_with_diagnostics_alone_and_comparisons_are_found(folder):
+    """Trainings of constraint layers have no log; a comparison has its runs in folders."""
+    assert trained_in(folder) == [folder]
+    bare = folder / "layers"
+    (bare / "diagnostics").mkdir(parents=True)
+    assert trained_in(bare) == [bare]
+    with pytest.raises(ValueError, match="empty"):
+        trained_in(folder / "empty")
 
 
 def test_damaged_measures_are_named(folder):
