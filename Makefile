@@ -24,7 +24,7 @@ serve: $(INSTALLED)
 	$(RUN) -m leaderboard serve --port $(PORT)
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist worksteal
 
 # The tests of what needs packages beyond those of `all`.
 extras: $(INSTALLED)

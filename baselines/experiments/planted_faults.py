@@ -164,8 +164,10 @@ def _train(work: _Work) -> str:
     return run_job(work.job, work.folder, command, measured(work.folder))
 
 
+def main(arguments: FaultArguments) -> None:
+    """Run the experiment."""
+    run(arguments, Console(width=200))
+
+
 if __name__ == "__main__":
-    run(
-        tyro.cli(FaultArguments, prog=shell_command("baselines.experiments.planted_faults")),
-        Console(),
-    )
+    main(tyro.cli(FaultArguments, prog=shell_command("baselines.experiments.planted_faults")))

@@ -245,7 +245,7 @@ BROKEN = {
     "import": ("1 / 0\n", 'own_broken.py, line 1, "1 / 0": ZeroDivisionError'),
     "syntax": ("def make(:\n", 'own_broken.py, line 1, "def make(:": SyntaxError'),
     "missing": ("import nothing_here\n", 'line 1, "import nothing_here": ModuleNotFoundError'),
-    "exit": ("raise SystemExit(3)\n", 'line 1, "raise SystemExit(3)": SystemExit: 3'),
+    "exit": ("raise SystemExit(13)\n", 'line 1, "raise SystemExit(13)": SystemExit: 13'),
     "function": (
         "def make():\n    return undefined\n",
         'line 2, "return undefined": NameError',
