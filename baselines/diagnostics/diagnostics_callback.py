@@ -66,8 +66,8 @@ class DiagnosticsCallback(BaseCallback):
     def __init__(
         self,
         folder: str | os.PathLike[str],
-        rows: int = 100,
-        moments: int = 10,
+        rows: int = 60,
+        moments: int = 6,
         landscapes: int = 3,
         points: int = 25,
         only_warn: bool = False,
