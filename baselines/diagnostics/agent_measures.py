@@ -1,7 +1,7 @@
 """What is measured of an agent's gradients, networks and losses, as named numbers.
 
 Names have the form group/what, with the name of a part of the loss where there are several; they
-are the columns of diagnostics.csv and documented in docs/diagnostics.md.
+are the columns of measures.csv and documented in docs/diagnostics.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from baselines.diagnostics.curvature import (
 from baselines.diagnostics.gradient_conflict import part_gradients
 from baselines.diagnostics.gradient_noise import by_layer, noise_of_batches, parameter_ratios
 from baselines.diagnostics.landscapes import Surface, filter_direction, surface
-from baselines.diagnostics.ranks import ranks
+from baselines.diagnostics.ranks import jacobian_ranks
 from baselines.diagnostics.surrogate_batch import SurrogateBatch
 
 MICRO_BATCHES = 16
@@ -89,19 +89,12 @@ def rank_measures(batch: SurrogateBatch) -> Numbers:
     outputs = batch.outputs(some)
     if not outputs.requires_grad or outputs.shape[1] == 0:
         return {}
-    jacobians = torch.stack(
-        [
-            torch.autograd.grad(one.sum(), some, retain_graph=True)[0]
-            for one in outputs.unbind(dim=1)
-        ],
-        dim=1,
-    )
-    each = [ranks(sizes) for sizes in torch.linalg.svdvals(jacobians.double()).cpu().numpy()]
+    each = jacobian_ranks(outputs, some)
     return {
         "rank/effective": float(np.mean([one.effective for one in each])),
         "rank/lowest": float(np.min([one.effective for one in each])),
         "rank/stable": float(np.mean([one.stable for one in each])),
-        "rank/full": float(min(jacobians.shape[1:])),
+        "rank/full": float(min(outputs.shape[1], some.shape[1])),
         "observation/clipped": float((seen.abs() >= CLIP).double().mean()),
         "observation/flat": _flat_share(seen.double().cpu().numpy()),
     }
@@ -167,11 +160,8 @@ class Landscape(NamedTuple):
 def landscape(batch: SurrogateBatch, parameters: Parameters, points: int) -> Landscape:
     """Return the losses of the parts in two random directions, the same in all runs."""
     first, second = (filter_direction(parameters, seed) for seed in SEEDS)
-
-    def measures() -> list[float]:
-        return [float(one) for one in batch.losses().values()]
-
-    return Landscape(batch.names, surface(measures, parameters, first, second, points))
+    found = surface(batch.loss_values, parameters, first, second, points)
+    return Landscape(batch.names, found)
 
 
 def _of_micro_batches(

@@ -162,11 +162,8 @@ class DiagnosticsCallback(BaseCallback):
         directions, places = path_directions(np.array(path, dtype=np.float64))
         reach = ROUND_THE_PATH * np.maximum(np.abs(places).max(axis=0), 1e-12)
         first, second = (torch.from_numpy(one) for one in directions)
-
-        def measures() -> list[float]:
-            return [float(one) for one in batch.losses().values()]
-
-        found = surface(measures, parameters, first, second, self.points, (reach[0], reach[1]))
+        plane = (first, second, self.points, (reach[0], reach[1]))
+        found = surface(batch.loss_values, parameters, *plane)
         self._files.path(
             {
                 "names": np.array(batch.names),

@@ -33,13 +33,18 @@ class MeasuredRun:
 
     def late(self, column: str, part: float = LATE) -> np.ndarray:
         """Return the numbers of a column in the last part of the training, without NaN."""
+        steps, numbers = self.series(column)
+        if not len(steps):
+            return numbers
+        found: np.ndarray = numbers[steps > (1.0 - part) * steps[-1]]
+        return found[np.isfinite(found)]
+
+    def series(self, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the steps and numbers of a column of the log or of the measures, with its NaN."""
         table = self.log if column in self.log else self.measures
         if column not in table:
-            return np.empty(0)
-        steps = table[STEPS]
-        end = steps[-1] if len(steps) else 0.0
-        numbers: np.ndarray = table[column][steps > (1.0 - part) * end]
-        return numbers[np.isfinite(numbers)]
+            return np.empty(0), np.empty(0)
+        return table[STEPS], table[column]
 
     def all(self, column: str) -> np.ndarray:
         """Return the numbers of a column, without NaN."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 ZERO = 1e-12  # sums of singular values below are those of a zero matrix
 LARGE = 0.1  # singular values above are counted
@@ -39,3 +40,18 @@ def ranks(singular_values: np.ndarray) -> Ranks:
         float(sizes.max()),
         int((sizes > LARGE).sum()),
     )
+
+
+def jacobian_ranks(outputs: torch.Tensor, inputs: torch.Tensor) -> list[Ranks]:
+    """Return the ranks of d outputs / d inputs of each row of a batch.
+
+    Args:
+        outputs: (B, n), each row a function of the same row of the inputs.
+        inputs: (B, m), with gradients.
+    """
+    rows = [
+        torch.autograd.grad(one.sum(), inputs, retain_graph=True)[0]
+        for one in outputs.unbind(dim=1)
+    ]
+    jacobians = torch.stack(rows, dim=1).double()  # (B, n, m)
+    return [ranks(sizes) for sizes in torch.linalg.svdvals(jacobians).cpu().numpy()]

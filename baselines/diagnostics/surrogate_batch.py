@@ -8,7 +8,7 @@ policy gradients. `L` of the agent itself is that of A_reward - sum_i w_i A_i wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,7 +17,6 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from torch import nn
 
 from agents.batch import Batch, Observations, rows, standardized
 from safe_envs.contract.cost_signal import ConstraintSpec
@@ -62,6 +61,10 @@ class SurrogateBatch(NamedTuple):
         signs = torch.tensor([-1.0] + [1.0] * (len(self.names) - 1)).to(now)
         weighted = (now - self.log_probs).exp()[:, None] * self.advantages * signs
         return dict(zip(self.names, weighted.mean(0), strict=True))
+
+    def loss_values(self) -> list[float]:
+        """Return the losses as numbers, in the order of the names; landscapes are made of them."""
+        return [float(one) for one in self.losses().values()]
 
 
 @runtime_checkable
@@ -109,12 +112,6 @@ def check_measurable(agent: BaseAlgorithm) -> None:
             f"{type(agent).__name__} has no plain rollout buffer; diagnostics are for agents of "
             "this project and for on-policy ones of Stable-Baselines3 without a memory, such as PPO"
         )
-
-
-def used_parameters(loss: torch.Tensor, parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    """Return the parameters that a loss depends on."""
-    found = torch.autograd.grad(loss, list(parameters), allow_unused=True)
-    return [one for one, gradient in zip(parameters, found, strict=True) if gradient is not None]
 
 
 def _of_constrained(agent: OffersBatch) -> SurrogateBatch:

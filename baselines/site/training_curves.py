@@ -57,13 +57,10 @@ def _column(
     run: MeasuredRun, column: str, name: str = "", low: float = -np.inf
 ) -> Iterator[TrainingCurve]:
     """Yield the curve of a column, if there are numbers; those at or below `low` are left out."""
-    table = run.log if column in run.log else run.measures
-    if column not in table:
-        return
-    values = table[column]
+    steps, values = run.series(column)
     kept = np.isfinite(values) & (values > low)
     if kept.any():
-        yield TrainingCurve(name or column.rpartition("/")[2], table[STEPS][kept], values[kept])
+        yield TrainingCurve(name or column.rpartition("/")[2], steps[kept], values[kept])
 
 
 def _columns(**columns: str) -> Callable[[MeasuredRun], Iterator[TrainingCurve]]:

@@ -22,7 +22,7 @@ from baselines.diagnostics.curvature import difference_products, exact_products,
 from baselines.diagnostics.gradient_conflict import part_gradients
 from baselines.diagnostics.gradient_noise import noise_of_batches
 from baselines.diagnostics.measured_files import STEPS, MeasuredFiles
-from baselines.diagnostics.ranks import Ranks, ranks
+from baselines.diagnostics.ranks import Ranks, jacobian_ranks
 from baselines.experiments.layers.output_head import OutputHead
 from safe_envs.action_constraints.rows import beyond, violation
 from safe_envs.control.quadratic_families import QuadraticFamily
@@ -184,12 +184,7 @@ def layer_ranks(
     """
     raw = raw.clone().requires_grad_()
     answer, _ = layer(raw, x)
-    gradients = [
-        torch.autograd.grad(answer[:, i].sum(), raw, retain_graph=True)[0]
-        for i in range(answer.shape[1])
-    ]
-    sizes = torch.linalg.svdvals(torch.stack(gradients, dim=1)).numpy()  # (B, outputs)
     rows = head.constraint(x)
     values = rows.values(answer.detach())
     near = ((values - rows.lower).abs() < ACTIVE) | ((values - rows.upper).abs() < ACTIVE)
-    return [ranks(one) for one in sizes], near.sum(-1).numpy()
+    return jacobian_ranks(answer, raw), near.sum(-1).numpy()
