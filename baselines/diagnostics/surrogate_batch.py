@@ -31,7 +31,7 @@ Likelihood = Callable[[Observations, torch.Tensor], torch.Tensor]  # log pi(a | 
 class SurrogateBatch(NamedTuple):
     """Steps of the last rollout, spread evenly over it, with their advantages.
 
-    `names` are "reward" and the constraints' names.
+    `names` are "reward" and the constraints' names; one called "reward" is "cost reward".
     """
 
     names: tuple[str, ...]
@@ -117,9 +117,9 @@ def check_measurable(agent: BaseAlgorithm) -> None:
 def _of_constrained(agent: OffersBatch) -> SurrogateBatch:
     batch, _ = agent.last_batch()
     policy = agent.policy  # type: ignore[attr-defined]
-    names = (REWARD, *(one.name for one in agent.constraints))
+    costs = [f"cost {REWARD}" if one.name == REWARD else one.name for one in agent.constraints]
     weights = agent.constraint_state().get("weight", np.zeros(len(agent.constraints)))
-    return _batch(names, batch, weights, policy.log_probs, policy.action_outputs)
+    return _batch((REWARD, *costs), batch, weights, policy.log_probs, policy.action_outputs)
 
 
 def _of_buffer(agent: OnPolicyAlgorithm, buffer: RolloutBuffer) -> SurrogateBatch:

@@ -84,6 +84,16 @@ def test_a_cost_that_is_the_reward_is_in_full_conflict(tmp_path):
     assert table["gradient_norm/reward"] == pytest.approx(table["gradient_norm/pulls"], rel=1e-5)
 
 
+def test_a_constraint_may_be_called_reward(tmp_path):
+    env = PaidPulls()
+    env.constraints = (ConstraintSpec("reward", 4.0),)
+    model = agents.PPOLag("MlpPolicy", env, **QUICK)
+    model.learn(128, callback=DiagnosticsCallback(tmp_path, landscapes=0))
+    table = read_table(tmp_path)
+    assert {"gradient_norm/reward", "gradient_norm/cost reward"} <= table.keys()
+    assert np.isfinite(table["cosine/reward/cost reward"]).all()
+
+
 class _Captured(DiagnosticsCallback):
     def _on_rollout_end(self):
         self.batch = surrogate_batch(self.model)
